@@ -1,0 +1,252 @@
+"""Reading, checking and comparing configs; every mistake becomes one line that names the flag."""
+
+import difflib
+import importlib.util
+import json
+import pathlib
+import re
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from cifar_jax.errors import UserError
+from cifar_jax.options import BOOLEAN, Check, check_value, is_number
+
+CONFIG_NAME = 'config.json'
+
+# What may change between the start of a run and its continuation: nothing that alters a step already made.
+_MAY_CHANGE = (
+  'epochs',
+  'parallel',
+  'devices',
+  'steps_per_dispatch',
+  'tags',
+  'tensorboard',
+  'data.dir',
+  'checkpoint.',
+)
+
+
+def _whole(lowest: int) -> Check:
+  return Check(
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= lowest,
+    f'a whole number from {lowest} up',
+  )
+
+
+def _one_of(*names: str) -> Check:
+  return Check(lambda value: value in names, ' or '.join(repr(name) for name in names))
+
+
+def _numbers(check: Check) -> Check:
+  def holds(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) > 0 and all(check.holds(v) for v in value)
+
+  return Check(holds, f'a tuple, each {check.wording}')
+
+
+_TEXT = Check(lambda value: isinstance(value, str), 'text')
+_NUMBER = Check(is_number, 'a number')
+_CHECKS: Mapping[str, Check] = {
+  'seed': _whole(0),
+  'epochs': _whole(1),
+  'batch_size': _whole(1),
+  'parallel': _one_of('jit'),
+  'devices': _whole(0),
+  'steps_per_dispatch': _whole(0),
+  'tags': Check(
+    lambda value: isinstance(value, tuple) and all(isinstance(tag, str) for tag in value),
+    'a tuple of words',
+  ),
+  'tensorboard': BOOLEAN,
+  'data.name': _TEXT,
+  'data.dir': _TEXT,
+  'data.validation': _TEXT,
+  'data.validation_from': _one_of('random', 'last'),
+  'data.last_batch': _one_of('keep', 'drop'),
+  'data.mean': _numbers(_NUMBER),
+  'data.std': _numbers(Check(lambda value: is_number(value) and value > 0, 'above 0')),
+  'augment.flip': BOOLEAN,
+  'augment.crop_padding': _whole(0),
+  'loss.label_smoothing': Check(
+    lambda value: is_number(value) and 0 <= value < 1, 'a number in [0, 1)'
+  ),
+  'checkpoint.every_epochs': _whole(0),
+  'checkpoint.every_steps': _whole(0),
+  'checkpoint.keep': _whole(1),
+  'checkpoint.best': _one_of('val_accuracy', 'val_loss'),
+}
+# Sections whose options depend on the rule, network or schedule that their name chooses.
+_CHOSEN = ('model', 'optimizer', 'schedule')
+
+
+def validate(config: ConfigDict) -> None:
+  """Checks the whole config before anything starts.
+
+  Raises:
+    UserError: an unknown or missing option, a wrong type or an impossible value; the message names the flag.
+  """
+  from cifar_jax import (
+    models,
+    optim,
+    schedules,
+  )  # they import JAX, which `--help` need not wait for
+
+  present = dict(flatten(config))
+  for key in present:
+    if key not in _CHECKS and not key.startswith(tuple(f'{section}.' for section in _CHOSEN)):
+      raise UserError(f'unknown option --config.{key}{_nearest(key, _CHECKS)}')
+  for key, check in _CHECKS.items():
+    if key not in present:
+      raise UserError(f'the config lacks {key}; start it from configs/base.py')
+    section, _, option = key.rpartition('.')
+    check_value(section, option, present[key], check)
+  optim.validate(config.optimizer)
+  schedules.validate(config.schedule)
+  models.create(config.model, num_classes=10)
+
+
+def flatten(config: ConfigDict) -> Iterator[tuple[str, Any]]:
+  """Yields ('optimizer.learning_rate', 0.001) and so on; lists become tuples."""
+  for key, value in config.items():
+    if isinstance(value, ConfigDict):
+      yield from ((f'{key}.{inner}', leaf) for inner, leaf in flatten(value))
+    else:
+      yield key, _tuples(value)
+
+
+def load(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
+  """The locked config of a file, with overrides such as '--config.epochs=3' applied."""
+  argv = ['', f'--config={path}', *overrides]
+  values = flags.FlagValues()
+  config_flags.DEFINE_config_file('config', flag_values=values, sys_argv=argv)
+  parse_flags(argv, values)
+  return values['config'].value
+
+
+def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
+  """Parses a command line with a --config flag; returns what is left over.
+
+  Raises:
+    UserError: no such config file, a mistake in it, an unknown key, a value of the wrong type, an unknown flag.
+  """
+  path = next((_value(argv, i) for i, a in enumerate(argv) if re.match(r'--?config(=|$)', a)), None)
+  if path:
+    plain = dict(flatten(_import(path)))
+    for argument in argv:
+      match = re.match(r'--?(?:no)?config\.([^=]+)', argument)
+      if match and match[1] not in plain:
+        raise UserError(f'unknown option --config.{match[1]}{_nearest(match[1], plain)}')
+  try:
+    return values(list(argv))
+  except flags.IllegalFlagValueError as error:
+    match = re.match(r'flag --(config\.(\S+?))=(.*?): ', str(error), re.DOTALL)
+    if path and match:
+      expected = _type_name(_import(path), match[2])
+      raise UserError(f'--{match[1]} takes {expected}, not {match[3]!r}') from None
+    raise UserError(_one_line(error)) from None
+  except (flags.Error, TypeError, ValueError) as error:
+    raise UserError(_one_line(error)) from None
+
+
+def save(config: ConfigDict, run: pathlib.Path) -> None:
+  """Writes the config into a run's folder, readable and reloadable."""
+  from cifar_jax.checkpoint import write_json
+
+  write_json(run / CONFIG_NAME, json.loads(config.to_json()))
+
+
+def read(run: pathlib.Path) -> ConfigDict:
+  """The config that a run was started with.
+
+  Raises:
+    UserError: the folder is not a run's folder, or its config cannot be read.
+  """
+  path = run / CONFIG_NAME
+  if not path.is_file():
+    raise UserError(f'{run} is not the folder of a run: it has no {CONFIG_NAME}')
+  try:
+    config = ConfigDict(_tuples(json.loads(path.read_text())))
+  except (ValueError, TypeError, AttributeError) as error:
+    raise UserError(f'{path} is damaged ({_one_line(error)}); restore it from a copy') from None
+  return config.lock()
+
+
+def check_continues(config: ConfigDict, run: pathlib.Path) -> None:
+  """Raises UserError, listing the differences, if the run in the folder was started with another config."""
+  if not (run / CONFIG_NAME).is_file():
+    return
+  old, new = dict(flatten(read(run))), dict(flatten(config))
+  differences = [
+    f'{key} was {old.get(key)!r} and is now {new.get(key)!r}'
+    for key in sorted(old.keys() | new.keys())
+    if old.get(key) != new.get(key) and not key.startswith(_MAY_CHANGE)
+  ]
+  if differences:
+    raise UserError(
+      f'{run} holds a run with another config: {"; ".join(differences)}; '
+      'use the old values, or another --workdir for a new run'
+    )
+
+
+def _import(path: str) -> ConfigDict:
+  """Runs a config file's get_config() without overrides; mistakes in the file become one line with file and line."""
+  file, _, argument = path.partition(':')
+  if not pathlib.Path(file).is_file():
+    folder = pathlib.Path(file).parent
+    names = [str(folder / entry.name) for entry in sorted(folder.glob('*.py'))]
+    raise UserError(f'--config={path}: there is no such file{_nearest(file, names)}')
+  try:
+    spec = importlib.util.spec_from_file_location('config_file', file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.get_config(*([argument] if argument else []))
+  except Exception as error:
+    lines = [
+      f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == spec.origin
+    ]
+    line = lines[-1] if lines else getattr(error, 'lineno', '?')
+    raise UserError(f'{file}, line {line}: {type(error).__name__}: {_one_line(error)}') from None
+  if not isinstance(config, ConfigDict):
+    raise UserError(f'{file}: get_config() returned no ConfigDict')
+  return config
+
+
+def _nearest(key: str, names: Any) -> str:
+  """'; did you mean ...?' or nothing; keys are shown as flags, paths as they are."""
+  by_option = {name.rpartition('.')[2]: name for name in names if '/' not in name}
+  near = difflib.get_close_matches(key, list(names), n=1, cutoff=0.6) or [
+    by_option[option]
+    for option in difflib.get_close_matches(key.rpartition('.')[2], list(by_option), n=1)
+  ]
+  prefix = '' if near and '/' in near[0] else '--config.'
+  return f'; did you mean {prefix}{near[0]}?' if near else ''
+
+
+def _type_name(config: ConfigDict, key: str) -> str:
+  names = {int: 'a whole number', float: 'a number', bool: 'true or false', tuple: 'a tuple'}
+  return names.get(config_flags.config_flags.config_path.get_type(key, config), 'another type')
+
+
+def _value(argv: Sequence[str], index: int) -> str | None:
+  _, equals, value = argv[index].partition('=')
+  if equals:
+    return value
+  return argv[index + 1] if index + 1 < len(argv) else None
+
+
+def _tuples(value: Any) -> Any:
+  if isinstance(value, list | tuple):
+    return tuple(_tuples(item) for item in value)
+  if isinstance(value, dict):
+    return {key: _tuples(item) for key, item in value.items()}
+  return value
+
+
+def _one_line(error: BaseException) -> str:
+  return ' '.join(str(error).split())

@@ -1,0 +1,81 @@
+"""What every source delivers and what training uses: plain arrays with names."""
+
+import dataclasses
+
+import numpy as np
+
+from cifar_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """Images with their labels.
+
+  Attributes:
+    images: uint8 `[N, H, W, C]`.
+    labels: int32 `[N]`, from 0.
+  """
+
+  images: np.ndarray
+  labels: np.ndarray
+
+  def __len__(self) -> int:
+    return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """A data set as its source delivers it.
+
+  Attributes:
+    name: what `--config.data.name` calls it.
+    train: the training images, in the order of the source.
+    test: the test images.
+    class_names: one name a label.
+    source: where it came from, for people: a path or 'built in'.
+    synthetic: whether the images were drawn by a program.
+  """
+
+  name: str
+  train: Split
+  test: Split
+  class_names: tuple[str, ...]
+  source: str
+  synthetic: bool = False
+
+
+def make_split(images: np.ndarray, labels: np.ndarray, num_classes: int, where: str) -> Split:
+  """Checks one split and gives its labels the type int32 and its grey images a channel axis.
+
+  Args:
+    images: uint8 `[N, H, W, C]` or, grey, `[N, H, W]`.
+    labels: integers `[N]` or `[N, 1]`, each at least 0 and below `num_classes`.
+    num_classes: the number of classes.
+    where: what errors call the arrays: usually the path of their file.
+
+  Raises:
+    UserError: the arrays are something else.
+  """
+  if images.ndim == 3:
+    images = images[..., np.newaxis]
+  if labels.ndim == 2 and labels.shape[1] == 1:
+    labels = labels[:, 0]
+  if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape:
+    raise UserError(
+      f'{where} holds images of type {images.dtype} and shape {list(images.shape)}; '
+      'expected uint8 and [images, height, width, channels].'
+    )
+  if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
+    raise UserError(
+      f'{where} holds labels of type {labels.dtype} and shape {list(labels.shape)}; '
+      'expected integers, one for each image.'
+    )
+  if len(images) != len(labels):
+    raise UserError(f'{where} holds {len(images)} images but {len(labels)} labels.')
+  lowest, highest = int(labels.min()), int(labels.max())
+  if lowest < 0 or highest >= num_classes:
+    wrong = lowest if lowest < 0 else highest
+    raise UserError(
+      f'{where} holds the label {wrong}; expected labels from 0 to {num_classes - 1}.'
+    )
+  return Split(images, labels.astype(np.int32))

@@ -1,0 +1,115 @@
+"""Finds a data set by its name: built in, on this machine, or by way of TFDS."""
+
+import difflib
+import os
+import pathlib
+from collections.abc import Callable
+
+from ml_collections import ConfigDict
+
+from cifar_jax.data import idx, npz, official, synthetic, tfds
+from cifar_jax.data.cache import through_cache
+from cifar_jax.data.dataset import Dataset
+from cifar_jax.errors import UserError
+
+# The names that need no look at TFDS's own list; they are also what an error suggests.
+KNOWN = ('synthetic', *official.CLASSES, *idx.CLASSES, 'svhn_cropped')
+
+
+def load(data_config: ConfigDict) -> Dataset:
+  """Loads the data set that a config names.
+
+  `data_config.dir` says where its files are: an .npz file, an official archive, a folder with
+  official, idx or prepared TFDS files, or the folder around one. Then nothing else is looked at,
+  and nothing is downloaded. Without it these places are searched, in this order:
+  $CIFAR_JAX_DATA, ./data, ~/.keras/datasets and the TFDS folder ($TFDS_DATA_DIR or
+  ~/tensorflow_datasets); last of all, TFDS downloads the data set into its folder. Official files
+  anywhere come before prepared TFDS data, because they keep the official order of the images and
+  need no TensorFlow.
+
+  Args:
+    data_config: `name`, such as 'cifar10', 'cifar100', 'mnist', 'synthetic' or the name of any TFDS
+      data set with labelled images of one size; with an .npz file any name. And `dir`, a path
+      or ''.
+
+  Raises:
+    UserError: the name is unknown, the data are not found, or they are damaged.
+  """
+  name, directory = data_config.name, data_config.dir
+  if name == 'synthetic':
+    return synthetic.load()
+  if directory:
+    path = pathlib.Path(directory).expanduser()
+    if not path.exists():
+      raise UserError(f'--config.data.dir={directory} does not exist; set it to where {name} is.')
+    places = [path]
+  else:
+    places = _usual_places()
+  for find in (_find_files, _find_prepared):
+    for place in places:
+      if read := find(name, place):
+        return read()
+  _check_name(name)
+  if directory:
+    raise UserError(
+      f'--config.data.dir={directory} holds no {name}: neither official files, nor {name}.npz, nor '
+      'prepared TFDS data; correct it, or leave it empty to search and download.'
+    )
+  return _download(name, places)
+
+
+def _usual_places() -> list[pathlib.Path]:
+  """The folders in which data are looked for when the config names none."""
+  own = os.environ.get('CIFAR_JAX_DATA')
+  places = [pathlib.Path(own).expanduser()] if own else []
+  keras = pathlib.Path(os.environ.get('KERAS_HOME') or '~/.keras').expanduser() / 'datasets'
+  return [*places, pathlib.Path('data').absolute(), keras, tfds.default_folder()]
+
+
+def _find_files(name: str, place: pathlib.Path) -> Callable[[], Dataset] | None:
+  """What reads `name` from official, idx or .npz files in a place, or None."""
+  # An .npz is as quick to read as the cache would be.
+  if npz_path := npz.find(name, place):
+    return lambda: npz.read(name, npz_path)
+  if path := official.find(name, place):
+    files = official.sources(name, path)
+    return lambda: through_cache(name, path, files, lambda: official.read(name, path))
+  if idx_path := idx.find(name, place):
+    return lambda: idx.read(name, idx_path)
+  return None
+
+
+def _find_prepared(name: str, place: pathlib.Path) -> Callable[[], Dataset] | None:
+  """What reads `name` from prepared TFDS data in a place, or None."""
+  if path := tfds.find(name, place):
+    files = tfds.sources(path)
+    return lambda: through_cache(name, path, files, lambda: tfds.read(name, path))
+  return None
+
+
+def _check_name(name: str) -> None:
+  """Refuses a name that neither this module nor TFDS knows, and suggests the nearest one."""
+  if name in KNOWN:
+    return
+  names = [*KNOWN, *tfds.names()]
+  if name in names:
+    return
+  nearest = difflib.get_close_matches(name, KNOWN, n=1) or difflib.get_close_matches(name, names, 1)
+  suggestion = f'did you mean {nearest[0]}?' if nearest else f'use one of {", ".join(KNOWN)}.'
+  raise UserError(f'--config.data.name={name} is unknown; {suggestion}')
+
+
+def _download(name: str, places: list[pathlib.Path]) -> Dataset:
+  try:
+    dataset = tfds.download(name)
+  except UserError as error:
+    looked = ', '.join(str(place) for place in places)
+    raise UserError(
+      f'Data set {name} is not in {looked}, and its download failed: {str(error).rstrip(".")}; put '
+      f'its official files into a folder and set --config.data.dir to it, or try '
+      '--config.data.name=synthetic, which needs no files.'
+    ) from error
+  # Fill the cache now, from the arrays at hand.
+  if path := tfds.find(name, tfds.default_folder()):
+    return through_cache(name, path, tfds.sources(path), lambda: dataset)
+  return dataset

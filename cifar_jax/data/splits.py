@@ -1,0 +1,119 @@
+"""Train, validation and test: three things, of which the last is never trained on."""
+
+import dataclasses
+
+import numpy as np
+
+from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+  """What training uses.
+
+  Attributes:
+    train: the images that are learnt from.
+    validation: held out of the training images, or the test images themselves.
+    test: the test images of the source, untouched.
+    class_names: one name a label.
+    name: the name of the data set.
+    source: where it came from, for people.
+    synthetic: whether the images were drawn by a program.
+    validation_is_test: whether `validation` is `test`.
+  """
+
+  train: Split
+  validation: Split
+  test: Split
+  class_names: tuple[str, ...]
+  name: str
+  source: str
+  synthetic: bool
+  validation_is_test: bool
+
+  @property
+  def num_classes(self) -> int:
+    """Number of classes, those without an image included."""
+    return len(self.class_names)
+
+  @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """Height, width and channels of every image."""
+    height, width, channels = self.train.images.shape[1:]
+    return height, width, channels
+
+  @property
+  def validation_label(self) -> str:
+    """What to call the validation split wherever a number measured on it is shown."""
+    return 'test used as validation' if self.validation_is_test else 'validation'
+
+
+def split(dataset: Dataset, validation: str, validation_from: str, seed: int) -> Splits:
+  """Holds a validation set out of the training images.
+
+  Args:
+    dataset: where the images come from.
+    validation: 'test' (the test images serve twice, as in articles that validated on them), a count
+      such as '5000', or a fraction of the training images such as '0.1'.
+    validation_from: 'random' (a permutation drawn from `seed`) or 'last' (the last images of the
+      arrays, which is what `validation_split` means in Keras). Either way both parts keep the
+      order of the source.
+    seed: decides the permutation, and nothing else does.
+
+  Raises:
+    UserError: one of the settings makes no sense for this data set.
+  """
+  if validation_from not in ('random', 'last'):
+    raise UserError(
+      f"--config.data.validation_from={validation_from} is unknown; use 'random' or 'last'."
+    )
+  train, held_out = dataset.train, dataset.test
+  if validation != 'test':
+    total = len(dataset.train)
+    count = _count(validation, total)
+    if validation_from == 'last':
+      train, held_out = _take(train, slice(total - count)), _take(train, slice(total - count, None))
+    else:
+      if seed < 0:
+        raise UserError(f'--config.seed={seed} is negative; use 0 or more.')
+      order = np.random.default_rng(seed).permutation(total)
+      held_out = _take(dataset.train, np.sort(order[:count]))
+      train = _take(dataset.train, np.sort(order[count:]))
+  return Splits(
+    train=train,
+    validation=held_out,
+    test=dataset.test,
+    class_names=dataset.class_names,
+    name=dataset.name,
+    source=dataset.source,
+    synthetic=dataset.synthetic,
+    validation_is_test=validation == 'test',
+  )
+
+
+def _count(validation: str, total: int) -> int:
+  """Number of images that `validation`, a count or a fraction of `total`, asks for."""
+  wanted = f'--config.data.validation={validation}'
+  usage = "use 'test', a count such as 5000 or a fraction such as 0.1"
+  try:
+    # A whole number is a count even where float() would read it as well.
+    count = int(validation)
+  except ValueError:
+    try:
+      fraction = float(validation)
+    except ValueError:
+      raise UserError(f'{wanted} is neither a count nor a fraction; {usage}.') from None
+    if not 0 < fraction < 1:
+      raise UserError(f'{wanted} is not a fraction between 0 and 1; {usage}.') from None
+    count = round(fraction * total)
+  if not 0 < count < total:
+    raise UserError(
+      f'{wanted} asks for {count} of the {total} training images, which leaves none on one side; '
+      f'{usage}.'
+    )
+  return count
+
+
+def _take(part: Split, index: slice | np.ndarray) -> Split:
+  return Split(part.images[index], part.labels[index])

@@ -1,0 +1,138 @@
+"""From a config and data to the parts of a run: network, optimiser, compiled steps. Training and evaluation share it."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from cifar_jax import checkpoint, losses, models, optim, parallel, schedules, steps
+from cifar_jax.data import Split, Splits
+from cifar_jax.data.augment import make_augment, make_normalize
+from cifar_jax.errors import UserError
+from cifar_jax.metrics import Metrics
+
+# Rows in one evaluation dispatch: large enough to hide the dispatch, small enough for any machine's cache.
+EVALUATION_BATCH = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """Everything a run needs that follows from its config and its data; no state.
+
+  Attributes:
+    config: validated.
+    mesh: the devices in use.
+    module: the network.
+    schedule: updates made -> learning rate.
+    steps_per_epoch: updates in an epoch.
+    short_last_batch: whether the last of them has fewer examples than the others.
+    init: () -> the state before the first update, on the mesh.
+    epoch_order: epoch -> order of the examples, int32, on the mesh.
+    train_steps: (count) -> compiled function of that many updates.
+    eval_step: the compiled evaluation of one batch.
+  """
+
+  config: ConfigDict
+  mesh: Mesh
+  module: nn.Module
+  schedule: optax.Schedule
+  steps_per_epoch: int
+  short_last_batch: bool
+  init: Callable[[], steps.TrainState]
+  epoch_order: Callable[[jax.Array], jax.Array]
+  train_steps: Callable[[int], Callable[..., tuple[steps.TrainState, steps.Report]]]
+  eval_step: Callable[..., tuple[Metrics, jax.Array]]
+
+  @property
+  def total_steps(self) -> int:
+    """Updates in the whole run."""
+    return self.steps_per_epoch * self.config.epochs
+
+  def abstract_state(self) -> steps.TrainState:
+    """The target for restoring a checkpoint onto this experiment's devices."""
+    return checkpoint.abstract_state(jax.eval_shape(self.init), parallel.replicated(self.mesh))
+
+  def place(self, split: Split) -> tuple[jax.Array, jax.Array]:
+    """Puts images uint8 [N, H, W, C] and labels int32 [N] on every device."""
+    return parallel.replicate((split.images, split.labels), self.mesh)
+
+  def evaluate(
+    self, state: steps.TrainState, placed: tuple[jax.Array, jax.Array]
+  ) -> dict[str, float]:
+    """Exact mean loss and accuracy over a placed split: every example counts once."""
+    images, labels = placed
+    metrics, start = parallel.replicate((Metrics.empty(), jnp.zeros((), jnp.int32)), self.mesh)
+    for _ in range(0, len(labels), _evaluation_batch(self.mesh)):
+      metrics, start = self.eval_step(
+        state.params, state.batch_stats, images, labels, start, metrics
+      )
+    return {name: float(value) for name, value in jax.device_get(metrics).compute().items()}
+
+
+def assemble(config: ConfigDict, splits: Splits) -> Experiment:
+  """Builds the network, the optimiser and the steps; raises UserError where the config cannot be met."""
+  parallel.keep_compiled_programs()
+  examples = len(splits.train.labels)
+  batch_size, last_batch = config.batch_size, config.data.last_batch
+  if batch_size > examples and last_batch == 'drop':
+    raise UserError(
+      f'--config.batch_size={batch_size} is more than the {examples} training examples, and '
+      "--config.data.last_batch='drop' would drop them all; use a smaller batch or 'keep'"
+    )
+  mesh = parallel.make_mesh(config.devices)
+  parallel.check_batch_size(batch_size, mesh)
+  steps_per_epoch = steps.steps_per_epoch(examples, batch_size, last_batch)
+  schedule = schedules.create(
+    config.schedule, config.optimizer.learning_rate, steps_per_epoch, config.epochs
+  )
+  optimizer = optim.create(config.optimizer, schedule)
+  module = models.create(config.model, splits.num_classes)
+  loss = functools.partial(losses.cross_entropy, label_smoothing=config.loss.label_smoothing)
+  normalize = make_normalize(config.data.mean, config.data.std)
+  shard = parallel.shard_batch(mesh) if mesh.size > 1 else _keep
+
+  train_step = steps.make_train_step(
+    module,
+    optimizer,
+    loss,
+    normalize,
+    make_augment(config.augment),
+    config.seed,
+    examples,
+    batch_size,
+    last_batch,
+    shard,
+  )
+  order = steps.make_epoch_order(config.seed, examples, batch_size, last_batch)
+  init = functools.partial(steps.init_state, module, optimizer, config.seed, splits.image_shape)
+  return Experiment(
+    config=config,
+    mesh=mesh,
+    module=module,
+    schedule=schedule,
+    steps_per_epoch=steps_per_epoch,
+    short_last_batch=bool(examples % batch_size) and last_batch == 'keep',
+    init=parallel.jit_replicated(init, mesh),
+    epoch_order=parallel.jit_replicated(order, mesh),
+    train_steps=functools.cache(
+      lambda count: parallel.jit_train_steps(steps.make_train_steps(train_step, count), mesh)
+    ),
+    eval_step=parallel.jit_eval_step(
+      steps.make_eval_step(module, loss, normalize, _evaluation_batch(mesh), shard), mesh
+    ),
+  )
+
+
+def _evaluation_batch(mesh: Mesh) -> int:
+  return -(-EVALUATION_BATCH // mesh.size) * mesh.size
+
+
+def _keep(batch: Any) -> Any:
+  return batch

@@ -1,0 +1,71 @@
+"""Two-dimensional convolution."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jax import lax
+
+from cifar_jax.layers.activation import activation_function
+from cifar_jax.layers.window import Padding, pair, require_room
+
+
+class Conv(nn.Module):
+  """Convolution over [B, H, W, C] images, with bias, then the activation.
+
+  Attributes:
+    features: number of filters.
+    kernel_size: height and width of the window, or one number for both.
+    strides: step of the window, or one number for both.
+    padding: 'SAME', 'VALID' or ((top, bottom), (left, right)).
+    kernel_dilation: distance between the taps of the kernel ("atrous" for more than 1).
+    feature_group_count: groups of channels convolved separately; as many as input channels is a
+      depthwise convolution.
+    use_bias: whether a bias is added.
+    kernel_init: initialiser of 'kernel' [kh, kw, C // groups, features]; Glorot and Bengio (2010)
+      as in Keras.
+    bias_init: initialiser of 'bias' [features].
+    activation: a word for `activation_function`.
+    dtype: compute dtype; None means that of the inputs. Parameters are float32.
+  """
+
+  features: int
+  kernel_size: int | Sequence[int] = (3, 3)
+  strides: int | Sequence[int] = 1
+  padding: Padding = 'SAME'
+  kernel_dilation: int | Sequence[int] = 1
+  feature_group_count: int = 1
+  use_bias: bool = True
+  kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
+  bias_init: nn.initializers.Initializer = nn.initializers.zeros_init()
+  activation: str = 'linear'
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array) -> jax.Array:
+    """Maps [B, H, W, C] to [B, H', W', features].
+
+    Raises:
+      UserError: the map is smaller than the window.
+    """
+    kernel_size, strides = pair(self.kernel_size), pair(self.strides)
+    dilation = pair(self.kernel_dilation)
+    reach = tuple((size - 1) * step + 1 for size, step in zip(kernel_size, dilation, strict=True))
+    require_room('convolution', inputs.shape, reach, self.padding)
+    channels = inputs.shape[-1] // self.feature_group_count
+    kernel = self.param('kernel', self.kernel_init, (*kernel_size, channels, self.features))
+    bias = self.param('bias', self.bias_init, (self.features,)) if self.use_bias else None
+    inputs, kernel, bias = nn.dtypes.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
+    outputs = lax.conv_general_dilated(
+      inputs,
+      kernel,
+      window_strides=strides,
+      padding=self.padding,
+      rhs_dilation=dilation,
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+      feature_group_count=self.feature_group_count,
+    )
+    if bias is not None:
+      outputs = outputs + bias.reshape(1, 1, 1, -1)
+    return activation_function(self.activation)(outputs)

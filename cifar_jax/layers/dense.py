@@ -1,0 +1,40 @@
+"""Fully connected layer."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cifar_jax.layers.activation import activation_function
+
+
+class Dense(nn.Module):
+  """Matrix product over the last axis, plus bias, then the activation.
+
+  Attributes:
+    features: number of outputs.
+    use_bias: whether a bias is added.
+    kernel_init: initialiser of 'kernel' [inputs, features]; Glorot and Bengio (2010) as in Keras.
+    bias_init: initialiser of 'bias' [features].
+    activation: a word for `activation_function`.
+    dtype: compute dtype; None means that of the inputs. Parameters are float32.
+  """
+
+  features: int
+  use_bias: bool = True
+  kernel_init: nn.initializers.Initializer = nn.initializers.glorot_uniform()
+  bias_init: nn.initializers.Initializer = nn.initializers.zeros_init()
+  activation: str = 'linear'
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array) -> jax.Array:
+    """Maps [..., inputs] to [..., features]."""
+    kernel = self.param('kernel', self.kernel_init, (inputs.shape[-1], self.features))
+    bias = self.param('bias', self.bias_init, (self.features,)) if self.use_bias else None
+    inputs, kernel, bias = nn.dtypes.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
+    outputs = jnp.dot(inputs, kernel)
+    if bias is not None:
+      outputs = outputs + bias.reshape((1,) * (outputs.ndim - 1) + (-1,))
+    return activation_function(self.activation)(outputs)

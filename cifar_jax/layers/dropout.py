@@ -1,0 +1,31 @@
+"""Dropout."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class Dropout(nn.Module):
+  """Dropout (Srivastava et al., 2014), inverted: the kept part is scaled by 1 / (1 - rate).
+
+  Attributes:
+    rate: probability that an element is dropped, 0 <= rate <= 1.
+    deterministic: True switches it off; may be given to the call instead.
+    rng_collection: name of the stream of random keys.
+  """
+
+  rate: float
+  deterministic: bool | None = None
+  rng_collection: str = 'dropout'
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, deterministic: bool | None = None) -> jax.Array:
+    """Drops elements of an array of any shape."""
+    deterministic = nn.merge_param('deterministic', self.deterministic, deterministic)
+    if deterministic or self.rate == 0:
+      return inputs
+    if self.rate == 1:
+      return jnp.zeros_like(inputs)
+    keep = 1 - self.rate
+    kept = jax.random.bernoulli(self.make_rng(self.rng_collection), keep, inputs.shape)
+    return jnp.where(kept, inputs / keep, 0)

@@ -1,0 +1,282 @@
+"""Training: the one place where steps, checkpoints, metrics, the terminal and signals come together.
+
+The host only dispatches: it never waits for a step except to bound how far it runs ahead, and it reads averages of steps
+that are already finished. Stopping is possible after every dispatch.
+"""
+
+import collections
+import pathlib
+import time
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from cifar_jax import config as configs
+from cifar_jax import data, parallel, run_summary, summary
+from cifar_jax.checkpoint import Checkpoints, write_json
+from cifar_jax.data import Splits
+from cifar_jax.errors import UserError
+from cifar_jax.experiment import Experiment, assemble
+from cifar_jax.progress import Progress
+from cifar_jax.signals import Stop, stop_signals
+from cifar_jax.steps import Report, TrainState
+from cifar_jax.writers import RunWriter, read_rows
+
+# Dispatches that may be under way before the host waits: enough to hide it, few enough to stop soon.
+_DISPATCHES_AHEAD = 4
+
+
+def train(config: ConfigDict, run: pathlib.Path, progress: Progress) -> dict[str, Any]:
+  """Trains, or continues, the run in a folder; the same call again resumes it.
+
+  Args:
+    config: locked; checked here before anything starts.
+    run: folder of the run; made if missing.
+    progress: what to show.
+
+  Returns:
+    The content of summary.json, or {} if a signal stopped the run before its end.
+
+  Raises:
+    UserError: the config is wrong or not that of the run in the folder, no data, a full disk, a loss that is not finite.
+  """
+  configs.validate(config)
+  configs.check_continues(config, run)
+  finished = run_summary.read(run)
+  if finished.get('epochs') == config.epochs:
+    progress.note(f'{run} has finished; --config.epochs={2 * config.epochs} would go on')
+    progress.note(run_summary.closing(finished, run))
+    return finished
+  splits = data.split(
+    data.load(config.data), config.data.validation, config.data.validation_from, config.seed
+  )
+  experiment = assemble(config, splits)
+  try:
+    run.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'cannot make the run folder {run}: {error.strerror}') from error
+  configs.save(config, run)
+  progress.remark = run_summary.remark(splits)
+
+  with Checkpoints(run, config.checkpoint.keep) as checkpoints, stop_signals() as stop:
+    restored = checkpoints.restore(experiment.abstract_state())
+    state, facts = restored or (experiment.init(), {'seconds': 0.0, 'epoch_seconds': 0.0})
+    step = int(jax.device_get(state.step))
+    if step > experiment.total_steps:
+      raise UserError(
+        f'{run} has already trained {step / experiment.steps_per_epoch:g} epochs, more than '
+        f'--config.epochs={config.epochs}; ask for more epochs, or for another --workdir'
+      )
+    progress.note(run_summary.header(experiment, splits, run))
+    if restored:
+      progress.note(f'resuming after step {step} of {experiment.total_steps}\n')
+    texts = {
+      'config': f'```\n{config}\n```',
+      'parameters': f'```\n{summary.parameter_overview(run_summary.variables(state))}\n```',
+      'network': f'```\n{run_summary.listing(experiment, splits)}\n```',
+    }
+    with RunWriter(run, step, texts, config.tensorboard) as writer:
+      session = _Session(experiment, splits, run, checkpoints, writer, progress, stop, facts)
+      state = session.run(state, step)
+    if stop.asked:
+      return {}
+    results = session.results(state)
+    write_json(run / run_summary.SUMMARY_NAME, results)
+    progress.note(run_summary.closing(results, run))
+    return results
+
+
+class _Session:
+  """One sitting of a run: from its start or its last checkpoint to its end or the next interruption."""
+
+  def __init__(
+    self,
+    experiment: Experiment,
+    splits: Splits,
+    run: pathlib.Path,
+    checkpoints: Checkpoints,
+    writer: RunWriter,
+    progress: Progress,
+    stop: Stop,
+    facts: dict[str, Any],
+  ):
+    self._experiment = experiment
+    self._config = experiment.config
+    self._splits = splits
+    self._run = run
+    self._checkpoints = checkpoints
+    self._writer = writer
+    self._progress = progress
+    self._stop = stop
+    self._train = experiment.place(splits.train)
+    self._validation = experiment.place(splits.validation)
+    self._compiled: set[tuple[int, bool]] = set()
+    self._reports: collections.deque[tuple[int, Report]] = collections.deque()
+    self._session_start = time.perf_counter()
+    self._seconds_before = facts['seconds']
+    self._epoch_start = self._session_start - facts['epoch_seconds']
+    self._dispatch_seconds = 0.0  # since the epoch began, without compilation
+    self._dispatch_images = 0
+    self._compile_seconds = 0.0
+    self._first_step = 0
+
+  def run(self, state: TrainState, step: int) -> TrainState:
+    """Trains from `step` to the end, or until a stop was asked for and the state is saved."""
+    experiment, config = self._experiment, self._config
+    total, per_epoch = experiment.total_steps, experiment.steps_per_epoch
+    self._first_step = step
+    order, ordered_epoch = None, -1
+    while step < total and not self._stop.asked:
+      epoch, position = divmod(step, per_epoch)
+      if epoch != ordered_epoch:
+        order = experiment.epoch_order(parallel.replicate(epoch, experiment.mesh))
+        ordered_epoch = epoch
+        self._progress.start_epoch(epoch + 1, config.epochs, per_epoch, position)
+      count = self._count(step)
+      masked = experiment.short_last_batch and position + count == per_epoch
+      state = self._dispatch(state, order, step, count, masked)
+      step += count
+      self._progress.advance(count)
+      if step % per_epoch == 0:
+        self._end_epoch(state, step)
+      elif config.checkpoint.every_steps and step % config.checkpoint.every_steps == 0:
+        self._save(state, step)
+    if self._stop.asked and step < total:
+      self._save(state, step)
+      self._progress.close()
+      self._progress.note(
+        f'stopped after step {step} of {total} and saved; the same command goes on from there'
+      )
+    return state
+
+  def results(self, state: TrainState) -> dict[str, Any]:
+    """The content of summary.json, after the last step."""
+    experiment, splits = self._experiment, self._splits
+    validation = test = experiment.evaluate(state, self._validation)
+    if not splits.validation_is_test:
+      test = experiment.evaluate(state, experiment.place(splits.test))
+    return run_summary.results(
+      experiment,
+      splits,
+      state,
+      validation,
+      test,
+      read_rows(self._run),
+      self._seconds(),
+      self._compile_seconds,
+    )
+
+  def _count(self, step: int) -> int:
+    """Updates in the next dispatch: as many as lie between two host events, or as the config says."""
+    config, per_epoch = self._config, self._experiment.steps_per_epoch
+    wanted = config.steps_per_dispatch or (1 if jax.default_backend() == 'cpu' else per_epoch)
+    position = step % per_epoch
+    # The one short batch of an epoch is a program of its own.
+    end = per_epoch - 1 if self._experiment.short_last_batch else per_epoch
+    count = max(1, min(wanted, end - position))
+    if config.checkpoint.every_steps:
+      count = min(count, config.checkpoint.every_steps - step % config.checkpoint.every_steps)
+    return count
+
+  def _dispatch(
+    self, state: TrainState, order: Any, step: int, count: int, masked: bool
+  ) -> TrainState:
+    start = time.perf_counter()
+    function = self._experiment.train_steps(count)
+    images, labels = self._train
+    with jax.transfer_guard('disallow'):
+      state, report = function(state, images, labels, order, masked=masked)
+    if (count, masked) not in self._compiled:
+      jax.block_until_ready(report)
+      self._compiled.add((count, masked))
+      self._compile_seconds += time.perf_counter() - start
+      self._look_at(step, report)
+      return state
+    self._reports.append((step, report))
+    if len(self._reports) > _DISPATCHES_AHEAD:
+      self._look_at(*self._reports.popleft())
+    self._dispatch_seconds += time.perf_counter() - start
+    self._dispatch_images += count * self._config.batch_size
+    return state
+
+  def _look_at(self, step: int, report: Report) -> None:
+    """Reads a finished dispatch: stops at a loss or parameters that are not finite, shows the averages."""
+    loss, accuracy, bad_step = jax.device_get((report.loss, report.accuracy, report.bad_step))
+    if bad_step >= 0:
+      self._progress.close()
+      epoch = bad_step // self._experiment.steps_per_epoch + 1
+      saved = self._checkpoints.latest()
+      kept = (
+        'there is no checkpoint yet' if saved is None else f'the checkpoint of step {saved} is good'
+      )
+      raise UserError(
+        f'the loss or the parameters became NaN or infinite in step {bad_step + 1} (epoch {epoch}); '
+        f'{kept}: try a smaller --config.optimizer.learning_rate or --config.optimizer.gradient_clip_norm'
+      )
+    self._progress.show(float(loss), float(accuracy), self._left(step))
+
+  def _drain(self) -> None:
+    start = time.perf_counter()
+    while self._reports:
+      self._look_at(*self._reports.popleft())
+    self._dispatch_seconds += time.perf_counter() - start
+
+  def _end_epoch(self, state: TrainState, step: int) -> None:
+    """Validates, writes the epoch's row, keeps the best and the latest checkpoint."""
+    self._drain()
+    experiment, config = self._experiment, self._config
+    epoch = step // experiment.steps_per_epoch
+    training = {n: float(v) for n, v in jax.device_get(state.metrics).compute().items()}
+    validation = experiment.evaluate(state, self._validation)
+    now = time.perf_counter()
+    row: dict[str, float] = {
+      'step': step,
+      'epoch': epoch,
+      'train_loss': training['loss'],
+      'train_accuracy': training['accuracy'],
+      'val_loss': validation['loss'],
+      'val_accuracy': validation['accuracy'],
+      'learning_rate': float(experiment.schedule(step - 1)),
+      'images_per_second': self._dispatch_images / max(self._dispatch_seconds, 1e-9),
+      'epoch_seconds': now - self._epoch_start,
+    }
+    rows = read_rows(self._run)
+    self._writer.write_epoch(row)
+    self._epoch_start, self._dispatch_seconds, self._dispatch_images = now, 0.0, 0
+    # The best is saved before the latest: killed in between, the run repeats this epoch and finds the best in place.
+    if _is_best(row, rows, config.checkpoint.best):
+      self._checkpoints.save(state, {**self._facts(), **row}, best=True)
+    due = config.checkpoint.every_epochs and epoch % config.checkpoint.every_epochs == 0
+    if due or step == experiment.total_steps:
+      self._checkpoints.save(state, {**self._facts(), **row})
+    self._progress.end_epoch(epoch, config.epochs, row, self._left(step) or 0.0)
+
+  def _save(self, state: TrainState, step: int) -> None:
+    self._drain()
+    self._checkpoints.save(state, self._facts())
+
+  def _facts(self) -> dict[str, float]:
+    return {
+      'seconds': self._seconds(),
+      'epoch_seconds': time.perf_counter() - self._epoch_start,
+    }
+
+  def _seconds(self) -> float:
+    """Seconds of work in all sittings, time between them not counted."""
+    return self._seconds_before + time.perf_counter() - self._session_start
+
+  def _left(self, step: int) -> float | None:
+    """Seconds to the end of the run at this sitting's pace."""
+    done = step - self._first_step
+    if done <= 0:
+      return None
+    pace = (time.perf_counter() - self._session_start - self._compile_seconds) / done
+    return pace * (self._experiment.total_steps - step)
+
+
+def _is_best(row: dict[str, float], earlier: list[dict[str, float]], name: str) -> bool:
+  values = [other[name] for other in earlier]
+  if not values:
+    return True
+  return row[name] < min(values) if name == 'val_loss' else row[name] > max(values)

@@ -1,0 +1,247 @@
+"""Optimizers by name: Optax chains, and the rules of the Keras releases of 2017 exactly.
+
+lr = the schedule's rate after t updates, T = t + 1, g = gradient, p = parameters:
+
+sgd            v <- momentum v + g ; p <- p - lr v, with nesterov p <- p - lr (g + momentum v).
+               The rate is outside the velocity, as in PyTorch and Optax: a new rate acts on the
+               whole velocity at once. weight_decay is coupled (L2), as in torch.optim.SGD:
+               g + weight_decay p takes the place of g.
+rmsprop        a <- rho a + (1 - rho) g^2 ; p <- p - lr g / sqrt(a + epsilon). Optax's rule: epsilon
+               inside the root.
+adam           Kingma and Ba (2015), both moments bias-corrected before epsilon is added.
+adamw          adam with decoupled weight decay (Loshchilov and Hutter, 2019):
+               p <- p - lr (direction + weight_decay p).
+keras_sgd      v <- momentum v - lr g ; p <- p + v, with nesterov p <- p + momentum v - lr g. The
+               rate is inside the velocity.
+keras_rmsprop  a as in rmsprop, from 0 ; p <- p - lr g / (sqrt(a) + epsilon).
+keras_adam     m <- beta1 m + (1 - beta1) g ; v <- beta2 v + (1 - beta2) g^2 ;
+               p <- p - lr sqrt(1 - beta2^T) / (1 - beta1^T) m / (sqrt(v) + epsilon). Epsilon is
+               added to the uncorrected root: "epsilon hat" in Kingma and Ba.
+
+The Keras rules are those of releases 1.2 to 2.1.2, which the articles used; their `decay` argument
+is the schedule 'time_decay'. Only sgd and adamw take weight_decay: for the other rules the word has
+meant both L2 and decoupled decay. Every rule takes gradient_clip_norm: gradients with a larger
+global norm are scaled down to it before anything else, weight decay included, sees them.
+
+A new rule is a function here and a line in `RULES`.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from cifar_jax.options import (
+  BELOW_ONE,
+  BOOLEAN,
+  NOT_NEGATIVE,
+  POSITIVE,
+  Check,
+  Choice,
+  resolve,
+)
+
+
+def _momentum(momentum: float, nesterov: bool) -> optax.GradientTransformation:
+  # Without momentum Nesterov's step is the plain one too, and a velocity would only take memory.
+  return optax.trace(momentum, nesterov) if momentum else optax.identity()
+
+
+def _kernels(params: optax.Params) -> Any:
+  """True for kernels; False for biases and for the scale and bias of normalisation layers."""
+  return jax.tree.map(lambda array: array.ndim >= 2, params)
+
+
+_DECAYED = {'all': None, 'kernels': _kernels}
+
+
+def _sgd(
+  schedule: optax.Schedule,
+  momentum: float,
+  nesterov: bool,
+  weight_decay: float,
+  weight_decay_mask: str,
+) -> optax.GradientTransformation:
+  return optax.chain(
+    optax.add_decayed_weights(weight_decay, _DECAYED[weight_decay_mask])
+    if weight_decay
+    else optax.identity(),
+    _momentum(momentum, nesterov),
+    optax.scale_by_learning_rate(schedule),
+  )
+
+
+def _rmsprop(schedule: optax.Schedule, rho: float, epsilon: float) -> optax.GradientTransformation:
+  return optax.rmsprop(schedule, decay=rho, eps=epsilon)
+
+
+def _adam(
+  schedule: optax.Schedule, beta1: float, beta2: float, epsilon: float
+) -> optax.GradientTransformation:
+  return optax.adam(schedule, beta1, beta2, epsilon)
+
+
+def _adamw(
+  schedule: optax.Schedule,
+  beta1: float,
+  beta2: float,
+  epsilon: float,
+  weight_decay: float,
+  weight_decay_mask: str,
+) -> optax.GradientTransformation:
+  return optax.adamw(
+    schedule,
+    beta1,
+    beta2,
+    epsilon,
+    weight_decay=weight_decay,
+    mask=_DECAYED[weight_decay_mask],
+  )
+
+
+def _keras_sgd(
+  schedule: optax.Schedule, momentum: float, nesterov: bool
+) -> optax.GradientTransformation:
+  return optax.chain(optax.scale_by_learning_rate(schedule), _momentum(momentum, nesterov))
+
+
+def _keras_rmsprop(
+  schedule: optax.Schedule, rho: float, epsilon: float
+) -> optax.GradientTransformation:
+  return optax.chain(
+    optax.scale_by_rms(rho, epsilon, initial_scale=0.0, eps_in_sqrt=False),
+    optax.scale_by_learning_rate(schedule),
+  )
+
+
+def _keras_adam(
+  schedule: optax.Schedule, beta1: float, beta2: float, epsilon: float
+) -> optax.GradientTransformation:
+  return optax.chain(
+    scale_by_keras_adam(beta1, beta2, epsilon), optax.scale_by_learning_rate(schedule)
+  )
+
+
+def one_minus_power(base: float, exponent: jax.Array) -> jax.Array:
+  """1 - base**exponent in float32 without cancellation, for a bias correction.
+
+  Args:
+    base: a decay rate in [0, 1).
+    exponent: int32 scalar, at least 1: the number of terms in the moving average.
+
+  Returns:
+    float32 scalar, within 4e-7 of itself; a plain 1 - 0.999**1 is off by 1e-5 of itself.
+  """
+  log_base = math.log(base) if base > 0 else -math.inf
+  return -jnp.expm1(exponent * log_base)
+
+
+def scale_by_keras_adam(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransformation:
+  """The direction of keras_adam: both moments uncorrected, one correction of the whole step.
+
+  The state is that of `optax.scale_by_adam`.
+  """
+
+  def init(params: optax.Params) -> optax.ScaleByAdamState:
+    return optax.ScaleByAdamState(
+      count=jnp.zeros([], jnp.int32),
+      mu=optax.tree.zeros_like(params),
+      nu=optax.tree.zeros_like(params),
+    )
+
+  def update(
+    gradients: optax.Updates, state: optax.ScaleByAdamState, params: optax.Params | None = None
+  ) -> tuple[optax.Updates, optax.ScaleByAdamState]:
+    del params
+    count = optax.safe_increment(state.count)
+    mu = optax.tree.update_moment(gradients, state.mu, beta1, 1)
+    nu = optax.tree.update_moment(gradients, state.nu, beta2, 2)
+    correction = jnp.sqrt(one_minus_power(beta2, count)) / one_minus_power(beta1, count)
+    direction = jax.tree.map(lambda m, v: correction * m / (jnp.sqrt(v) + epsilon), mu, nu)
+    return direction, optax.ScaleByAdamState(count, mu, nu)
+
+  return optax.GradientTransformation(init, update)
+
+
+_ADAM = {'learning_rate': 0.001, 'beta1': 0.9, 'beta2': 0.999, 'epsilon': 1e-8}
+_RMSPROP = {'learning_rate': 0.001, 'rho': 0.9, 'epsilon': 1e-8}
+_SGD = {'learning_rate': 0.01, 'momentum': 0.0, 'nesterov': False}
+_COMMON = {'gradient_clip_norm': None}
+
+RULES: dict[str, Choice] = {
+  'sgd': Choice(_sgd, {**_SGD, 'weight_decay': 0.0, 'weight_decay_mask': 'all', **_COMMON}),
+  'rmsprop': Choice(_rmsprop, {**_RMSPROP, **_COMMON}),
+  'adam': Choice(_adam, {**_ADAM, **_COMMON}),
+  'adamw': Choice(_adamw, {**_ADAM, 'weight_decay': 1e-4, 'weight_decay_mask': 'all', **_COMMON}),
+  'keras_sgd': Choice(_keras_sgd, {**_SGD, **_COMMON}),
+  'keras_rmsprop': Choice(_keras_rmsprop, {**_RMSPROP, **_COMMON}),
+  'keras_adam': Choice(_keras_adam, {**_ADAM, **_COMMON}),
+}
+
+CHECKS: dict[str, Check] = {
+  'learning_rate': POSITIVE,
+  'momentum': BELOW_ONE,
+  'nesterov': BOOLEAN,
+  'rho': BELOW_ONE,
+  'beta1': BELOW_ONE,
+  'beta2': BELOW_ONE,
+  'epsilon': POSITIVE,
+  'weight_decay': NOT_NEGATIVE,
+  'weight_decay_mask': Check(
+    lambda value: value in _DECAYED, ' or '.join(repr(name) for name in _DECAYED)
+  ),
+  'gradient_clip_norm': POSITIVE,
+}
+
+
+def validate(
+  optimizer_config: ConfigDict | Mapping[str, Any],
+) -> tuple[Choice, dict[str, Any]]:
+  """Reads `config.optimizer` without building anything.
+
+  Args:
+    optimizer_config: `name`, `learning_rate` and the options of the rule, None where not set.
+
+  Returns:
+    The named rule and its complete options.
+
+  Raises:
+    UserError: one sentence that names the flag at fault.
+  """
+  return resolve('optimizer', optimizer_config, RULES, CHECKS)
+
+
+def learning_rate(optimizer_config: ConfigDict | Mapping[str, Any]) -> float:
+  """The base rate for the schedule: `config.optimizer.learning_rate` or the rule's default."""
+  _, options = validate(optimizer_config)
+  return float(options['learning_rate'])
+
+
+def create(
+  optimizer_config: ConfigDict | Mapping[str, Any], schedule: optax.Schedule
+) -> optax.GradientTransformation:
+  """Builds the optimizer named in `config.optimizer`.
+
+  Args:
+    optimizer_config: `name` and the options of the rule, None where not set.
+    schedule: the learning rate by number of updates, from `schedules.create`. It already contains
+      `config.optimizer.learning_rate`, which is not used again here.
+
+  Returns:
+    A pure transformation whose state holds arrays only. Always give its `update` the parameters as
+    the third argument: weight decay needs them.
+
+  Raises:
+    UserError: as `validate`.
+  """
+  rule, options = validate(optimizer_config)
+  del options['learning_rate']
+  clip_norm = options.pop('gradient_clip_norm')
+  transformation = rule.build(schedule, **options)
+  if clip_norm is None:
+    return transformation
+  return optax.chain(optax.clip_by_global_norm(clip_norm), transformation)

@@ -1,0 +1,82 @@
+"""What a person sees while a run goes on: a bar on a terminal, one line an epoch elsewhere, or nothing."""
+
+import sys
+from collections.abc import Mapping
+
+from tqdm import tqdm
+
+MODES = ('auto', 'bar', 'lines', 'silent')
+
+
+class Progress:
+  """Terminal output of one run.
+
+  Attributes:
+    remark: what must stand beside every accuracy, such as 'test used as validation' or 'synthetic'; set by the loop.
+  """
+
+  def __init__(self, mode: str = 'auto'):
+    if mode == 'auto':
+      mode = 'bar' if sys.stderr.isatty() else 'lines'
+    self._mode = mode
+    self._bar: tqdm | None = None
+    self.remark = ''
+
+  def note(self, text: str = '') -> None:
+    """Prints some lines, above the bar if there is one."""
+    if self._mode != 'silent':
+      tqdm.write(text, file=sys.stdout)
+      sys.stdout.flush()
+
+  def start_epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
+    """Opens the bar of an epoch (counted from 1) of which `done` steps were made before an interruption."""
+    if self._mode == 'bar':
+      self._bar = tqdm(
+        total=steps,
+        initial=done,
+        desc=f'Epoch {epoch}/{epochs}',
+        unit='step',
+        leave=False,
+        mininterval=0.1,
+        dynamic_ncols=True,
+      )
+
+  def advance(self, steps: int) -> None:
+    """Moves the bar."""
+    if self._bar is not None:
+      self._bar.update(steps)
+
+  def show(self, loss: float, accuracy: float, seconds_left: float | None) -> None:
+    """Shows averages of the epoch so far and the time left for the whole run."""
+    if self._bar is not None:
+      left = '' if seconds_left is None else f', {duration(seconds_left)} left in all'
+      self._bar.set_postfix_str(f'loss {loss:.4f}, acc {accuracy:.4f}{left}', refresh=False)
+
+  def end_epoch(self, epoch: int, epochs: int, row: Mapping[str, float], left: float) -> None:
+    """Closes the bar and prints the epoch's line, worded as Keras did (D0, D4)."""
+    self.close()
+    remark = f' [{self.remark}]' if self.remark else ''
+    seconds = row['epoch_seconds']
+    text = (
+      f'Epoch {epoch}/{epochs} - {seconds:.0f}s'
+      f' - loss: {row["train_loss"]:.4f} - acc: {row["train_accuracy"]:.4f}'
+      f' - val_loss: {row["val_loss"]:.4f} - val_acc: {row["val_accuracy"]:.4f}{remark}'
+      f' - {row["images_per_second"]:.0f} images/s'
+    )
+    self.note(text if epoch == epochs else f'{text} - {duration(left)} left')
+
+  def close(self) -> None:
+    """Removes the bar, if any."""
+    if self._bar is not None:
+      self._bar.close()
+      self._bar = None
+
+
+def duration(seconds: float) -> str:
+  """47 s, 3 min 20 s or 2 h 05 min."""
+  whole = round(seconds)
+  if whole < 60:
+    return f'{whole} s'
+  if whole < 3600:
+    return f'{whole // 60} min {whole % 60:02d} s'
+  return f'{whole // 3600} h {whole % 3600 // 60:02d} min'

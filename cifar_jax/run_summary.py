@@ -1,0 +1,152 @@
+"""What a run says about itself: its header and closing lines, and the content of summary.json."""
+
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import resource
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+from cifar_jax import parallel, summary
+from cifar_jax.data import Splits
+from cifar_jax.experiment import Experiment
+from cifar_jax.progress import duration
+from cifar_jax.steps import TrainState
+
+SUMMARY_NAME = 'summary.json'
+
+
+def read(run: pathlib.Path) -> dict[str, Any]:
+  """A run's summary.json; {} while it has none that can be read."""
+  try:
+    return json.loads((run / SUMMARY_NAME).read_text())
+  except (OSError, ValueError):
+    return {}
+
+
+def remark(splits: Splits) -> str:
+  """What must stand beside every accuracy of this data: 'test used as validation', 'synthetic', both or ''."""
+  parts = [splits.validation_label] if splits.validation_is_test else []
+  return ', '.join([*parts, 'synthetic'] if splits.synthetic else parts)
+
+
+def header(experiment: Experiment, splits: Splits, run: pathlib.Path) -> str:
+  """The network, the data, the devices and the plan, printed before the first step."""
+  config = experiment.config
+  validation = (
+    'the test set (test used as validation)'
+    if splits.validation_is_test
+    else f'{len(splits.validation)} images'
+  )
+  return (
+    f'{listing(experiment, splits)}\n\n'
+    f'data        {splits.name} from {splits.source}: {len(splits.train)} training images, '
+    f'validation on {validation}, {len(splits.test)} test images\n'
+    f'devices     {parallel.describe(experiment.mesh)}\n'
+    f'training    {config.epochs} epochs of {experiment.steps_per_epoch} steps of '
+    f'{config.batch_size} images, {config.optimizer.name}, seed {config.seed}\n'
+    f'run         {run}\n'
+  )
+
+
+def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
+  """The result, and where to look."""
+  suffix = f' [{results["remark"]}]' if results['remark'] else ''
+  return (
+    f'\ntest loss {results["test_loss"]:.4f}, test accuracy {100 * results["test_accuracy"]:.2f} %'
+    f'{suffix} after {results["epochs"]} epochs, {duration(results["seconds"])}\n'
+    f'look at     {run / "metrics.csv"} and {run / SUMMARY_NAME}; curves: tensorboard --logdir {run}\n'
+    f'check       python -m cifar_jax evaluate {run}'
+  )
+
+
+def listing(experiment: Experiment, splits: Splits) -> str:
+  """The network, layer by layer."""
+  return summary.keras_ascii(summary.trace(experiment.module, splits.image_shape, 'softmax'))
+
+
+def variables(state: TrainState) -> dict[str, Any]:
+  """The collections that a network is applied with."""
+  return {'params': state.params, 'batch_stats': state.batch_stats}
+
+
+def results(
+  experiment: Experiment,
+  splits: Splits,
+  state: TrainState,
+  validation: Mapping[str, float],
+  test: Mapping[str, float],
+  rows: Sequence[Mapping[str, float]],
+  seconds: float,
+  compile_seconds: float,
+) -> dict[str, Any]:
+  """The content of summary.json: one flat object that needs nothing else to be compared with others.
+
+  Args:
+    experiment: what was trained.
+    splits: on what.
+    state: after the last step; all accuracies are those of the last step, not of the best epoch, unless named so.
+    validation: loss and accuracy.
+    test: loss and accuracy.
+    rows: of metrics.csv.
+    seconds: of work in all sittings.
+    compile_seconds: of the last sitting.
+  """
+  config = experiment.config
+  sign = -1 if config.checkpoint.best == 'val_loss' else 1
+  best = max(rows, key=lambda row: sign * row[config.checkpoint.best])
+  trainable, moving = summary.parameter_count(variables(state))
+  return {
+    'val_loss': validation['loss'],
+    'val_accuracy': validation['accuracy'],
+    'test_loss': test['loss'],
+    'test_accuracy': test['accuracy'],
+    'remark': remark(splits),
+    'train_loss': rows[-1]['train_loss'],
+    'train_accuracy': rows[-1]['train_accuracy'],
+    'best_epoch': int(best['epoch']),
+    'best_val_loss': best['val_loss'],
+    'best_val_accuracy': best['val_accuracy'],
+    'epochs': config.epochs,
+    'steps': experiment.total_steps,
+    'batch_size': config.batch_size,
+    'parameters': trainable,
+    'moving_statistics': moving,
+    'seconds': seconds,
+    'compile_seconds': compile_seconds,
+    'images_per_second': statistics.median(row['images_per_second'] for row in rows),
+    'peak_memory_mb': _peak_memory_mb(),
+    'seed': config.seed,
+    'model': config.model.name,
+    'data': splits.name,
+    'data_source': splits.source,
+    'train_examples': len(splits.train),
+    'validation_examples': len(splits.validation),
+    'test_examples': len(splits.test),
+    'tags': ' '.join(config.tags),
+    'devices': parallel.describe(experiment.mesh),
+    'processor': _processor(),
+    'python': platform.python_version(),
+    **{name: metadata.version(name) for name in ('jax', 'flax', 'optax', 'orbax-checkpoint')},
+    'xla_flags': os.environ.get('XLA_FLAGS', ''),
+    'command': ' '.join(sys.argv),
+  }
+
+
+def _peak_memory_mb() -> float:
+  """Largest resident memory of this process so far, in MiB."""
+  unit = 1024 if sys.platform == 'darwin' else 1
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit / 1024
+
+
+def _processor() -> str:
+  """'AMD EPYC, 2 cores': what a reader of a timing has to know."""
+  name = platform.processor() or platform.machine()
+  with contextlib.suppress(OSError), open('/proc/cpuinfo') as file:
+    name = next((line.split(':')[1].strip() for line in file if 'model name' in line), name)
+  return f'{name}, {os.cpu_count()} cores'

@@ -1,0 +1,1 @@
+"""One file a system; `base.get_config()` gives every option its default."""

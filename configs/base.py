@@ -1,0 +1,74 @@
+"""Every option, its default and its unit. The other configs start from this one and change what differs.
+
+A default of None means "the rule's own default", and an option that the chosen rule does not take is an error.
+Override on the command line: --config.optimizer.learning_rate=3e-4 --config.model.widths='(64,128,256)'
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+  config = ConfigDict()
+  config.seed = 0  # everything random is a function of (seed, step)
+  config.epochs = 20
+  config.batch_size = 128  # over all devices together
+  config.parallel = 'jit'  # 'jit': one program over a device mesh
+  config.devices = 0  # how many devices to use; 0: all
+  config.steps_per_dispatch = 0  # 0: one on CPU, as many as fit between two host events elsewhere
+  config.tags = ()  # free words that travel with the run
+  config.tensorboard = True  # False saves importing TensorFlow: 4 s and 500 MB
+
+  config.data = ConfigDict()
+  config.data.name = 'cifar10'  # a TFDS name, or 'synthetic' (built in)
+  config.data.dir = ''  # folder, archive or .npz; '': $CIFAR_JAX_DATA and the usual places
+  config.data.validation = '0.1'  # held out of train: fraction or count; 'test': the test set
+  config.data.validation_from = 'random'  # 'random' (seeded) or 'last' (the end of the arrays)
+  config.data.last_batch = 'keep'  # 'keep': short last batch, masked; 'drop'
+  config.data.mean = (0.0,)  # subtracted after scaling to 0..1; one number, or one a channel
+  config.data.std = (1.0,)  # divided by after that
+
+  config.augment = ConfigDict()
+  config.augment.flip = False  # left-right with probability 1/2
+  config.augment.crop_padding = 0  # pixels of reflected border, then a random crop of the old size
+
+  config.model = ConfigDict()
+  config.model.name = 'conv_net'  # a registered name, or 'package.module:Class'
+
+  config.loss = ConfigDict()
+  config.loss.label_smoothing = 0.0  # 0..1
+
+  config.optimizer = ConfigDict()
+  config.optimizer.name = 'adam'
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.momentum = placeholder(float)
+  config.optimizer.nesterov = placeholder(bool)
+  config.optimizer.rho = placeholder(float)
+  config.optimizer.beta1 = placeholder(float)
+  config.optimizer.beta2 = placeholder(float)
+  config.optimizer.epsilon = placeholder(float)
+  config.optimizer.weight_decay = placeholder(float)
+  config.optimizer.weight_decay_mask = placeholder(
+    str
+  )  # 'kernels' (arrays of rank 2 and up) or 'all'
+  config.optimizer.gradient_clip_norm = placeholder(float)  # global L2 norm
+
+  config.schedule = ConfigDict()
+  config.schedule.name = 'constant'
+  config.schedule.decay = placeholder(float)  # time_decay: rate / (1 + decay * updates)
+  config.schedule.boundaries = placeholder(tuple)  # piecewise: epochs
+  config.schedule.factors = placeholder(
+    tuple
+  )  # piecewise: of the learning rate, after each boundary
+  config.schedule.factor = placeholder(float)  # exponential: per epoch
+  config.schedule.warmup_epochs = placeholder(float)
+  config.schedule.peak_epoch = placeholder(float)  # triangular
+  config.schedule.start_factor = placeholder(float)  # of the learning rate, at the first step
+  config.schedule.end_factor = placeholder(float)  # of the learning rate, at the last step
+
+  config.checkpoint = ConfigDict()
+  config.checkpoint.every_epochs = 1  # 0: only at the end and on a signal
+  config.checkpoint.every_steps = 0  # 0: never between epochs
+  config.checkpoint.keep = 2  # the latest ones; the best one is kept beside them
+  config.checkpoint.best = 'val_accuracy'  # or 'val_loss'
+  return config

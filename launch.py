@@ -1,0 +1,62 @@
+"""Trains a network; the same command again resumes it.
+
+  python launch.py --config=configs/cnn_adv.py
+
+The run's folder (--workdir, by default runs/<config name>) receives the config, metrics.csv, TensorBoard events,
+checkpoints and, at the end, summary.json. Ctrl-C or SIGTERM saves and stops; the same command goes on from there.
+
+Every option of the config can be changed on the command line; configs/base.py lists and explains them all:
+
+  python launch.py --config=configs/cnn_adv.py --config.epochs=5 --config.optimizer.learning_rate=3e-4
+  python launch.py --config=configs/cnn_adv.py --config.data.name=synthetic --workdir=runs/try
+  python launch.py --config=configs/cnn_simple.py --config.model.widths='(32,64,128)'
+
+Afterwards:
+
+  python -m cifar_jax evaluate runs/cnn_adv
+  tensorboard --logdir runs
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from cifar_jax import config as configs
+from cifar_jax.errors import reported_errors
+
+_CONFIG = config_flags.DEFINE_config_file('config', help_string='Path of the config file.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; by default runs/<config name>.')
+_PROGRESS = flags.DEFINE_enum(
+  'progress',
+  'auto',
+  ['auto', 'bar', 'lines', 'silent'],
+  'auto: a bar on a terminal, one line an epoch elsewhere.',
+)
+
+
+def main(argv: Sequence[str]) -> None:
+  """Trains as the flags say."""
+  del argv
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # the run's own lines say what a reader needs
+  with reported_errors():
+    name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
+    run = pathlib.Path(_WORKDIR.value or f'runs/{name}')
+    from cifar_jax.loop import train  # imports JAX: not needed for --help or a mistyped flag
+    from cifar_jax.progress import Progress
+
+    train(_CONFIG.value, run, Progress(_PROGRESS.value))
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  with reported_errors():
+    return configs.parse_flags(argv)
+  sys.exit(2)
+
+
+if __name__ == '__main__':
+  flags.mark_flag_as_required('config')
+  app.run(main, flags_parser=_parse)

@@ -1,0 +1,23 @@
+"""A small network with BatchNorm and dropout, for tests; data.dir has to be set."""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+  config = base.get_config()
+  config.epochs = 3
+  config.batch_size = 32
+  config.devices = 1
+  config.tensorboard = False
+  config.data.name = 'tiny'
+  config.data.validation = '20'
+  config.model = ConfigDict()
+  config.model.name = 'conv_net'
+  config.model.widths = (4, 8)
+  config.model.block = ('conv3 same', 'max_pool', 'batch_norm', 'dropout 0.25')
+  config.model.head = ('flatten', 'dense 16', 'dropout 0.5')
+  config.model.activation = 'relu'
+  config.model.dtype = 'float32'
+  return config

@@ -1,0 +1,45 @@
+"""Shared by all tests: eight fake CPU devices, strict array shapes, and a config that trains in a second."""
+
+import os
+import pathlib
+import tempfile
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from tests.configs import tiny
+
+# Programs compiled by one test, or one of its processes, serve the others; none outlives the session.
+_CACHE = tempfile.TemporaryDirectory(prefix='cifar_jax_tests_')
+os.environ['CIFAR_JAX_CACHE'] = _CACHE.name
+
+jax.config.update('jax_num_cpu_devices', 8)
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.fixture(scope='session')
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+  """An .npz of 200 training and 90 test images 8x8x3; the class shifts the brightness of one corner."""
+  generator = np.random.default_rng(0)
+
+  def images_and_labels(count: int) -> tuple[np.ndarray, np.ndarray]:
+    labels = generator.integers(0, 4, count)
+    images = generator.integers(0, 128, (count, 8, 8, 3))
+    for corner, (row, column) in enumerate([(0, 0), (0, 4), (4, 0), (4, 4)]):
+      images[labels == corner, row : row + 4, column : column + 4] += 96
+    return images.astype(np.uint8), labels.astype(np.uint8)
+
+  path = tmp_path_factory.mktemp('data') / 'tiny.npz'
+  (x_train, y_train), (x_test, y_test) = images_and_labels(200), images_and_labels(90)
+  np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+  return path
+
+
+@pytest.fixture
+def tiny_config(tiny_data: pathlib.Path) -> ConfigDict:
+  """A small network with BatchNorm and dropout: six steps an epoch, the last one short; locked."""
+  config = tiny.get_config()
+  config.data.dir = str(tiny_data)
+  return config.lock()

@@ -1,0 +1,101 @@
+"""MNIST's idx files, plain and packed."""
+
+import gzip
+import pathlib
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cifar_jax.data import idx
+from cifar_jax.errors import UserError
+
+_IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+_LABELS = bytes([9, 0])
+
+
+def files() -> dict[str, bytes]:
+  images = struct.pack('>4B3I', 0, 0, 8, 3, 2, 3, 4) + _IMAGES.tobytes()
+  labels = struct.pack('>4BI', 0, 0, 8, 1, 2) + _LABELS
+  return {
+    'train-images-idx3-ubyte': images,
+    'train-labels-idx1-ubyte': labels,
+    't10k-images-idx3-ubyte': images,
+    't10k-labels-idx1-ubyte': labels,
+  }
+
+
+def write(folder: pathlib.Path, contents: dict[str, bytes], packed: bool = False) -> pathlib.Path:
+  folder.mkdir(parents=True, exist_ok=True)
+  for name, content in contents.items():
+    path = folder / (f'{name}.gz' if packed else name)
+    path.write_bytes(gzip.compress(content) if packed else content)
+  return folder
+
+
+@pytest.mark.parametrize('packed', [False, True])
+@pytest.mark.parametrize(
+  ('name', 'inside'),
+  [
+    ('mnist', 'MNIST/raw'),
+    ('fashion_mnist', 'fashion-mnist'),
+    ('kmnist', 'KMNIST/raw'),
+    ('mnist', '.'),
+  ],
+)
+def test_reads_what_torchvision_and_keras_leave(
+  tmp_path: pathlib.Path, name: str, inside: str, packed: bool
+) -> None:
+  folder = write(tmp_path / inside, files(), packed)
+  assert idx.find(name, tmp_path) == folder
+  dataset = idx.read(name, folder)
+  assert dataset.train.images.shape == (2, 3, 4, 1)
+  np.testing.assert_array_equal(dataset.train.images[..., 0], _IMAGES)
+  assert dataset.test.labels.tolist() == [9, 0]
+  assert len(dataset.class_names) == 10
+  assert len(idx.sources(folder)) == 4
+
+
+def test_finds_nothing_elsewhere(tmp_path: pathlib.Path) -> None:
+  assert idx.find('mnist', tmp_path) is None
+  write(tmp_path / 'FashionMNIST/raw', files())
+  assert idx.find('mnist', tmp_path) is None
+  assert idx.find('cifar10', tmp_path / 'FashionMNIST/raw') is None
+
+
+def test_names_the_file_that_is_missing_or_wrong(tmp_path: pathlib.Path) -> None:
+  contents = files()
+  del contents['t10k-labels-idx1-ubyte']
+  folder = write(tmp_path, contents)
+  with pytest.raises(UserError, match='lacks t10k-labels-idx1-ubyte'):
+    idx.read('mnist', folder)
+  write(folder, {'t10k-labels-idx1-ubyte': files()['train-labels-idx1-ubyte'] + b'x'})
+  with pytest.raises(
+    UserError, match='t10k-labels-idx1-ubyte has 11 bytes; its header announces 10'
+  ):
+    idx.read('mnist', folder)
+  write(folder, {'t10k-labels-idx1-ubyte': files()['train-labels-idx1-ubyte'][:-2] + b'\x0a\x00'})
+  with pytest.raises(UserError, match='holds the label 10'):
+    idx.read('mnist', folder)
+
+
+@settings(
+  max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data(), packed=st.booleans())
+def test_damage_raises_nothing_but_user_errors(
+  tmp_path: pathlib.Path, data: st.DataObject, packed: bool
+) -> None:
+  folder = tmp_path / str(packed)
+  write(folder, files(), packed)
+  path = data.draw(st.sampled_from(sorted(folder.iterdir())))
+  content = bytearray(path.read_bytes())
+  for _ in range(data.draw(st.integers(0, 3))):
+    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+  path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+  try:
+    idx.read('mnist', folder)
+  except UserError as error:
+    assert str(folder) in str(error)

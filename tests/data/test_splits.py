@@ -1,0 +1,112 @@
+"""Splits: disjoint, complete, reproducible, and named for what they are."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cifar_jax.data import Dataset, Split, split
+from cifar_jax.errors import UserError
+
+
+def numbered(train: int, test: int = 4) -> Dataset:
+  """A data set whose images carry their own index in their first two pixels."""
+
+  def part(start: int, count: int) -> Split:
+    index = np.arange(start, start + count)
+    images = np.zeros((count, 1, 2, 1), np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 1, 0] = index // 256, index % 256
+    return Split(images, (index % 3).astype(np.int32))
+
+  return Dataset('numbered', part(0, train), part(train, test), ('a', 'b', 'c'), 'here', True)
+
+
+def indices(part: Split) -> list[int]:
+  index = part.images[:, 0, 0, 0].astype(int) * 256 + part.images[:, 0, 1, 0]
+  assert (index % 3 == part.labels).all()  # Every image keeps its label.
+  return index.tolist()
+
+
+@settings(deadline=None)
+@given(
+  total=st.integers(2, 600),
+  data=st.data(),
+  validation_from=st.sampled_from(['random', 'last']),
+  seed=st.integers(0, 2**63 - 1),
+)
+def test_a_count_splits_into_disjoint_parts_that_cover_all(
+  total: int, data: st.DataObject, validation_from: str, seed: int
+) -> None:
+  count = data.draw(st.integers(1, total - 1))
+  dataset = numbered(total)
+  splits = split(dataset, str(count), validation_from, seed)
+  train, validation = indices(splits.train), indices(splits.validation)
+  assert len(validation) == count
+  assert sorted(train + validation) == list(range(total))
+  assert train == sorted(train)
+  assert validation == sorted(validation)
+  assert splits.test is dataset.test
+  again = split(dataset, str(count), validation_from, seed)
+  assert indices(again.validation) == validation
+  if validation_from == 'last':
+    assert validation == list(range(total - count, total))
+
+
+def test_random_depends_on_the_seed_and_is_uniform() -> None:
+  dataset = numbered(500)
+  drawn = [indices(split(dataset, '100', 'random', seed).validation) for seed in range(200)]
+  assert drawn[0] != drawn[1]
+  times = np.bincount(np.concatenate(drawn), minlength=500)
+  # Each image is held out 200 x 0.2 = 40 times; the standard deviation is sqrt(200 x 0.2 x 0.8) = 5.7.
+  assert abs(times.mean() - 40) < 1e-9
+  assert 4.5 < times.std() < 7
+  assert times.min() > 40 - 5 * 5.7
+
+
+@pytest.mark.parametrize(
+  ('validation', 'expected'), [('0.1', 100), ('0.2', 200), ('1e-3', 1), ('.25', 250), ('250', 250)]
+)
+def test_fractions_and_counts(validation: str, expected: int) -> None:
+  splits = split(numbered(1000), validation, 'last', 0)
+  assert (len(splits.train), len(splits.validation)) == (1000 - expected, expected)
+  assert not splits.validation_is_test
+  assert splits.validation_label == 'validation'
+
+
+def test_the_split_of_episode_2_is_the_last_fifth() -> None:
+  # Keras: validation_split=0.2 of 50,000 takes the images from 40,000 on.
+  splits = split(numbered(50_000), '10000', 'last', 7)
+  assert indices(splits.train) == list(range(40_000))
+  assert indices(splits.validation) == list(range(40_000, 50_000))
+
+
+def test_test_used_as_validation_says_so() -> None:
+  dataset = numbered(10)
+  splits = split(dataset, 'test', 'random', 0)
+  assert splits.validation is splits.test is dataset.test
+  assert len(splits.train) == 10
+  assert splits.validation_is_test
+  assert splits.validation_label == 'test used as validation'
+
+
+def test_carries_what_the_source_says() -> None:
+  splits = split(numbered(10), '2', 'random', 0)
+  assert (splits.name, splits.source, splits.synthetic) == ('numbered', 'here', True)
+  assert (splits.num_classes, splits.image_shape) == (3, (1, 2, 1))
+  assert splits.class_names == ('a', 'b', 'c')
+
+
+@pytest.mark.parametrize(
+  'validation',
+  ['', 'all', '0', '-1', '10', '11', '0.0', '1.0', '-0.1', '1.5', 'nan', 'inf', '1e-9'],
+)
+def test_refuses_bad_values(validation: str) -> None:
+  with pytest.raises(UserError, match='--config.data.validation='):
+    split(numbered(10), validation, 'random', 0)
+
+
+def test_refuses_other_bad_settings() -> None:
+  with pytest.raises(UserError, match='--config.data.validation_from=first is unknown'):
+    split(numbered(10), '2', 'first', 0)
+  with pytest.raises(UserError, match='--config.seed=-1'):
+    split(numbered(10), '2', 'random', -1)

@@ -1,0 +1,63 @@
+"""Runs launch.py's training and kills its own process, as a power cut would, at a chosen moment.
+
+  python -m tests.killed_run RUN DATA MOMENT STEP
+
+MOMENT is 'step' (before update STEP is dispatched), 'save' (when everything of the checkpoint of STEP is written but it
+is not yet renamed to be visible), 'files' (half of that checkpoint's files are cut short) or 'never'.
+"""
+
+import os
+import pathlib
+import signal
+import sys
+
+from orbax.checkpoint._src.path import atomicity
+
+from cifar_jax import loop
+from cifar_jax.checkpoint import LATEST
+from cifar_jax.progress import Progress
+from tests.configs import tiny
+
+
+def die() -> None:
+  os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_before_step(step: int) -> None:
+  dispatch = loop._Session._dispatch
+
+  def killing(self, state, order, current, count, masked):
+    if current == step:
+      die()
+    return dispatch(self, state, order, current, count, masked)
+
+  loop._Session._dispatch = killing
+
+
+def kill_in_save(step: int, *, cut: bool) -> None:
+  finalize = atomicity.AtomicRenameTemporaryPath.finalize
+
+  async def killing(self, *args, **kwargs):
+    if self.get_final().parts[-2:] == (LATEST, str(step)):
+      files = [path for path in pathlib.Path(self.get()).rglob('*') if path.is_file()]
+      for path in files[::2] if cut else []:
+        os.truncate(path, path.stat().st_size // 2)
+      die()
+    return await finalize(self, *args, **kwargs)
+
+  atomicity.AtomicRenameTemporaryPath.finalize = killing
+
+
+def main(run: str, data: str, moment: str, step: str) -> None:
+  config = tiny.get_config()
+  config.data.dir = data
+  config.checkpoint.every_steps = 4
+  if moment == 'step':
+    kill_before_step(int(step))
+  elif moment in ('save', 'files'):
+    kill_in_save(int(step), cut=moment == 'files')
+  loop.train(config.lock(), pathlib.Path(run), Progress('lines'))
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])

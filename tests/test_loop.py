@@ -1,0 +1,207 @@
+import csv
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from cifar_jax import data, loop, models
+from cifar_jax.checkpoint import Checkpoints
+from cifar_jax.errors import UserError
+from cifar_jax.evaluate import evaluate
+from cifar_jax.experiment import assemble
+from cifar_jax.progress import Progress
+
+SILENT = Progress('silent')
+TIMED = ('images_per_second', 'epoch_seconds')
+
+
+def rows_of(run: pathlib.Path) -> list[dict[str, str]]:
+  """metrics.csv without the columns that depend on the clock."""
+  with (run / 'metrics.csv').open(newline='') as file:
+    return [
+      {name: text for name, text in row.items() if name not in TIMED}
+      for row in csv.DictReader(file)
+    ]
+
+
+def state_of(config: ConfigDict, run: pathlib.Path, which: str = 'latest'):
+  splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
+  experiment = assemble(config, splits)
+  with Checkpoints(run, read_only=True) as checkpoints:
+    restored = checkpoints.restore(experiment.abstract_state(), which)
+  assert restored is not None
+  return restored[0]
+
+
+def assert_identical(left, right) -> None:
+  """Every array of two states equal to the last bit."""
+  jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+def changed(config: ConfigDict, **values) -> ConfigDict:
+  copy = ConfigDict(config.copy_and_resolve_references())
+  copy.update_from_flattened_dict(values)
+  return copy.lock()
+
+
+def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
+  results = loop.train(tiny_config, tmp_path, SILENT)
+  assert json.loads((tmp_path / 'summary.json').read_text()) == results
+  assert json.loads((tmp_path / 'config.json').read_text())['batch_size'] == 32
+  rows = rows_of(tmp_path)
+  assert [row['step'] for row in rows] == ['6', '12', '18']  # ceil(180 / 32) = 6
+  assert [row['epoch'] for row in rows] == ['1', '2', '3']
+  assert results['steps'] == 18
+  assert results['train_examples'] == 180
+  assert results['validation_examples'] == 20
+  assert results['val_accuracy'] == pytest.approx(float(rows[-1]['val_accuracy']))
+  # conv 3x3x3 -> 4 and 4 -> 8 with biases, two BatchNorms, dense 32 -> 16 and 16 -> classes
+  assert results['parameters'] == 112 + 8 + 296 + 16 + 528 + 17 * 4
+  assert results['moving_statistics'] == 24
+
+
+def test_evaluate_counts_every_example_once(tiny_config, tmp_path) -> None:
+  """Against NumPy over the whole split at once: 90 examples in batches of 512 leave most of a batch masked."""
+  loop.train(tiny_config, tmp_path, SILENT)
+  state = state_of(tiny_config, tmp_path)
+  test = data.load(tiny_config.data).test
+  module = models.create(tiny_config.model, 4)
+  variables = {'params': state.params, 'batch_stats': state.batch_stats}
+  logits = module.apply(variables, jnp.asarray(test.images / 255, jnp.float32), train=False)
+  losses = optax.softmax_cross_entropy_with_integer_labels(logits, test.labels)
+  found = evaluate(tmp_path)
+  assert found['accuracy'] == np.mean(np.argmax(logits, -1) == test.labels)
+  assert found['loss'] == pytest.approx(float(np.mean(losses)), rel=1e-6)
+  assert found['examples'] == 90
+
+
+def test_more_epochs_continue_as_if_never_stopped(tiny_config, tmp_path) -> None:
+  """Two epochs, then three, then five, by changing `epochs` alone: bit for bit the run of five."""
+  for epochs in (2, 3, 5):
+    loop.train(changed(tiny_config, epochs=epochs), tmp_path / 'parts', SILENT)
+  whole = changed(tiny_config, epochs=5)
+  loop.train(whole, tmp_path / 'whole', SILENT)
+  assert_identical(state_of(whole, tmp_path / 'parts'), state_of(whole, tmp_path / 'whole'))
+  assert rows_of(tmp_path / 'parts') == rows_of(tmp_path / 'whole')
+
+
+def test_finished_run_says_so_and_trains_no_more(tiny_config, tmp_path, capsys) -> None:
+  loop.train(tiny_config, tmp_path, SILENT)
+  before = (tmp_path / 'summary.json').read_bytes()
+  loop.train(tiny_config, tmp_path, Progress('lines'))
+  assert 'has finished' in capsys.readouterr().out
+  assert (tmp_path / 'summary.json').read_bytes() == before
+
+
+def test_fewer_epochs_than_trained_is_an_error(tiny_config, tmp_path) -> None:
+  loop.train(tiny_config, tmp_path, SILENT)
+  with pytest.raises(UserError, match=r'already trained 3 epochs.*--config\.epochs=1'):
+    loop.train(changed(tiny_config, epochs=1), tmp_path, SILENT)
+
+
+def test_another_config_in_the_same_folder_lists_the_differences(tiny_config, tmp_path) -> None:
+  loop.train(tiny_config, tmp_path, SILENT)
+  other = changed(tiny_config, batch_size=16, **{'model.widths': (4, 4)})
+  with pytest.raises(
+    UserError, match=r'batch_size was 32 and is now 16; model\.widths was \(4, 8\)'
+  ):
+    loop.train(other, tmp_path, SILENT)
+
+
+def test_nan_stops_at_once_names_the_step_and_keeps_the_last_good_checkpoint(
+  tiny_config, tmp_path
+) -> None:
+  good = changed(tiny_config, epochs=1)
+  loop.train(good, tmp_path, SILENT)
+  (tmp_path / 'config.json').unlink()  # so that the rate may change, as a user would not
+  bad = changed(tiny_config, **{'optimizer.name': 'keras_adam', 'optimizer.learning_rate': 1e30})
+  with pytest.raises(
+    UserError, match=r'NaN or infinite in step 8 \(epoch 2\); the checkpoint of step 6'
+  ):
+    loop.train(bad, tmp_path, SILENT)
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    assert checkpoints.steps() == [6]
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state_of(good, tmp_path).params))
+
+
+def test_best_never_evicts_latest(tiny_config, tmp_path) -> None:
+  """A rate of 0 after the first epoch's step keeps nothing better: the first epoch stays best, resume uses the last."""
+  config = changed(tiny_config, epochs=4, **{'checkpoint.keep': 1})
+  loop.train(config, tmp_path, SILENT)
+  rows = rows_of(tmp_path)
+  accuracies = [float(row['val_accuracy']) for row in rows]
+  best = int(rows[accuracies.index(max(accuracies))]['step'])
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    assert checkpoints.latest() == 24
+    assert checkpoints.best() == best
+  assert evaluate(tmp_path, 'best', 'validation')['accuracy'] == max(accuracies)
+
+
+def test_many_steps_in_one_dispatch_train_the_same(tiny_config, tmp_path) -> None:
+  """lax.scan, the way of GPU and TPU, against one step a dispatch; other compiled code, so not to the last bit."""
+  loop.train(tiny_config, tmp_path / 'one', SILENT)
+  scanned = changed(tiny_config, steps_per_dispatch=100)
+  loop.train(scanned, tmp_path / 'many', SILENT)
+  one, many = (state_of(tiny_config, tmp_path / name) for name in ('one', 'many'))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), one.params, many.params
+  )
+  assert one.step == many.step == 18
+
+
+@pytest.mark.parametrize('sitting', [(8, 1, 2), (1, 8, 4)])
+def test_a_run_may_move_to_another_number_of_devices(tiny_config, tmp_path, sitting) -> None:
+  """One epoch on each number of devices gives the curve of one device."""
+  loop.train(tiny_config, tmp_path / 'one', SILENT)
+  for epochs, devices in enumerate(sitting, 1):
+    loop.train(changed(tiny_config, epochs=epochs, devices=devices), tmp_path / 'moved', SILENT)
+  one, moved = rows_of(tmp_path / 'one'), rows_of(tmp_path / 'moved')
+  for left, right in zip(one, moved, strict=True):
+    assert float(left['train_loss']) == pytest.approx(float(right['train_loss']), rel=1e-3)
+
+
+def test_batch_that_does_not_divide_by_the_devices(tiny_config, tmp_path) -> None:
+  with pytest.raises(
+    UserError, match=r'--config\.batch_size=30 does not divide by 8 devices; use 32'
+  ):
+    loop.train(changed(tiny_config, batch_size=30, devices=8), tmp_path, SILENT)
+  with pytest.raises(UserError, match=r'--config\.devices=9, but JAX sees 8'):
+    loop.train(changed(tiny_config, devices=9), tmp_path, SILENT)
+
+
+def test_dropped_last_batch(tiny_config, tmp_path) -> None:
+  results = loop.train(changed(tiny_config, **{'data.last_batch': 'drop'}), tmp_path, SILENT)
+  assert results['steps'] == 15  # floor(180 / 32) = 5
+
+
+def test_test_used_as_validation_is_said_wherever_accuracy_is(
+  tiny_config, tmp_path, capsys
+) -> None:
+  config = changed(tiny_config, epochs=1, **{'data.validation': 'test'})
+  results = loop.train(config, tmp_path, Progress('lines'))
+  lines = capsys.readouterr().out.splitlines()
+  for line in lines:
+    if 'acc' in line and 'loss' in line:
+      assert '[test used as validation]' in line
+  assert results['remark'] == 'test used as validation'
+  assert results['val_accuracy'] == results['test_accuracy']
+  assert 'test used as validation' in evaluate(tmp_path)['data']
+
+
+def test_hidden_host_copy_fails_loudly(tiny_config, tmp_path, monkeypatch) -> None:
+  """A NumPy array among the arguments of a step would be copied to the device each time."""
+  original = loop.parallel.replicate
+
+  def forgetful(tree, mesh):
+    return (
+      tree if isinstance(tree, int) is False and isinstance(tree, tuple) else original(tree, mesh)
+    )
+
+  monkeypatch.setattr('cifar_jax.experiment.parallel.replicate', forgetful)
+  with pytest.raises(Exception, match='Disallowed host-to-device transfer'):
+    loop.train(tiny_config, tmp_path, SILENT)

@@ -1,0 +1,130 @@
+"""Interrupted and resumed against never interrupted: the same bits. Processes are really killed."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.test_loop import assert_identical, changed, rows_of, state_of
+
+REPOSITORY = pathlib.Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
+
+
+def sitting(run: pathlib.Path, data: pathlib.Path, moment: str = 'never', step: int = 0):
+  """One process that trains in `run`, from tests/killed_run.py."""
+  return subprocess.run(
+    [sys.executable, '-m', 'tests.killed_run', str(run), str(data), moment, str(step)],
+    cwd=REPOSITORY,
+    env=ENVIRONMENT,
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(tiny_data, tmp_path_factory) -> pathlib.Path:
+  run = tmp_path_factory.mktemp('uninterrupted')
+  finished = sitting(run, tiny_data)
+  assert finished.returncode == 0, finished.stderr
+  return run
+
+
+@pytest.fixture
+def config(tiny_config):
+  """As tests/killed_run.py trains: a checkpoint every four steps, so in the middle of epochs of six."""
+  return changed(tiny_config, **{'checkpoint.every_steps': 4})
+
+
+# Epochs end after steps 6, 12 and 18; checkpoints are written after 4, 6, 8, 12, 16 and 18.
+@pytest.mark.parametrize(
+  ('moment', 'step', 'resumed_from'),
+  [
+    ('step', 2, 0),  # before anything was saved
+    ('step', 11, 8),  # three steps after a checkpoint in the middle of an epoch
+    ('save', 12, 8),  # all of the checkpoint of step 12 is written, none of it visible
+    ('files', 16, 12),  # the same with files cut short
+  ],
+)
+def test_kill_9_and_resume(
+  uninterrupted, config, tiny_data, tmp_path, moment, step, resumed_from
+) -> None:
+  killed = sitting(tmp_path, tiny_data, moment, step)
+  assert killed.returncode == -signal.SIGKILL
+  complete = [int(p.name) for p in (tmp_path / 'checkpoints').iterdir() if p.name.isdecimal()]
+  assert max(complete, default=0) == resumed_from
+  again = sitting(tmp_path, tiny_data)
+  assert again.returncode == 0, again.stderr
+  assert ('resuming after step' in again.stdout) == (resumed_from > 0)
+  assert_identical(state_of(config, tmp_path), state_of(config, uninterrupted))
+  assert_identical(state_of(config, tmp_path, 'best'), state_of(config, uninterrupted, 'best'))
+  assert rows_of(tmp_path) == rows_of(uninterrupted)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_signal_saves_and_resumes(uninterrupted, config, tiny_data, tmp_path, number) -> None:
+  """Through the command line that users type."""
+  command = [
+    *(sys.executable, 'launch.py', '--config=tests/configs/tiny.py', f'--workdir={tmp_path}'),
+    *(f'--config.data.dir={tiny_data}', '--config.checkpoint.every_steps=4'),
+  ]
+  slowly = [*command, '--config.epochs=100000']
+  process = subprocess.Popen(
+    slowly,
+    cwd=REPOSITORY,
+    env=ENVIRONMENT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+  assert process.stdout is not None
+  output = ''
+  while 'Epoch 1/' not in output:
+    line = process.stdout.readline()
+    assert line, output
+    output += line
+  process.send_signal(number)
+  output += process.communicate(timeout=60)[0]
+  assert process.returncode == 0, output
+  assert 'and saved; the same command goes on from there' in output
+  assert 'Traceback' not in output
+  stopped = max(int(p.name) for p in (tmp_path / 'checkpoints').iterdir())
+  epochs = stopped // 6 + 2
+  for run in (tmp_path, tmp_path / 'straight'):
+    arguments = [*command, f'--config.epochs={epochs}', f'--workdir={run}', '--progress=silent']
+    finished = subprocess.run(
+      arguments, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == ''
+  assert_identical(state_of(config, tmp_path), state_of(config, tmp_path / 'straight'))
+  assert rows_of(tmp_path) == rows_of(tmp_path / 'straight')
+
+
+def test_second_interrupt_exits_now(tiny_data, tmp_path) -> None:
+  """A dispatch of very many steps cannot be waited for; the second Ctrl-C does not wait."""
+  process = subprocess.Popen(
+    [
+      *(sys.executable, 'launch.py', '--config=tests/configs/tiny.py', f'--workdir={tmp_path}'),
+      *(f'--config.data.dir={tiny_data}', '--config.epochs=100000', '--config.batch_size=1'),
+      '--config.steps_per_dispatch=100000',
+    ],
+    cwd=REPOSITORY,
+    env=ENVIRONMENT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  assert process.stdout is not None
+  while not process.stdout.readline().startswith('run '):
+    pass
+  deadline = time.monotonic() + 60
+  while process.poll() is None and time.monotonic() < deadline:
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+  assert process.returncode in (130, 0)
