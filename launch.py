@@ -2,14 +2,17 @@
 
   python launch.py --config=configs/cnn_adv.py
 
-The run's folder (--workdir, by default runs/<config name>) receives the config, metrics.csv, TensorBoard events,
-checkpoints and, at the end, summary.json. Ctrl-C or SIGTERM saves and stops; the same command goes on from there.
+The run's folder (--workdir, by default runs/<config name>) receives the config, metrics.csv,
+TensorBoard events, checkpoints and, at the end, summary.json. Ctrl-C or SIGTERM saves and stops;
+the same command goes on from there.
 
-Every option of the config can be changed on the command line; configs/base.py lists and explains them all:
+Every option of the config can be changed on the command line; configs/base.py lists and explains
+them all:
 
-  python launch.py --config=configs/cnn_adv.py --config.epochs=5 --config.optimizer.learning_rate=3e-4
-  python launch.py --config=configs/cnn_adv.py --config.data.name=synthetic --workdir=runs/try
-  python launch.py --config=configs/cnn_simple.py --config.model.widths='(32,64,128)'
+  python launch.py --config=configs/cnn_adv.py --config.epochs=5
+  --config.optimizer.learning_rate=3e-4 python launch.py --config=configs/cnn_adv.py
+  --config.data.name=synthetic --workdir=runs/try python launch.py --config=configs/cnn_simple.py
+  --config.model.widths='(32,64,128)'
 
 Afterwards:
 

@@ -1,9 +1,10 @@
 """Checkpoints of a run: Orbax behind `save`, `restore`, `latest` and `best`.
 
-A run's folder holds `checkpoints/STEP` (the latest few, to resume from) and `best/STEP` (one, the best by validation).
-They are two folders because one Orbax manager that ranks by a metric evicts the newest checkpoint when it is not among
-the best, and a resumed run would silently go back. A checkpoint becomes visible by a rename once it is complete, so a
-process killed in the middle of a save leaves the older ones as they were.
+A run's folder holds `checkpoints/STEP` (the latest few, to resume from) and `best/STEP` (one, the
+best by validation). They are two folders because one Orbax manager that ranks by a metric evicts
+the newest checkpoint when it is not among the best, and a resumed run would silently go back. A
+checkpoint becomes visible by a rename once it is complete, so a process killed in the middle of a
+save leaves the older ones as they were.
 """
 
 import contextlib
@@ -36,7 +37,8 @@ class Checkpoints:
           self._run / name,
           options=ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.LatestN(count),
-            # Eight megabytes are written in a tenth of a second; a synchronous save cannot fail unnoticed.
+            # Eight megabytes are written in a tenth of a second; a synchronous save cannot fail
+            # unnoticed.
             enable_async_checkpointing=False,
             cleanup_tmp_directories=not read_only,
             read_only=read_only,
@@ -110,7 +112,8 @@ class Checkpoints:
       which: 'latest', 'best', or a step number as text.
 
     Returns:
-      (state, facts), or None if the run has no checkpoint yet. A damaged newest one is passed over with a warning.
+      (state, facts), or None if the run has no checkpoint yet. A damaged newest one is passed over
+      with a warning.
 
     Raises:
       UserError: no such step, or no checkpoint can be read.
@@ -125,7 +128,8 @@ class Checkpoints:
             state=ocp.args.StandardRestore(target), facts=ocp.args.JsonRestore()
           ),
         )
-      # Orbax and TensorStore raise many kinds for a damaged file; what they have in common is that it is unreadable.
+      # Orbax and TensorStore raise many kinds for a damaged file; what they have in common is that
+      # it is unreadable.
       except Exception as error:
         reason = str(error).strip().split('\n')[0][:200]
         self._unreadable.add((name, step))

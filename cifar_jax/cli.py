@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
   evaluate = verbs.add_parser(
     'evaluate',
     help='loss and accuracy of a checkpoint',
-    description='Loss and accuracy of a checkpoint over every example of a split, each counted once.\n\n'
+    description='Loss and accuracy of a checkpoint over a split, every example once.\n\n'
     '  python -m cifar_jax evaluate runs/cnn_adv --checkpoint=best',
     formatter_class=shape,
     allow_abbrev=False,

@@ -17,7 +17,8 @@ from cifar_jax.options import BOOLEAN, Check, check_value, is_number
 
 CONFIG_NAME = 'config.json'
 
-# What may change between the start of a run and its continuation: nothing that alters a step already made.
+# What may change between the start of a run and its continuation: nothing that alters a step
+# already made.
 _MAY_CHANGE = (
   'epochs',
   'parallel',
@@ -87,7 +88,8 @@ def validate(config: ConfigDict) -> None:
   """Checks the whole config before anything starts.
 
   Raises:
-    UserError: an unknown or missing option, a wrong type or an impossible value; the message names the flag.
+    UserError: an unknown or missing option, a wrong type or an impossible value; the message names
+      the flag.
   """
   from cifar_jax import (
     models,
@@ -131,7 +133,8 @@ def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> 
   """Parses a command line with a --config flag; returns what is left over.
 
   Raises:
-    UserError: no such config file, a mistake in it, an unknown key, a value of the wrong type, an unknown flag.
+    UserError: no such config file, a mistake in it, an unknown key, a value of the wrong type, an
+      unknown flag.
   """
   path = next((_value(argv, i) for i, a in enumerate(argv) if re.match(r'--?config(=|$)', a)), None)
   if path:
@@ -176,7 +179,9 @@ def read(run: pathlib.Path) -> ConfigDict:
 
 
 def check_continues(config: ConfigDict, run: pathlib.Path) -> None:
-  """Raises UserError, listing the differences, if the run in the folder was started with another config."""
+  """Raises UserError, listing the differences, if the run in the folder was started with another
+  config.
+  """
   if not (run / CONFIG_NAME).is_file():
     return
   old, new = dict(flatten(read(run))), dict(flatten(config))
@@ -193,16 +198,18 @@ def check_continues(config: ConfigDict, run: pathlib.Path) -> None:
 
 
 def _import(path: str) -> ConfigDict:
-  """Runs a config file's get_config() without overrides; mistakes in the file become one line with file and line."""
+  """Runs a config file's get_config() without overrides; mistakes in the file become one line with
+  file and line.
+  """
   file, _, argument = path.partition(':')
   if not pathlib.Path(file).is_file():
     folder = pathlib.Path(file).parent
     names = [str(folder / entry.name) for entry in sorted(folder.glob('*.py'))]
     raise UserError(f'--config={path}: there is no such file{_nearest(file, names)}')
+  spec = importlib.util.spec_from_file_location('config_file', file)
+  if spec is None or spec.loader is None:
+    raise UserError(f'--config={path} is no Python file; configs are named NAME.py')
   try:
-    spec = importlib.util.spec_from_file_location('config_file', file)
-    assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config = module.get_config(*([argument] if argument else []))

@@ -23,8 +23,9 @@ def evaluate(
     data_dir: in place of the config's data.dir, for data that has moved.
 
   Returns:
-    loss (mean cross-entropy, with the run's label smoothing), accuracy (0..1), examples, step, split and data, which
-    say what must stand beside the numbers: synthetic data, a test set that was used as validation.
+    loss (mean cross-entropy, with the run's label smoothing), accuracy (0..1), examples, step,
+    split and data, which say what must stand beside the numbers: synthetic data, a test set that
+    was used as validation.
 
   Raises:
     UserError: no run there, no such checkpoint, no data.

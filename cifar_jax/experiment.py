@@ -1,4 +1,6 @@
-"""From a config and data to the parts of a run: network, optimiser, compiled steps. Training and evaluation share it."""
+"""From a config and data to the parts of a run: network, optimiser, compiled steps. Training and
+evaluation share it.
+"""
 
 import dataclasses
 import functools
@@ -18,7 +20,8 @@ from cifar_jax.data.augment import make_augment, make_normalize
 from cifar_jax.errors import UserError
 from cifar_jax.metrics import Metrics
 
-# Rows in one evaluation dispatch: large enough to hide the dispatch, small enough for any machine's cache.
+# Rows in one evaluation dispatch: large enough to hide the dispatch, small enough for any machine's
+# cache.
 EVALUATION_BATCH = 512
 
 
@@ -77,7 +80,9 @@ class Experiment:
 
 
 def assemble(config: ConfigDict, splits: Splits) -> Experiment:
-  """Builds the network, the optimiser and the steps; raises UserError where the config cannot be met."""
+  """Builds the network, the optimiser and the steps; raises UserError where the config cannot be
+  met.
+  """
   parallel.keep_compiled_programs()
   examples = len(splits.train.labels)
   batch_size, last_batch = config.batch_size, config.data.last_batch

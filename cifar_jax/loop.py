@@ -1,7 +1,7 @@
-"""Training: the one place where steps, checkpoints, metrics, the terminal and signals come together.
+"""Training: the one place where steps, checkpoints, metrics and the terminal come together.
 
-The host only dispatches: it never waits for a step except to bound how far it runs ahead, and it reads averages of steps
-that are already finished. Stopping is possible after every dispatch.
+The host only dispatches: it never waits for a step except to bound how far it runs ahead, and it
+reads averages of steps that are already finished. Stopping is possible after every dispatch.
 """
 
 import collections
@@ -23,7 +23,7 @@ from cifar_jax.signals import Stop, stop_signals
 from cifar_jax.steps import Report, TrainState
 from cifar_jax.writers import RunWriter, read_rows
 
-# Dispatches that may be under way before the host waits: enough to hide it, few enough to stop soon.
+# Dispatches under way before the host waits: enough to hide it, few enough to stop soon.
 _DISPATCHES_AHEAD = 4
 
 
@@ -39,7 +39,8 @@ def train(config: ConfigDict, run: pathlib.Path, progress: Progress) -> dict[str
     The content of summary.json, or {} if a signal stopped the run before its end.
 
   Raises:
-    UserError: the config is wrong or not that of the run in the folder, no data, a full disk, a loss that is not finite.
+    UserError: the config is wrong or not that of the run in the folder, no data, a full disk, a
+      loss that is not finite.
   """
   configs.validate(config)
   configs.check_continues(config, run)
@@ -88,7 +89,7 @@ def train(config: ConfigDict, run: pathlib.Path, progress: Progress) -> dict[str
 
 
 class _Session:
-  """One sitting of a run: from its start or its last checkpoint to its end or the next interruption."""
+  """One sitting of a run: from its start or last checkpoint to its end or an interruption."""
 
   def __init__(
     self,
@@ -168,7 +169,7 @@ class _Session:
     )
 
   def _count(self, step: int) -> int:
-    """Updates in the next dispatch: as many as lie between two host events, or as the config says."""
+    """Updates in the next dispatch: as many as lie between two host events, unless configured."""
     config, per_epoch = self._config, self._experiment.steps_per_epoch
     wanted = config.steps_per_dispatch or (1 if jax.default_backend() == 'cpu' else per_epoch)
     position = step % per_epoch
@@ -201,7 +202,7 @@ class _Session:
     return state
 
   def _look_at(self, step: int, report: Report) -> None:
-    """Reads a finished dispatch: stops at a loss or parameters that are not finite, shows the averages."""
+    """Reads a finished dispatch: stops if something is not finite, shows the averages."""
     loss, accuracy, bad_step = jax.device_get((report.loss, report.accuracy, report.bad_step))
     if bad_step >= 0:
       self._progress.close()
@@ -211,8 +212,9 @@ class _Session:
         'there is no checkpoint yet' if saved is None else f'the checkpoint of step {saved} is good'
       )
       raise UserError(
-        f'the loss or the parameters became NaN or infinite in step {bad_step + 1} (epoch {epoch}); '
-        f'{kept}: try a smaller --config.optimizer.learning_rate or --config.optimizer.gradient_clip_norm'
+        f'the loss or the parameters became NaN or infinite in step {bad_step + 1} (epoch '
+        f'{epoch}); {kept}: try a smaller --config.optimizer.learning_rate, or set '
+        '--config.optimizer.gradient_clip_norm'
       )
     self._progress.show(float(loss), float(accuracy), self._left(step))
 
@@ -244,7 +246,8 @@ class _Session:
     rows = read_rows(self._run)
     self._writer.write_epoch(row)
     self._epoch_start, self._dispatch_seconds, self._dispatch_images = now, 0.0, 0
-    # The best is saved before the latest: killed in between, the run repeats this epoch and finds the best in place.
+    # The best is saved before the latest: killed in between, the run repeats this epoch and finds
+    # the best in place.
     if _is_best(row, rows, config.checkpoint.best):
       self._checkpoints.save(state, {**self._facts(), **row}, best=True)
     due = config.checkpoint.every_epochs and epoch % config.checkpoint.every_epochs == 0

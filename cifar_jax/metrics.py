@@ -10,7 +10,8 @@ from clu import metrics
 class Metrics(metrics.Collection):
   """Mean loss and accuracy over every example that was counted once.
 
-  Sums and counts are kept, never means of means, so short batches and padding (masked rows) do not bias the result.
+  Sums and counts are kept, never means of means, so short batches and padding (masked rows) do not
+  bias the result.
   """
 
   loss: metrics.Average.from_output('loss')  # type: ignore[valid-type]
@@ -20,7 +21,9 @@ class Metrics(metrics.Collection):
 def batch_metrics(
   losses: jax.Array, logits: jax.Array, labels: jax.Array, mask: jax.Array | None
 ) -> Metrics:
-  """Metrics of one batch: losses float32 [B], logits [B, classes], labels int32 [B], mask bool [B] or None."""
+  """Metrics of one batch: losses float32 [B], logits [B, classes], labels int32 [B], mask bool [B]
+  or None.
+  """
   correct = (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
   if mask is None:
     mask = jnp.ones(labels.shape, bool)

@@ -1,7 +1,8 @@
 """Devices: the mesh, where arrays live on it, and the jitted forms of the pure steps.
 
-The default is one program over a 1-D mesh ('data',): parameters and the data set are on every device, each device works
-on its part of the batch, and the compiler adds the sums over devices. One device is a mesh of one.
+The default is one program over a 1-D mesh ('data',): parameters and the data set are on every
+device, each device works on its part of the batch, and the compiler adds the sums over devices. One
+device is a mesh of one.
 """
 
 from collections.abc import Callable
@@ -18,9 +19,10 @@ from cifar_jax.folders import cache_folder
 def keep_compiled_programs() -> None:
   """Lets JAX keep compiled programs in the user's cache folder, unless a folder was chosen already.
 
-  A program is compiled once for each network, batch size, device kind and set of XLA flags; the next start reads it.
+  A program is compiled once for each network, batch size, device kind and set of XLA flags; the
+  next start reads it.
   """
-  if jax.config.jax_compilation_cache_dir:
+  if jax.config.read('jax_compilation_cache_dir'):
     return
   folder = cache_folder() / 'xla'
   try:
@@ -66,7 +68,9 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
 
 
 def shard_batch(mesh: Mesh) -> Callable[[Any], Any]:
-  """Returns a function for use inside a jitted step: spreads the leading axis of every array over the mesh."""
+  """Returns a function for use inside a jitted step: spreads the leading axis of every array over
+  the mesh.
+  """
   sharding = NamedSharding(mesh, PartitionSpec('data'))
 
   def shard(batch: Any) -> Any:
@@ -76,7 +80,9 @@ def shard_batch(mesh: Mesh) -> Callable[[Any], Any]:
 
 
 def jit_train_steps(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-  """Compiles `(state, images, labels, order, masked) -> (state, report)`; the state's memory is reused."""
+  """Compiles `(state, images, labels, order, masked) -> (state, report)`; the state's memory is
+  reused.
+  """
   return jax.jit(
     function, donate_argnums=0, static_argnames='masked', out_shardings=replicated(mesh)
   )

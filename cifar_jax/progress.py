@@ -1,4 +1,6 @@
-"""What a person sees while a run goes on: a bar on a terminal, one line an epoch elsewhere, or nothing."""
+"""What a person sees while a run goes on: a bar on a terminal, one line an epoch elsewhere, or
+nothing.
+"""
 
 import sys
 from collections.abc import Mapping
@@ -12,7 +14,8 @@ class Progress:
   """Terminal output of one run.
 
   Attributes:
-    remark: what must stand beside every accuracy, such as 'test used as validation' or 'synthetic'; set by the loop.
+    remark: what must stand beside every accuracy, such as 'test used as validation' or 'synthetic';
+      set by the loop.
   """
 
   def __init__(self, mode: str = 'auto'):
@@ -29,7 +32,9 @@ class Progress:
       sys.stdout.flush()
 
   def start_epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
-    """Opens the bar of an epoch (counted from 1) of which `done` steps were made before an interruption."""
+    """Opens the bar of an epoch (counted from 1) of which `done` steps were made before an
+    interruption.
+    """
     if self._mode == 'bar':
       self._bar = tqdm(
         total=steps,

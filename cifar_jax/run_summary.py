@@ -30,7 +30,9 @@ def read(run: pathlib.Path) -> dict[str, Any]:
 
 
 def remark(splits: Splits) -> str:
-  """What must stand beside every accuracy of this data: 'test used as validation', 'synthetic', both or ''."""
+  """What must stand beside every accuracy of this data: 'test used as validation', 'synthetic',
+  both or ''.
+  """
   parts = [splits.validation_label] if splits.validation_is_test else []
   return ', '.join([*parts, 'synthetic'] if splits.synthetic else parts)
 
@@ -60,7 +62,8 @@ def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
   return (
     f'\ntest loss {results["test_loss"]:.4f}, test accuracy {100 * results["test_accuracy"]:.2f} %'
     f'{suffix} after {results["epochs"]} epochs, {duration(results["seconds"])}\n'
-    f'look at     {run / "metrics.csv"} and {run / SUMMARY_NAME}; curves: tensorboard --logdir {run}\n'
+    f'look at     {run / "metrics.csv"} and {run / SUMMARY_NAME}\n'
+    f'curves      tensorboard --logdir {run}\n'
     f'check       python -m cifar_jax evaluate {run}'
   )
 
@@ -85,12 +88,14 @@ def results(
   seconds: float,
   compile_seconds: float,
 ) -> dict[str, Any]:
-  """The content of summary.json: one flat object that needs nothing else to be compared with others.
+  """The content of summary.json: one flat object that needs nothing else to be compared with
+  others.
 
   Args:
     experiment: what was trained.
     splits: on what.
-    state: after the last step; all accuracies are those of the last step, not of the best epoch, unless named so.
+    state: after the last step; all accuracies are those of the last step, not of the best epoch,
+      unless named so.
     validation: loss and accuracy.
     test: loss and accuracy.
     rows: of metrics.csv.

@@ -15,7 +15,9 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
-  """SIGTERM and SIGINT ask for a stop after the current step; a second SIGINT ends the process at once."""
+  """SIGTERM and SIGINT ask for a stop after the current step; a second SIGINT ends the process at
+  once.
+  """
   stop = Stop()
 
   def ask(number: int, _: Any) -> None:

@@ -1,6 +1,7 @@
 """The training step and the evaluation step as pure functions: no input or output, no devices.
 
-Everything random is a function of (seed, step), so the state of the data iterator is the step number:
+Everything random is a function of (seed, step), so the state of the data iterator is the step
+number:
 
 * the order of epoch e comes from `fold_in(order key, e)`;
 * augmentation and dropout of step s come from `fold_in(step key, s)`.
@@ -35,7 +36,8 @@ class TrainState:
     batch_stats: float32 tree of moving averages; empty without BatchNorm.
     opt_state: the Optax state.
     metrics: sums over the epoch that is under way, so that its averages survive an interruption.
-    bad_step: int32 [], the first step whose loss or updated parameters were not finite; -1 while all are.
+    bad_step: int32 [], the first step whose loss or updated parameters were not finite; -1 while
+      all are.
   """
 
   step: jax.Array
@@ -48,7 +50,7 @@ class TrainState:
 
 @struct.dataclass
 class Report:
-  """What the host may look at after a step: averages of the epoch so far, and `TrainState.bad_step`."""
+  """What the host may look at after a step: averages of the epoch so far, and `bad_step`."""
 
   loss: jax.Array
   accuracy: jax.Array
@@ -56,7 +58,7 @@ class Report:
 
 
 def random_keys(seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """The three root keys of a run: initial parameters, order of the examples, what happens inside a step."""
+  """The root keys of a run: of initial parameters, of the examples' order, of what steps draw."""
   init_key, order_key, step_key = jax.random.split(jax.random.key(seed), 3)
   return init_key, order_key, step_key
 
@@ -89,16 +91,16 @@ def init_state(
 def make_epoch_order(
   seed: int, examples: int, batch_size: int, last_batch: str
 ) -> Callable[[jax.Array], jax.Array]:
-  """Returns `order(epoch) -> int32 [steps * batch_size]`: a permutation of the examples, cut or filled to whole batches.
+  """Returns `order(epoch) -> int32 [steps * batch_size]`: the examples in the epoch's order.
 
-  The fill repeats the beginning of the permutation; the step masks it.
+  The permutation is cut or filled to whole batches; what fills it is masked by the step.
   """
   _, order_key, _ = random_keys(seed)
   length = steps_per_epoch(examples, batch_size, last_batch) * batch_size
 
   def order(epoch: jax.Array) -> jax.Array:
     permutation = jax.random.permutation(jax.random.fold_in(order_key, epoch), examples)
-    return jnp.resize(permutation, length).astype(jnp.int32)
+    return jnp.resize(permutation, (length,)).astype(jnp.int32)
 
   return order
 
@@ -130,9 +132,9 @@ def make_train_step(
     shard_batch: spreads a batch over the devices.
 
   Returns:
-    `train_step(state, images, labels, order, masked) -> (state, report)`, where images uint8 [N, H, W, C] and labels
-    int32 [N] are the whole training set, order is that of the epoch, and the static `masked` is True for the one
-    short batch at the end of an epoch.
+    `train_step(state, images, labels, order, masked) -> (state, report)`, where images uint8 [N, H,
+    W, C] and labels int32 [N] are the whole training set, order is that of the epoch, and the
+    static `masked` is True for the one short batch at the end of an epoch.
   """
   _, _, step_key = random_keys(seed)
   steps = steps_per_epoch(examples, batch_size, last_batch)
@@ -174,7 +176,8 @@ def make_train_step(
     metrics = jax.tree.map(
       lambda total, empty: jnp.where(first_of_epoch, empty, total), state.metrics, Metrics.empty()
     ).merge(update)
-    # One sum over everything: any NaN or infinity makes it non-finite, before the next loss would show it.
+    # One sum over everything: any NaN or infinity makes it non-finite, before the next loss would
+    # show it.
     finite = jnp.isfinite(update.loss.total + sum(jnp.sum(p) for p in jax.tree.leaves(params)))
     bad_step = jnp.where((state.bad_step < 0) & ~finite, state.step, state.bad_step)
     state = TrainState(
@@ -194,7 +197,7 @@ def make_train_step(
 def make_train_steps(
   train_step: Callable[..., tuple[TrainState, Report]], count: int
 ) -> Callable[..., tuple[TrainState, Report]]:
-  """`count` updates as one program (`lax.scan`), for devices where a dispatch costs more than a step."""
+  """`count` updates as one program (`lax.scan`), for devices on which a dispatch is dear."""
   if count == 1:
     return train_step
 
@@ -217,10 +220,11 @@ def make_eval_step(
   batch_size: int,
   shard_batch: ShardBatch = lambda batch: batch,
 ) -> Callable[..., tuple[Metrics, jax.Array]]:
-  """Builds `eval_step(params, batch_stats, images, labels, start, metrics) -> (metrics, next start)`.
+  """Builds `eval_step(params, batch_stats, images, labels, start, metrics) -> (metrics, start)`.
 
-  Examples start .. start + batch_size - 1 are added to the metrics; those past the end of the set are masked, so
-  every example counts exactly once whatever the batch size. `start` stays on the device: no host work a batch.
+  Examples start .. start + batch_size - 1 are added to the metrics; those past the end of the set
+  are masked, so every example counts exactly once whatever the batch size. `start` stays on the
+  device: no host work a batch.
   """
 
   def eval_step(

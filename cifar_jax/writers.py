@@ -1,7 +1,8 @@
 """What a run leaves behind to read: metrics.csv and TensorBoard events.
 
-CLU's TensorBoard writer imports TensorFlow, which takes seconds. All of it happens in one background thread, so training
-starts at once and a program that never writes events never imports TensorFlow.
+CLU's TensorBoard writer imports TensorFlow, which takes seconds. All of it happens in one
+background thread, so training starts at once and a program that never writes events never imports
+TensorFlow.
 """
 
 import concurrent.futures
@@ -85,7 +86,7 @@ def read_rows(run: pathlib.Path) -> list[dict[str, float]]:
 
 
 class _Events:
-  """TensorBoard events by CLU, written in one background thread; one folder a curve, as Keras does."""
+  """TensorBoard events by CLU, written in one background thread; a folder a curve, as Keras."""
 
   def __init__(self, folder: pathlib.Path, wanted: bool):
     self._folder = folder
@@ -123,7 +124,9 @@ class _Events:
 
 
 def _summary_writer(folder: pathlib.Path) -> Any:
-  """CLU's writer, with TensorFlow kept quiet and away from the GPUs; None where there is no TensorFlow."""
+  """CLU's writer, with TensorFlow kept quiet and away from the GPUs; None where there is no
+  TensorFlow.
+  """
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
   try:

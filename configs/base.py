@@ -1,7 +1,9 @@
-"""Every option, its default and its unit. The other configs start from this one and change what differs.
+"""Every option, its default and its unit. The other configs start from this one and change what
+differs.
 
-A default of None means "the rule's own default", and an option that the chosen rule does not take is an error.
-Override on the command line: --config.optimizer.learning_rate=3e-4 --config.model.widths='(64,128,256)'
+A default of None means "the rule's own default", and an option that the chosen rule does not take
+is an error. Override on the command line: --config.optimizer.learning_rate=3e-4
+--config.model.widths='(64,128,256)'
 """
 
 from ml_collections import ConfigDict

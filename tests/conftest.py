@@ -1,4 +1,6 @@
-"""Shared by all tests: eight fake CPU devices, strict array shapes, and a config that trains in a second."""
+"""Shared by all tests: eight fake CPU devices, strict array shapes, and a config that trains in a
+second.
+"""
 
 import os
 import pathlib
@@ -11,7 +13,8 @@ from ml_collections import ConfigDict
 
 from tests.configs import tiny
 
-# Programs compiled by one test, or one of its processes, serve the others; none outlives the session.
+# Programs compiled by one test, or one of its processes, serve the others; none outlives the
+# session.
 _CACHE = tempfile.TemporaryDirectory(prefix='cifar_jax_tests_')
 os.environ['CIFAR_JAX_CACHE'] = _CACHE.name
 
@@ -21,7 +24,9 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 @pytest.fixture(scope='session')
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-  """An .npz of 200 training and 90 test images 8x8x3; the class shifts the brightness of one corner."""
+  """An .npz of 200 training and 90 test images 8x8x3; the class shifts the brightness of one
+  corner.
+  """
   generator = np.random.default_rng(0)
 
   def images_and_labels(count: int) -> tuple[np.ndarray, np.ndarray]:

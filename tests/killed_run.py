@@ -2,14 +2,18 @@
 
   python -m tests.killed_run RUN DATA MOMENT STEP
 
-MOMENT is 'step' (before update STEP is dispatched), 'save' (when everything of the checkpoint of STEP is written but it
-is not yet renamed to be visible), 'files' (half of that checkpoint's files are cut short) or 'never'.
+MOMENT is 'step' (before update STEP is dispatched), 'save' (when everything of the checkpoint of
+STEP is written but it is not yet renamed to be visible), 'files' (half of that checkpoint's files
+are cut short), 'hang' (nothing is killed, but the dispatch of update STEP takes ten minutes) or
+'never'.
 """
 
 import os
 import pathlib
 import signal
 import sys
+import time
+from collections.abc import Callable
 
 from orbax.checkpoint._src.path import atomicity
 
@@ -23,15 +27,20 @@ def die() -> None:
   os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill_before_step(step: int) -> None:
+def hang() -> None:
+  print('hanging', flush=True)
+  time.sleep(600)
+
+
+def act_before_step(step: int, act: Callable[[], None]) -> None:
   dispatch = loop._Session._dispatch
 
-  def killing(self, state, order, current, count, masked):
+  def acting(self, state, order, current, count, masked):
     if current == step:
-      die()
+      act()
     return dispatch(self, state, order, current, count, masked)
 
-  loop._Session._dispatch = killing
+  loop._Session._dispatch = acting
 
 
 def kill_in_save(step: int, *, cut: bool) -> None:
@@ -52,8 +61,8 @@ def main(run: str, data: str, moment: str, step: str) -> None:
   config = tiny.get_config()
   config.data.dir = data
   config.checkpoint.every_steps = 4
-  if moment == 'step':
-    kill_before_step(int(step))
+  if moment in ('step', 'hang'):
+    act_before_step(int(step), die if moment == 'step' else hang)
   elif moment in ('save', 'files'):
     kill_in_save(int(step), cut=moment == 'files')
   loop.train(config.lock(), pathlib.Path(run), Progress('lines'))

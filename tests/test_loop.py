@@ -66,7 +66,9 @@ def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
 
 
 def test_evaluate_counts_every_example_once(tiny_config, tmp_path) -> None:
-  """Against NumPy over the whole split at once: 90 examples in batches of 512 leave most of a batch masked."""
+  """Against NumPy over the whole split at once: 90 examples in batches of 512 leave most of a batch
+  masked.
+  """
   loop.train(tiny_config, tmp_path, SILENT)
   state = state_of(tiny_config, tmp_path)
   test = data.load(tiny_config.data).test
@@ -130,7 +132,9 @@ def test_nan_stops_at_once_names_the_step_and_keeps_the_last_good_checkpoint(
 
 
 def test_best_never_evicts_latest(tiny_config, tmp_path) -> None:
-  """A rate of 0 after the first epoch's step keeps nothing better: the first epoch stays best, resume uses the last."""
+  """A rate of 0 after the first epoch's step keeps nothing better: the first epoch stays best,
+  resume uses the last.
+  """
   config = changed(tiny_config, epochs=4, **{'checkpoint.keep': 1})
   loop.train(config, tmp_path, SILENT)
   rows = rows_of(tmp_path)
@@ -143,11 +147,15 @@ def test_best_never_evicts_latest(tiny_config, tmp_path) -> None:
 
 
 def test_many_steps_in_one_dispatch_train_the_same(tiny_config, tmp_path) -> None:
-  """lax.scan, the way of GPU and TPU, against one step a dispatch; other compiled code, so not to the last bit."""
-  loop.train(tiny_config, tmp_path / 'one', SILENT)
-  scanned = changed(tiny_config, steps_per_dispatch=100)
-  loop.train(scanned, tmp_path / 'many', SILENT)
-  one, many = (state_of(tiny_config, tmp_path / name) for name in ('one', 'many'))
+  """lax.scan, the way of GPU and TPU, against one step a dispatch; other compiled code, so not to
+  the last bit.
+  """
+  # Not Adam: it blows rounding errors of gradients that are 0, such as of a bias before BatchNorm,
+  # up to whole steps.
+  single = changed(tiny_config, **{'optimizer.name': 'sgd', 'optimizer.learning_rate': 0.05})
+  loop.train(single, tmp_path / 'one', SILENT)
+  loop.train(changed(single, steps_per_dispatch=100), tmp_path / 'many', SILENT)
+  one, many = (state_of(single, tmp_path / name) for name in ('one', 'many'))
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), one.params, many.params
   )

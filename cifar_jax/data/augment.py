@@ -27,7 +27,7 @@ def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def random_crop(key: jax.Array, images: jax.Array, padding: int) -> jax.Array:
-  """Shifts each image [B, H, W, C] by up to `padding` pixels in y and x; the border is reflected."""
+  """Shifts each image [B, H, W, C] by up to `padding` pixels in y and x; reflects the border."""
   batch, height, width, channels = images.shape
   widths = ((0, 0), (padding, padding), (padding, padding), (0, 0))
   padded = jnp.pad(images, widths, mode='reflect')

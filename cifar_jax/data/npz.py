@@ -36,6 +36,9 @@ def read(name: str, path: pathlib.Path) -> Dataset:
   try:
     # Pickled objects, which could run code, are not read.
     with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
+      size = sum(entry.file_size for entry in archive.zip.infolist())
+      if size > _MOST_BYTES:
+        raise ValueError(f'it unpacks to {size:,} bytes, more than {_MOST_BYTES:,}')
       arrays = {key: archive[key] for key in archive.files if key in _WANTED}
   except Exception as error:  # A damaged file can raise almost anything.
     raise UserError(
@@ -63,6 +66,10 @@ def read(name: str, path: pathlib.Path) -> Dataset:
 
 
 _WANTED = {'class_names', *_NAMES[0], *_NAMES[1]}
+
+
+# Data sets that unpack to more do not fit the device either, and a few bytes can claim to be many.
+_MOST_BYTES = 16 * 2**30
 
 
 def _count_classes(*labels: np.ndarray) -> int:

@@ -9,7 +9,7 @@ name is refused.
 import io
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def read_pickle(data: bytes, where: str) -> dict[str, Any]:
     content = _Unpickler(io.BytesIO(data), encoding='bytes').load()
     if not isinstance(content, dict):
       raise pickle.UnpicklingError('it holds no dictionary')
-    return {_text(key): _plain(value) for key, value in content.items()}
+    return {key: _plain(value) for key, value in content.items()}
   except _ForbiddenError as error:
     raise UserError(
       f'{where} is a pickle that wants to use {error}, which the official files never do; '
@@ -120,7 +120,40 @@ _GLOBALS = {
 # The Unpickler written in Python, not the faster one in C: it keeps its memo in a dictionary and
 # reads strings from the bytes at hand, so a few forged bytes cannot make it reserve gigabytes.
 class _Unpickler(pickle._Unpickler):
-  """An unpickler that knows five names."""
+  """An unpickler that knows five names, and no key but text.
+
+  Keys are hashed, and hashing a tuple in a tuple in a tuple ... runs out of C stack, which no
+  exception reports. So sets are unknown, and dictionaries are filled by code of our own.
+  """
+
+  stack: list[Any]  # as the base class calls it; what was pushed since the last mark
+  pop_mark: Callable[[], list[Any]]
+
+  dispatch: ClassVar[dict[int, Any]] = {
+    code: load
+    for code, load in pickle._Unpickler.dispatch.items()
+    if code not in (*pickle.ADDITEMS, *pickle.FROZENSET)
+  }
+
+  def _load_dict(self) -> None:
+    items = self.pop_mark()
+    self.stack.append({})
+    self._fill(items)
+
+  def _load_setitem(self) -> None:
+    value, key = self.stack.pop(), self.stack.pop()
+    self._fill([key, value])
+
+  def _load_setitems(self) -> None:
+    self._fill(self.pop_mark())
+
+  def _fill(self, items: list[Any]) -> None:
+    for key, value in zip(items[::2], items[1::2], strict=True):
+      self.stack[-1][_text(key)] = value
+
+  dispatch[pickle.DICT[0]] = _load_dict
+  dispatch[pickle.SETITEM[0]] = _load_setitem
+  dispatch[pickle.SETITEMS[0]] = _load_setitems
 
   def find_class(self, module: str, name: str) -> _Allowed:
     """Resolves a name in the pickle to its stand-in."""

@@ -94,7 +94,7 @@ def _check_name(name: str) -> None:
   names = [*KNOWN, *tfds.names()]
   if name in names:
     return
-  nearest = difflib.get_close_matches(name, KNOWN, n=1) or difflib.get_close_matches(name, names, 1)
+  nearest = difflib.get_close_matches(name, names, n=1)
   suggestion = f'did you mean {nearest[0]}?' if nearest else f'use one of {", ".join(KNOWN)}.'
   raise UserError(f'--config.data.name={name} is unknown; {suggestion}')
 

@@ -57,7 +57,7 @@ def test_random_depends_on_the_seed_and_is_uniform() -> None:
   drawn = [indices(split(dataset, '100', 'random', seed).validation) for seed in range(200)]
   assert drawn[0] != drawn[1]
   times = np.bincount(np.concatenate(drawn), minlength=500)
-  # Each image is held out 200 x 0.2 = 40 times; the standard deviation is sqrt(200 x 0.2 x 0.8) = 5.7.
+  # Each image is held out 200 x 0.2 = 40 times, with a deviation of sqrt(200 x 0.2 x 0.8) = 5.7.
   assert abs(times.mean() - 40) < 1e-9
   assert 4.5 < times.std() < 7
   assert times.min() > 40 - 5 * 5.7
@@ -101,12 +101,12 @@ def test_carries_what_the_source_says() -> None:
   ['', 'all', '0', '-1', '10', '11', '0.0', '1.0', '-0.1', '1.5', 'nan', 'inf', '1e-9'],
 )
 def test_refuses_bad_values(validation: str) -> None:
-  with pytest.raises(UserError, match='--config.data.validation='):
+  with pytest.raises(UserError, match=r'--config.data.validation='):
     split(numbered(10), validation, 'random', 0)
 
 
 def test_refuses_other_bad_settings() -> None:
-  with pytest.raises(UserError, match='--config.data.validation_from=first is unknown'):
+  with pytest.raises(UserError, match=r'--config.data.validation_from=first is unknown'):
     split(numbered(10), '2', 'first', 0)
-  with pytest.raises(UserError, match='--config.seed=-1'):
+  with pytest.raises(UserError, match=r'--config.seed=-1'):
     split(numbered(10), '2', 'random', -1)
