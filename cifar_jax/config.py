@@ -1,12 +1,11 @@
 """Reading, checking and comparing configs; every mistake becomes one line that names the flag."""
 
-import difflib
 import importlib.util
 import json
 import pathlib
 import re
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict, config_flags
 
 from cifar_jax.errors import UserError
 from cifar_jax.options import BOOLEAN, Check, check_value, is_number
+from cifar_jax.suggestions import did_you_mean, nearest
 
 CONFIG_NAME = 'config.json'
 
@@ -198,14 +198,12 @@ def check_continues(config: ConfigDict, run: pathlib.Path) -> None:
 
 
 def _import(path: str) -> ConfigDict:
-  """Runs a config file's get_config() without overrides; mistakes in the file become one line with
-  file and line.
-  """
+  """Runs a config file's get_config(); a mistake in the file becomes one line that names it."""
   file, _, argument = path.partition(':')
   if not pathlib.Path(file).is_file():
     folder = pathlib.Path(file).parent
     names = [str(folder / entry.name) for entry in sorted(folder.glob('*.py'))]
-    raise UserError(f'--config={path}: there is no such file{_nearest(file, names)}')
+    raise UserError(f'--config={path}: there is no such file{did_you_mean(file, names)}')
   spec = importlib.util.spec_from_file_location('config_file', file)
   if spec is None or spec.loader is None:
     raise UserError(f'--config={path} is no Python file; configs are named NAME.py')
@@ -224,15 +222,13 @@ def _import(path: str) -> ConfigDict:
   return config
 
 
-def _nearest(key: str, names: Any) -> str:
-  """'; did you mean ...?' or nothing; keys are shown as flags, paths as they are."""
-  by_option = {name.rpartition('.')[2]: name for name in names if '/' not in name}
-  near = difflib.get_close_matches(key, list(names), n=1, cutoff=0.6) or [
-    by_option[option]
-    for option in difflib.get_close_matches(key.rpartition('.')[2], list(by_option), n=1)
-  ]
-  prefix = '' if near and '/' in near[0] else '--config.'
-  return f'; did you mean {prefix}{near[0]}?' if near else ''
+def _nearest(key: str, names: Iterable[str]) -> str:
+  """'; did you mean --config.KEY?', also where only the last part of the key is right; or ''."""
+  by_option = {name.rpartition('.')[2]: name for name in names}
+  near = nearest(key, by_option.values()) or by_option.get(
+    nearest(key.rpartition('.')[2], by_option) or ''
+  )
+  return f'; did you mean --config.{near}?' if near else ''
 
 
 def _type_name(config: ConfigDict, key: str) -> str:

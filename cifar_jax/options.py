@@ -7,7 +7,6 @@ that the choice does not take, an impossible value.
 """
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cifar_jax.errors import UserError
+from cifar_jax.suggestions import nearest
 
 REQUIRED: Any = object()  # in `Choice.options`: there is no sensible default, the user must set it
 
@@ -49,8 +49,8 @@ BOOLEAN = Check(lambda value: isinstance(value, bool), 'True or False')
 def unknown_name(section: str, name: Any, names: Iterable[str]) -> UserError:
   """The error for a `name` that is not among `names`, with the nearest right one if any is near."""
   names = sorted(names)
-  nearest = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
-  question = f" did you mean '{nearest[0]}'?" if nearest else ''
+  near = nearest(str(name).lower(), names)
+  question = f" did you mean '{near}'?" if near else ''
   return UserError(
     f"--config.{section}.name '{name}' is unknown;{question} it is one of {', '.join(names)}"
   )

@@ -4,14 +4,15 @@ import difflib
 from collections.abc import Iterable
 
 
-def did_you_mean(word: object, known: Iterable[str]) -> str:
-  """Returns '; did you mean X?' for the nearest known word, else '; known are ...' with all.
+def nearest(word: object, known: Iterable[str]) -> str | None:
+  """The known word most like `word`, which need not be a string; None if none is like it."""
+  close = difflib.get_close_matches(str(word), sorted(known), n=1, cutoff=0.55)
+  return close[0] if close else None
 
-  Args:
-    word: what was written; need not be a string.
-    known: what could have been written.
-  """
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+  """Returns '; did you mean X?' for the nearest known word, else '; known are ...' with all."""
   known = sorted(known)
-  if close := difflib.get_close_matches(str(word), known, n=1, cutoff=0.6):
-    return f'; did you mean {close[0]!r}?'
+  if close := nearest(word, known):
+    return f'; did you mean {close!r}?'
   return f'; known are {", ".join(known)}' if known else ''

@@ -88,7 +88,6 @@ def test_bar_draws_on_stderr_alone_and_shows_the_time_left(monkeypatch, capsys) 
   lines = capsys.readouterr().out
   terminal = Terminal()
   monkeypatch.setattr(sys, 'stderr', terminal)
-  monkeypatch.setattr('tqdm.std.TMonitor', None, raising=False)
   progress = Progress('bar')
   progress.note('header')
   for epoch in (1, 2):

@@ -96,6 +96,7 @@ def test_folder_that_cannot_be_written(tmp_path) -> None:
 
 def test_tensorboard_reads_the_same_numbers(tmp_path) -> None:
   from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+  from tensorboard.util.tensor_util import make_ndarray
 
   texts = {'config': '```\nseed: 0\n```', 'network': '```\nInput\n```'}
   with RunWriter(tmp_path, 6, texts, tensorboard=True) as writer:
@@ -122,13 +123,13 @@ def test_tensorboard_reads_the_same_numbers(tmp_path) -> None:
     for tag, column in columns.items():
       found = events.Tensors(tag)
       assert [event.step for event in found] == [12, 18]
-      values = [event.tensor_proto.float_val[0] for event in found]
+      values = [float(make_ndarray(event.tensor_proto)) for event in found]
       assert values == [pytest.approx(row(epoch)[column], rel=1e-6) for epoch in (2, 3)]
     if curve == 'validation':
       assert found_texts == set()
       continue
     shown = {
-      tag.split('/')[0]: (event.step, event.tensor_proto.string_val[0].decode())
+      tag.split('/')[0]: (event.step, make_ndarray(event.tensor_proto).item().decode())
       for tag in found_texts
       for event in events.Tensors(tag)
     }

@@ -1,6 +1,5 @@
 """Finds a data set by its name: built in, on this machine, or by way of TFDS."""
 
-import difflib
 import os
 import pathlib
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from cifar_jax.data import idx, npz, official, synthetic, tfds
 from cifar_jax.data.cache import through_cache
 from cifar_jax.data.dataset import Dataset
 from cifar_jax.errors import UserError
+from cifar_jax.suggestions import nearest
 
 # The names that need no look at TFDS's own list; they are also what an error suggests.
 KNOWN = ('synthetic', *official.CLASSES, *idx.CLASSES, 'svhn_cropped')
@@ -94,8 +94,8 @@ def _check_name(name: str) -> None:
   names = [*KNOWN, *tfds.names()]
   if name in names:
     return
-  nearest = difflib.get_close_matches(name, names, n=1)
-  suggestion = f'did you mean {nearest[0]}?' if nearest else f'use one of {", ".join(KNOWN)}.'
+  near = nearest(name, names)
+  suggestion = f'did you mean {near}?' if near else f'use one of {", ".join(KNOWN)}.'
   raise UserError(f'--config.data.name={name} is unknown; {suggestion}')
 
 

@@ -55,8 +55,7 @@ def test_normalize(mean, std) -> None:
   images = GENERATOR.integers(0, 256, (5, 4, 3, 3), dtype=np.uint8)
   images[0, 0, 0] = 255
   images[0, 0, 1] = 0
-  with jax.numpy_rank_promotion('allow'):
-    found = jax.jit(make_normalize(mean, std))(images)
+  found = jax.jit(make_normalize(mean, std))(images)
   assert found.dtype == jnp.float32
   expected = (images.astype(np.float64) / 255 - np.array(mean)) / np.array(std)
   np.testing.assert_allclose(found, expected, atol=2e-6)

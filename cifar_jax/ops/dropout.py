@@ -1,0 +1,48 @@
+"""Dropout."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from cifar_jax.ops.forms import use_cpu_forms
+
+
+def dropout(key: jax.Array, inputs: jax.Array, rate: float) -> jax.Array:
+  """Zeroes each element with probability `rate`, 0 < rate < 1, and scales the rest by 1 / (1 - rate).
+
+  Args:
+    key: of JAX's random numbers.
+    inputs: any shape.
+    rate: on CPU taken to the nearest multiple of 1 / 65536.
+  """
+  choose = packed_bernoulli if use_cpu_forms() else plain_bernoulli
+  keep = 1 - rate
+  return jnp.where(choose(key, keep, inputs.shape), inputs / keep, 0)
+
+
+def plain_bernoulli(key: jax.Array, probability: float, shape: tuple[int, ...]) -> jax.Array:
+  """Independent booleans that are True with a probability, from one 32-bit random word each."""
+  return jax.random.bernoulli(key, probability, shape)
+
+
+def packed_bernoulli(key: jax.Array, probability: float, shape: tuple[int, ...]) -> jax.Array:
+  """The same, but one random word serves two or four elements.
+
+  Drawing the words takes most of the time of dropout on CPU. Eight bits decide exactly for
+  probabilities that are multiples of 1 / 256, as those of most networks are; others take sixteen.
+  """
+  bits = 8 if (probability * 256).is_integer() else 16
+  per_word = 32 // bits
+  threshold = round(probability * 2**bits)
+  size = math.prod(shape)
+  # Words along the last axis leave the leading one, over which devices share a batch, alone.
+  whole = shape and shape[-1] % per_word == 0
+  words = (*shape[:-1], shape[-1] // per_word) if whole else (-(-size // per_word),)
+  lanes = lax.bitcast_convert_type(
+    jax.random.bits(key, words, jnp.uint32), jnp.uint8 if bits == 8 else jnp.uint16
+  )
+  lanes = lanes.reshape(shape) if whole else lanes.reshape(-1)[:size].reshape(shape)
+  # A threshold of 2**bits, for probabilities that round to 1, needs a wider type.
+  return lanes.astype(jnp.int32) < threshold

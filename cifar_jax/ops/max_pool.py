@@ -1,0 +1,86 @@
+"""Max-pooling."""
+
+import functools
+from collections.abc import Iterator, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cifar_jax.ops.forms import use_cpu_forms
+
+Padding = str | Sequence[tuple[int, int]]
+
+
+def max_pool(
+  inputs: jax.Array, window: tuple[int, int], strides: tuple[int, int], padding: Padding
+) -> jax.Array:
+  """The maximum of each window of [B, H, W, C]; padding never wins.
+
+  The gradient goes to the first maximum of a window, in reading order.
+
+  Args:
+    inputs: floating point.
+    window: height and width.
+    strides: step of the window.
+    padding: 'SAME', 'VALID' or ((top, bottom), (left, right)).
+  """
+  if window == strides and padding == 'VALID' and use_cpu_forms():
+    return disjoint_max_pool(inputs, window)
+  return plain_max_pool(inputs, window, strides, padding)
+
+
+def plain_max_pool(
+  inputs: jax.Array, window: tuple[int, int], strides: tuple[int, int], padding: Padding
+) -> jax.Array:
+  """The same by `reduce_window`, whose gradient is XLA's select-and-scatter."""
+  return nn.max_pool(inputs, window, strides, padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def disjoint_max_pool(inputs: jax.Array, window: tuple[int, int]) -> jax.Array:
+  """The same for windows side by side; rows and columns beyond the last whole window are dropped.
+
+  XLA's CPU backend runs select-and-scatter one element after the other. Where windows do not
+  overlap, the gradient needs no scatter: every input belongs to one window at most and only asks
+  whether it is that window's first maximum.
+  """
+  return plain_max_pool(inputs, window, window, 'VALID')
+
+
+def _forward(
+  inputs: jax.Array, window: tuple[int, int]
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+  outputs = disjoint_max_pool(inputs, window)
+  return outputs, (inputs, outputs)
+
+
+def _backward(
+  window: tuple[int, int], residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array]:
+  inputs, outputs = residuals
+  parts = []  # one a place in the window, in reading order
+  taken = jnp.zeros(outputs.shape, bool)
+  for values in _places(inputs, window, outputs.shape):
+    is_maximum = values == outputs
+    parts.append(jnp.where(is_maximum & ~taken, gradient, 0))
+    taken |= is_maximum
+  batch, rows, columns, channels = outputs.shape
+  height, width = window
+  lines = [jnp.stack(parts[i : i + width], axis=3) for i in range(0, len(parts), width)]
+  result = jnp.stack(lines, axis=2).reshape(batch, rows * height, columns * width, channels)
+  margins = ((0, inputs.shape[axis] - result.shape[axis]) for axis in range(4))
+  return (jnp.pad(result, tuple(margins)),)
+
+
+def _places(
+  inputs: jax.Array, window: tuple[int, int], shape: tuple[int, ...]
+) -> Iterator[jax.Array]:
+  """For each place in the window, its input in all windows: arrays of the outputs' shape."""
+  height, width = window
+  for i in range(height):
+    for j in range(width):
+      yield inputs[:, i::height, j::width][:, : shape[1], : shape[2]]
+
+
+disjoint_max_pool.defvjp(_forward, _backward)
