@@ -28,6 +28,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from cifar_jax import config as configs
+from cifar_jax import host_memory, xla_flags
 from cifar_jax.errors import reported_errors
 
 _CONFIG = config_flags.DEFINE_config_file('config', help_string='Path of the config file.')
@@ -48,10 +49,14 @@ def main(argv: Sequence[str]) -> None:
   with reported_errors():
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
     run = pathlib.Path(_WORKDIR.value or f'runs/{name}')
-    from cifar_jax.loop import train  # imports JAX: not needed for --help or a mistyped flag
+    host_memory.keep_freed_memory()
+    flags_note = xla_flags.set_flags()
+    from cifar_jax.loop import train  # imports JAX, which reads the XLA flags once
     from cifar_jax.progress import Progress
 
-    train(_CONFIG.value, run, Progress(_PROGRESS.value))
+    progress = Progress(_PROGRESS.value)
+    progress.note(flags_note)
+    train(_CONFIG.value, run, progress)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from cifar_jax import config as configs
+from cifar_jax import host_memory, xla_flags
 from cifar_jax.errors import UserError, reported_errors
 
 _DESCRIPTION = """\
@@ -84,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-  from cifar_jax.evaluate import evaluate
+  host_memory.keep_freed_memory()
+  xla_flags.set_flags()
+  from cifar_jax.evaluate import evaluate  # imports JAX, which reads the XLA flags once
 
   results = evaluate(arguments.run, arguments.checkpoint, arguments.split, arguments.data_dir)
   if arguments.json:

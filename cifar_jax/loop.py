@@ -57,18 +57,14 @@ def train(config: ConfigDict, run: pathlib.Path, progress: Progress) -> dict[str
     run.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise UserError(f'cannot make the run folder {run}: {error.strerror}') from error
-  configs.save(config, run)
   progress.remark = run_summary.remark(splits)
 
   with Checkpoints(run, config.checkpoint.keep) as checkpoints, stop_signals() as stop:
     restored = checkpoints.restore(experiment.abstract_state())
-    state, facts = restored or (experiment.init(), {'seconds': 0.0, 'epoch_seconds': 0.0})
+    state, facts = restored or (experiment.init(), _fresh_facts(splits))
     step = int(jax.device_get(state.step))
-    if step > experiment.total_steps:
-      raise UserError(
-        f'{run} has already trained {step / experiment.steps_per_epoch:g} epochs, more than '
-        f'--config.epochs={config.epochs}; ask for more epochs, or for another --workdir'
-      )
+    _check_resumes(run, experiment, splits, step, facts)
+    configs.save(config, run)
     progress.note(run_summary.header(experiment, splits, run))
     if restored:
       progress.note(f'resuming after step {step} of {experiment.total_steps}\n')
@@ -80,7 +76,7 @@ def train(config: ConfigDict, run: pathlib.Path, progress: Progress) -> dict[str
     with RunWriter(run, step, texts, config.tensorboard) as writer:
       session = _Session(experiment, splits, run, checkpoints, writer, progress, stop, facts)
       state = session.run(state, step)
-    if stop.asked:
+    if int(jax.device_get(state.step)) < experiment.total_steps:
       return {}
     results = session.results(state)
     write_json(run / run_summary.SUMMARY_NAME, results)
@@ -261,6 +257,7 @@ class _Session:
 
   def _facts(self) -> dict[str, float]:
     return {
+      **_fresh_facts(self._splits),
       'seconds': self._seconds(),
       'epoch_seconds': time.perf_counter() - self._epoch_start,
     }
@@ -276,6 +273,27 @@ class _Session:
       return None
     pace = (time.perf_counter() - self._session_start - self._compile_seconds) / done
     return pace * (self._experiment.total_steps - step)
+
+
+def _fresh_facts(splits: Splits) -> dict[str, Any]:
+  """What the host remembers beside the state, before the first step."""
+  return {'seconds': 0.0, 'epoch_seconds': 0.0, 'data': splits.fingerprint}
+
+
+def _check_resumes(
+  run: pathlib.Path, experiment: Experiment, splits: Splits, step: int, facts: dict[str, Any]
+) -> None:
+  """Raises UserError where a checkpoint is of other data or of a longer run."""
+  if facts['data'] != splits.fingerprint:
+    raise UserError(
+      f'{run} was trained on other data than {splits.source} holds now; '
+      'give it back its data, or choose another --workdir'
+    )
+  if step > experiment.total_steps:
+    raise UserError(
+      f'{run} has already trained {step / experiment.steps_per_epoch:g} epochs, more than '
+      f'--config.epochs={experiment.config.epochs}; ask for more, or choose another --workdir'
+    )
 
 
 def _is_best(row: dict[str, float], earlier: list[dict[str, float]], name: str) -> bool:

@@ -106,6 +106,16 @@ def test_fewer_epochs_than_trained_is_an_error(tiny_config, tmp_path) -> None:
     loop.train(changed(tiny_config, epochs=1), tmp_path, SILENT)
 
 
+def test_resuming_on_other_data_is_an_error(tiny_config, tiny_data, tmp_path) -> None:
+  loop.train(tiny_config, tmp_path / 'run', SILENT)
+  with np.load(tiny_data) as arrays:
+    shuffled = {name: values[::-1] for name, values in arrays.items()}
+  np.savez(tmp_path / 'other.npz', **shuffled)
+  other = changed(tiny_config, epochs=4, **{'data.dir': str(tmp_path / 'other.npz')})
+  with pytest.raises(UserError, match=r'trained on other data than .*other\.npz holds now'):
+    loop.train(other, tmp_path / 'run', SILENT)
+
+
 def test_another_config_in_the_same_folder_lists_the_differences(tiny_config, tmp_path) -> None:
   loop.train(tiny_config, tmp_path, SILENT)
   other = changed(tiny_config, batch_size=16, **{'model.widths': (4, 4)})

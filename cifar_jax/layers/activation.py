@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax.errors import UserError
+from cifar_jax.ops.relu import relu
 from cifar_jax.suggestions import did_you_mean
 
 ActivationFunction = Callable[[jax.Array], jax.Array]
@@ -19,7 +20,7 @@ _PLAIN: dict[str, ActivationFunction] = {
   'hard_silu': jax.nn.hard_silu,
   'linear': lambda x: x,
   'mish': jax.nn.mish,
-  'relu': jax.nn.relu,
+  'relu': relu,
   'relu6': jax.nn.relu6,
   'selu': jax.nn.selu,
   'sigmoid': jax.nn.sigmoid,

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cifar_jax.ops.batch_norm import normalize_by_batch
+
 
 class BatchNorm(nn.Module):
   """Batch normalisation (Ioffe and Szegedy, 2015) over all axes but the last, as in Keras 2.0.
@@ -59,24 +61,42 @@ class BatchNorm(nn.Module):
     moving_mean = self.variable('batch_stats', 'mean', jnp.zeros, (channels,), jnp.float32)
     moving_var = self.variable('batch_stats', 'var', jnp.ones, (channels,), jnp.float32)
 
+    scale, bias = jnp.ones(channels), jnp.zeros(channels)
+    if self.use_scale:
+      scale = self.param('scale', self.scale_init, (channels,))
+    if self.use_bias:
+      bias = self.param('bias', self.bias_init, (channels,))
+
     values = inputs.astype(jnp.float32)
     if use_running_average:
       mean, var = moving_mean.value, moving_var.value
+      outputs = _normalize(values, mean, var, scale, bias, self.epsilon)
     else:
       # init() runs outside of the mapped axis.
-      mean, var = batch_statistics(values, mask, None if self.is_initializing() else self.axis_name)
+      axis_name = None if self.is_initializing() else self.axis_name
+      if mask is None and axis_name is None:
+        outputs, mean, var = normalize_by_batch(values, scale, bias, self.epsilon)
+      else:
+        mean, var = batch_statistics(values, mask, axis_name)
+        outputs = _normalize(values, mean, var, scale, bias, self.epsilon)
       if not self.is_initializing():
         moving_mean.value = self.momentum * moving_mean.value + (1 - self.momentum) * mean
         moving_var.value = self.momentum * moving_var.value + (1 - self.momentum) * var
-
-    factor = lax.rsqrt(var + self.epsilon)
-    if self.use_scale:
-      factor = factor * self.param('scale', self.scale_init, (channels,))
-    outputs = (values - _last_axis(mean, values.ndim)) * _last_axis(factor, values.ndim)
-    if self.use_bias:
-      bias = self.param('bias', self.bias_init, (channels,))
-      outputs = outputs + _last_axis(bias, values.ndim)
     return outputs.astype(self.dtype or inputs.dtype)
+
+
+def _normalize(
+  values: jax.Array,
+  mean: jax.Array,
+  var: jax.Array,
+  scale: jax.Array,
+  bias: jax.Array,
+  epsilon: float,
+) -> jax.Array:
+  """Centres [B, ..., C] and scales it by given statistics [C]."""
+  factor = lax.rsqrt(var + epsilon) * scale
+  rank = values.ndim
+  return (values - _last_axis(mean, rank)) * _last_axis(factor, rank) + _last_axis(bias, rank)
 
 
 def batch_statistics(

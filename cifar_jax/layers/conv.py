@@ -5,10 +5,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-from jax import lax
 
 from cifar_jax.layers.activation import activation_function
 from cifar_jax.layers.window import Padding, pair, require_room
+from cifar_jax.ops.conv import conv
 
 
 class Conv(nn.Module):
@@ -57,15 +57,7 @@ class Conv(nn.Module):
     kernel = self.param('kernel', self.kernel_init, (*kernel_size, channels, self.features))
     bias = self.param('bias', self.bias_init, (self.features,)) if self.use_bias else None
     inputs, kernel, bias = nn.dtypes.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
-    outputs = lax.conv_general_dilated(
-      inputs,
-      kernel,
-      window_strides=strides,
-      padding=self.padding,
-      rhs_dilation=dilation,
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-      feature_group_count=self.feature_group_count,
-    )
+    outputs = conv(inputs, kernel, strides, self.padding, dilation, self.feature_group_count)
     if bias is not None:
       outputs = outputs + bias.reshape(1, 1, 1, -1)
     return activation_function(self.activation)(outputs)

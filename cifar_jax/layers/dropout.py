@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cifar_jax.ops.dropout import dropout
+
 
 class Dropout(nn.Module):
   """Dropout (Srivastava et al., 2014), inverted: the kept part is scaled by 1 / (1 - rate).
@@ -26,6 +28,4 @@ class Dropout(nn.Module):
       return inputs
     if self.rate == 1:
       return jnp.zeros_like(inputs)
-    keep = 1 - self.rate
-    kept = jax.random.bernoulli(self.make_rng(self.rng_collection), keep, inputs.shape)
-    return jnp.where(kept, inputs / keep, 0)
+    return dropout(self.make_rng(self.rng_collection), inputs, self.rate)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 
 from cifar_jax.layers.window import Padding, pair, require_room
+from cifar_jax.ops.max_pool import max_pool
 
 
 class MaxPool(nn.Module):
@@ -31,7 +32,7 @@ class MaxPool(nn.Module):
     window = pair(self.window_shape)
     strides = window if self.strides is None else pair(self.strides)
     require_room('max-pool', inputs.shape, window, self.padding)
-    return nn.max_pool(inputs, window, strides, self.padding)
+    return max_pool(inputs, window, strides, self.padding)
 
 
 class AveragePool(nn.Module):

@@ -70,7 +70,7 @@ def _backward(
   centred = inputs - _last_axis(mean, rank)
   of_bias = jnp.sum(of_outputs, axes)
   of_scale = jnp.sum(of_outputs * centred, axes) * inverse_deviation
-  # Ioffe and Szegedy (2015), section 3, with the sums over the batch gathered by what they multiply.
+  # Ioffe and Szegedy (2015), section 3, with the terms gathered by what they multiply.
   factor = scale * inverse_deviation
   slope = (2 * of_variance - factor * inverse_deviation * of_scale) / count
   offset = (of_mean - factor * of_bias) / count

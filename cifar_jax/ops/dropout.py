@@ -10,12 +10,12 @@ from cifar_jax.ops.forms import use_cpu_forms
 
 
 def dropout(key: jax.Array, inputs: jax.Array, rate: float) -> jax.Array:
-  """Zeroes each element with probability `rate`, 0 < rate < 1, and scales the rest by 1 / (1 - rate).
+  """Zeroes each element with probability `rate` and scales the others by 1 / (1 - rate).
 
   Args:
     key: of JAX's random numbers.
     inputs: any shape.
-    rate: on CPU taken to the nearest multiple of 1 / 65536.
+    rate: 0 < rate < 1; on CPU taken to the nearest multiple of 1 / 65536.
   """
   choose = packed_bernoulli if use_cpu_forms() else plain_bernoulli
   keep = 1 - rate

@@ -1,0 +1,1 @@
+"""Measurements that anyone can run again; their tables are in results/."""

@@ -1,0 +1,191 @@
+"""Each operation's form for CPU against the plain one, in values and gradients."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from cifar_jax.ops import batch_norm, conv, dropout, forms, max_pool, relu
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> jax.Array:
+  return jnp.asarray(RNG.normal(size=shape), jnp.float32)
+
+
+def assert_same_function(form, plain, *inputs):
+  """Values and the gradients by all inputs agree to 1e-5 of the largest, for a random cotangent."""
+  values, pull_back = jax.vjp(form, *inputs)
+  plain_values, plain_pull_back = jax.vjp(plain, *inputs)
+  cotangent = jax.tree.map(lambda value: normal(*value.shape), values)
+  pairs = zip(
+    jax.tree.leaves((values, pull_back(cotangent))),
+    jax.tree.leaves((plain_values, plain_pull_back(cotangent))),
+    strict=True,
+  )
+  for actual, expected in pairs:
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize('shape', [(2, 4, 4, 3), (3, 7, 5, 2), (1, 2, 9, 1)])
+@pytest.mark.parametrize('window', [(2, 2), (1, 2), (2, 3)])
+def test_max_pool(shape, window):
+  def plain(inputs):
+    return max_pool.plain_max_pool(inputs, window, window, 'VALID')
+
+  def form(inputs):
+    return max_pool.disjoint_max_pool(inputs, window)
+
+  assert_same_function(form, plain, normal(*shape))
+  distinct = jnp.asarray(RNG.permutation(math.prod(shape)).reshape(shape), jnp.float32)
+  check_grads(form, (distinct,), order=1, modes=['rev'], eps=0.25)
+
+
+def test_max_pool_gives_ties_to_the_first_as_select_and_scatter_does():
+  """After relu many windows hold several zeros; here, several of three values."""
+  inputs = jnp.asarray(RNG.integers(0, 3, size=(4, 9, 8, 5)), jnp.float32)
+  cotangent = normal(4, 4, 4, 5)
+  gradients = [
+    jax.vjp(pool, inputs)[1](cotangent)[0]
+    for pool in (
+      lambda x: max_pool.disjoint_max_pool(x, (2, 2)),
+      lambda x: max_pool.plain_max_pool(x, (2, 2), (2, 2), 'VALID'),
+    )
+  ]
+  np.testing.assert_array_equal(*gradients)
+  window = jnp.array([[0.0, -0.0], [0.0, -1.0]]).reshape(1, 2, 2, 1)
+  gradient = jax.grad(lambda x: max_pool.disjoint_max_pool(x, (2, 2)).sum())(window)
+  np.testing.assert_array_equal(gradient.reshape(4), [1, 0, 0, 0])
+
+
+def test_max_pool_leaves_overlapping_windows_to_xla(monkeypatch):
+  monkeypatch.setattr(max_pool, 'disjoint_max_pool', None)
+  inputs = normal(1, 6, 6, 1)
+  assert max_pool.max_pool(inputs, (3, 3), (2, 2), 'VALID').shape == (1, 2, 2, 1)
+  assert max_pool.max_pool(inputs, (2, 2), (2, 2), 'SAME').shape == (1, 3, 3, 1)
+
+
+@pytest.mark.parametrize('channels', [(3, 5), (4, 1), (1, 4)])
+def test_pointwise_conv(channels):
+  inputs, kernel = normal(2, 5, 3, channels[0]), normal(1, 1, *channels)
+  assert_same_function(
+    conv.pointwise_conv,
+    lambda x, k: conv.plain_conv(x, k, (1, 1), 'SAME', (1, 1), 1),
+    inputs,
+    kernel,
+  )
+  check_grads(conv.pointwise_conv, (inputs, kernel), order=1, modes=['rev'], rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize(
+  ('kernel_shape', 'strides', 'padding', 'groups'),
+  [
+    ((3, 3, 4, 6), (1, 1), 'SAME', 1),
+    ((1, 1, 4, 6), (2, 2), 'VALID', 1),
+    ((1, 1, 2, 6), (1, 1), 'VALID', 2),
+    ((1, 1, 4, 6), (1, 1), ((1, 1), (0, 0)), 1),
+  ],
+)
+def test_other_convs_are_plain(monkeypatch, kernel_shape, strides, padding, groups):
+  monkeypatch.setattr(conv, 'pointwise_conv', None)
+  arguments = (normal(2, 6, 6, 4), normal(*kernel_shape), strides, padding, (1, 1), groups)
+  np.testing.assert_array_equal(conv.conv(*arguments), conv.plain_conv(*arguments))
+
+
+@pytest.mark.parametrize('shape', [(8, 3), (4, 5, 3, 2)])
+def test_batch_norm(shape):
+  inputs, scale, bias = normal(*shape), normal(shape[-1]), normal(shape[-1])
+
+  def form(*arguments):
+    return batch_norm.fused_normalize(*arguments, 1e-3)
+
+  assert_same_function(
+    form, lambda *arguments: batch_norm.plain_normalize(*arguments, 1e-3), inputs, scale, bias
+  )
+  check_grads(form, (inputs, scale, bias), order=1, modes=['rev'], rtol=2e-2, atol=2e-2)
+
+
+def test_gradient_of_batch_norm_far_from_zero_against_float64():
+  """1,000 +- 1: the terms must not be grouped so that they cancel."""
+  inputs = RNG.normal(1000, 1, size=(64, 3)).astype(np.float32)
+  cotangent = RNG.normal(size=(64, 3))
+  scale = np.array([0.5, 1.0, 2.0])
+  exact = inputs.astype(np.float64)
+  centred = (exact - exact.mean(0)) / np.sqrt(exact.var(0) + 1e-3)
+  # Ioffe and Szegedy (2015), section 3, in the form with normalised inputs.
+  expected = (scale / np.sqrt(exact.var(0) + 1e-3)) * (
+    cotangent - cotangent.mean(0) - centred * (cotangent * centred).mean(0)
+  )
+  _, pull_back = jax.vjp(
+    lambda x: batch_norm.fused_normalize(x, jnp.float32(scale), jnp.zeros(3), 1e-3)[0], inputs
+  )
+  (actual,) = pull_back(jnp.float32(cotangent))
+  np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_relu():
+  inputs = jnp.array([-2.0, -0.0, 0.0, 1e-30, 3.0, -jnp.inf, jnp.inf])
+  values, slopes = jax.vmap(jax.value_and_grad(relu.selected_relu))(inputs)
+  np.testing.assert_array_equal(values, [0, 0, 0, np.float32(1e-30), 3, 0, np.inf])
+  np.testing.assert_array_equal(slopes, [0, 0, 0, 1, 1, 0, 1])
+  assert_same_function(relu.selected_relu, relu.plain_relu, normal(100))
+  assert np.isnan(relu.selected_relu(jnp.nan))
+
+
+@pytest.mark.parametrize('shape', [(64, 50, 8), (64, 50, 7), (4099,), (1000, 3)])
+@pytest.mark.parametrize('probability', [0.75, 0.5, 0.9, 1 / 3, 0.998])
+def test_packed_bernoulli_has_the_probability(shape, probability):
+  draws = np.concatenate(
+    [
+      np.ravel(dropout.packed_bernoulli(jax.random.key(seed), probability, shape))
+      for seed in range(8)
+    ]
+  )
+  deviation = np.sqrt(probability * (1 - probability) / draws.size)
+  assert abs(draws.mean() - probability) < 5 * deviation + 2**-17
+
+
+@pytest.mark.parametrize('probability', [0.75, 0.9])
+def test_lanes_of_a_word_are_independent(probability):
+  """Elements 1 to 7 apart share a random word or sit in neighbouring ones."""
+  draws = np.asarray(dropout.packed_bernoulli(jax.random.key(0), probability, (2**18,)), np.float64)
+  centred = draws - probability
+  variance = probability * (1 - probability)
+  for distance in range(1, 8):
+    covariance = (centred[distance:] * centred[:-distance]).mean()
+    assert abs(covariance) < 5 * variance / np.sqrt(draws.size)
+
+
+def test_packed_bernoulli_at_its_ends():
+  key = jax.random.key(0)
+  assert dropout.packed_bernoulli(key, 1 - 1e-9, (1000,)).all()
+  assert not dropout.packed_bernoulli(key, 1e-9, (1000,)).any()
+  assert dropout.packed_bernoulli(key, 0.5, (0, 4)).shape == (0, 4)
+  assert dropout.packed_bernoulli(key, 0.5, ()).shape == ()
+
+
+@pytest.mark.parametrize('rate', [0.25, 0.1])
+def test_dropout_scales_what_it_keeps_and_its_gradient_alike(rate):
+  inputs, key = normal(32, 16) + 10, jax.random.key(1)
+  outputs, pull_back = jax.vjp(lambda x: dropout.dropout(key, x, rate), inputs)
+  kept = np.asarray(outputs != 0)
+  np.testing.assert_allclose(outputs, np.where(kept, inputs / (1 - rate), 0), rtol=1e-6)
+  (gradient,) = pull_back(jnp.ones_like(inputs))
+  np.testing.assert_allclose(gradient, np.where(kept, 1 / (1 - rate), 0), rtol=1e-6)
+
+
+def test_plain_forms_by_environment_and_by_backend(monkeypatch):
+  assert forms.use_cpu_forms()  # these tests run on CPU
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  assert not forms.use_cpu_forms()
+  monkeypatch.undo()
+  monkeypatch.setenv('CIFAR_JAX_CPU_FORMS', 'off')
+  assert not forms.use_cpu_forms()
+  key = jax.random.key(0)
+  ones = jnp.ones((16, 16))
+  expected = 2 * jax.random.bernoulli(key, 0.5, (16, 16)).astype(jnp.float32)
+  np.testing.assert_array_equal(dropout.dropout(key, ones, 0.5), expected)

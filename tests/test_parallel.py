@@ -1,0 +1,174 @@
+"""Eight fake devices against one, and against NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cifar_jax import data, parallel
+from cifar_jax.errors import UserError
+from cifar_jax.experiment import Experiment, assemble
+from tests.test_loop import changed
+
+
+def experiment_on(config, devices: int, **values) -> tuple[Experiment, data.Splits]:
+  config = changed(config, devices=devices, **values)
+  splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
+  return assemble(config, splits), splits
+
+
+def trained(experiment: Experiment, splits: data.Splits, count: int):
+  """The state after `count` single steps, and the last report."""
+  images, labels = experiment.place(splits.train)
+  state = experiment.init()
+  for step in range(count):
+    epoch, position = divmod(step, experiment.steps_per_epoch)
+    order = experiment.epoch_order(parallel.replicate(epoch, experiment.mesh))
+    masked = experiment.short_last_batch and position == experiment.steps_per_epoch - 1
+    state, report = experiment.train_steps(1)(state, images, labels, order, masked=masked)
+  return state, report
+
+
+# One convolution is enough here, and compiles fast for eight devices.
+SMALL = {
+  'model.widths': (4,),
+  'model.head': ('flatten', 'dropout 0.5'),
+  'augment.flip': True,
+  'augment.crop_padding': 1,
+  'optimizer.name': 'sgd',
+  'optimizer.learning_rate': 0.01,  # larger ones let rounding grow beyond the tolerance below
+  'optimizer.momentum': 0.9,
+}
+
+
+def test_twenty_steps_on_eight_devices_are_those_of_one(tiny_config) -> None:
+  """With augmentation, dropout and BatchNorm, whose statistics are those of the whole batch.
+
+  The short batch of each epoch has 20 rows in 8 parts of 4: three devices get padding only.
+  """
+  states, reports = {}, {}
+  for devices in (1, 8):
+    experiment, splits = experiment_on(tiny_config, devices, **SMALL)
+    assert experiment.mesh.size == devices
+    states[devices], reports[devices] = trained(experiment, splits, 20)
+  one, eight = states[1], states[8]
+  assert int(one.step) == int(eight.step) == 20
+  for leaf in jax.tree.leaves(eight):
+    assert leaf.is_fully_replicated
+    assert len(leaf.sharding.device_set) == 8
+  for name in ('params', 'batch_stats', 'opt_state', 'metrics'):
+    expected, found = (jax.tree.leaves_with_path(getattr(s, name)) for s in (one, eight))
+    for (path, a), (_, b) in zip(expected, found, strict=True):
+      a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+      assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a), (name, jax.tree_util.keystr(path))
+  assert float(reports[8].loss) == pytest.approx(float(reports[1].loss), rel=1e-5)
+
+
+def test_the_work_is_spread_over_the_devices(tiny_config) -> None:
+  """Each device convolves its 4 of 32 rows, and their gradients are summed."""
+  experiment, splits = experiment_on(tiny_config, 8, **SMALL)
+  images, labels = experiment.place(splits.train)
+  order = experiment.epoch_order(parallel.replicate(0, experiment.mesh))
+  lowered = experiment.train_steps(1).lower(experiment.init(), images, labels, order, masked=False)
+  program = lowered.compile().as_text()
+  assert 'all-reduce' in program
+  assert (
+    'f32[4,8,8,4]' in program
+  )  # activations of the first convolution: 4 rows of 8x8, 4 channels
+  assert 'f32[32,8,8,4]' not in program
+
+
+def test_batches_are_the_same_on_any_number_of_devices(tiny_config) -> None:
+  orders = []
+  for devices in (1, 4):
+    experiment, _ = experiment_on(tiny_config, devices)
+    orders.append([np.asarray(experiment.epoch_order(epoch)) for epoch in range(3)])
+  np.testing.assert_array_equal(*orders)
+
+
+def test_evaluation_is_exact_where_the_count_does_not_divide(tiny_config, monkeypatch) -> None:
+  """Batches of 16, or 18 on three devices, over 90, 13 and 2 examples, against NumPy."""
+  monkeypatch.setattr('cifar_jax.experiment.EVALUATION_BATCH', 16)
+  truth = None
+  for devices in (1, 3, 8):
+    experiment, splits = experiment_on(tiny_config, devices, batch_size=24, **SMALL)
+    state = experiment.init()
+    if truth is None:
+      variables = {'params': state.params, 'batch_stats': state.batch_stats}
+      pixels = jnp.asarray(splits.test.images / 255, jnp.float32)
+      logits = np.asarray(experiment.module.apply(variables, pixels, train=False), np.float64)
+      shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+      losses = -np.log(shares[np.arange(90), splits.test.labels])
+      truth = losses, logits.argmax(1) == splits.test.labels
+    for count in (90, 13, 2):
+      split = data.Split(splits.test.images[:count], splits.test.labels[:count])
+      found = experiment.evaluate(state, experiment.place(split))
+      assert found['loss'] == pytest.approx(truth[0][:count].mean(), rel=1e-6)
+      assert found['accuracy'] == pytest.approx(truth[1][:count].mean(), rel=1e-7)
+
+
+@pytest.mark.parametrize(('devices', 'size'), [(0, 8), (1, 1), (3, 3), (8, 8)])
+def test_mesh(devices, size) -> None:
+  mesh = parallel.make_mesh(devices)
+  assert (mesh.size, mesh.axis_names) == (size, ('data',))
+  assert list(mesh.devices.flat) == jax.devices()[:size]
+
+
+def test_more_devices_than_there_are() -> None:
+  with pytest.raises(
+    UserError, match=r'--config\.devices=9, but JAX sees 8 cpu device\(s\); use 0'
+  ):
+    parallel.make_mesh(9)
+
+
+@pytest.mark.parametrize(
+  ('batch_size', 'devices', 'advice'),
+  [(30, 8, 32), (3, 8, 8), (35, 8, 32), (1, 2, 2), (100, 3, 99)],
+)
+def test_batch_size_that_does_not_divide(batch_size, devices, advice) -> None:
+  mesh = parallel.make_mesh(devices)
+  with pytest.raises(
+    UserError, match=rf'batch_size={batch_size} does not divide by {devices} devices; use {advice},'
+  ):
+    parallel.check_batch_size(batch_size, mesh)
+  parallel.check_batch_size(advice, mesh)
+
+
+def test_description() -> None:
+  assert parallel.describe(parallel.make_mesh(1)) == '1 cpu device (cpu)'
+  assert parallel.describe(parallel.make_mesh(2)) == '2 cpu devices (cpu)'
+
+
+@pytest.fixture
+def no_chosen_cache():
+  names = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
+  before = {name: getattr(jax.config, name) for name in names}
+  jax.config.update('jax_compilation_cache_dir', None)
+  yield
+  for name, value in before.items():
+    jax.config.update(name, value)
+
+
+@pytest.mark.usefixtures('no_chosen_cache')
+def test_compiled_programs_are_kept_in_the_cache_folder(tmp_path, monkeypatch) -> None:
+  monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'cache'))
+  parallel.keep_compiled_programs()
+  assert jax.config.jax_compilation_cache_dir == str(tmp_path / 'cache' / 'xla')
+  assert (tmp_path / 'cache' / 'xla').is_dir()
+
+
+@pytest.mark.usefixtures('no_chosen_cache')
+def test_a_folder_chosen_by_the_user_stays(tmp_path, monkeypatch) -> None:
+  monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'cache'))
+  jax.config.update('jax_compilation_cache_dir', '/mine')
+  parallel.keep_compiled_programs()
+  assert jax.config.jax_compilation_cache_dir == '/mine'
+  assert not (tmp_path / 'cache').exists()
+
+
+@pytest.mark.usefixtures('no_chosen_cache')
+def test_no_cache_where_the_folder_cannot_be_made(tmp_path, monkeypatch) -> None:
+  (tmp_path / 'file').write_text('')
+  monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'file'))
+  parallel.keep_compiled_programs()
+  assert jax.config.jax_compilation_cache_dir is None

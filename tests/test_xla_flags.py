@@ -1,0 +1,83 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cifar_jax import xla_flags
+from cifar_jax.xla_flags import set_flags
+
+FLAG = '--xla_cpu_experimental_ynn_fusion_type=dot,eltwise,reduce'
+
+
+@pytest.fixture(autouse=True)
+def tried_machine(monkeypatch):
+  """The cases below hold wherever the tests run."""
+  monkeypatch.setattr(xla_flags.platform, 'machine', lambda: 'x86_64')
+  monkeypatch.setattr(xla_flags, '_jaxlib_version', lambda: '0.10.2')
+  monkeypatch.setattr(xla_flags.importlib.util, 'find_spec', lambda name: None)
+
+
+def test_flags_are_added_and_named():
+  environment: dict[str, str] = {}
+  assert set_flags(environment) == f'XLA flags: {FLAG}'
+  assert environment == {'XLA_FLAGS': FLAG}
+
+
+def test_flags_of_the_user_stay_in_front():
+  environment = {'XLA_FLAGS': '--xla_dump_to=/tmp/x'}
+  set_flags(environment)
+  assert environment['XLA_FLAGS'] == f'--xla_dump_to=/tmp/x {FLAG}'
+
+
+@pytest.mark.parametrize(
+  ('environment', 'reason'),
+  [
+    ({'CIFAR_JAX_XLA_FLAGS': 'off'}, 'CIFAR_JAX_XLA_FLAGS=off'),
+    ({'XLA_FLAGS': '--xla_cpu_experimental_ynn_fusion_type='}, 'XLA_FLAGS sets them'),
+    ({'XLA_FLAGS': '/home/me/flags.txt'}, 'XLA_FLAGS names a file'),
+    ({'JAX_PLATFORMS': 'cuda'}, 'not on CPU'),
+    ({'JAX_PLATFORMS': 'tpu,cpu'}, 'not on CPU'),
+    ({'JAX_PLATFORM_NAME': 'gpu'}, 'not on CPU'),
+  ],
+)
+def test_nothing_is_changed(environment, reason):
+  before = dict(environment)
+  assert set_flags(environment) == f'XLA flags: none added ({reason})'
+  assert environment == before
+
+
+def test_an_accelerator_that_is_installed_counts_unless_cpu_is_chosen(monkeypatch):
+  monkeypatch.setattr(
+    xla_flags.importlib.util, 'find_spec', lambda name: name == 'jax_plugins' or None
+  )
+  assert 'not on CPU' in set_flags({})
+  assert FLAG in set_flags({'JAX_PLATFORMS': 'cpu'})
+
+
+@pytest.mark.parametrize('version', ['0.9.2', '0.99.0', 'of unknown version'])
+def test_no_flag_with_a_version_on_which_it_was_not_tried(monkeypatch, version):
+  monkeypatch.setattr(xla_flags, '_jaxlib_version', lambda: version)
+  environment: dict[str, str] = {}
+  assert version in set_flags(environment)
+  assert environment == {}
+
+
+def test_no_flag_on_a_machine_on_which_it_was_not_tried(monkeypatch):
+  monkeypatch.setattr(xla_flags.platform, 'machine', lambda: 'riscv64')
+  assert 'riscv64' in set_flags({})
+
+
+def test_flags_are_accepted_by_the_installed_jax_and_set_without_importing_it():
+  """An unknown flag would end the process."""
+  program = (
+    'import sys; from cifar_jax.xla_flags import set_flags; line = set_flags();'
+    'assert "jax" not in sys.modules and "numpy" not in sys.modules;'
+    'import jax.numpy as jnp; print(line, float(jnp.ones(3).sum()))'
+  )
+  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''}
+  result = subprocess.run(
+    [sys.executable, '-c', program], env=environment, capture_output=True, text=True, check=False
+  )
+  assert result.returncode == 0, result.stderr
+  assert result.stdout.strip().endswith('3.0')
