@@ -21,7 +21,6 @@ Afterwards:
 """
 
 import pathlib
-import sys
 from collections.abc import Sequence
 
 from absl import app, flags, logging
@@ -54,17 +53,14 @@ def main(argv: Sequence[str]) -> None:
     from cifar_jax.loop import train  # imports JAX, which reads the XLA flags once
     from cifar_jax.progress import Progress
 
-    progress = Progress(_PROGRESS.value)
-    progress.note(flags_note)
-    train(_CONFIG.value, run, progress)
+    train(_CONFIG.value, run, Progress(_PROGRESS.value), flags_note)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
   with reported_errors():
-    return configs.parse_flags(argv)
-  sys.exit(2)
+    configs.parse_flags(argv)
+  return list(argv[:1])
 
 
 if __name__ == '__main__':
-  flags.mark_flag_as_required('config')
   app.run(main, flags_parser=_parse)

@@ -8,8 +8,11 @@ save leaves the older ones as they were.
 """
 
 import contextlib
+import errno
 import json
+import os
 import pathlib
+import shutil
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,6 +26,7 @@ from cifar_jax.errors import UserError
 from cifar_jax.steps import TrainState
 
 LATEST, BEST = 'checkpoints', 'best'
+_MARGIN = 2**17  # bytes of a checkpoint beside the arrays: some twenty small files
 
 
 class Checkpoints:
@@ -35,6 +39,10 @@ class Checkpoints:
       self._managers = {
         name: ocp.CheckpointManager(
           self._run / name,
+          item_handlers={
+            'state': ocp.StandardCheckpointHandler(),
+            'facts': ocp.JsonCheckpointHandler(),
+          },
           options=ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.LatestN(count),
             # Eight megabytes are written in a tenth of a second; a synchronous save cannot fail
@@ -90,6 +98,10 @@ class Checkpoints:
     if step in manager.all_steps() and (name, step) not in self._unreadable:
       return
     with disk_errors(self._run):
+      # Asked beforehand: in the middle of a save, Orbax's threads each print what they think of it.
+      needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + _MARGIN
+      if shutil.disk_usage(self._run).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
       if (name, step) in self._unreadable:
         manager.delete(step)
         self._unreadable.remove((name, step))
@@ -122,12 +134,15 @@ class Checkpoints:
     failures = []
     for name, step in candidates:
       try:
+        self._check_shapes(name, step, target)
         restored = self._managers[name].restore(
           step,
           args=ocp.args.Composite(
             state=ocp.args.StandardRestore(target), facts=ocp.args.JsonRestore()
           ),
         )
+      except UserError:
+        raise
       # Orbax and TensorStore raise many kinds for a damaged file; what they have in common is that
       # it is unreadable.
       except Exception as error:
@@ -140,9 +155,24 @@ class Checkpoints:
     if failures:
       raise UserError(
         f'no checkpoint in {self._run} can be read, tried {"; ".join(failures)}: '
-        'they are damaged or of another network; move the folder away or choose another --workdir'
+        'they are damaged; move the folder away or choose another --workdir'
       )
     return None
+
+  def _check_shapes(self, name: str, step: int, target: TrainState) -> None:
+    """Raises UserError, naming what differs, if the checkpoint is of another network."""
+    metadata = self._managers[name].item_metadata(step)['state']
+    saved, wanted = _shapes(metadata['params']), _shapes(target.params)
+    differences = [
+      f'{path} is {saved.get(path, "missing")} there and {wanted.get(path, "missing")} here'
+      for path in sorted(saved.keys() | wanted.keys())
+      if saved.get(path) != wanted.get(path)
+    ]
+    if differences:
+      raise UserError(
+        f'checkpoint {self._run / name / str(step)} is of another network: '
+        f'{"; ".join(differences[:3])}; use its own config, or choose another --workdir'
+      )
 
   def _newest(self, name: str) -> int | None:
     return self._managers[name].latest_step() if name in self._managers else None
@@ -158,6 +188,13 @@ class Checkpoints:
     if not found:
       raise UserError(f'{self._run} has no checkpoint of step {which}; it has {self.steps()}')
     return found
+
+
+def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
+  leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): leaf.shape for path, leaf in leaves
+  }
 
 
 def abstract_state(state: Any, sharding: jax.sharding.Sharding) -> Any:

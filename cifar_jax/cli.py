@@ -102,7 +102,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _summary(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
   config = configs.load(arguments.config, overrides)
   configs.validate(config)
-  match = re.fullmatch(r'(\d+),(\d+),(\d+)', arguments.image_shape)
+  match = re.fullmatch(r'([1-9]\d*),([1-9]\d*),([1-9]\d*)', arguments.image_shape)
+  if arguments.num_classes < 1:
+    raise UserError(f'--num_classes={arguments.num_classes}: there must be at least 1')
   if not match:
     raise UserError(
       f'--image_shape={arguments.image_shape}: write height,width,channels as in 32,32,3'

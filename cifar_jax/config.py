@@ -31,10 +31,13 @@ _MAY_CHANGE = (
 )
 
 
-def _whole(lowest: int) -> Check:
+def _whole(lowest: int, highest: int | None = None) -> Check:
+  def holds(value: Any) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and value >= lowest and (highest is None or value <= highest)
+
   return Check(
-    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= lowest,
-    f'a whole number from {lowest} up',
+    holds, f'a whole number from {lowest} {"up" if highest is None else f"to {highest}"}'
   )
 
 
@@ -52,7 +55,7 @@ def _numbers(check: Check) -> Check:
 _TEXT = Check(lambda value: isinstance(value, str), 'text')
 _NUMBER = Check(is_number, 'a number')
 _CHECKS: Mapping[str, Check] = {
-  'seed': _whole(0),
+  'seed': _whole(0, 2**32 - 1),
   'epochs': _whole(1),
   'batch_size': _whole(1),
   'parallel': _one_of('jit'),
@@ -106,8 +109,11 @@ def validate(config: ConfigDict) -> None:
       raise UserError(f'the config lacks {key}; start it from configs/base.py')
     section, _, option = key.rpartition('.')
     check_value(section, option, present[key], check)
+  for section in _CHOSEN:
+    if not isinstance(config.get(section), ConfigDict):
+      raise UserError(f'the config lacks {section}; start it from configs/base.py')
   optim.validate(config.optimizer)
-  schedules.validate(config.schedule)
+  schedules.validate(config.schedule, config.epochs)
   models.create(config.model, num_classes=10)
 
 
@@ -129,12 +135,12 @@ def load(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
   return values['config'].value
 
 
-def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
-  """Parses a command line with a --config flag; returns what is left over.
+def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
+  """Parses a command line with a --config flag.
 
   Raises:
     UserError: no such config file, a mistake in it, an unknown key, a value of the wrong type, an
-      unknown flag.
+      unknown flag, a word that belongs to none.
   """
   path = next((_value(argv, i) for i, a in enumerate(argv) if re.match(r'--?config(=|$)', a)), None)
   if path:
@@ -143,8 +149,14 @@ def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> 
       match = re.match(r'--?(?:no)?config\.([^=]+)', argument)
       if match and match[1] not in plain:
         raise UserError(f'unknown option --config.{match[1]}{_nearest(match[1], plain)}')
+  else:
+    plain = {}
+    if not any(re.match(r'--?help', argument) for argument in argv):
+      raise UserError('--config is missing; for example --config=configs/cnn_adv.py')
   try:
-    return values(list(argv))
+    rest = values(list(argv))
+  except flags.UnrecognizedFlagError as error:
+    raise UserError(f'{_one_line(error)}{_nearest(error.flagname, plain)}') from None
   except flags.IllegalFlagValueError as error:
     match = re.match(r'flag --(config\.(\S+?))=(.*?): ', str(error), re.DOTALL)
     if path and match:
@@ -153,6 +165,11 @@ def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> 
     raise UserError(_one_line(error)) from None
   except (flags.Error, TypeError, ValueError) as error:
     raise UserError(_one_line(error)) from None
+  if len(rest) > 1:
+    raise UserError(
+      f'{" ".join(rest[1:])!r} belongs to no option; options are written --config.KEY=VALUE, '
+      'true and false included'
+    )
 
 
 def save(config: ConfigDict, run: pathlib.Path) -> None:
@@ -172,7 +189,10 @@ def read(run: pathlib.Path) -> ConfigDict:
   if not path.is_file():
     raise UserError(f'{run} is not the folder of a run: it has no {CONFIG_NAME}')
   try:
-    config = ConfigDict(_tuples(json.loads(path.read_text())))
+    content = json.loads(path.read_text())
+    if not isinstance(content, dict):
+      raise TypeError('it holds no options')
+    config = ConfigDict(_tuples(content))
   except (ValueError, TypeError, AttributeError) as error:
     raise UserError(f'{path} is damaged ({_one_line(error)}); restore it from a copy') from None
   return config.lock()
@@ -210,7 +230,11 @@ def _import(path: str) -> ConfigDict:
   try:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    if not hasattr(module, 'get_config'):
+      raise UserError(f'{file} has no function get_config(); see configs/base.py')
     config = module.get_config(*([argument] if argument else []))
+  except UserError:
+    raise
   except Exception as error:
     lines = [
       f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == spec.origin
@@ -224,10 +248,9 @@ def _import(path: str) -> ConfigDict:
 
 def _nearest(key: str, names: Iterable[str]) -> str:
   """'; did you mean --config.KEY?', also where only the last part of the key is right; or ''."""
+  names = list(names)
   by_option = {name.rpartition('.')[2]: name for name in names}
-  near = nearest(key, by_option.values()) or by_option.get(
-    nearest(key.rpartition('.')[2], by_option) or ''
-  )
+  near = nearest(key, names) or by_option.get(nearest(key.rpartition('.')[2], by_option) or '')
   return f'; did you mean --config.{near}?' if near else ''
 
 

@@ -91,6 +91,13 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
       f'--config.batch_size={batch_size} is more than the {examples} training examples, and '
       "--config.data.last_batch='drop' would drop them all; use a smaller batch or 'keep'"
     )
+  channels = splits.image_shape[2]
+  for option in ('mean', 'std'):
+    if len(config.data[option]) not in (1, channels):
+      raise UserError(
+        f'--config.data.{option} has {len(config.data[option])} numbers for images of {channels} '
+        'channels; give one number, or one a channel'
+      )
   mesh = parallel.make_mesh(config.devices)
   parallel.check_batch_size(batch_size, mesh)
   steps_per_epoch = steps.steps_per_epoch(examples, batch_size, last_batch)

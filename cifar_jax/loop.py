@@ -27,13 +27,16 @@ from cifar_jax.writers import RunWriter, read_rows
 _DISPATCHES_AHEAD = 4
 
 
-def train(config: ConfigDict, run: pathlib.Path, progress: Progress) -> dict[str, Any]:
+def train(
+  config: ConfigDict, run: pathlib.Path, progress: Progress, startup_note: str = ''
+) -> dict[str, Any]:
   """Trains, or continues, the run in a folder; the same call again resumes it.
 
   Args:
     config: locked; checked here before anything starts.
     run: folder of the run; made if missing.
     progress: what to show.
+    startup_note: what was set before JAX started, for the header.
 
   Returns:
     The content of summary.json, or {} if a signal stopped the run before its end.
@@ -65,7 +68,7 @@ def train(config: ConfigDict, run: pathlib.Path, progress: Progress) -> dict[str
     step = int(jax.device_get(state.step))
     _check_resumes(run, experiment, splits, step, facts)
     configs.save(config, run)
-    progress.note(run_summary.header(experiment, splits, run))
+    progress.note(run_summary.header(experiment, splits, run, startup_note))
     if restored:
       progress.note(f'resuming after step {step} of {experiment.total_steps}\n')
     texts = {

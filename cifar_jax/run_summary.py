@@ -37,7 +37,9 @@ def remark(splits: Splits) -> str:
   return ', '.join([*parts, 'synthetic'] if splits.synthetic else parts)
 
 
-def header(experiment: Experiment, splits: Splits, run: pathlib.Path) -> str:
+def header(
+  experiment: Experiment, splits: Splits, run: pathlib.Path, startup_note: str = ''
+) -> str:
   """The network, the data, the devices and the plan, printed before the first step."""
   config = experiment.config
   validation = (
@@ -45,11 +47,12 @@ def header(experiment: Experiment, splits: Splits, run: pathlib.Path) -> str:
     if splits.validation_is_test
     else f'{len(splits.validation)} images'
   )
+  startup = f'; {startup_note}' if startup_note else ''
   return (
     f'{listing(experiment, splits)}\n\n'
     f'data        {splits.name} from {splits.source}: {len(splits.train)} training images, '
     f'validation on {validation}, {len(splits.test)} test images\n'
-    f'devices     {parallel.describe(experiment.mesh)}\n'
+    f'devices     {parallel.describe(experiment.mesh)}{startup}\n'
     f'training    {config.epochs} epochs of {experiment.steps_per_epoch} steps of '
     f'{config.batch_size} images, {config.optimizer.name}, seed {config.seed}\n'
     f'run         {run}\n'

@@ -75,13 +75,15 @@ def read_rows(run: pathlib.Path) -> list[dict[str, float]]:
   path = run / CSV_NAME
   if not path.exists():
     return []
+  # A last line without an end was being written when the process was killed: its numbers may be
+  # cut short, and its epoch will be written again.
+  lines = path.read_text().splitlines(keepends=True)
   rows = []
-  with path.open(newline='') as file:
-    for row in csv.DictReader(file):
-      try:
-        rows.append({name: float(row[name]) for name in COLUMNS})
-      except (KeyError, TypeError, ValueError):
-        continue  # a process was killed while it wrote this line; the epoch will be written again
+  for row in csv.DictReader(line for line in lines if line.endswith('\n')):
+    try:
+      rows.append({name: float(row[name]) for name in COLUMNS})
+    except (KeyError, TypeError, ValueError):
+      continue
   return rows
 
 
@@ -112,6 +114,10 @@ class _Events:
     self._thread.shutdown(wait=True)
     with disk_errors(self._folder):
       for future in self._pending:
+        error = future.exception()
+        # TensorFlow's errors are no OSErrors, whatever the disk did.
+        if error is not None and type(error).__module__.startswith('tensorflow'):
+          raise OSError(str(error)) from error
         future.result()
       for writer in self._writers.values():
         if writer is not None:

@@ -166,7 +166,7 @@ def test_no_tensorflow_is_imported_when_no_events_are_wanted(tmp_path) -> None:
 
 
 def test_missing_tensorflow_is_no_error(tmp_path) -> None:
-  """Events are wanted, but `import tensorflow` fails: the numbers are in metrics.csv all the same."""
+  """Events are wanted, but `import tensorflow` fails: metrics.csv has the numbers all the same."""
   assert in_a_fresh_process(tmp_path, 'sys.modules["tensorflow"] = None') == 'False'
   assert read_rows(tmp_path) == [row(1)]
 
@@ -175,6 +175,6 @@ def test_failure_to_write_events_is_said_at_the_end(tmp_path) -> None:
   (tmp_path / 'tensorboard').write_text('a file where the folder has to be')
   writer = RunWriter(tmp_path, 0, {}, tensorboard=True)
   writer.write_epoch(row(1))
-  with pytest.raises(UserError, match='cannot write to .*tensorboard'):
+  with pytest.raises(UserError, match=r'cannot write to .*tensorboard'):
     writer.__exit__(None, None, None)
   assert read_rows(tmp_path) == [row(1)]

@@ -13,9 +13,12 @@ def make_normalize(mean: Sequence[float], std: Sequence[float]) -> Callable[[jax
   """Returns uint8 [B, H, W, C] -> float32: scaled to 0..1, then (x - mean) / std per channel."""
   plain = not any(mean) and all(value == 1 for value in std)
 
+  def per_channel(values: Sequence[float]) -> jax.Array:
+    return jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
+
   def normalize(images: jax.Array) -> jax.Array:
     images = images.astype(jnp.float32) / 255
-    return images if plain else (images - jnp.asarray(mean)) / jnp.asarray(std)
+    return images if plain else (images - per_channel(mean)) / per_channel(std)
 
   return normalize
 

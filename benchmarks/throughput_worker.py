@@ -1,0 +1,144 @@
+"""Trains one system in this process, a number of steps at a time; see throughput.py.
+
+  python -m benchmarks.throughput_worker SYSTEM CONFIG
+
+First prints [batch size, versions], then, for each line with a number of steps on standard input,
+[seconds, seconds of CPU time].
+"""
+
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from benchmarks.throughput import versions
+
+TrainSteps = Callable[[int], None]  # makes that many updates, and returns when they are done
+
+EXAMPLES = 4096
+
+
+def random_images() -> tuple[np.ndarray, np.ndarray]:
+  """Images uint8 [N, 32, 32, 3] and labels int32 [N] of ten classes."""
+  generator = np.random.default_rng(0)
+  images = generator.integers(0, 256, (EXAMPLES, 32, 32, 3), np.uint8)
+  return images, generator.integers(0, 10, EXAMPLES).astype(np.int32)
+
+
+def ours(config: ConfigDict) -> TrainSteps:
+  """The steps that launch.py runs."""
+  import jax
+  import jax.numpy as jnp
+
+  from cifar_jax.data import Split, Splits
+  from cifar_jax.experiment import assemble
+
+  config.data.last_batch = 'drop'  # all steps alike
+  split = Split(*random_images())
+  splits = Splits(
+    train=split,
+    validation=split,
+    test=split,
+    class_names=tuple('0123456789'),
+    name='random',
+    source='built in',
+    synthetic=True,
+    validation_is_test=True,
+  )
+  experiment = assemble(config, splits)
+  images, labels = experiment.place(split)
+  order = experiment.epoch_order(jnp.int32(0))
+  step = experiment.train_steps(1)
+  state = experiment.init()
+
+  def train(steps: int) -> None:
+    nonlocal state
+    for _ in range(steps):
+      state, _ = step(state, images, labels, order, masked=False)
+    jax.block_until_ready(state)
+
+  return train
+
+
+def keras(config: ConfigDict, backend: str) -> TrainSteps:
+  """Keras 3: the network of the config and `model.fit`, on images held as float32."""
+  os.environ['KERAS_BACKEND'] = backend
+  from benchmarks import keras_networks
+
+  model = keras_networks.build(config)
+  images, labels = random_images()
+  scaled = images.astype(np.float32) / 255
+
+  def train(steps: int) -> None:
+    rows = np.arange(steps * config.batch_size) % EXAMPLES
+    model.fit(scaled[rows], labels[rows], config.batch_size, epochs=1, verbose=0)
+
+  return train
+
+
+def pytorch(config: ConfigDict, bfloat16: bool) -> TrainSteps:
+  """PyTorch, eager, channels last; images are cast and scaled a batch at a time."""
+  import torch
+
+  from benchmarks import torch_networks
+
+  model = torch_networks.build(config).to(memory_format=torch.channels_last).train()
+  optimizer = torch_networks.optimizer(config, model)
+  images, labels = (torch.from_numpy(array) for array in random_images())
+  images = images.permute(0, 3, 1, 2)
+  labels = labels.long()
+  position = 0
+
+  def train(steps: int) -> None:
+    nonlocal position
+    for _ in range(steps):
+      rows = torch.arange(position, position + config.batch_size) % EXAMPLES
+      position += config.batch_size
+      batch = images[rows].to(torch.float32, memory_format=torch.channels_last) / 255
+      optimizer.zero_grad(set_to_none=True)
+      with torch.autocast('cpu', torch.bfloat16, enabled=bfloat16):
+        loss = torch.nn.functional.cross_entropy(model(batch), labels[rows])
+      loss.backward()
+      optimizer.step()
+
+  return train
+
+
+SYSTEMS: dict[str, tuple[Callable[[ConfigDict], TrainSteps], tuple[str, ...]]] = {
+  'ours': (ours, ('jax', 'flax')),
+  'plain': (ours, ('jax', 'flax')),
+  'keras_tensorflow': (lambda config: keras(config, 'tensorflow'), ('keras', 'tensorflow-cpu')),
+  'keras_jax': (lambda config: keras(config, 'jax'), ('keras', 'jax')),
+  'pytorch': (lambda config: pytorch(config, bfloat16=False), ('torch',)),
+  'pytorch_bfloat16': (lambda config: pytorch(config, bfloat16=True), ('torch',)),
+}
+
+
+def main(system: str, config_name: str) -> None:
+  """Builds the system and obeys standard input."""
+  if system in ('ours', 'plain'):  # before JAX or a thread starts
+    from cifar_jax import host_memory, xla_flags
+
+    host_memory.keep_freed_memory()
+    xla_flags.set_flags()
+  config = importlib.import_module(f'configs.{config_name}').get_config()
+  build, packages = SYSTEMS[system]
+  train = build(config)
+  print(json.dumps([config.batch_size, versions(*packages)]), flush=True)
+  for line in sys.stdin:
+    before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    train(int(line))
+    seconds = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(json.dumps([seconds, cpu_seconds]), flush=True)
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])
