@@ -109,8 +109,8 @@ def _summary(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     raise UserError(
       f'--image_shape={arguments.image_shape}: write height,width,channels as in 32,32,3'
     )
-  from cifar_jax import models, summary
+  from cifar_jax import models, summary, tracing
 
   module = models.create(config.model, arguments.num_classes)
-  records = summary.trace(module, tuple(int(size) for size in match.groups()), 'softmax')
+  records = tracing.trace(module, tuple(int(size) for size in match.groups()), 'softmax')
   print(summary.keras_table(records) if arguments.table else summary.keras_ascii(records))

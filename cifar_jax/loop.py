@@ -72,7 +72,7 @@ def train(
     if restored:
       progress.note(f'resuming after step {step} of {experiment.total_steps}\n')
     texts = {
-      'config': f'```\n{config}\n```',
+      'config': f'```\n{config.to_json(indent=2)}\n```',
       'parameters': f'```\n{summary.parameter_overview(run_summary.variables(state))}\n```',
       'network': f'```\n{run_summary.listing(experiment, splits)}\n```',
     }

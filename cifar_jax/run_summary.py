@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from cifar_jax import parallel, summary
+from cifar_jax import parallel, summary, tracing
 from cifar_jax.data import Splits
 from cifar_jax.experiment import Experiment
 from cifar_jax.progress import duration
@@ -73,7 +73,7 @@ def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
 
 def listing(experiment: Experiment, splits: Splits) -> str:
   """The network, layer by layer."""
-  return summary.keras_ascii(summary.trace(experiment.module, splits.image_shape, 'softmax'))
+  return summary.keras_ascii(tracing.trace(experiment.module, splits.image_shape, 'softmax'))
 
 
 def variables(state: TrainState) -> dict[str, Any]:

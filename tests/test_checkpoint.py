@@ -226,7 +226,9 @@ def test_another_network_is_an_error(tmp_path) -> None:
   for other in (wider, narrower):
     with (
       Checkpoints(tmp_path, read_only=True) as checkpoints,
-      pytest.raises(UserError, match=r'of another network: (Conv|Dense)_0/kernel is .*--workdir') as error,
+      pytest.raises(
+        UserError, match=r'of another network: (Conv|Dense)_0/kernel is .*--workdir'
+      ) as error,
     ):
       checkpoints.restore(other)
     assert '\n' not in str(error.value)

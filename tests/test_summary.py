@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from cifar_jax import models, summary
+from cifar_jax import models, summary, tracing
 
 LISTINGS = pathlib.Path(__file__).parent / 'fixtures' / 'ascii'
 
@@ -111,8 +111,8 @@ def build(name: str) -> nn.Module:
   return models.create({'name': 'conv_net', **NETWORKS[name]}, CLASSES.get(name, 10))
 
 
-def records_of(name: str) -> tuple[summary.LayerRecord, ...]:
-  return summary.trace(build(name), SHAPES.get(name, (32, 32, 3)))
+def records_of(name: str) -> tuple[tracing.LayerRecord, ...]:
+  return tracing.trace(build(name), SHAPES.get(name, (32, 32, 3)))
 
 
 def variables_of(module: nn.Module, shape: tuple[int, ...]) -> Any:
@@ -152,7 +152,7 @@ def test_number_of_layers_is_that_of_keras(name: str, layers: int):
 
 def test_single_unit_with_sigmoid():
   module = models.create({'name': 'conv_net', 'head': ('flatten', 'dense 4')}, 1)
-  text = summary.keras_ascii(summary.trace(module, (2, 2, 1), 'sigmoid'), header=False)
+  text = summary.keras_ascii(tracing.trace(module, (2, 2, 1), 'sigmoid'), header=False)
   assert text.splitlines() == [
     '               Input   #####      2    2    1',
     '             Flatten   ||||| -------------------         0     0.0%',
@@ -182,14 +182,14 @@ def test_options_of_the_listing():
 def test_second_activation_stays_a_line_of_its_own():
   shape = (4,)
   records = [
-    summary.LayerRecord('a', 'Dense', shape, shape, 20, activation='relu'),
-    summary.LayerRecord('b', 'Activation', shape, shape, activation='tanh'),
+    tracing.LayerRecord('a', 'Dense', shape, shape, 20, activation='relu'),
+    tracing.LayerRecord('b', 'Activation', shape, shape, activation='tanh'),
   ]
   assert summary.merge_activations(records) == tuple(records)
 
 
 def test_layers_without_weights_and_unknown_kinds():
-  record = summary.LayerRecord('a', 'Mystery', (2, 3), (6,))
+  record = tracing.LayerRecord('a', 'Mystery', (2, 3), (6,))
   assert summary.keras_ascii([record], header=False).splitlines()[1] == (
     '             Mystery   ????? -------------------         0     0.0%'
   )
@@ -268,7 +268,7 @@ class ByHand(nn.Module):
 
 
 def test_plain_flax_module_with_functions_between_its_layers():
-  records = summary.trace(ByHand(10), (8, 8, 3))
+  records = tracing.trace(ByHand(10), (8, 8, 3))
   seen = [(r.kind, r.name, r.output_shape, r.parameters, r.activation) for r in records]
   assert seen == [
     ('Conv2D', 'Block_0/Conv_0', (8, 8, 8), 216, ''),
@@ -316,7 +316,7 @@ class Pair(nn.Module):
 
 
 def test_unusual_calls_are_listed_too():
-  records = summary.trace(Unusual(), (2, 2, 3), '')
+  records = tracing.trace(Unusual(), (2, 2, 3), '')
   assert [(r.kind, r.output_shape, r.parameters, r.activation) for r in records] == [
     ('Conv2D', (2, 2, 4), 16, ''),
     ('Activation', (2, 2, 4), 0, 'relu'),
