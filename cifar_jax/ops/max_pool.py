@@ -59,24 +59,25 @@ def _backward(
   window: tuple[int, int], residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array]:
   inputs, outputs = residuals
-  parts = []  # one a place in the window, in reading order
-  taken = jnp.zeros(outputs.shape, bool)
-  for values in _places(inputs, window, outputs.shape):
-    is_maximum = values == outputs
-    parts.append(jnp.where(is_maximum & ~taken, gradient, 0))
-    taken |= is_maximum
   batch, rows, columns, channels = outputs.shape
   height, width = window
-  lines = [jnp.stack(parts[i : i + width], axis=3) for i in range(0, len(parts), width)]
-  result = jnp.stack(lines, axis=2).reshape(batch, rows * height, columns * width, channels)
+  place_in_window = jnp.arange(height * width).reshape(1, 1, height, 1, width, 1)
+  taken = jnp.zeros(outputs.shape, bool)
+  result = jnp.zeros((), gradient.dtype)
+  for place, values in enumerate(_by_place(inputs, window, outputs.shape)):
+    is_maximum = values == outputs
+    part = jnp.where(is_maximum & ~taken, gradient, 0)[:, :, None, :, None, :]
+    result = jnp.where(place_in_window == place, part, result)  # one loop over the inputs, in XLA
+    taken |= is_maximum
+  result = result.reshape(batch, rows * height, columns * width, channels)
   margins = ((0, inputs.shape[axis] - result.shape[axis]) for axis in range(4))
   return (jnp.pad(result, tuple(margins)),)
 
 
-def _places(
+def _by_place(
   inputs: jax.Array, window: tuple[int, int], shape: tuple[int, ...]
 ) -> Iterator[jax.Array]:
-  """For each place in the window, its input in all windows: arrays of the outputs' shape."""
+  """For each place in the window, in reading order, its input in all windows: [B, H', W', C]."""
   height, width = window
   for i in range(height):
     for j in range(width):
