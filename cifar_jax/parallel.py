@@ -22,7 +22,7 @@ def keep_compiled_programs() -> None:
   A program is compiled once for each network, batch size, device kind and set of XLA flags; the
   next start reads it.
   """
-  if jax.config.read('jax_compilation_cache_dir'):
+  if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     return
   folder = cache_folder() / 'xla'
   try:

@@ -1,6 +1,5 @@
 """Activation functions by name, and the layer that applies one."""
 
-import functools
 import re
 from collections.abc import Callable
 
@@ -8,13 +7,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cifar_jax import ops
 from cifar_jax.errors import UserError
 from cifar_jax.suggestions import did_you_mean
 
 ActivationFunction = Callable[[jax.Array], jax.Array]
 
 _PLAIN: dict[str, ActivationFunction] = {
-  'gelu': functools.partial(jax.nn.gelu, approximate=False),
+  'gelu': ops.gelu,
   'hard_sigmoid': jax.nn.hard_sigmoid,
   'hard_silu': jax.nn.hard_silu,
   'linear': lambda x: x,

@@ -10,7 +10,8 @@ CIFAR_JAX_CPU_FORMS=off in the environment selects the plain formulations on CPU
 from cifar_jax.ops.batch_norm import normalize_by_batch
 from cifar_jax.ops.conv import conv
 from cifar_jax.ops.dropout import dropout
+from cifar_jax.ops.gelu import gelu
 from cifar_jax.ops.max_pool import max_pool
 from cifar_jax.ops.relu import relu
 
-__all__ = ['conv', 'dropout', 'max_pool', 'normalize_by_batch', 'relu']
+__all__ = ['conv', 'dropout', 'gelu', 'max_pool', 'normalize_by_batch', 'relu']
