@@ -12,7 +12,15 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from cifar_jax.errors import UserError
-from cifar_jax.options import BOOLEAN, Check, check_value, is_number
+from cifar_jax.options import (
+  BELOW_ONE,
+  BOOLEAN,
+  NOT_NEGATIVE,
+  POSITIVE,
+  Check,
+  check_value,
+  is_number,
+)
 from cifar_jax.suggestions import did_you_mean, nearest
 
 CONFIG_NAME = 'config.json'
@@ -21,6 +29,7 @@ CONFIG_NAME = 'config.json'
 # already made.
 _MAY_CHANGE = (
   'epochs',
+  'max_steps',
   'parallel',
   'devices',
   'steps_per_dispatch',
@@ -28,6 +37,7 @@ _MAY_CHANGE = (
   'tensorboard',
   'data.dir',
   'checkpoint.',
+  'evaluate.',
 )
 
 
@@ -57,6 +67,7 @@ _NUMBER = Check(is_number, 'a number')
 _CHECKS: Mapping[str, Check] = {
   'seed': _whole(0, 2**32 - 1),
   'epochs': _whole(1),
+  'max_steps': _whole(0),
   'batch_size': _whole(1),
   'parallel': _one_of('jit'),
   'devices': _whole(0),
@@ -73,8 +84,17 @@ _CHECKS: Mapping[str, Check] = {
   'data.last_batch': _one_of('keep', 'drop'),
   'data.mean': _numbers(_NUMBER),
   'data.std': _numbers(Check(lambda value: is_number(value) and value > 0, 'above 0')),
-  'augment.flip': BOOLEAN,
+  'augment.flip': _one_of('none', 'random', 'alternating'),
   'augment.crop_padding': _whole(0),
+  'augment.cutout': _whole(0),
+  'whitening.layer': _TEXT,
+  'whitening.images': _whole(1),
+  'whitening.epsilon': POSITIVE,
+  'average.every_steps': _whole(0),
+  'average.decay': BELOW_ONE,
+  'average.power': NOT_NEGATIVE,
+  'evaluate.tta': _one_of('none', 'flip', 'flip_translate'),
+  'evaluate.every_epochs': _whole(0),
   'loss.label_smoothing': Check(
     lambda value: is_number(value) and 0 <= value < 1, 'a number in [0, 1)'
   ),
@@ -94,11 +114,8 @@ def validate(config: ConfigDict) -> None:
     UserError: an unknown or missing option, a wrong type or an impossible value; the message names
       the flag.
   """
-  from cifar_jax import (
-    models,
-    optim,
-    schedules,
-  )  # they import JAX, which `--help` need not wait for
+  # They import JAX, which `--help` need not wait for.
+  from cifar_jax import models, optim, schedules
 
   present = dict(flatten(config))
   for key in present:

@@ -15,10 +15,12 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from cifar_jax import checkpoint, losses, models, optim, parallel, schedules, steps
+from cifar_jax.averaging import make_average
 from cifar_jax.data import Split, Splits
 from cifar_jax.data.augment import make_augment, make_normalize
 from cifar_jax.errors import UserError
 from cifar_jax.metrics import Metrics
+from cifar_jax.whitening import make_whitening
 
 # Rows in one evaluation dispatch: large enough to hide the dispatch, small enough for any machine's
 # cache.
@@ -35,6 +37,7 @@ class Experiment:
     module: the network.
     schedule: updates made -> learning rate.
     steps_per_epoch: updates in an epoch.
+    total_steps: updates in the whole run.
     short_last_batch: whether the last of them has fewer examples than the others.
     init: () -> the state before the first update, on the mesh.
     epoch_order: epoch -> order of the examples, int32, on the mesh.
@@ -47,6 +50,7 @@ class Experiment:
   module: nn.Module
   schedule: optax.Schedule
   steps_per_epoch: int
+  total_steps: int
   short_last_batch: bool
   init: Callable[[], steps.TrainState]
   epoch_order: Callable[[jax.Array], jax.Array]
@@ -54,9 +58,9 @@ class Experiment:
   eval_step: Callable[..., tuple[Metrics, jax.Array]]
 
   @property
-  def total_steps(self) -> int:
-    """Updates in the whole run."""
-    return self.steps_per_epoch * self.config.epochs
+  def epochs(self) -> int:
+    """Epochs in the run, the last one perhaps unfinished."""
+    return -(-self.total_steps // self.steps_per_epoch)
 
   def abstract_state(self) -> steps.TrainState:
     """The target for restoring a checkpoint onto this experiment's devices."""
@@ -101,10 +105,14 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
   mesh = parallel.make_mesh(config.devices)
   parallel.check_batch_size(batch_size, mesh)
   steps_per_epoch = steps.steps_per_epoch(examples, batch_size, last_batch)
-  schedule = schedules.create(
-    config.schedule, config.optimizer.learning_rate, steps_per_epoch, config.epochs
+  total_steps = steps_per_epoch * config.epochs
+  if config.max_steps:
+    total_steps = min(total_steps, config.max_steps)
+  schedule_over = functools.partial(
+    schedules.create, config.schedule, config.optimizer.learning_rate, steps_per_epoch
   )
-  optimizer = optim.create(config.optimizer, schedule)
+  schedule = schedule_over(total_steps / steps_per_epoch)
+  optimizer = optim.create(config.optimizer, schedule, steps_per_epoch, schedule_over)
   module = models.create(config.model, splits.num_classes)
   loss = functools.partial(losses.cross_entropy, label_smoothing=config.loss.label_smoothing)
   normalize = make_normalize(config.data.mean, config.data.std)
@@ -115,29 +123,46 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
     optimizer,
     loss,
     normalize,
-    make_augment(config.augment),
+    make_augment(config.augment, steps.random_keys(config.seed).example),
     config.seed,
     examples,
     batch_size,
     last_batch,
     shard,
+    make_average(config.average, total_steps),
   )
   order = steps.make_epoch_order(config.seed, examples, batch_size, last_batch)
-  init = functools.partial(steps.init_state, module, optimizer, config.seed, splits.image_shape)
+  init = parallel.jit_replicated(
+    functools.partial(
+      steps.init_state,
+      module,
+      optimizer,
+      config.seed,
+      splits.image_shape,
+      make_whitening(config.whitening, normalize),
+      slow_copy=bool(config.average.every_steps),
+    ),
+    mesh,
+  )
+  looked_at = splits.train.images[: config.whitening.images if config.whitening.layer else 0]
   return Experiment(
     config=config,
     mesh=mesh,
     module=module,
     schedule=schedule,
     steps_per_epoch=steps_per_epoch,
+    total_steps=total_steps,
     short_last_batch=bool(examples % batch_size) and last_batch == 'keep',
-    init=parallel.jit_replicated(init, mesh),
+    init=lambda: init(images=looked_at),
     epoch_order=parallel.jit_replicated(order, mesh),
     train_steps=functools.cache(
       lambda count: parallel.jit_train_steps(steps.make_train_steps(train_step, count), mesh)
     ),
     eval_step=parallel.jit_eval_step(
-      steps.make_eval_step(module, loss, normalize, _evaluation_batch(mesh), shard), mesh
+      steps.make_eval_step(
+        module, loss, normalize, _evaluation_batch(mesh), shard, config.evaluate.tta
+      ),
+      mesh,
     ),
   )
 

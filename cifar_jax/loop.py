@@ -5,6 +5,7 @@ reads averages of steps that are already finished. Stopping is possible after ev
 """
 
 import collections
+import math
 import pathlib
 import time
 from typing import Any
@@ -48,7 +49,7 @@ def train(
   configs.validate(config)
   configs.check_continues(config, run)
   finished = run_summary.read(run)
-  if finished.get('epochs') == config.epochs:
+  if finished.get('epochs') == config.epochs and finished.get('max_steps') == config.max_steps:
     progress.note(f'{run} has finished; --config.epochs={2 * config.epochs} would go on')
     progress.note(run_summary.closing(finished, run))
     return finished
@@ -120,6 +121,7 @@ class _Session:
     self._dispatch_images = 0
     self._compile_seconds = 0.0
     self._first_step = 0
+    self._measured: dict[str, float] = {}  # on the validation split, in the last state
 
   def run(self, state: TrainState, step: int) -> TrainState:
     """Trains from `step` to the end, or until a stop was asked for and the state is saved."""
@@ -132,13 +134,14 @@ class _Session:
       if epoch != ordered_epoch:
         order = experiment.epoch_order(parallel.replicate(epoch, experiment.mesh))
         ordered_epoch = epoch
-        self._progress.start_epoch(epoch + 1, config.epochs, per_epoch, position)
+        steps = min(per_epoch, total - epoch * per_epoch)
+        self._progress.start_epoch(epoch + 1, experiment.epochs, steps, position)
       count = self._count(step)
       masked = experiment.short_last_batch and position + count == per_epoch
       state = self._dispatch(state, order, step, count, masked)
       step += count
       self._progress.advance(count)
-      if step % per_epoch == 0:
+      if step % per_epoch == 0 or step == total:
         self._end_epoch(state, step)
       elif config.checkpoint.every_steps and step % config.checkpoint.every_steps == 0:
         self._save(state, step)
@@ -153,7 +156,7 @@ class _Session:
   def results(self, state: TrainState) -> dict[str, Any]:
     """The content of summary.json, after the last step."""
     experiment, splits = self._experiment, self._splits
-    validation = test = experiment.evaluate(state, self._validation)
+    validation = test = self._measured or experiment.evaluate(state, self._validation)
     if not splits.validation_is_test:
       test = experiment.evaluate(state, experiment.place(splits.test))
     return run_summary.results(
@@ -174,7 +177,7 @@ class _Session:
     position = step % per_epoch
     # The one short batch of an epoch is a program of its own.
     end = per_epoch - 1 if self._experiment.short_last_batch else per_epoch
-    count = max(1, min(wanted, end - position))
+    count = max(1, min(wanted, end - position, self._experiment.total_steps - step))
     if config.checkpoint.every_steps:
       count = min(count, config.checkpoint.every_steps - step % config.checkpoint.every_steps)
     return count
@@ -227,9 +230,14 @@ class _Session:
     """Validates, writes the epoch's row, keeps the best and the latest checkpoint."""
     self._drain()
     experiment, config = self._experiment, self._config
-    epoch = step // experiment.steps_per_epoch
+    epoch = -(-step // experiment.steps_per_epoch)  # the last one may have ended before its end
+    last = step == experiment.total_steps
     training = {n: float(v) for n, v in jax.device_get(state.metrics).compute().items()}
-    validation = experiment.evaluate(state, self._validation)
+    every = config.evaluate.every_epochs
+    validation = {'loss': math.nan, 'accuracy': math.nan}
+    if last or (every and epoch % every == 0):
+      validation = experiment.evaluate(state, self._validation)
+      self._measured = validation if last else {}
     now = time.perf_counter()
     row: dict[str, float] = {
       'step': step,
@@ -250,9 +258,9 @@ class _Session:
     if _is_best(row, rows, config.checkpoint.best):
       self._checkpoints.save(state, {**self._facts(), **row}, best=True)
     due = config.checkpoint.every_epochs and epoch % config.checkpoint.every_epochs == 0
-    if due or step == experiment.total_steps:
+    if due or last:
       self._checkpoints.save(state, {**self._facts(), **row})
-    self._progress.end_epoch(epoch, config.epochs, row, self._left(step) or 0.0)
+    self._progress.end_epoch(epoch, experiment.epochs, row, self._left(step) or 0.0)
 
   def _save(self, state: TrainState, step: int) -> None:
     self._drain()
@@ -295,12 +303,17 @@ def _check_resumes(
   if step > experiment.total_steps:
     raise UserError(
       f'{run} has already trained {step / experiment.steps_per_epoch:g} epochs, more than '
-      f'--config.epochs={experiment.config.epochs}; ask for more, or choose another --workdir'
+      f'{_length(experiment.config)}; ask for more, or choose another --workdir'
     )
 
 
 def _is_best(row: dict[str, float], earlier: list[dict[str, float]], name: str) -> bool:
-  values = [other[name] for other in earlier]
-  if not values:
-    return True
+  values = [other[name] for other in earlier if not math.isnan(other[name])]
+  if not values or math.isnan(row[name]):
+    return not math.isnan(row[name])
   return row[name] < min(values) if name == 'val_loss' else row[name] > max(values)
+
+
+def _length(config: ConfigDict) -> str:
+  limit = f' and --config.max_steps={config.max_steps}' if config.max_steps else ''
+  return f'--config.epochs={config.epochs}{limit}'

@@ -17,17 +17,20 @@ keras_rmsprop  a as in rmsprop, from 0 ; p <- p - lr g / (sqrt(a) + epsilon).
 keras_adam     m <- beta1 m + (1 - beta1) g ; v <- beta2 v + (1 - beta2) g^2 ;
                p <- p - lr sqrt(1 - beta2^T) / (1 - beta1^T) m / (sqrt(v) + epsilon). Epsilon is
                added to the uncorrected root: "epsilon hat" in Kingma and Ba.
+airbench_muon  Muon (Jordan, 2024) as in airbench94_muon, for kernels only: see `muon`.
 
 The Keras rules are those of releases 1.2 to 2.1.2, which the articles used; their `decay` argument
 is the schedule 'time_decay'. Only sgd and adamw take weight_decay: for the other rules the word has
 meant both L2 and decoupled decay. Every rule takes gradient_clip_norm: gradients with a larger
 global norm are scaled down to it before anything else, weight decay included, sees them.
 
+Groups of parameters may have a rate, a decay, a rule or an end of their own: `parameter_groups`.
+
 A new rule is a function here and a line in `RULES`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -35,6 +38,9 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from cifar_jax import parameter_groups
+from cifar_jax.errors import UserError
+from cifar_jax.muon import airbench_muon
 from cifar_jax.options import (
   BELOW_ONE,
   BOOLEAN,
@@ -44,6 +50,7 @@ from cifar_jax.options import (
   Choice,
   resolve,
 )
+from cifar_jax.parameter_groups import Group
 
 
 def _momentum(momentum: float, nesterov: bool) -> optax.GradientTransformation:
@@ -180,6 +187,9 @@ RULES: dict[str, Choice] = {
   'keras_sgd': Choice(_keras_sgd, {**_SGD, **_COMMON}),
   'keras_rmsprop': Choice(_keras_rmsprop, {**_RMSPROP, **_COMMON}),
   'keras_adam': Choice(_keras_adam, {**_ADAM, **_COMMON}),
+  'airbench_muon': Choice(
+    airbench_muon, {'learning_rate': 0.24, 'momentum': 0.6, 'nesterov': True, **_COMMON}
+  ),
 }
 
 CHECKS: dict[str, Check] = {
@@ -198,13 +208,15 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def validate(
-  optimizer_config: ConfigDict | Mapping[str, Any],
-) -> tuple[Choice, dict[str, Any]]:
+Options = tuple[Choice, dict[str, Any]]
+
+
+def validate(optimizer_config: ConfigDict | Mapping[str, Any]) -> Options:
   """Reads `config.optimizer` without building anything.
 
   Args:
-    optimizer_config: `name`, `learning_rate` and the options of the rule, None where not set.
+    optimizer_config: `name`, `learning_rate` and the options of the rule, None where not set, and
+      `groups`.
 
   Returns:
     The named rule and its complete options.
@@ -212,7 +224,31 @@ def validate(
   Raises:
     UserError: one sentence that names the flag at fault.
   """
-  return resolve('optimizer', optimizer_config, RULES, CHECKS)
+  section = {key: value for key, value in optimizer_config.items() if key != 'groups'}
+  for group in parameter_groups.read(optimizer_config.get('groups')):
+    _rule_of(group, section)
+  return resolve('optimizer', section, RULES, CHECKS)
+
+
+def _rule_of(group: Group, section: Mapping[str, Any]) -> Options:
+  """The rule of a group: that of the section with some options changed, or another one."""
+  flag = f'optimizer.groups.{group.name}'
+  for option, other in (
+    ('learning_rate', 'learning_rate_factor'),
+    ('gradient_clip_norm', ''),
+  ):
+    if option in group.rule:
+      advice = (
+        f'; use --config.{flag}.{other}' if other else ', which acts on all gradients at once'
+      )
+      raise UserError(f'--config.{flag} takes no {option}{advice}')
+  inherited = {} if 'name' in group.rule else {**section, 'gradient_clip_norm': None}
+  rule, options = resolve(flag, {**inherited, **group.rule}, RULES, CHECKS)
+  if group.weight_decay_factor != 1:
+    if 'weight_decay' not in options:
+      raise UserError(f'--config.{flag}.weight_decay_factor has nothing to act on in this rule')
+    options['weight_decay'] *= group.weight_decay_factor
+  return rule, options
 
 
 def learning_rate(optimizer_config: ConfigDict | Mapping[str, Any]) -> float:
@@ -222,26 +258,50 @@ def learning_rate(optimizer_config: ConfigDict | Mapping[str, Any]) -> float:
 
 
 def create(
-  optimizer_config: ConfigDict | Mapping[str, Any], schedule: optax.Schedule
+  optimizer_config: ConfigDict | Mapping[str, Any],
+  schedule: optax.Schedule,
+  steps_per_epoch: int = 1,
+  schedule_over: Callable[[float], optax.Schedule] | None = None,
 ) -> optax.GradientTransformation:
   """Builds the optimizer named in `config.optimizer`.
 
   Args:
-    optimizer_config: `name` and the options of the rule, None where not set.
+    optimizer_config: `name` and the options of the rule, None where not set, and `groups`.
     schedule: the learning rate by number of updates, from `schedules.create`. It already contains
       `config.optimizer.learning_rate`, which is not used again here.
+    steps_per_epoch: updates in an epoch, for groups that end before the run.
+    schedule_over: epochs -> the same schedule over so many epochs, for groups with
+      `schedule_epochs`.
 
   Returns:
     A pure transformation whose state holds arrays only. Always give its `update` the parameters as
     the third argument: weight decay needs them.
 
   Raises:
-    UserError: as `validate`.
+    UserError: as `validate`; from its `init`, if a group matches no parameter.
   """
+  section = {key: value for key, value in optimizer_config.items() if key != 'groups'}
+  groups = parameter_groups.read(optimizer_config.get('groups'))
   rule, options = validate(optimizer_config)
-  del options['learning_rate']
-  clip_norm = options.pop('gradient_clip_norm')
-  transformation = rule.build(schedule, **options)
+  clip_norm = options['gradient_clip_norm']
+
+  def build(group: Group | None) -> optax.GradientTransformation:
+    chosen, values = (rule, options) if group is None else _rule_of(group, section)
+    arguments = {k: v for k, v in values.items() if k not in ('learning_rate', *_COMMON)}
+    return chosen.build(schedule if group is None else schedule_of(group), **arguments)
+
+  def schedule_of(group: Group) -> optax.Schedule:
+    own = schedule
+    if group.schedule_epochs is not None and schedule_over is not None:
+      own = schedule_over(group.schedule_epochs)
+    return lambda count: group.learning_rate_factor * own(count)
+
+  transformation = parameter_groups.partition(groups, build, steps_per_epoch)
   if clip_norm is None:
     return transformation
-  return optax.chain(optax.clip_by_global_norm(clip_norm), transformation)
+  clip = optax.clip_by_global_norm(clip_norm)
+  if groups:  # the norm is that of the gradients in use
+    clip = optax.chain(
+      optax.masked(optax.set_to_zero(), parameter_groups.frozen_mask(groups)), clip
+    )
+  return optax.chain(clip, transformation)

@@ -2,6 +2,7 @@
 nothing.
 """
 
+import math
 import sys
 from collections.abc import Mapping
 
@@ -62,10 +63,13 @@ class Progress:
     self.close()
     remark = f' [{self.remark}]' if self.remark else ''
     seconds = row['epoch_seconds']
+    validation = f' - val_loss: {row["val_loss"]:.4f} - val_acc: {row["val_accuracy"]:.4f}{remark}'
+    if math.isnan(row['val_loss']) and math.isnan(row['val_accuracy']):
+      validation = ''  # not measured in this epoch
     text = (
       f'Epoch {epoch}/{epochs} - {seconds:.0f}s'
       f' - loss: {row["train_loss"]:.4f} - acc: {row["train_accuracy"]:.4f}'
-      f' - val_loss: {row["val_loss"]:.4f} - val_acc: {row["val_accuracy"]:.4f}{remark}'
+      f'{validation}'
       f' - {row["images_per_second"]:.0f} images/s'
     )
     self.note(text if epoch == epochs else f'{text} - {duration(left)} left')

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 import platform
@@ -42,6 +43,7 @@ def header(
 ) -> str:
   """The network, the data, the devices and the plan, printed before the first step."""
   config = experiment.config
+  limit = f', {experiment.total_steps} in all' if config.max_steps else ''
   validation = (
     'the test set (test used as validation)'
     if splits.validation_is_test
@@ -53,8 +55,8 @@ def header(
     f'data        {splits.name} from {splits.source}: {len(splits.train)} training images, '
     f'validation on {validation}, {len(splits.test)} test images\n'
     f'devices     {parallel.describe(experiment.mesh)}{startup}\n'
-    f'training    {config.epochs} epochs of {experiment.steps_per_epoch} steps of '
-    f'{config.batch_size} images, {config.optimizer.name}, seed {config.seed}\n'
+    f'training    {experiment.epochs} epochs of {experiment.steps_per_epoch} steps of '
+    f'{config.batch_size} images{limit}, {config.optimizer.name}, seed {config.seed}\n'
     f'run         {run}\n'
   )
 
@@ -107,7 +109,8 @@ def results(
   """
   config = experiment.config
   sign = -1 if config.checkpoint.best == 'val_loss' else 1
-  best = max(rows, key=lambda row: sign * row[config.checkpoint.best])
+  validated = [row for row in rows if not math.isnan(row[config.checkpoint.best])]
+  best = max(validated, key=lambda row: sign * row[config.checkpoint.best])
   trainable, moving = summary.parameter_count(variables(state))
   return {
     'val_loss': validation['loss'],
@@ -121,6 +124,7 @@ def results(
     'best_val_loss': best['val_loss'],
     'best_val_accuracy': best['val_accuracy'],
     'epochs': config.epochs,
+    'max_steps': config.max_steps,
     'steps': experiment.total_steps,
     'batch_size': config.batch_size,
     'parameters': trainable,

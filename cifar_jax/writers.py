@@ -7,6 +7,7 @@ TensorFlow.
 
 import concurrent.futures
 import csv
+import math
 import os
 import pathlib
 from collections.abc import Callable, Mapping
@@ -67,7 +68,8 @@ class RunWriter:
     }
     validation = {'loss': row['val_loss'], 'accuracy': row['val_accuracy']}
     self._events.submit('train', lambda writer: writer.write_scalars(step, train))
-    self._events.submit('validation', lambda writer: writer.write_scalars(step, validation))
+    if not math.isnan(row['val_accuracy']):  # not every epoch need be validated
+      self._events.submit('validation', lambda writer: writer.write_scalars(step, validation))
 
 
 def read_rows(run: pathlib.Path) -> list[dict[str, float]]:

@@ -14,6 +14,7 @@ def get_config() -> ConfigDict:
   config = ConfigDict()
   config.seed = 0  # everything random is a function of (seed, step)
   config.epochs = 20
+  config.max_steps = 0  # updates after which the run ends if its epochs are not over; 0: no limit
   config.batch_size = 128  # over all devices together
   config.parallel = 'jit'  # 'jit': one program over a device mesh
   config.devices = 0  # how many devices to use; 0: all
@@ -31,8 +32,16 @@ def get_config() -> ConfigDict:
   config.data.std = (1.0,)  # divided by after that
 
   config.augment = ConfigDict()
-  config.augment.flip = False  # left-right with probability 1/2
+  # Left-right: 'none'; 'random': with probability 1/2; 'alternating': each image in every other
+  # epoch, a coin decides in which.
+  config.augment.flip = 'none'
   config.augment.crop_padding = 0  # pixels of reflected border, then a random crop of the old size
+  config.augment.cutout = 0  # side in pixels of a box somewhere in the image that is set to 0
+
+  config.whitening = ConfigDict()
+  config.whitening.layer = ''  # a convolution of the images that gets its kernel from the data
+  config.whitening.images = 5000  # the first of the training set, from which
+  config.whitening.epsilon = 5e-4  # added to the eigenvalues
 
   config.model = ConfigDict()
   config.model.name = 'conv_net'  # a registered name, or 'package.module:Class'
@@ -50,23 +59,32 @@ def get_config() -> ConfigDict:
   config.optimizer.beta2 = placeholder(float)
   config.optimizer.epsilon = placeholder(float)
   config.optimizer.weight_decay = placeholder(float)
-  config.optimizer.weight_decay_mask = placeholder(
-    str
-  )  # 'kernels' (arrays of rank 2 and up) or 'all'
+  config.optimizer.weight_decay_mask = placeholder(str)  # 'kernels' (rank 2 and up) or 'all'
   config.optimizer.gradient_clip_norm = placeholder(float)  # global L2 norm
+  # Parameters that are trained otherwise: NAME = {'pattern': regular expression over whole paths,
+  # 'learning_rate_factor': 1.0, 'weight_decay_factor': 1.0, 'schedule_epochs': the schedule over so
+  # many epochs, 'frozen_from_epoch': 0 for never trained} and options of another rule.
+  config.optimizer.groups = ConfigDict()
 
   config.schedule = ConfigDict()
   config.schedule.name = 'constant'
   config.schedule.decay = placeholder(float)  # time_decay: rate / (1 + decay * updates)
   config.schedule.boundaries = placeholder(tuple)  # piecewise: epochs
-  config.schedule.factors = placeholder(
-    tuple
-  )  # piecewise: of the learning rate, after each boundary
+  config.schedule.factors = placeholder(tuple)  # piecewise: of the rate, after each boundary
   config.schedule.factor = placeholder(float)  # exponential: per epoch
   config.schedule.warmup_epochs = placeholder(float)
   config.schedule.peak_epoch = placeholder(float)  # triangular
   config.schedule.start_factor = placeholder(float)  # of the learning rate, at the first step
   config.schedule.end_factor = placeholder(float)  # of the learning rate, at the last step
+
+  config.average = ConfigDict()  # of weights and moving statistics, written back into them
+  config.average.every_steps = 0  # 0: none
+  config.average.decay = 0.95  # a step, of the slow copy, at the end of the run
+  config.average.power = 3.0  # with which it grows to that from 0
+
+  config.evaluate = ConfigDict()
+  config.evaluate.every_epochs = 1  # validation; 0: only at the end
+  config.evaluate.tta = 'none'  # logits over views of the image: 'flip' (2) or 'flip_translate' (6)
 
   config.checkpoint = ConfigDict()
   config.checkpoint.every_epochs = 1  # 0: only at the end and on a signal

@@ -28,6 +28,7 @@ WHOLE = (1.5, '1', None, True, NAN)
 VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
   'seed': ((-1, 2**64, *WHOLE), (0, 2**32 - 1)),
   'epochs': ((0, -3, *WHOLE), (1, 10**6)),
+  'max_steps': ((-1, *WHOLE), (0, 476)),
   'batch_size': ((0, -32, *WHOLE), (1, 4096)),
   'parallel': (('', 'JIT', 'ddp', None, 1), ('jit',)),
   'devices': ((-1, *WHOLE), (0, 8)),
@@ -44,7 +45,16 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     ((0.5,), (0, 0.5, -1), [0.5]),
   ),
   'data.std': ((1.0, (), (0.0,), (-1.0,), ('a',), (NAN,), (1.0, 0.0), None), ((0.5,), (1, 2, 3))),
-  'augment.flip': ((0, 1, 'yes', None), (True, False)),
+  'augment.flip': ((0, True, 'yes', '', None), ('none', 'random', 'alternating')),
+  'augment.cutout': ((-1, *WHOLE), (0, 12)),
+  'whitening.layer': ((3, None), ('', 'whitening')),
+  'whitening.images': ((0, -1, *WHOLE), (1, 5000)),
+  'whitening.epsilon': ((0, 0.0, -1e-4, NAN, INFINITY, '1', None), (1e-9, 1)),
+  'average.every_steps': ((-1, *WHOLE), (0, 5)),
+  'average.decay': ((-0.1, 1, 1.0, NAN, '0.5', None), (0, 0.95)),
+  'average.power': ((-1, NAN, INFINITY, '3', None), (0, 3.0)),
+  'evaluate.tta': (('', 'mirror', None, 1), ('none', 'flip', 'flip_translate')),
+  'evaluate.every_epochs': ((-1, *WHOLE), (0, 5)),
   'augment.crop_padding': ((-1, *WHOLE), (0, 4)),
   'loss.label_smoothing': ((-0.1, 1.0, 1, NAN, INFINITY, '0.1', None), (0, 0.0, 0.999)),
   'checkpoint.every_epochs': ((-1, *WHOLE), (0, 5)),
@@ -209,7 +219,7 @@ def test_schedule_that_does_not_fit_the_epochs_is_found_before_anything_starts()
     ('--config.epochs', r'--config\.epochs'),
     ('--config.optimizer.learning_rate=fast', r"^--config\.\S+rate takes a number, not 'fast'$"),
     ('--config.optimizer.momentum=None', r"^--config\.\S+momentum takes a number, not 'None'$"),
-    ('--config.augment.flip=maybe', r"^--config\.augment\.flip takes true or false, not 'maybe'$"),
+    ('--config.tensorboard=maybe', r"^--config\.tensorboard takes true or false, not 'maybe'$"),
     ('--config.data.mean=(0.5,', r"^--config\.data\.mean takes a tuple, not '\(0\.5,'$"),
     ('--epochs=3', r'epochs.* did you mean --config\.epochs\?$'),
     ('--wrokdir=x', r'wrokdir'),
@@ -225,7 +235,7 @@ def test_mistyped_argument(argument, message) -> None:
   'arguments',
   [
     ['config.epochs=3'],  # the dashes were forgotten
-    ['--config.augment.flip', 'false'],  # a boolean takes its value after '=' only
+    ['--config.tensorboard', 'false'],  # a boolean takes its value after '=' only
   ],
 )
 def test_stray_word_is_not_ignored(arguments) -> None:
@@ -241,10 +251,10 @@ def test_stray_word_is_not_ignored(arguments) -> None:
     ('-config.epochs=3', 'epochs', 3),
     ('--config.optimizer.learning_rate=3e-4', 'optimizer.learning_rate', 3e-4),
     ('--config.optimizer.learning_rate=1', 'optimizer.learning_rate', 1.0),
-    ('--config.augment.flip', 'augment.flip', True),
-    ('--config.augment.flip=true', 'augment.flip', True),
-    ('--config.augment.flip=True', 'augment.flip', True),
-    ('--config.augment.flip=1', 'augment.flip', True),
+    ('--config.tensorboard', 'tensorboard', True),
+    ('--config.tensorboard=true', 'tensorboard', True),
+    ('--config.tensorboard=True', 'tensorboard', True),
+    ('--config.tensorboard=1', 'tensorboard', True),
     ('--config.tensorboard=false', 'tensorboard', False),
     ('--config.tensorboard=False', 'tensorboard', False),
     ('--config.tensorboard=0', 'tensorboard', False),
@@ -412,7 +422,7 @@ def test_config_json_round_trip(path, tmp_path) -> None:
   configs.check_continues(found, tmp_path)
   readable = json.loads((tmp_path / 'config.json').read_text())
   assert readable['data']['mean'] == [0, 0.25]
-  assert readable['optimizer']['momentum'] is None
+  assert readable['optimizer']['rho'] is None
 
 
 def test_read_of_no_run_and_of_a_damaged_one(tmp_path) -> None:
@@ -449,8 +459,9 @@ def test_continuing_with_another_value(key, tmp_path) -> None:
   configs.save(configs.load(ADV), tmp_path)
   value = plain(configs.load(ADV))[key]
   changed = with_value(key, other(value))
-  free = {'epochs', 'parallel', 'devices', 'steps_per_dispatch', 'tags', 'tensorboard', 'data.dir'}
-  if key in free or key.startswith('checkpoint.'):
+  free = {'epochs', 'max_steps', 'parallel', 'devices', 'steps_per_dispatch', 'tags'}
+  free |= {'tensorboard', 'data.dir'}
+  if key in free or key.startswith(('checkpoint.', 'evaluate.')):
     configs.check_continues(changed, tmp_path)
     return
   with pytest.raises(UserError) as error:

@@ -223,3 +223,123 @@ def test_hidden_host_copy_fails_loudly(tiny_config, tmp_path, monkeypatch) -> No
   monkeypatch.setattr('cifar_jax.experiment.parallel.replicate', forgetful)
   with pytest.raises(Exception, match='Disallowed host-to-device transfer'):
     loop.train(tiny_config, tmp_path, SILENT)
+
+
+def test_max_steps_ends_in_the_middle_of_an_epoch(tiny_config, tmp_path) -> None:
+  """8 steps of 6 an epoch: the last row is that of an unfinished epoch, validated and saved."""
+  config = changed(tiny_config, max_steps=8, **{'schedule.name': 'cosine'})
+  results = loop.train(config, tmp_path, SILENT)
+  assert results['steps'] == 8
+  rows = rows_of(tmp_path)
+  assert [(row['step'], row['epoch']) for row in rows] == [('6', '1'), ('8', '2')]
+  # The schedule spans the 8 steps: after 7 updates a cosine has this far to go.
+  rate = 1e-3 * (1 + np.cos(np.pi * 7 / 8)) / 2
+  assert float(rows[1]['learning_rate']) == pytest.approx(rate, rel=1e-4)
+  assert results['val_accuracy'] == float(rows[1]['val_accuracy'])
+  assert evaluate(tmp_path, split='validation')['accuracy'] == results['val_accuracy']
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    assert checkpoints.latest() == 8
+  before = (tmp_path / 'summary.json').read_bytes()
+  loop.train(config, tmp_path, SILENT)  # has finished
+  assert (tmp_path / 'summary.json').read_bytes() == before
+
+
+def test_max_steps_may_be_raised(tiny_config, tmp_path) -> None:
+  for steps in (8, 0):
+    loop.train(changed(tiny_config, max_steps=steps), tmp_path / 'parts', SILENT)
+  loop.train(tiny_config, tmp_path / 'whole', SILENT)
+  assert_identical(
+    state_of(tiny_config, tmp_path / 'parts'), state_of(tiny_config, tmp_path / 'whole')
+  )
+
+
+def test_many_steps_in_one_dispatch_stop_at_max_steps(tiny_config, tmp_path) -> None:
+  config = changed(tiny_config, max_steps=8, steps_per_dispatch=100)
+  assert loop.train(config, tmp_path, SILENT)['steps'] == 8
+  assert state_of(config, tmp_path).step == 8
+
+
+def test_validation_only_at_the_end(tiny_config, tmp_path, capsys) -> None:
+  config = changed(tiny_config, **{'evaluate.every_epochs': 0})
+  results = loop.train(config, tmp_path, Progress('lines'))
+  rows = rows_of(tmp_path)
+  assert [row['val_accuracy'] for row in rows[:2]] == ['nan', 'nan']
+  assert results['best_epoch'] == 3
+  assert results['val_accuracy'] == results['best_val_accuracy'] == float(rows[2]['val_accuracy'])
+  assert capsys.readouterr().out.count('val_acc') == 1
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    assert checkpoints.best() == 18
+
+
+def test_averaged_run_stops_and_resumes_as_if_it_never_had(tiny_config, tmp_path) -> None:
+  """Saved in mid-epoch, three steps after the last averaging, with the slow copy in it."""
+  config = changed(
+    tiny_config,
+    **{'average.every_steps': 5, 'augment.flip': 'alternating', 'checkpoint.every_steps': 8},
+  )
+  loop.train(config, tmp_path / 'whole', SILENT)
+  with pytest.raises(KeyboardInterrupt):
+    loop.train(config, tmp_path / 'parts', Interrupted(after=9))
+  with Checkpoints(tmp_path / 'parts', read_only=True) as checkpoints:
+    assert checkpoints.latest() == 8
+  loop.train(config, tmp_path / 'parts', SILENT)
+  whole, parts = (state_of(config, tmp_path / name) for name in ('whole', 'parts'))
+  assert_identical(whole, parts)
+  assert_identical(whole.slow, (whole.params, whole.batch_stats))  # the last step copies
+  plain = changed(config, **{'average.every_steps': 0})
+  loop.train(plain, tmp_path / 'plain', SILENT)
+  assert state_of(plain, tmp_path / 'plain').slow == ()
+
+
+class Interrupted(Progress):
+  """Raises in the middle of a run."""
+
+  def __init__(self, after: int):
+    super().__init__('silent')
+    self._left = after
+
+  def advance(self, steps: int) -> None:
+    self._left -= steps
+    if self._left < 0:
+      raise KeyboardInterrupt
+
+
+def test_recipe_end_to_end(tiny_config, tmp_path) -> None:
+  """Whitening from data, groups, cutout and views together; the frozen kernel stays as it was."""
+  config = changed(
+    tiny_config,
+    epochs=2,
+    **{
+      'model': ConfigDict(
+        {'name': 'airbench_net', 'widths': (8, 8), 'convolutions': (1, 2), 'dtype': 'float32'}
+      ),
+      'whitening.layer': 'whitening',
+      'whitening.images': 50,
+      'augment.cutout': 2,
+      'evaluate.tta': 'flip_translate',
+      'optimizer.name': 'sgd',
+      'optimizer.learning_rate': 0.5,
+      'optimizer.groups': ConfigDict(
+        {
+          'kernel': {'pattern': 'whitening/kernel', 'frozen_from_epoch': 0.0},
+          'bias': {'pattern': 'whitening/bias', 'frozen_from_epoch': 1.0},
+          'filters': {'pattern': '.*/Conv_.*', 'name': 'airbench_muon', 'momentum': 0.6},
+        }
+      ),
+    },
+  )
+  results = loop.train(config, tmp_path, SILENT)
+  splits = data.split(data.load(config.data), '20', 'random', config.seed)
+  start = assemble(config, splits).init().params['whitening']['kernel']
+  images = jnp.asarray(splits.train.images[:50] / 255, jnp.float32)
+  patches = np.concatenate(
+    [images[:, y : 7 + y, x : 7 + x] for y in (0, 1) for x in (0, 1)], axis=-1
+  ).reshape(-1, 12)
+  responses = patches @ np.asarray(start).reshape(12, 24)
+  variance = np.mean(np.square(responses[:, :12]), axis=0)
+  eigenvalues = np.linalg.eigvalsh(patches.T @ patches / len(patches))[::-1]
+  np.testing.assert_allclose(variance, eigenvalues / (eigenvalues + 5e-4), rtol=0.01)
+  state = state_of(config, tmp_path)
+  np.testing.assert_array_equal(state.params['whitening']['kernel'], start)
+  assert np.abs(state.params['whitening']['bias']).max() > 0
+  assert evaluate(tmp_path)['accuracy'] == results['test_accuracy']

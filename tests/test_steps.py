@@ -11,10 +11,13 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ml_collections import ConfigDict
 
 from cifar_jax import layers, losses, optim, steps
-from cifar_jax.data.augment import make_normalize
+from cifar_jax.averaging import Average, make_average
+from cifar_jax.data.augment import Augmentation, make_normalize
 from cifar_jax.metrics import Metrics
+from cifar_jax.views import VIEWS
 
 CLASSES = 3
 EXAMPLES = 10
@@ -56,8 +59,8 @@ class Recorder(nn.Module):
     return layers.Dense(CLASSES)(images.reshape(len(images), -1))
 
 
-def keep_images(key: jax.Array, images: jax.Array) -> jax.Array:
-  del key
+def keep_images(key, images, indices, epoch) -> jax.Array:
+  del key, indices, epoch
   return images
 
 
@@ -74,8 +77,9 @@ class Trainer:
     labels: np.ndarray = LABELS,
     optimizer: optax.GradientTransformation | None = None,
     loss: Callable[[jax.Array, jax.Array], jax.Array] = losses.cross_entropy,
-    augment: Callable[[jax.Array, jax.Array], jax.Array] = keep_images,
+    augment: Augmentation = keep_images,
     seed: int = 5,
+    average: Average | None = None,
   ):
     self.images, self.labels, self.batch_size = images, labels, batch_size
     optimizer = optimizer or optax.sgd(0.5)
@@ -93,9 +97,13 @@ class Trainer:
       examples,
       batch_size,
       last_batch,
+      average=average,
     )
     self._compiled: dict[int, Any] = {}
-    self.start = jax.jit(lambda: steps.init_state(module, optimizer, seed, images.shape[1:]))()
+    shape, slow_copy = images.shape[1:], average is not None
+    self.start = jax.jit(
+      lambda: steps.init_state(module, optimizer, seed, shape, slow_copy=slow_copy)
+    )()
 
   def dispatch(self, state: steps.TrainState, count: int = 1, images: np.ndarray | None = None):
     """`count` updates of one epoch, unmasked unless the one short batch."""
@@ -303,7 +311,8 @@ def test_any_number_of_steps_a_dispatch_sees_the_same_batches() -> None:
   jax.tree.map(np.testing.assert_array_equal, *recorded)
 
 
-def noise(key: jax.Array, images: jax.Array) -> jax.Array:
+def noise(key, images, indices, epoch) -> jax.Array:
+  del indices, epoch
   return images + jax.random.uniform(key, images.shape)
 
 
@@ -336,7 +345,8 @@ def test_augmentation_and_dropout_do_not_share_a_key() -> None:
   def remember(key: jax.Array) -> None:
     jax.debug.callback(lambda data: keys.append(tuple(data.tolist())), jax.random.key_data(key))
 
-  def augment(key: jax.Array, images: jax.Array) -> jax.Array:
+  def augment(key, images, indices, epoch) -> jax.Array:
+    del indices, epoch
     remember(key)
     return images
 
@@ -350,7 +360,7 @@ def test_augmentation_and_dropout_do_not_share_a_key() -> None:
   trainer = Trainer(KeyReader(), augment=augment)
   jax.block_until_ready(trainer.dispatch(trainer.start))
   jax.effects_barrier()
-  roots = {tuple(jax.random.key_data(key).tolist()) for key in steps.random_keys(5)}
+  roots = jax.tree.leaves(steps.random_keys(5))
   assert len(keys) == 2
   # Flax derives the key of a module from that of the stream: what if the stream had the first key?
   variables = {'params': trainer.start.params}
@@ -358,7 +368,22 @@ def test_augmentation_and_dropout_do_not_share_a_key() -> None:
     shared = jax.random.wrap_key_data(jnp.array(key, jnp.uint32))
     KeyReader().apply(variables, jnp.zeros((1, 2, 3, 2)), train=True, rngs={'dropout': shared})
   jax.effects_barrier()
-  assert len({*keys, *roots}) == 7
+  assert len({*keys, *(tuple(jax.random.key_data(key).tolist()) for key in roots)}) == 8
+
+
+def test_augmentation_learns_which_examples_it_sees_and_in_which_epoch() -> None:
+  """The images are replaced by the examples' indices and the epoch, which the network records."""
+
+  def augment(key, images, indices, epoch) -> jax.Array:
+    del key
+    return jnp.broadcast_to((indices + 100 * epoch)[:, None, None, None], images.shape)
+
+  trainer = recording(6, last_batch='drop', augment=augment)
+  state = trainer.start
+  for _ in range(6):
+    state, _ = trainer.dispatch(state)
+  orders = [np.asarray(trainer.order(epoch)) + 100 * epoch for epoch in range(3)]
+  np.testing.assert_array_equal(np.ravel(state.batch_stats['seen']), np.concatenate(orders))
 
 
 def test_bad_step_is_the_first_one() -> None:
@@ -388,7 +413,7 @@ def test_bad_step_sees_parameters_that_overflow_before_the_loss_does() -> None:
   assert state.bad_step == 0
 
 
-@pytest.mark.parametrize('rule', sorted(optim.RULES))
+@pytest.mark.parametrize('rule', sorted(optim.RULES.keys() - {'airbench_muon'}))
 def test_state_is_arrays_only_and_keeps_its_shape(rule) -> None:
   """So that it can be donated, scanned and saved, and the second step needs no second program."""
   optimizer = optim.create(
@@ -417,6 +442,65 @@ def test_initial_parameters_follow_from_the_seed_alone() -> None:
   one, same, other = (trainer.start.params['Dense_0']['kernel'] for trainer in trainers)
   np.testing.assert_array_equal(one, same)
   assert not np.array_equal(one, other)
+
+
+def test_average_of_weights_and_statistics_by_hand() -> None:
+  """Every 2 of 7 steps and at the end, against NumPy on the trajectory of single steps."""
+  section = ConfigDict({'every_steps': 2, 'decay': 0.9, 'power': 3.0})
+  options: dict[str, Any] = {'optimizer': optax.sgd(0.5), 'last_batch': 'drop'}
+  trainer = Trainer(Linear(batch_norm=True), average=make_average(section, 7), **options)
+  plain = Trainer(Linear(batch_norm=True), **options)
+  state = trainer.start
+  slow = jax.device_get((state.params, state.batch_stats))
+  jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.slow), slow)
+  for step in range(1, 8):
+    # One plain step from the same state, whose averaging is then done here.
+    fast, _ = plain.dispatch(state.replace(slow=()))
+    expected = jax.device_get((fast.params, fast.batch_stats))
+    state, _ = trainer.dispatch(state)
+    if step % 2 == 0 or step == 7:
+      weight = 1.0 if step == 7 else 0.9**2 * (step / 7) ** 3
+      expected = slow = jax.tree.map(lambda s, f, w=weight: w * s + (1 - w) * f, slow, expected)
+    for found in ((state.params, state.batch_stats), *([state.slow] if expected is slow else [])):
+      jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-7), found, expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-7), state.slow, slow)
+
+
+def test_state_has_no_slow_copy_unless_averages_are_wanted() -> None:
+  assert Trainer(Linear()).start.slow == ()
+
+
+@pytest.mark.parametrize('tta', sorted(VIEWS))
+def test_test_time_augmentation_is_exact(tta) -> None:
+  """Views written out with NumPy; the image's logits are their weighted mean, its loss that of
+  these.
+  """
+  state = Trainer(Linear()).start
+  weights, bias = (np.asarray(state.params['Dense_0'][name]) for name in ('kernel', 'bias'))
+  pixels = IMAGES / 255
+  padded = np.pad(pixels, ((0, 0), (1, 1), (1, 1), (0, 0)), mode='reflect')
+  height, width = IMAGES.shape[1:3]
+  up_left, down_right = padded[:, :height, :width], padded[:, 2:, 2:]
+  mirrored = [view[:, :, ::-1] for view in (pixels, up_left, down_right)]
+  views = {
+    'none': [(1, pixels)],
+    'flip': [(1 / 2, pixels), (1 / 2, mirrored[0])],
+    'flip_translate': [
+      *((1 / 4, pixels), (1 / 4, mirrored[0])),
+      *((1 / 8, view) for view in (up_left, down_right, *mirrored[1:])),
+    ],
+  }[tta]
+  logits = sum(weight * (view.reshape(EXAMPLES, -1) @ weights + bias) for weight, view in views)
+  expected = losses.cross_entropy(jnp.asarray(logits), jnp.asarray(LABELS))
+  step = steps.make_eval_step(
+    Linear(), losses.cross_entropy, make_normalize((0.0,), (1.0,)), 4, tta=tta
+  )
+  metrics, start = Metrics.empty(), jnp.zeros((), jnp.int32)
+  for _ in range(0, EXAMPLES, 4):
+    metrics, start = step(state.params, state.batch_stats, IMAGES, LABELS, start, metrics)
+  means = metrics.compute()
+  assert float(means['loss']) == pytest.approx(float(jnp.mean(expected)), rel=2e-6)
+  assert float(means['accuracy']) == pytest.approx(np.mean(logits.argmax(1) == LABELS), rel=1e-7)
 
 
 @pytest.mark.parametrize('batch_size', [1, 4, 10, 16])

@@ -1,6 +1,5 @@
 """Activation functions by name, and the layer that applies one."""
 
-import functools
 import re
 from collections.abc import Callable
 
@@ -9,13 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax.errors import UserError
+from cifar_jax.ops.gelu import gelu
 from cifar_jax.ops.relu import relu
 from cifar_jax.suggestions import did_you_mean
 
 ActivationFunction = Callable[[jax.Array], jax.Array]
 
 _PLAIN: dict[str, ActivationFunction] = {
-  'gelu': functools.partial(jax.nn.gelu, approximate=False),
+  'gelu': gelu,
   'hard_sigmoid': jax.nn.hard_sigmoid,
   'hard_silu': jax.nn.hard_silu,
   'linear': lambda x: x,

@@ -1,0 +1,187 @@
+"""The network of airbench: "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (Keller Jordan, 2024).
+
+A convolution that whitens patches of the image, then groups of 3x3 convolutions with BatchNorm, one
+max-pool each, a global max-pool and a linear layer without bias. It descends from the networks of
+Page (2019) and of hlb-CIFAR10 (Balsam, 2023).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cifar_jax import layers
+from cifar_jax.errors import UserError
+from cifar_jax.layers import activation_function
+from cifar_jax.layers.initializers import (
+  partial_identity,
+  torch_uniform,
+  torch_uniform_bias,
+  unit_deviation,
+)
+from cifar_jax.models.registry import register
+
+
+@register('airbench_net')
+class AirbenchNet(nn.Module):
+  """Whitening, groups of convolutions, a linear head; see `configs/airbench94.py` and its kin.
+
+  Attributes:
+    num_classes: number of logits.
+    widths: filters of the convolutions of each group.
+    convolutions: how many in each group.
+    residual: adds what left the first convolution of a group, BatchNorm and activation included, to
+      what leaves its last one, before the activation.
+    whitening_window: height and width of the first convolution, which has twice as many filters as
+      a window has values; `config.whitening` gives it a kernel.
+    whitening_stride: its step.
+    whitening_bias: its initial bias, 'zeros' or 'uniform' (PyTorch's default).
+    head: initial kernel of the linear layer, 'uniform' (PyTorch's default) or 'unit', the same with
+      a standard deviation of 1.
+    logit_scale: by which the logits are multiplied.
+    activation: after each BatchNorm and after the whitening.
+    momentum: of BatchNorm's moving statistics, the share of the old value in each update.
+    epsilon: added to BatchNorm's variance.
+    dtype: compute dtype; parameters, BatchNorm and logits are float32.
+    axis_name: mapped axis over which BatchNorm shares its statistics (`jax.pmap`), or None.
+  """
+
+  num_classes: int
+  widths: tuple[int, ...] = (64, 256, 256)
+  convolutions: tuple[int, ...] = (2, 2, 2)
+  residual: bool = False
+  whitening_window: int = 2
+  whitening_stride: int = 1
+  whitening_bias: str = 'zeros'
+  head: str = 'uniform'
+  logit_scale: float = 1 / 9
+  activation: str = 'gelu'
+  momentum: float = 0.6
+  epsilon: float = 1e-12
+  dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  def __post_init__(self) -> None:
+    """Checks the fields, so that a mistake is found when the network is made.
+
+    Raises:
+      UserError: a field cannot be read.
+    """
+    for field, choices in (('whitening_bias', _BIASES), ('head', _HEADS)):
+      if getattr(self, field) not in choices:
+        raise UserError(
+          f'--config.model.{field} must be {" or ".join(map(repr, choices))}, '
+          f'not {getattr(self, field)!r}'
+        )
+    numbers = (*self.convolutions, *self.widths)
+    if len(self.convolutions) != len(self.widths) or min(numbers, default=0) < 1:
+      raise UserError(
+        f'--config.model.widths={self.widths} and --config.model.convolutions='
+        f'{self.convolutions} must be whole numbers from 1 up, one of each for each group'
+      )
+    try:
+      activation_function(self.activation)
+    except UserError as error:
+      raise UserError(f'--config.model.activation: {error}') from None
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
+    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes].
+
+    Args:
+      images: the batch, normalised.
+      train: whether BatchNorm uses the statistics of the batch.
+      mask: bool [B], the rows that count in those statistics; None for all.
+
+    Raises:
+      UserError: the images are too small for the network.
+    """
+    patch = self.whitening_window**2 * images.shape[-1]
+    maps = layers.Conv(
+      2 * patch,
+      self.whitening_window,
+      self.whitening_stride,
+      padding='VALID',
+      kernel_init=torch_uniform(),
+      bias_init=_BIASES[self.whitening_bias](patch),
+      activation=self.activation,
+      dtype=self.dtype,
+      name='whitening',
+    )(images.astype(self.dtype))
+    for number, (width, count) in enumerate(zip(self.widths, self.convolutions, strict=True)):
+      maps = Group(
+        width,
+        count,
+        self.residual,
+        self.activation,
+        self.momentum,
+        self.epsilon,
+        self.dtype,
+        self.axis_name,
+        name=f'Group_{number}',
+      )(maps, train, mask)
+    vectors = layers.Flatten()(layers.MaxPool(maps.shape[1:3])(maps))
+    logits = layers.Dense(
+      self.num_classes,
+      use_bias=False,
+      kernel_init=_HEADS[self.head],
+      dtype=self.dtype,
+      name='logits',
+    )(vectors)
+    return self.logit_scale * logits.astype(jnp.float32)
+
+
+class Group(nn.Module):
+  """3x3 convolutions of one width; the map is halved after the first.
+
+  Attributes: as `AirbenchNet`, but `width` and `count` are those of this group.
+  """
+
+  width: int
+  count: int
+  residual: bool
+  activation: str
+  momentum: float
+  epsilon: float
+  dtype: Any
+  axis_name: str | None
+
+  @nn.compact
+  def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
+    """Maps [B, H, W, C] to [B, H // 2, W // 2, width]."""
+    first = maps
+    for number in range(self.count):
+      maps = layers.Conv(
+        self.width,
+        use_bias=False,
+        kernel_init=partial_identity(torch_uniform()),
+        dtype=self.dtype,
+      )(maps)
+      if number == 0:
+        maps = layers.MaxPool()(maps)
+      maps = layers.BatchNorm(
+        momentum=self.momentum,
+        epsilon=self.epsilon,
+        use_scale=False,
+        dtype=self.dtype,
+        axis_name=self.axis_name,
+      )(maps, use_running_average=not train, mask=mask)
+      if self.residual and 0 < number == self.count - 1:
+        maps = maps + first
+      maps = layers.Activation(self.activation)(maps)
+      if number == 0:
+        first = maps
+    return maps
+
+
+_BIASES: dict[str, Callable[[int], nn.initializers.Initializer]] = {
+  'zeros': lambda fan_in: nn.initializers.zeros_init(),
+  'uniform': torch_uniform_bias,
+}
+_HEADS: dict[str, nn.initializers.Initializer] = {
+  'uniform': torch_uniform(),
+  'unit': unit_deviation(torch_uniform()),
+}

@@ -1,0 +1,94 @@
+"""The Muon rule of airbench94_muon."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from cifar_jax.errors import UserError
+
+# Newton-Schulz iteration X <- a X + b (X X') X + c (X X')^2 X; these coefficients drive singular
+# values fast to somewhere near 1 instead of slowly to exactly 1.
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+_ITERATIONS = 3
+
+
+class AirbenchMuonState(NamedTuple):
+  """Updates made, and the velocities."""
+
+  updates_made: jax.Array
+  velocity: optax.Updates
+
+
+def orthogonalize(matrix: jax.Array) -> jax.Array:
+  """The matrix with its singular values moved near 1, by products of bfloat16 matrices.
+
+  Args:
+    matrix: float32 [rows, columns].
+
+  Returns:
+    float32 of the same shape.
+  """
+  a, b, c = _COEFFICIENTS
+  tall = matrix.shape[0] > matrix.shape[1]
+  x = matrix / (jnp.linalg.norm(matrix) + 1e-7)
+  x = x.T if tall else x
+  for _ in range(_ITERATIONS):
+    square = _product(x, x.T)
+    x = a * x + _product(b * square + c * _product(square, square), x)
+  return x.T if tall else x
+
+
+def _product(left: jax.Array, right: jax.Array) -> jax.Array:
+  left, right = left.astype(jnp.bfloat16), right.astype(jnp.bfloat16)
+  return jnp.matmul(left, right, preferred_element_type=jnp.float32)
+
+
+def airbench_muon(
+  schedule: optax.Schedule, momentum: float, nesterov: bool
+) -> optax.GradientTransformation:
+  """Muon (Jordan, 2024) for kernels of convolutions, as in airbench94_muon.
+
+  v <- momentum v + g ; p <- p sqrt(F) / |p| - lr O(g + momentum v), where the kernel p has F
+  filters and O orthogonalises the matrix [F, the rest]. The step's size does not depend on that of
+  the gradient, and kernels keep their norm. `optax.contrib.muon` scales otherwise, takes five
+  iterations and leaves the norms alone.
+
+  Args:
+    schedule: updates made -> lr.
+    momentum: in [0, 1).
+    nesterov: O(v) instead if not.
+
+  Returns:
+    A transformation of trees whose arrays are of rank 2 or more, the filters last. Its `init`
+    raises UserError for others.
+  """
+
+  def init(params: optax.Params) -> AirbenchMuonState:
+    if any(param.ndim < 2 for param in jax.tree.leaves(params)):
+      raise UserError(
+        "the optimizer 'airbench_muon' updates kernels, not biases; give it to a group of "
+        '--config.optimizer.groups whose pattern matches kernels only'
+      )
+    return AirbenchMuonState(jnp.zeros([], jnp.int32), optax.tree.zeros_like(params))
+
+  def update(
+    gradients: optax.Updates, state: AirbenchMuonState, params: optax.Params | None = None
+  ) -> tuple[optax.Updates, AirbenchMuonState]:
+    velocity = jax.tree.map(lambda v, g: momentum * v + g, state.velocity, gradients)
+    directions = velocity
+    if nesterov:
+      directions = jax.tree.map(lambda v, g: g + momentum * v, velocity, gradients)
+    rate = schedule(state.updates_made)
+
+    def step(direction: jax.Array, param: jax.Array) -> jax.Array:
+      filters = param.shape[-1]
+      renormalized = param * (filters**0.5 / jnp.linalg.norm(param.ravel()))
+      orthogonal = orthogonalize(direction.reshape(-1, filters).T).T.reshape(param.shape)
+      return renormalized - rate * orthogonal - param
+
+    updates = jax.tree.map(step, directions, params)
+    return updates, AirbenchMuonState(optax.safe_increment(state.updates_made), velocity)
+
+  return optax.GradientTransformation(init, update)

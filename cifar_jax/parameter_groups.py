@@ -1,0 +1,173 @@
+"""Groups of parameters with a learning rate, a decay, a rule or an end of their own.
+
+A group takes the parameters whose path, as 'Group_0/Conv_1/kernel', its regular expression matches
+as a whole. What no group takes follows `config.optimizer` itself.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from cifar_jax.errors import UserError
+from cifar_jax.options import NOT_NEGATIVE, POSITIVE, Check, check_value
+from cifar_jax.suggestions import did_you_mean
+
+_REST = ''  # label of what no group takes; no group can be called so
+
+# Each option with its default; any other option of a group is one of its rule.
+OPTIONS: dict[str, Any] = {
+  'pattern': None,
+  'learning_rate_factor': 1.0,
+  'weight_decay_factor': 1.0,
+  'schedule_epochs': None,
+  'frozen_from_epoch': None,
+}
+
+
+def _is_pattern(value: Any) -> bool:
+  try:
+    re.compile(value)
+  except (TypeError, re.error):
+    return False
+  return True
+
+
+_CHECKS = {
+  'pattern': Check(_is_pattern, 'a regular expression over paths of parameters'),
+  'learning_rate_factor': NOT_NEGATIVE,
+  'weight_decay_factor': NOT_NEGATIVE,
+  'schedule_epochs': Check(lambda v: v is None or POSITIVE.holds(v), POSITIVE.wording),
+  'frozen_from_epoch': Check(lambda v: v is None or NOT_NEGATIVE.holds(v), NOT_NEGATIVE.wording),
+}
+
+
+class Group(NamedTuple):
+  """One group.
+
+  Attributes:
+    name: its key in `config.optimizer.groups`.
+    pattern: regular expression that matches whole paths.
+    learning_rate_factor: of the step.
+    weight_decay_factor: of the rule's weight_decay.
+    schedule_epochs: the run's schedule squeezed into so many epochs; None: the run's.
+    frozen_from_epoch: no update from here on; 0: never any; None: to the end.
+    rule: options of the optimizer that differ from those of the rest, perhaps its name.
+  """
+
+  name: str
+  pattern: str
+  learning_rate_factor: float
+  weight_decay_factor: float
+  schedule_epochs: float | None
+  frozen_from_epoch: float | None
+  rule: Mapping[str, Any]
+
+
+def read(groups_config: Mapping[str, Mapping[str, Any]] | None) -> tuple[Group, ...]:
+  """Reads `config.optimizer.groups`; the options of rules are left to whoever builds them.
+
+  Raises:
+    UserError: an impossible value; the message names the flag.
+  """
+  groups = []
+  for name, section in (groups_config or {}).items():
+    flag = f'optimizer.groups.{name}'
+    if not isinstance(section, Mapping) and not hasattr(section, 'items'):
+      raise UserError(f"--config.{flag} must hold a 'pattern' and options, not {section!r}")
+    values = {**OPTIONS, **{key: value for key, value in section.items() if value is not None}}
+    for option, check in _CHECKS.items():
+      check_value(flag, option, values[option], check)
+    own = {option: values.pop(option) for option in OPTIONS}
+    groups.append(Group(name, **own, rule=values))
+  return tuple(groups)
+
+
+def label(groups: Sequence[Group], params: optax.Params) -> Any:
+  """A tree like `params` with the name of each array's group, '' for none.
+
+  Raises:
+    UserError: a group matches nothing, or two match the same array.
+  """
+  paths = jax.tree.map_with_path(
+    lambda path, _: jax.tree_util.keystr(path, simple=True, separator='/'), params
+  )
+  every = jax.tree.leaves(paths)
+  for group in groups:
+    if not any(re.fullmatch(group.pattern, path) for path in every):
+      raise UserError(
+        f'--config.optimizer.groups.{group.name}.pattern={group.pattern} matches no parameter'
+        f'{did_you_mean(group.pattern, every)}; they are {", ".join(every)}'
+      )
+
+  def name_of(path: str) -> str:
+    names = [group.name for group in groups if re.fullmatch(group.pattern, path)]
+    if len(names) > 1:
+      raise UserError(
+        f'--config.optimizer.groups: {" and ".join(names)} both match {path}; make the patterns '
+        'disjoint'
+      )
+    return names[0] if names else _REST
+
+  return jax.tree.map(name_of, paths)
+
+
+def partition(
+  groups: Sequence[Group],
+  build: Callable[[Group | None], optax.GradientTransformation],
+  steps_per_epoch: int,
+) -> optax.GradientTransformation:
+  """One transformation out of those of the groups and of the rest.
+
+  Args:
+    groups: from `read`.
+    build: group -> its rule, learning rate included; None -> the rule of the rest.
+    steps_per_epoch: updates in an epoch.
+
+  Returns:
+    `build(None)` itself if there are no groups. Gradients of what is always frozen are not used, so
+    the compiler leaves their computation out.
+  """
+  if not groups:
+    return build(None)
+  chains = {_REST: build(None)}
+  for group in groups:
+    if group.frozen_from_epoch == 0:
+      chains[group.name] = optax.set_to_zero()
+      continue
+    chains[group.name] = build(group)
+    if group.frozen_from_epoch is not None:
+      updates = round(group.frozen_from_epoch * steps_per_epoch)
+      chains[group.name] = optax.chain(chains[group.name], _until(updates))
+  return optax.partition(chains, lambda params: label(groups, params))
+
+
+def frozen_mask(groups: Sequence[Group]) -> Callable[[optax.Params], Any]:
+  """Returns params -> a tree of booleans, True for what is always frozen."""
+  frozen = {group.name for group in groups if group.frozen_from_epoch == 0}
+  return lambda params: jax.tree.map(lambda name: name in frozen, label(groups, params))
+
+
+class _CountState(NamedTuple):
+  updates_made: jax.Array
+
+
+def _until(updates: int) -> optax.GradientTransformation:
+  """Lets the first `updates` updates pass and makes the others 0."""
+
+  def init(params: optax.Params) -> _CountState:
+    del params
+    return _CountState(jnp.zeros([], jnp.int32))
+
+  def update(
+    gradients: optax.Updates, state: _CountState, params: optax.Params | None = None
+  ) -> tuple[optax.Updates, _CountState]:
+    del params
+    on = state.updates_made < updates
+    passed = jax.tree.map(lambda g: jnp.where(on, g, 0), gradients)
+    return passed, _CountState(optax.safe_increment(state.updates_made))
+
+  return optax.GradientTransformation(init, update)

@@ -1,0 +1,30 @@
+"""Against counts by hand: positions x window x channels x filters."""
+
+import flax.linen as nn
+import pytest
+
+from cifar_jax import layers
+from cifar_jax.flops import multiply_adds
+
+
+class Net(nn.Module):
+  @nn.compact
+  def __call__(self, images, train):
+    del train
+    maps = layers.Conv(8, 3, padding='VALID')(images)
+    maps = layers.MaxPool()(maps)
+    maps = layers.Conv(16, (1, 1))(maps)
+    maps = layers.Conv(16, 3, strides=2, feature_group_count=4)(maps)
+    return layers.Dense(10)(layers.Flatten()(maps))
+
+
+@pytest.mark.parametrize('forms', ['on', 'off'])
+def test_by_hand(forms, monkeypatch) -> None:
+  monkeypatch.setenv('CIFAR_JAX_CPU_FORMS', forms)
+  expected = (
+    8 * 10 * 3 * 3 * 3 * 8  # a 10 x 12 image leaves 8 x 10
+    + 4 * 5 * 8 * 16  # after the pool
+    + 2 * 3 * 3 * 3 * 4 * 16  # each filter sees a quarter of the channels
+    + 2 * 3 * 16 * 10
+  )
+  assert multiply_adds(Net(), (10, 12, 3)) == expected
