@@ -33,7 +33,7 @@ def trained(experiment: Experiment, splits: data.Splits, count: int):
 SMALL = {
   'model.widths': (4,),
   'model.head': ('flatten', 'dropout 0.5'),
-  'augment.flip': True,
+  'augment.flip': 'random',
   'augment.crop_padding': 1,
   'optimizer.name': 'sgd',
   'optimizer.learning_rate': 0.01,  # larger ones let rounding grow beyond the tolerance below
