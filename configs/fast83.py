@@ -1,25 +1,33 @@
 """83 % test accuracy on a small CPU, in as little time as possible from the start of the process.
 
-python launch.py --config=configs/fast83.py
+The recipe of airbench94_muon (Jordan, 2024) with a network of an eighth of the arithmetic, 15
+million multiply-adds an image, for one and a half epochs. 279,056 parameters, 6.7 TFLOP of training.
+
+  python launch.py --config=configs/fast83.py
 """
 
 from ml_collections import ConfigDict
 
-from configs import airbench94
+from configs import airbench94_muon
 
 
 def get_config() -> ConfigDict:
-  config = airbench94.get_config()
-  config.epochs = 4
-  config.max_steps = 0
+  config = airbench94_muon.get_config()
+  config.epochs = 2
+  config.max_steps = 288
   config.batch_size = 256
   config.tags = ('cifar10', 'fast')
-  config.tensorboard = False
-  config.data.validation = '5000'
-  config.evaluate.every_epochs = 1
+  config.tensorboard = False  # importing TensorFlow would take seconds
+  config.data.validation = '1000'
+  config.data.last_batch = 'keep'
+  config.checkpoint.every_epochs = 0
+  config.evaluate.every_epochs = 0
   config.evaluate.tta = 'flip'
-  config.optimizer.learning_rate = 1.0
-  config.average.every_steps = 0
+
+  config.optimizer.learning_rate = 0.67 * config.batch_size
+  config.optimizer.groups.filters.learning_rate_factor = 0.24 / config.optimizer.learning_rate
+  # Without it no gradient has to pass through the first group to the largest maps.
+  config.optimizer.groups.whitening_bias.frozen_from_epoch = 0.0
 
   config.model.widths = (24, 64, 128)
   config.model.convolutions = (1, 2, 2)

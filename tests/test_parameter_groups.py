@@ -1,7 +1,6 @@
 """Groups of parameters against float64 NumPy: each array by its own rate, decay and end."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -146,18 +145,12 @@ def test_clipping_norm_is_that_of_all_trained_gradients() -> None:
   np.testing.assert_array_equal(after['first']['kernel'], params['first']['kernel'])
 
 
-def test_frozen_gradients_are_not_computed() -> None:
-  """The compiled update does not depend on them."""
-  transformation = create({'frozen': GROUPS['frozen']})
-  params = draw()
-  state = transformation.init(params)
-  program = jax.jit(lambda g: transformation.update(g, state, params)[0]).lower(params)
-  assert len(jax.tree.leaves(params)) == 5
-  kept = program.compile().as_text().count(' parameter(')
-  assert kept >= 4
-  gradients = draw()
-  gradients['first']['kernel'] = jnp.full_like(gradients['first']['kernel'], jnp.nan)
-  updates = transformation.update(gradients, state, params)[0]
+def test_frozen_gradients_are_not_used() -> None:
+  """Not even multiplied by zero, so the compiler need not compute them."""
+  transformation = create({'frozen': GROUPS['frozen']}, gradient_clip_norm=1.0)
+  params, gradients = draw(), draw()
+  gradients['first']['kernel'] = np.full_like(gradients['first']['kernel'], np.nan)
+  updates, _ = transformation.update(gradients, transformation.init(params), params)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(updates))
 
 

@@ -206,3 +206,16 @@ def test_images_too_small_for_the_network() -> None:
     create(widths=(4, 4, 4), convolutions=(1, 1, 1)).init(
       jax.random.key(0), jnp.zeros((1, 6, 6, 3)), train=False
     )
+
+
+@pytest.mark.parametrize(('name', 'limit'), [('fast83', 20), ('fast90', 40)])
+def test_cpu_recipes_stay_small(name, limit) -> None:
+  """In million multiply-adds an image; both leave the whole run to a schedule that ends at 0."""
+  config = config_of(name)
+  assert multiply_adds(models.create(config.model, 10), (32, 32, 3)) < limit * 1e6
+  assert config.data.validation != 'test'
+  head = config.optimizer.learning_rate
+  assert head == pytest.approx(0.67 * 256)
+  assert head * config.optimizer.groups.filters.learning_rate_factor == pytest.approx(0.24)
+  biases = config.optimizer.groups.norm_biases
+  assert head * biases.learning_rate_factor == pytest.approx(0.053 * 256)
