@@ -1,7 +1,7 @@
 """83 % test accuracy on a small CPU, in as little time as possible from the start of the process.
 
 The recipe of airbench94_muon (Jordan, 2024) with a network of an eighth of the arithmetic, 15
-million multiply-adds an image, for one and a half epochs. 279,056 parameters, 6.7 TFLOP of training.
+million multiply-adds an image, for one and a half epochs: 279,056 parameters, 6.7 TFLOP in all.
 
   python launch.py --config=configs/fast83.py
 """
