@@ -27,8 +27,8 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from cifar_jax import config as configs
-from cifar_jax import host_memory, xla_flags
 from cifar_jax.errors import reported_errors
+from cifar_jax.startup import host_memory, xla_flags
 
 _CONFIG = config_flags.DEFINE_config_file('config', help_string='Path of the config file.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; by default runs/<config name>.')

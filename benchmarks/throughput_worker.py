@@ -123,7 +123,7 @@ SYSTEMS: dict[str, tuple[Callable[[ConfigDict], TrainSteps], tuple[str, ...]]] =
 def main(system: str, config_name: str) -> None:
   """Builds the system and obeys standard input."""
   if system in ('ours', 'plain'):  # before JAX or a thread starts
-    from cifar_jax import host_memory, xla_flags
+    from cifar_jax.startup import host_memory, xla_flags
 
     host_memory.keep_freed_memory()
     xla_flags.set_flags()

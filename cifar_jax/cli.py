@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 
 from cifar_jax import config as configs
-from cifar_jax import host_memory, xla_flags
 from cifar_jax.errors import UserError, reported_errors
+from cifar_jax.startup import host_memory, xla_flags
 
 _DESCRIPTION = """\
 Works with finished and unfinished runs of launch.py, and with configs.

@@ -115,7 +115,8 @@ def validate(config: ConfigDict) -> None:
       the flag.
   """
   # They import JAX, which `--help` need not wait for.
-  from cifar_jax import models, optim, schedules
+  from cifar_jax import models, optim
+  from cifar_jax.optim import schedules
 
   present = dict(flatten(config))
   for key in present:

@@ -14,12 +14,12 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from cifar_jax import checkpoint, losses, models, optim, parallel, schedules, steps
-from cifar_jax.averaging import make_average
+from cifar_jax import checkpoint, losses, models, optim, parallel, steps
 from cifar_jax.data import Split, Splits
 from cifar_jax.data.augment import make_augment, make_normalize
 from cifar_jax.errors import UserError
 from cifar_jax.metrics import Metrics
+from cifar_jax.optim import make_average, schedules
 from cifar_jax.whitening import make_whitening
 
 # Rows in one evaluation dispatch: large enough to hide the dispatch, small enough for any machine's

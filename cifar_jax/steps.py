@@ -20,9 +20,9 @@ from flax import linen as nn
 from flax import struct
 
 from cifar_jax import models
-from cifar_jax.averaging import Average
 from cifar_jax.data.augment import Augmentation
 from cifar_jax.metrics import Metrics, batch_metrics
+from cifar_jax.optim import Average
 from cifar_jax.views import mean_logits
 
 Images = jax.Array  # uint8 [N, H, W, C] in the data set, float32 [B, H, W, C] in a batch

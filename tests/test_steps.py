@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from cifar_jax import layers, losses, optim, steps
-from cifar_jax.averaging import Average, make_average
 from cifar_jax.data.augment import Augmentation, make_normalize
 from cifar_jax.metrics import Metrics
+from cifar_jax.optim import Average, make_average
 from cifar_jax.views import VIEWS
 
 CLASSES = 3

@@ -19,7 +19,7 @@ def plain_relu(inputs: jax.Array) -> jax.Array:
 def selected_relu(inputs: jax.Array) -> jax.Array:
   """The same as a choice between 0 and x, by which NaN remains NaN.
 
-  Under the flags of `cifar_jax.xla_flags`, XLA writes out a whole array of zeros for the maximum to
+  Under the flags of `cifar_jax.startup`, XLA writes out a whole array of zeros for the maximum to
   compare with; a choice is computed in one loop.
   """
   return jnp.where(inputs <= 0, 0, inputs)

@@ -6,8 +6,9 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from cifar_jax import optim, schedules
+from cifar_jax import optim
 from cifar_jax.errors import UserError
+from cifar_jax.optim import schedules
 
 GENERATOR = np.random.default_rng(3)
 SHAPES = {

@@ -17,8 +17,9 @@ import pytest
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from cifar_jax import optim, schedules
+from cifar_jax import optim
 from cifar_jax.errors import UserError
+from cifar_jax.optim import schedules
 
 UPDATES = 20
 SHAPES = {'kernel': (3, 3, 2, 4), 'bias': (4,), 'dense': (5, 3)}

@@ -38,9 +38,10 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from cifar_jax import parameter_groups
 from cifar_jax.errors import UserError
-from cifar_jax.muon import airbench_muon
+from cifar_jax.optim import parameter_groups
+from cifar_jax.optim.muon import airbench_muon
+from cifar_jax.optim.parameter_groups import Group
 from cifar_jax.options import (
   BELOW_ONE,
   BOOLEAN,
@@ -50,7 +51,6 @@ from cifar_jax.options import (
   Choice,
   resolve,
 )
-from cifar_jax.parameter_groups import Group
 
 
 def _momentum(momentum: float, nesterov: bool) -> optax.GradientTransformation:

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from cifar_jax import xla_flags
-from cifar_jax.xla_flags import set_flags
+from cifar_jax.startup import xla_flags
+from cifar_jax.startup.xla_flags import set_flags
 
 FLAG = '--xla_cpu_experimental_ynn_fusion_type=dot,eltwise,reduce'
 
@@ -71,7 +71,7 @@ def test_no_flag_on_a_machine_on_which_it_was_not_tried(monkeypatch):
 def test_flags_are_accepted_by_the_installed_jax_and_set_without_importing_it():
   """An unknown flag would end the process."""
   program = (
-    'import sys; from cifar_jax.xla_flags import set_flags; line = set_flags();'
+    'import sys; from cifar_jax.startup.xla_flags import set_flags; line = set_flags();'
     'assert "jax" not in sys.modules and "numpy" not in sys.modules;'
     'import jax.numpy as jnp; print(line, float(jnp.ones(3).sum()))'
   )

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from cifar_jax import muon
+from cifar_jax.optim import muon
 
 GENERATOR = np.random.default_rng(5)
 

@@ -4,14 +4,14 @@ import sys
 
 import pytest
 
-from cifar_jax.host_memory import keep_freed_memory
+from cifar_jax.startup.host_memory import keep_freed_memory
 
 GLIBC = sys.platform.startswith('linux') and hasattr(ctypes.CDLL(None), 'gnu_get_libc_version')
 
 # Allocates and frees 64 MB ten times in a thread, as XLA does, and counts the pages handed out.
 PROGRAM = """
 import resource, sys, threading
-from cifar_jax.host_memory import keep_freed_memory
+from cifar_jax.startup.host_memory import keep_freed_memory
 done = keep_freed_memory({} if sys.argv[1] == 'keep' else {'CIFAR_JAX_KEEP_MEMORY': 'off'})
 
 def work():

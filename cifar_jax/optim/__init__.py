@@ -1,0 +1,14 @@
+"""How parameters move: rules and schedules by name, groups of parameters, averaging."""
+
+from cifar_jax.optim.averaging import Average, make_average
+from cifar_jax.optim.rules import RULES, create, learning_rate, one_minus_power, validate
+
+__all__ = [
+  'RULES',
+  'Average',
+  'create',
+  'learning_rate',
+  'make_average',
+  'one_minus_power',
+  'validate',
+]
