@@ -4,6 +4,9 @@ The recipe of airbench94_muon (Jordan, 2024) with a network of an eighth of the 
 million multiply-adds an image, for one and a half epochs: 279,056 parameters, 6.7 TFLOP in all.
 
   python launch.py --config=configs/fast83.py
+
+Measured on 2 cores of an AMD EPYC (Zen 5): 83.50 +- 0.38 % in 52.4 +- 1.4 s from the start of the
+process (n = 5, seeds 0 to 4; benchmarks/time_to_accuracy.py).
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,8 @@
-"""90 % test accuracy on a small CPU, in as little time as possible from the start of the process.
+"""Aims at 90 % test accuracy on a small CPU in as little time as possible.
 
-As fast83, but wider and for longer.
+As fast83, but wider and for 6.3 epochs: 36 million multiply-adds an image, 747,096 parameters, 68
+TFLOP of training. Not there yet: 89.81 % on the test set with 5,000 training images held out (n = 1,
+seed 0).
 
   python launch.py --config=configs/fast90.py
 """
@@ -12,7 +14,8 @@ from configs import fast83
 
 def get_config() -> ConfigDict:
   config = fast83.get_config()
-  config.epochs = 5
-  config.max_steps = 0
+  config.epochs = 7
+  config.max_steps = 1216
+  config.evaluate.tta = 'flip_translate'
   config.model.widths = (32, 128, 192)
   return config
