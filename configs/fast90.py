@@ -1,8 +1,8 @@
 """Aims at 90 % test accuracy on a small CPU in as little time as possible.
 
 As fast83, but wider and for 6.3 epochs: 36 million multiply-adds an image, 747,096 parameters, 68
-TFLOP of training. Not there yet: 89.81 % on the test set with 5,000 training images held out (n = 1,
-seed 0).
+TFLOP of training. Not there yet: 89.81 % on the test set with 5,000 training images held out
+(n = 1, seed 0).
 
   python launch.py --config=configs/fast90.py
 """
