@@ -16,8 +16,8 @@ import re
 from collections.abc import MutableMapping
 
 # Hands matrix products, chains of element-wise operations and reductions to the kernels of YNNPACK,
-# which jaxlib contains. Measured by benchmarks/throughput.py; the vector width, the scheduler,
-# oneDNN and the optimisation presets made no difference that could be told from noise.
+# which jaxlib contains. In trials on one machine the vector width, the scheduler, oneDNN and the
+# optimisation presets made no difference that could be told from noise.
 _FLAG = '--xla_cpu_experimental_ynn_fusion_type'
 _VALUE = 'dot,eltwise,reduce'
 _TRIED_VERSIONS = ('0.10.0', '0.10.1', '0.10.2')
