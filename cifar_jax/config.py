@@ -82,6 +82,8 @@ _CHECKS: Mapping[str, Check] = {
   'data.validation': _TEXT,
   'data.validation_from': _one_of('random', 'last'),
   'data.last_batch': _one_of('keep', 'drop'),
+  'data.channels': Check(lambda value: value in (0, 1, 3) and is_number(value), '0, 1 or 3'),
+  'data.pad_to': _whole(0),
   'data.mean': _numbers(_NUMBER),
   'data.std': _numbers(Check(lambda value: is_number(value) and value > 0, 'above 0')),
   'augment.flip': _one_of('none', 'random', 'alternating'),

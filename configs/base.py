@@ -28,6 +28,8 @@ def get_config() -> ConfigDict:
   config.data.validation = '0.1'  # held out of train: fraction or count; 'test': the test set
   config.data.validation_from = 'random'  # 'random' (seeded) or 'last' (the end of the arrays)
   config.data.last_batch = 'keep'  # 'keep': short last batch, masked; 'drop'
+  config.data.channels = 0  # 1: made grey; 3: grey images repeated; 0: as they are
+  config.data.pad_to = 0  # side in pixels of a square with each image in its middle; 0: as it is
   config.data.mean = (0.0,)  # subtracted after scaling to 0..1; one number, or one a channel
   config.data.std = (1.0,)  # divided by after that
 

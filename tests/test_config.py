@@ -40,6 +40,8 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
   'data.validation': ((0.1, 5000, None), ('test', '0.1', '5000')),
   'data.validation_from': (('first', '', None, 0), ('random', 'last')),
   'data.last_batch': (('pad', '', None, True), ('keep', 'drop')),
+  'data.channels': ((2, -1, *WHOLE), (0, 1, 3)),
+  'data.pad_to': ((-1, *WHOLE), (0, 32)),
   'data.mean': (
     (0.5, (), ('a',), (None,), (NAN,), (INFINITY,), (True,), None),
     ((0.5,), (0, 0.5, -1), [0.5]),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ml_collections import ConfigDict
 
 from cifar_jax.data import idx, npz, official, synthetic, tfds
+from cifar_jax.data.adapt import adapt
 from cifar_jax.data.cache import through_cache
 from cifar_jax.data.dataset import Dataset
 from cifar_jax.errors import UserError
@@ -29,13 +30,17 @@ def load(data_config: ConfigDict) -> Dataset:
 
   Args:
     data_config: `name`, such as 'cifar10', 'cifar100', 'mnist', 'synthetic' or the name of any TFDS
-      data set with labelled images of one size; with an .npz file any name. And `dir`, a path
-      or ''.
+      data set with labelled images of one size; with an .npz file any name. `dir`, a path or ''.
+      And `channels` and `pad_to`, see `adapt`.
 
   Raises:
-    UserError: the name is unknown, the data are not found, or they are damaged.
+    UserError: the name is unknown, the data are not found, they are damaged or cannot be adapted.
   """
-  name, directory = data_config.name, data_config.dir
+  dataset = _load(data_config.name, data_config.dir)
+  return adapt(dataset, data_config.get('channels', 0), data_config.get('pad_to', 0))
+
+
+def _load(name: str, directory: str) -> Dataset:
   if name == 'synthetic':
     return synthetic.load()
   if directory:

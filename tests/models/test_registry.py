@@ -115,32 +115,3 @@ def test_apply_gives_the_mask_to_those_who_take_it(module: nn.Module):
   variables = module.init(jax.random.key(0), images, train=False)
   mask = jnp.array([True, False])
   assert models.apply(module, variables, images, train=False, mask=mask).shape == (2, 1)
-
-
-# 'test used as validation', optimizer and schedule as the article has them; parameters are counted
-# in test_summary.
-@pytest.mark.parametrize(
-  ('name', 'epochs', 'batch_size', 'optimizer', 'learning_rate', 'decay', 'parameters'),
-  [
-    ('lr', 20, 128, 'keras_adam', 1e-3, None, 30_730),
-    ('mlp', 20, 32, 'keras_adam', 1e-3, None, 411_146),
-    ('cnn_simple', 20, 32, 'keras_adam', 1e-3, None, 42_442),
-    ('cnn_adv', 100, 128, 'keras_adam', 1e-3, None, 642_986),
-    ('cnn_fchollet', 200, 32, 'keras_rmsprop', 1e-4, 1e-6, 1_250_858),
-    ('cnn_pkaur', 200, 128, 'keras_adam', 1e-3, None, 1_172_410),
-  ],
-)
-def test_configs_of_the_article(
-  name, epochs, batch_size, optimizer, learning_rate, decay, parameters
-):
-  config = importlib.import_module(f'configs.{name}').get_config().lock()
-  assert (config.epochs, config.batch_size) == (epochs, batch_size)
-  assert (config.optimizer.name, config.optimizer.learning_rate) == (optimizer, learning_rate)
-  assert config.schedule.decay == decay
-  assert config.schedule.name == ('constant' if decay is None else 'time_decay')
-  assert config.data.validation == 'test'
-  net = models.create(config.model, 10)
-  shapes = jax.eval_shape(
-    lambda: net.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)
-  )
-  assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == parameters
