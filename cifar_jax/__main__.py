@@ -1,5 +1,5 @@
 """Lets `python -m cifar_jax` work."""
 
-from cifar_jax.cli import main
+from cifar_jax.commands import main
 
 main()

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from cifar_jax import cli, loop
+from cifar_jax import commands, loop
 from cifar_jax.progress import Progress
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
@@ -53,7 +53,7 @@ def called(capsys, *arguments: str) -> tuple[int, str, str]:
   """`python -m cifar_jax ...` in this process: status, stdout, stderr."""
   status = 0
   try:
-    cli.main(arguments)
+    commands.main(arguments)
   except SystemExit as end:
     status = int(end.code or 0)
   out, err = capsys.readouterr()
@@ -91,7 +91,8 @@ def test_help_of_the_other_commands(capsys) -> None:
 
 def test_help_needs_neither_jax_nor_tensorflow() -> None:
   code = (
-    'import sys, launch, cifar_jax.config, cifar_jax.cli\n'
+    'import sys, launch, cifar_jax.config, cifar_jax.commands\n'
+    'cifar_jax.commands.make_parser()\n'
     "heavy = ('jax', 'jaxlib', 'flax', 'optax', 'orbax', 'clu', 'tensorflow')\n"
     'print([name for name in heavy if name in sys.modules])'
   )

@@ -1,0 +1,56 @@
+"""The commands beside training: python -m cifar_jax VERB ...
+
+Every module in this folder is a verb and has two functions:
+
+* `add_parser(verbs)` adds the verb with `parsing.add_verb` and then its options;
+* `run(arguments)` does the work; heavy imports (JAX, matplotlib, PIL) stand inside it, so that
+  `--help` of any verb comes at once.
+
+A verb with verbs of its own, as `data`, is a folder whose `__init__` has the same two functions.
+"""
+
+import argparse
+import importlib
+import pkgutil
+import re
+from collections.abc import Sequence
+
+from cifar_jax.commands.parsing import HelpShape
+from cifar_jax.errors import reported_errors
+
+_DESCRIPTION = """\
+Works with finished and unfinished runs of launch.py, and with configs.
+
+  python -m cifar_jax evaluate runs/cnn_adv
+  python -m cifar_jax evaluate runs/cnn_adv --checkpoint=best --split=validation
+  python -m cifar_jax summary --config=configs/cnn_adv.py
+  python -m cifar_jax summary --config=configs/cnn_adv.py --config.model.widths='(64,128,256)'
+
+Each verb has its own --help with an example.
+"""
+_NOT_VERBS = ('parsing',)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+  """Runs one verb; ends with status 2 and one line on stderr if the user has to mend something."""
+  parser = make_parser()
+  arguments, rest = parser.parse_known_args(argv)
+  overrides = [argument for argument in rest if re.match(r'--?(no)?config\.', argument)]
+  unknown = [argument for argument in rest if argument not in overrides]
+  if unknown or (overrides and not arguments.takes_overrides):
+    parser.error(f'unrecognised: {" ".join(unknown or overrides)}')
+  arguments.overrides = overrides
+  with reported_errors():
+    arguments.action(arguments)
+
+
+def make_parser() -> argparse.ArgumentParser:
+  """The command line with all verbs."""
+  parser = argparse.ArgumentParser(
+    'python -m cifar_jax', description=_DESCRIPTION, formatter_class=HelpShape, allow_abbrev=False
+  )
+  verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
+  for module in pkgutil.iter_modules(__path__):
+    if module.name not in _NOT_VERBS:
+      importlib.import_module(f'{__name__}.{module.name}').add_parser(verbs)
+  return parser

@@ -1,0 +1,42 @@
+"""python -m cifar_jax evaluate: loss and accuracy of a checkpoint."""
+
+import argparse
+import json
+from typing import Any
+
+from cifar_jax.commands import parsing
+from cifar_jax.startup import host_memory, xla_flags
+
+
+def add_parser(verbs: Any) -> None:
+  """Adds the verb to the command line."""
+  parser = parsing.add_verb(
+    verbs,
+    'evaluate',
+    run,
+    'loss and accuracy of a checkpoint',
+    'Loss and accuracy of a checkpoint over a split, every example once.\n\n'
+    '  python -m cifar_jax evaluate runs/cnn_adv --checkpoint=best',
+  )
+  parsing.add_run(parser)
+  parsing.add_checkpoint(parser)
+  parser.add_argument(
+    '--split', default='test', choices=['train', 'validation', 'test'], help='default: test'
+  )
+  parser.add_argument('--json', action='store_true', help='print one JSON object')
+
+
+def run(arguments: argparse.Namespace) -> None:
+  """Prints one line, or one JSON object."""
+  host_memory.keep_freed_memory()
+  xla_flags.set_flags()
+  from cifar_jax.evaluate import evaluate  # imports JAX, which reads the XLA flags once
+
+  results = evaluate(arguments.run, arguments.checkpoint, arguments.split, arguments.data_dir)
+  if arguments.json:
+    print(json.dumps(results))
+    return
+  print(
+    f'{results["split"]} loss {results["loss"]:.4f}, accuracy {100 * results["accuracy"]:.2f} % '
+    f'({results["examples"]} examples of {results["data"]}, checkpoint of step {results["step"]})'
+  )

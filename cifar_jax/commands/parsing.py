@@ -1,0 +1,60 @@
+"""What the command lines of several verbs have in common."""
+
+import argparse
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+HelpShape = argparse.RawDescriptionHelpFormatter
+
+
+def add_verb(
+  verbs: Any,
+  name: str,
+  action: Callable[[argparse.Namespace], None],
+  about: str,
+  description: str,
+  takes_overrides: bool = False,
+) -> argparse.ArgumentParser:
+  """Adds a verb to a command line.
+
+  Args:
+    verbs: what `add_subparsers` returned.
+    name: the word that users type.
+    action: does the work; gets the parsed arguments, and `overrides` among them.
+    about: half a line for the list of verbs.
+    description: what the verb does, and an example of its use, indented by two.
+    takes_overrides: whether options such as --config.epochs=3 may follow; `action` finds them in
+      `arguments.overrides`, as `config.load` takes them.
+  """
+  parser = verbs.add_parser(
+    name, help=about, description=description, formatter_class=HelpShape, allow_abbrev=False
+  )
+  parser.set_defaults(action=action, takes_overrides=takes_overrides)
+  return parser
+
+
+def add_run(parser: argparse.ArgumentParser, many: bool = False) -> None:
+  """Adds the folder of a run, or of several."""
+  parser.add_argument(
+    'runs' if many else 'run',
+    nargs='+' if many else None,
+    type=pathlib.Path,
+    metavar='RUN',
+    help='folder of a run' if many else 'folder of the run',
+  )
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+  """Adds which checkpoint to look at, and where its data are now."""
+  parser.add_argument(
+    '--checkpoint', default='latest', help="'latest' (default), 'best' or a step number"
+  )
+  parser.add_argument(
+    '--data_dir', default=None, help='where the data is now, if it has moved since training'
+  )
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+  """Adds the path of a config file."""
+  parser.add_argument('--config', required=True, metavar='FILE', help='path of the config file')
