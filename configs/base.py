@@ -63,6 +63,7 @@ def get_config() -> ConfigDict:
   config.optimizer.weight_decay = placeholder(float)
   config.optimizer.weight_decay_mask = placeholder(str)  # 'kernels' (rank 2 and up) or 'all'
   config.optimizer.gradient_clip_norm = placeholder(float)  # global L2 norm
+  config.optimizer.max_norm = placeholder(float)  # of the weights of each unit, after each update
   # Parameters that are trained otherwise: NAME = {'pattern': regular expression over whole paths,
   # 'learning_rate_factor': 1.0, 'weight_decay_factor': 1.0, 'schedule_epochs': the schedule over so
   # many epochs, 'frozen_from_epoch': 0 for never trained} and options of another rule.

@@ -22,7 +22,8 @@ airbench_muon  Muon (Jordan, 2024) as in airbench94_muon, for kernels only: see 
 The Keras rules are those of releases 1.2 to 2.1.2, which the articles used; their `decay` argument
 is the schedule 'time_decay'. Only sgd and adamw take weight_decay: for the other rules the word has
 meant both L2 and decoupled decay. Every rule takes gradient_clip_norm: gradients with a larger
-global norm are scaled down to it before anything else, weight decay included, sees them.
+global norm are scaled down to it before anything else, weight decay included, sees them. Every
+rule takes max_norm, a bound on the kernels that each update ends with: `max_norm`.
 
 Groups of parameters may have a rate, a decay, a rule or an end of their own: `parameter_groups`.
 
@@ -40,6 +41,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax.errors import UserError
 from cifar_jax.optim import parameter_groups
+from cifar_jax.optim.max_norm import keep_max_norm
 from cifar_jax.optim.muon import airbench_muon
 from cifar_jax.optim.parameter_groups import Group
 from cifar_jax.options import (
@@ -177,7 +179,7 @@ def scale_by_keras_adam(beta1: float, beta2: float, epsilon: float) -> optax.Gra
 _ADAM = {'learning_rate': 0.001, 'beta1': 0.9, 'beta2': 0.999, 'epsilon': 1e-8}
 _RMSPROP = {'learning_rate': 0.001, 'rho': 0.9, 'epsilon': 1e-8}
 _SGD = {'learning_rate': 0.01, 'momentum': 0.0, 'nesterov': False}
-_COMMON = {'gradient_clip_norm': None}
+_COMMON = {'gradient_clip_norm': None, 'max_norm': None}
 
 RULES: dict[str, Choice] = {
   'sgd': Choice(_sgd, {**_SGD, 'weight_decay': 0.0, 'weight_decay_mask': 'all', **_COMMON}),
@@ -205,6 +207,7 @@ CHECKS: dict[str, Check] = {
     lambda value: value in _DECAYED, ' or '.join(repr(name) for name in _DECAYED)
   ),
   'gradient_clip_norm': POSITIVE,
+  'max_norm': POSITIVE,
 }
 
 
@@ -288,7 +291,9 @@ def create(
   def build(group: Group | None) -> optax.GradientTransformation:
     chosen, values = (rule, options) if group is None else _rule_of(group, section)
     arguments = {k: v for k, v in values.items() if k not in ('learning_rate', *_COMMON)}
-    return chosen.build(schedule if group is None else schedule_of(group), **arguments)
+    built = chosen.build(schedule if group is None else schedule_of(group), **arguments)
+    limit = values['max_norm']
+    return built if limit is None else optax.chain(built, keep_max_norm(limit))
 
   def schedule_of(group: Group) -> optax.Schedule:
     own = schedule

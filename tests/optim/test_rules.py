@@ -41,6 +41,7 @@ def config(name: str, **options) -> ConfigDict:
       'weight_decay': placeholder(float),
       'weight_decay_mask': placeholder(str),
       'gradient_clip_norm': placeholder(float),
+      'max_norm': placeholder(float),
     }
   )
   section.update(options)
@@ -178,12 +179,14 @@ def test_keras_defaults():
     'momentum': 0.0,
     'nesterov': False,
     'gradient_clip_norm': None,
+    'max_norm': None,
   }
   assert optim.RULES['keras_rmsprop'].options == {
     'learning_rate': 0.001,
     'rho': 0.9,
     'epsilon': 1e-8,
     'gradient_clip_norm': None,
+    'max_norm': None,
   }
   assert optim.RULES['keras_adam'].options == {
     'learning_rate': 0.001,
@@ -191,6 +194,7 @@ def test_keras_defaults():
     'beta2': 0.999,
     'epsilon': 1e-8,
     'gradient_clip_norm': None,
+    'max_norm': None,
   }
 
 
@@ -331,13 +335,13 @@ def test_learning_rate_is_the_given_one_or_the_default():
       'adam',
       {'momentum': 0.9},
       "optimizer 'adam' takes no --config.optimizer.momentum; it takes learning_rate, beta1, "
-      'beta2, epsilon, gradient_clip_norm',
+      'beta2, epsilon, gradient_clip_norm, max_norm',
     ),
     (
       'keras_sgd',
       {'weight_decay': 0.0},
       "optimizer 'keras_sgd' takes no --config.optimizer.weight_decay; it takes learning_rate, "
-      'momentum, nesterov, gradient_clip_norm',
+      'momentum, nesterov, gradient_clip_norm, max_norm',
     ),
     (
       'keras_adma',
