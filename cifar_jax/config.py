@@ -36,6 +36,7 @@ _MAY_CHANGE = (
   'tags',
   'tensorboard',
   'data.dir',
+  'data.folder.workers',
   'checkpoint.',
   'evaluate.',
 )
@@ -86,6 +87,15 @@ _CHECKS: Mapping[str, Check] = {
   'data.pad_to': _whole(0),
   'data.mean': _numbers(_NUMBER),
   'data.std': _numbers(Check(lambda value: is_number(value) and value > 0, 'above 0')),
+  'data.folder.image_size': Check(
+    lambda value: isinstance(value, tuple) and len(value) == 2 and all(map(_whole(1).holds, value)),
+    'height and width in pixels, as (150, 150)',
+  ),
+  'data.folder.resize': _one_of('stretch', 'crop', 'pad'),
+  'data.folder.interpolation': _one_of('nearest', 'bilinear', 'lanczos'),
+  'data.folder.damaged': _one_of('error', 'skip'),
+  'data.folder.max_megapixels': POSITIVE,
+  'data.folder.workers': _whole(0),
   'augment.flip': _one_of('none', 'random', 'alternating'),
   'augment.crop_padding': _whole(0),
   'augment.cutout': _whole(0),

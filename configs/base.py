@@ -33,6 +33,14 @@ def get_config() -> ConfigDict:
   config.data.mean = (0.0,)  # subtracted after scaling to 0..1; one number, or one a channel
   config.data.std = (1.0,)  # divided by after that
 
+  config.data.folder = ConfigDict()  # for data.name 'folder': image files, one folder a class
+  config.data.folder.image_size = (32, 32)  # height and width in pixels
+  config.data.folder.resize = 'stretch'  # 'stretch', 'crop' (centre) or 'pad' (black bars)
+  config.data.folder.interpolation = 'bilinear'  # 'nearest', 'bilinear' or 'lanczos'
+  config.data.folder.damaged = 'error'  # or 'skip': files that cannot be decoded are left out
+  config.data.folder.max_megapixels = 64.0  # a larger image counts as damaged, undecoded
+  config.data.folder.workers = 0  # images decoded at the same time; 0: one a processor core
+
   config.augment = ConfigDict()
   # Left-right: 'none'; 'random': with probability 1/2; 'alternating': each image in every other
   # epoch, a coin decides in which.

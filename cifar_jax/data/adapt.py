@@ -27,7 +27,12 @@ def adapt(dataset: Dataset, channels: int, pad_to: int) -> Dataset:
   def change(split: Split) -> Split:
     return Split(pad(with_channels(split.images, channels), pad_to), split.labels)
 
-  return dataclasses.replace(dataset, train=change(dataset.train), test=change(dataset.test))
+  return dataclasses.replace(
+    dataset,
+    train=change(dataset.train),
+    test=change(dataset.test),
+    validation=None if dataset.validation is None else change(dataset.validation),
+  )
 
 
 def with_channels(images: np.ndarray, channels: int) -> np.ndarray:

@@ -30,10 +30,12 @@ class Dataset:
   Attributes:
     name: what `--config.data.name` calls it.
     train: the training images, in the order of the source.
-    test: the test images.
+    test: the test images; none where the source has none.
     class_names: one name a label.
     source: where it came from, for people: a path or 'built in'.
     synthetic: whether the images were drawn by a program.
+    validation: validation images of the source's own; None where it has none.
+    notes: sentences on what was found in the source, for people.
   """
 
   name: str
@@ -42,6 +44,8 @@ class Dataset:
   class_names: tuple[str, ...]
   source: str
   synthetic: bool = False
+  validation: Split | None = None
+  notes: tuple[str, ...] = ()
 
 
 def make_split(images: np.ndarray, labels: np.ndarray, num_classes: int, where: str) -> Split:

@@ -1,4 +1,4 @@
-"""Finds a data set by its name: built in, on this machine, or by way of TFDS."""
+"""Finds a data set by its name: built in, image files, on this machine, or by way of TFDS."""
 
 import os
 import pathlib
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from cifar_jax.data import idx, npz, official, synthetic, tfds
+from cifar_jax.data import idx, image_folder, npz, official, synthetic, tfds
 from cifar_jax.data.adapt import adapt
 from cifar_jax.data.cache import through_cache
 from cifar_jax.data.dataset import Dataset
@@ -14,7 +14,7 @@ from cifar_jax.errors import UserError
 from cifar_jax.suggestions import nearest
 
 # The names that need no look at TFDS's own list; they are also what an error suggests.
-KNOWN = ('synthetic', *official.CLASSES, *idx.CLASSES, 'svhn_cropped')
+KNOWN = ('synthetic', 'folder', *official.CLASSES, *idx.CLASSES, 'svhn_cropped')
 
 
 def load(data_config: ConfigDict) -> Dataset:
@@ -30,13 +30,16 @@ def load(data_config: ConfigDict) -> Dataset:
 
   Args:
     data_config: `name`, such as 'cifar10', 'cifar100', 'mnist', 'synthetic' or the name of any TFDS
-      data set with labelled images of one size; with an .npz file any name. `dir`, a path or ''.
-      And `channels` and `pad_to`, see `adapt`.
+      data set with labelled images of one size; with an .npz file any name; 'folder' for image
+      files, read as `folder` says. `dir`, a path or ''. And `channels` and `pad_to`, see `adapt`.
 
   Raises:
     UserError: the name is unknown, the data are not found, they are damaged or cannot be adapted.
   """
-  dataset = _load(data_config.name, data_config.dir)
+  if data_config.name == 'folder':
+    dataset = image_folder.load(data_config)
+  else:
+    dataset = _load(data_config.name, data_config.dir)
   return adapt(dataset, data_config.get('channels', 0), data_config.get('pad_to', 0))
 
 

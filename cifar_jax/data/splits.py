@@ -15,13 +15,15 @@ class Splits:
 
   Attributes:
     train: the images that are learnt from.
-    validation: held out of the training images, or the test images themselves.
-    test: the test images of the source, untouched.
+    validation: held out of the training images, the source's own, or the test images themselves.
+    test: the test images of the source, untouched; where it has none, the validation images.
     class_names: one name a label.
     name: the name of the data set.
     source: where it came from, for people.
     synthetic: whether the images were drawn by a program.
     validation_is_test: whether `validation` is `test`.
+    notes: sentences on what was found in the source, for people.
+    has_test: whether the source has test images.
   """
 
   train: Split
@@ -32,6 +34,8 @@ class Splits:
   source: str
   synthetic: bool
   validation_is_test: bool
+  notes: tuple[str, ...] = ()
+  has_test: bool = True
 
   @property
   def num_classes(self) -> int:
@@ -52,11 +56,15 @@ class Splits:
   @property
   def validation_label(self) -> str:
     """What to call the validation split wherever a number measured on it is shown."""
+    if not self.has_test:
+      return 'validation used as test'
     return 'test used as validation' if self.validation_is_test else 'validation'
 
 
 def split(dataset: Dataset, validation: str, validation_from: str, seed: int) -> Splits:
-  """Holds a validation set out of the training images.
+  """Holds a validation set out of the training images, unless the source has one of its own.
+
+  A source without test images is one whose validation images are its test.
 
   Args:
     dataset: where the images come from.
@@ -75,7 +83,15 @@ def split(dataset: Dataset, validation: str, validation_from: str, seed: int) ->
       f"--config.data.validation_from={validation_from} is unknown; use 'random' or 'last'."
     )
   train, held_out = dataset.train, dataset.test
-  if validation != 'test':
+  has_test = len(dataset.test) > 0
+  if dataset.validation is not None and not (validation == 'test' and has_test):
+    held_out = dataset.validation
+  elif validation == 'test' and not has_test:
+    raise UserError(
+      f'--config.data.validation=test: {dataset.source} has no test images; hold some of its '
+      'training images out, as with 0.2'
+    )
+  elif validation != 'test':
     total = len(dataset.train)
     count = _count(validation, total)
     if validation_from == 'last':
@@ -89,12 +105,14 @@ def split(dataset: Dataset, validation: str, validation_from: str, seed: int) ->
   return Splits(
     train=train,
     validation=held_out,
-    test=dataset.test,
+    test=dataset.test if has_test else held_out,
     class_names=dataset.class_names,
     name=dataset.name,
     source=dataset.source,
     synthetic=dataset.synthetic,
-    validation_is_test=validation == 'test',
+    validation_is_test=validation == 'test' or not has_test,
+    notes=dataset.notes,
+    has_test=has_test,
   )
 
 

@@ -1,0 +1,5 @@
+"""Photographs in folders, one folder a class: listed, decoded, kept decoded, looked over."""
+
+from cifar_jax.data.image_folder.source import load
+
+__all__ = ['load']

@@ -1,0 +1,184 @@
+"""Decoded images on disk: one file of uint8 pixels that later epochs and runs map into memory.
+
+An entry of the cache belongs to a list of files with their sizes and times and to the way they are
+resized; if any of it changes, another entry is made. An entry is written beside its final place
+and then renamed, so none is half written.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from tqdm import tqdm
+
+from cifar_jax.data.image_folder.decode import (
+  THUMBNAIL,
+  DamagedImageError,
+  Decoded,
+  Geometry,
+  decode_file,
+  pillow,
+)
+from cifar_jax.data.image_folder.listing import ImageFile, Listing
+from cifar_jax.errors import UserError
+from cifar_jax.folders import cache_folder
+
+_FORMAT = 1  # Raise it whenever decoding gives other pixels for the same files.
+_DAMAGED_LIST = 'damaged.txt'
+_WAITING = 4  # images decoded ahead of the writer, for each thread
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodedFolder:
+  """All images of a folder that can be decoded.
+
+  Attributes:
+    images: uint8 [N, H, W, 3], mapped read-only from disk, in the order of the listing.
+    kept: int64 [N], their places in the listing.
+    digests: of their files.
+    thumbnails: uint8 [N, 9, 9].
+    damaged: path and reason of the others.
+    damaged_list: a text file with all of them.
+  """
+
+  images: np.ndarray
+  kept: np.ndarray
+  digests: tuple[bytes, ...]
+  thumbnails: np.ndarray
+  damaged: tuple[tuple[str, str], ...]
+  damaged_list: pathlib.Path
+
+
+def fits_on_disk(count: int, geometry: Geometry) -> bool:
+  """Whether so many decoded images take at most half of what is free where the cache is."""
+  folder = cache_folder()
+  while not folder.exists():
+    folder = folder.parent
+  return count * geometry.height * geometry.width * 3 <= shutil.disk_usage(folder).free / 2
+
+
+def load(listing: Listing, geometry: Geometry, workers: int) -> DecodedFolder:
+  """The decoded images of a folder, from the cache or by decoding them into it.
+
+  Args:
+    listing: of the folder.
+    geometry: the size and how it is reached.
+    workers: threads that decode; Pillow's decoders do not hold Python's lock.
+
+  Raises:
+    UserError: there is no room or no permission for the cache, or Pillow is missing.
+  """
+  key = _key(listing.files, geometry)
+  entry = cache_folder() / f'folder-{key[:24]}'
+  if (found := _read(entry)) is not None:
+    return found
+  pillow()
+  try:
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    draft = pathlib.Path(tempfile.mkdtemp(prefix=f'{entry.name}.', dir=entry.parent))
+    try:
+      _write(draft, listing.files, geometry, workers)
+      shutil.rmtree(entry, ignore_errors=True)
+      os.replace(draft, entry)
+    finally:
+      shutil.rmtree(draft, ignore_errors=True)
+  except OSError as error:
+    raise UserError(
+      f'{entry.parent} cannot keep decoded images ({error.strerror}); make room there, set '
+      '$CIFAR_JAX_CACHE to another folder, or set --config.data.folder.cache=off'
+    ) from None
+  found = _read(entry)
+  if found is None:
+    raise UserError(f'{entry} was written but cannot be read back; check that disk')
+  return found
+
+
+def decode_all(
+  files: Sequence[ImageFile], geometry: Geometry, workers: int
+) -> Iterator[Decoded | DamagedImageError]:
+  """Decodes in order, a few files ahead of whoever takes the results."""
+
+  def attempt(file: ImageFile) -> Decoded | DamagedImageError:
+    try:
+      return decode_file(file.path, geometry)
+    except DamagedImageError as error:
+      return error
+
+  ahead = _WAITING * workers
+  with ThreadPoolExecutor(workers) as pool:
+    waiting = [pool.submit(attempt, file) for file in files[:ahead]]
+    for place in range(len(files)):
+      result = waiting[place % ahead].result()
+      if place + ahead < len(files):
+        waiting[place % ahead] = pool.submit(attempt, files[place + ahead])
+      yield result
+
+
+def _key(files: Iterable[ImageFile], geometry: Geometry) -> str:
+  digest = hashlib.sha256(json.dumps([_FORMAT, dataclasses.astuple(geometry)]).encode())
+  for file in files:
+    try:
+      status = file.path.stat()
+      facts = (status.st_size, status.st_mtime_ns)
+    except OSError:  # a broken link: the decoder will say so
+      facts = (-1, -1)
+    digest.update(f'{file.path.resolve()}\0{facts}\n'.encode(errors='surrogateescape'))
+  return digest.hexdigest()
+
+
+def _write(
+  folder: pathlib.Path, files: Sequence[ImageFile], geometry: Geometry, workers: int
+) -> None:
+  kept, thumbnails, digests, damaged = [], [], [], []
+  # No bar where nobody looks at it.
+  bar = tqdm(total=len(files), desc='decoding', unit='image', disable=None, leave=False)
+  with open(folder / 'pixels', 'wb') as pixels, bar:
+    for place, result in enumerate(decode_all(files, geometry, workers)):
+      bar.update()
+      if isinstance(result, DamagedImageError):
+        damaged.append((str(files[place].path), str(result)))
+        continue
+      pixels.write(result.pixels.tobytes())
+      kept.append(place)
+      thumbnails.append(result.thumbnail)
+      digests.append(result.digest.hex())
+  np.save(folder / 'thumbnails.npy', np.reshape(thumbnails, (-1, THUMBNAIL, THUMBNAIL)))
+  meta = {
+    'shape': [len(kept), geometry.height, geometry.width, 3],
+    'kept': kept,
+    'digests': digests,
+    'damaged': damaged,
+  }
+  lines = ''.join(f'{path}: {reason}\n' for path, reason in damaged)
+  (folder / _DAMAGED_LIST).write_text(lines, 'utf-8', 'surrogateescape')
+  (folder / 'meta.json').write_text(json.dumps(meta), 'utf-8')
+
+
+def _read(entry: pathlib.Path) -> DecodedFolder | None:
+  """Reads an entry; None where there is none, or a damaged one."""
+  try:
+    meta = json.loads((entry / 'meta.json').read_text('utf-8'))
+    shape = tuple(meta['shape'])
+    if (entry / 'pixels').stat().st_size != np.prod(shape, dtype=np.int64):
+      return None
+    images = np.zeros(shape, np.uint8)
+    if images.size:
+      images = np.memmap(entry / 'pixels', np.uint8, 'r', shape=shape).view(np.ndarray)
+    thumbnails = np.load(entry / 'thumbnails.npy', allow_pickle=False).astype(np.uint8)
+    return DecodedFolder(
+      images,
+      np.array(meta['kept'], np.int64),
+      tuple(bytes.fromhex(digest) for digest in meta['digests']),
+      thumbnails,
+      tuple((str(path), str(reason)) for path, reason in meta['damaged']),
+      entry / _DAMAGED_LIST,
+    )
+  except (OSError, ValueError, KeyError, TypeError):
+    return None

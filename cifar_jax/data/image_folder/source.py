@@ -1,0 +1,147 @@
+"""A folder of photographs as a data set, with what its user should know about it."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.data.image_folder import decoded
+from cifar_jax.data.image_folder.decode import Geometry
+from cifar_jax.data.image_folder.decoded import DecodedFolder
+from cifar_jax.data.image_folder.duplicates import exact_pairs, near_pairs
+from cifar_jax.data.image_folder.listing import Listing, list_folder
+from cifar_jax.errors import UserError
+
+_NAMED = 5  # files named in a message; the rest are counted
+_IMBALANCE = 1.5  # largest class over smallest, from which on it is worth a word
+
+
+def load(data_config: ConfigDict) -> Dataset:
+  """Reads the folder `data_config.dir` as `data_config.folder` says.
+
+  Returns:
+    The data set; its images are mapped from a file of decoded pixels. `Dataset.notes` tells what
+    was found: numbers of images, files left out, imbalance, duplicates across splits.
+
+  Raises:
+    UserError: no such folder, no images in it, damaged files where they are not to be skipped, no
+      room for the decoded images.
+  """
+  options = data_config.folder
+  if not data_config.dir:
+    raise UserError('--config.data.name=folder needs --config.data.dir, the folder of the images')
+  root = pathlib.Path(data_config.dir).expanduser()
+  if not root.exists():
+    raise UserError(f'--config.data.dir={root} does not exist; set it to the folder of the images')
+  listing = list_folder(root)
+  shape = geometry(options)
+  if not decoded.fits_on_disk(len(listing.files), shape):
+    raise UserError(
+      f'{len(listing.files)} decoded images of {shape.height} x {shape.width} pixels do not fit on '
+      'half of the free disk; make room, or set $CIFAR_JAX_CACHE to a folder on another disk'
+    )
+  folder = decoded.load(listing, shape, options.workers or os.cpu_count() or 1)
+  if folder.damaged and options.damaged == 'error':
+    raise UserError(
+      f'{len(folder.damaged)} of {len(listing.files)} images in {root} cannot be used: '
+      f'{_damaged(folder)}; remove them, or leave them out with --config.data.folder.damaged=skip'
+    )
+  parts, notes = _splits(listing, folder)
+  _check_classes(listing, parts['train'])
+  empty = Split(folder.images[:0], np.zeros(0, np.int32))
+  return Dataset(
+    name='folder',
+    train=parts['train'],
+    test=parts.get('test', empty),
+    validation=parts.get('validation'),
+    class_names=listing.class_names,
+    source=str(root),
+    notes=tuple(notes),
+  )
+
+
+def geometry(options: ConfigDict) -> Geometry:
+  """Size and resizing as `config.data.folder` has them."""
+  height, width = options.image_size
+  return Geometry(height, width, options.resize, options.interpolation, options.max_megapixels)
+
+
+def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], list[str]]:
+  """The images of each split, and what is worth saying about them."""
+  labels = np.array([file.label for file in listing.files], np.int32)[folder.kept]
+  parts, notes, slices = {}, [], {}
+  start = 0
+  for split, files in listing.splits.items():
+    kept = (folder.kept >= start) & (folder.kept < start + len(files))
+    rows = np.flatnonzero(kept)
+    slices[split] = slice(rows[0], rows[-1] + 1) if len(rows) else slice(0, 0)
+    parts[split] = Split(folder.images[slices[split]], labels[slices[split]])
+    notes.append(
+      f'{split}: Found {len(rows)} images belonging to {len(listing.class_names)} classes'
+    )
+    start += len(files)
+  if listing.ignored:
+    notes.append(
+      f'{len(listing.ignored)} files without the suffix of an image are not used: '
+      f'{_some([str(path) for path in listing.ignored])}'
+    )
+  if folder.damaged:
+    notes.append(f'{len(folder.damaged)} damaged images are left out: {_damaged(folder)}')
+  notes += _imbalance(listing, parts['train'])
+  notes += _duplicates(listing, folder, slices)
+  return parts, notes
+
+
+def _check_classes(listing: Listing, train: Split) -> None:
+  counts = np.bincount(train.labels, minlength=len(listing.class_names))
+  empty = [name for name, count in zip(listing.class_names, counts, strict=True) if not count]
+  if empty:
+    raise UserError(
+      f'{listing.root} has no usable training image of {", ".join(empty)}; add some, or remove the '
+      'empty class folders'
+    )
+
+
+def _imbalance(listing: Listing, train: Split) -> list[str]:
+  counts = np.bincount(train.labels, minlength=len(listing.class_names))
+  if counts.max() < _IMBALANCE * counts.min():
+    return []
+  most, least = int(counts.argmax()), int(counts.argmin())
+  return [
+    f'classes are not balanced: {listing.class_names[most]} has {counts[most]} training images, '
+    f'{listing.class_names[least]} has {counts[least]}'
+  ]
+
+
+def _duplicates(listing: Listing, folder: DecodedFolder, slices: dict[str, slice]) -> list[str]:
+  """Sentences on images that occur in two splits."""
+  files = listing.files
+  notes = []
+  splits = list(slices)
+  for place, second in enumerate(splits):
+    for first in splits[:place]:
+      a, b = slices[first], slices[second]
+      exact = exact_pairs(folder.digests[a], folder.digests[b])
+      same = {j for _, j in exact}
+      near = near_pairs(folder.thumbnails[a], folder.thumbnails[b])
+      near = [(i, j) for i, j in near if j not in same]
+      for kind, pairs in (('also', exact), ('almost the same also', near)):
+        if pairs:
+          named = [
+            f'{files[folder.kept[b][j]].path} = {files[folder.kept[a][i]].path}' for i, j in pairs
+          ]
+          notes.append(f'{len(pairs)} images of {second} are {kind} in {first}: {_some(named)}')
+  return notes
+
+
+def _damaged(folder: DecodedFolder) -> str:
+  everywhere = f', all in {folder.damaged_list}' if len(folder.damaged) > _NAMED else ''
+  return _some([f'{path} ({reason})' for path, reason in folder.damaged]) + everywhere
+
+
+def _some(names: Sequence[str]) -> str:
+  rest = len(names) - _NAMED
+  return ', '.join(names[:_NAMED]) + (f' and {rest} more' if rest > 0 else '')

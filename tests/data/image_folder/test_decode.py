@@ -1,0 +1,167 @@
+"""Files of all kinds to pixels, and damaged ones to a reason."""
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+pytest.importorskip('PIL')
+from PIL import Image
+
+from cifar_jax.data.image_folder.decode import DamagedImageError, Geometry, decode, decode_file
+from tests.data.image_folder.picture_files import picture
+
+
+def geometry(height=20, width=30, resize='stretch', interpolation='nearest', limit=1.0) -> Geometry:
+  return Geometry(height, width, resize, interpolation, limit)
+
+
+def content(image: Image.Image, kind: str, **options) -> bytes:
+  buffer = io.BytesIO()
+  image.save(buffer, kind, **options)
+  return buffer.getvalue()
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'BMP', 'TIFF'])
+def test_lossless_formats_give_their_pixels(kind) -> None:
+  image = picture(1)
+  assert np.array_equal(decode(content(image, kind), geometry()).pixels, np.asarray(image))
+
+
+@pytest.mark.parametrize(('kind', 'off'), [('JPEG', 10), ('WEBP', 10), ('GIF', 25)])
+def test_lossy_formats_give_about_their_pixels(kind, off) -> None:
+  image = picture(1)
+  pixels = decode(content(image, kind), geometry()).pixels
+  assert pixels.shape == (20, 30, 3)
+  assert np.abs(pixels.astype(int) - np.asarray(image)).mean() < off
+
+
+@pytest.mark.parametrize(
+  ('image', 'colour'),
+  [
+    (Image.new('L', (4, 4), 77), (77, 77, 77)),
+    (Image.new('1', (4, 4), 1), (255, 255, 255)),
+    (Image.new('LA', (4, 4), (77, 0)), (255, 255, 255)),
+    (Image.new('RGBA', (4, 4), (10, 20, 30, 255)), (10, 20, 30)),
+    (Image.new('RGBA', (4, 4), (0, 0, 0, 51)), (204, 204, 204)),  # a fifth of black on white
+    (Image.new('P', (4, 4), 0), (0, 0, 0)),
+    (Image.fromarray(np.full((4, 4), 0x1234, np.uint16)), (0x12, 0x12, 0x12)),
+  ],
+)
+def test_modes_become_rgb(image, colour) -> None:
+  pixels = decode(content(image, 'PNG'), geometry(4, 4)).pixels
+  assert (pixels == colour).all()
+
+
+def test_cmyk() -> None:
+  """No ink is white, all cyan has no red (the format stores the complement)."""
+  image = Image.new('CMYK', (8, 8), (255, 0, 0, 0))
+  pixels = decode(content(image, 'JPEG', quality=100), geometry(8, 8)).pixels
+  assert np.abs(pixels.astype(int) - (0, 255, 255)).max() < 4
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_exif_orientation(orientation) -> None:
+  """The eight ways to hold a camera, by the definition of the tag: where row 0 and column 0 are."""
+  upright = np.arange(6, dtype=np.uint8).reshape(2, 3) * 40
+  stored = {
+    1: upright,
+    2: upright[:, ::-1],
+    3: upright[::-1, ::-1],
+    4: upright[::-1],
+    5: upright.T,
+    6: np.rot90(upright),  # the viewer turns it clockwise
+    7: upright.T[::-1, ::-1],
+    8: np.rot90(upright, -1),
+  }[orientation]
+  image = Image.fromarray(np.ascontiguousarray(stored))
+  exif = Image.Exif()
+  exif[0x0112] = orientation
+  pixels = decode(content(image, 'PNG', exif=exif), geometry(2, 3)).pixels
+  assert np.array_equal(pixels[..., 0], upright)
+
+
+def test_nearest_is_that_of_keras() -> None:
+  """Keras 2.0 called Pillow's resize, whose pixel (y, x) is that under its centre."""
+  image = picture(2, 37, 53)
+  rows, columns = (np.arange(150) + 0.5) * 37 / 150, (np.arange(150) + 0.5) * 53 / 150
+  wanted = np.asarray(image)[rows.astype(int)[:, None], columns.astype(int)]
+  assert np.array_equal(decode(content(image, 'PNG'), geometry(150, 150)).pixels, wanted)
+
+
+def test_crop_takes_the_middle_and_pad_adds_bars() -> None:
+  image = np.zeros((10, 30, 3), np.uint8)
+  image[:, 10:20], image[:, 20:] = 100, 200
+  stored = content(Image.fromarray(image), 'PNG')
+  assert (decode(stored, geometry(5, 5, 'crop')).pixels == 100).all()
+  padded = decode(stored, geometry(30, 30, 'pad')).pixels
+  assert np.array_equal(padded[10:20], image)
+  assert not padded[:10].any()
+  assert not padded[20:].any()
+
+
+@pytest.mark.parametrize('resize', ['stretch', 'crop', 'pad'])
+@pytest.mark.parametrize('interpolation', ['nearest', 'bilinear', 'lanczos'])
+def test_every_size_is_the_wanted_one(resize, interpolation) -> None:
+  for size in [(1, 1), (1, 300), (301, 2), (19, 23)]:
+    pixels = decode(
+      content(picture(3, *size), 'JPEG'), geometry(16, 24, resize, interpolation)
+    ).pixels
+    assert pixels.shape == (16, 24, 3)
+
+
+def test_a_large_jpeg_is_about_the_same_decoded_smaller() -> None:
+  """Bilinear decodes JPEG at a lower resolution; the average over many pixels hardly changes."""
+  image = picture(4, 600, 800)
+  fine = np.asarray(image.resize((20, 16), Image.Resampling.BILINEAR)).astype(int)
+  pixels = decode(
+    content(image, 'JPEG', quality=95), geometry(16, 20, 'stretch', 'bilinear')
+  ).pixels
+  assert np.abs(pixels - fine).max() <= 4
+
+
+def bomb(width: int, height: int) -> bytes:
+  """A PNG of a few bytes that says it is huge."""
+
+  def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+
+  head = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+  start = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', head)
+  return start + chunk(b'IDAT', zlib.compress(bytes(1000))) + chunk(b'IEND', b'')
+
+
+@pytest.mark.parametrize(
+  ('stored', 'reason'),
+  [
+    (b'not an image', 'no JPEG, PNG, WEBP, BMP, GIF or TIFF'),
+    (content(picture(5), 'PNG')[:200], 'truncated|broken'),
+    (content(picture(5), 'JPEG')[:300], '(?i)truncated'),
+    (content(picture(5), 'PPM'), 'no JPEG, PNG'),  # a format that nobody asked for
+    (bomb(2000, 1000), '2000 x 1000 pixels, too large'),
+    (bomb(60000, 60000), 'pixels'),
+  ],
+)
+def test_reasons(stored, reason) -> None:
+  with pytest.raises(DamagedImageError, match=reason):
+    decode(stored, geometry())
+
+
+def test_files_that_are_none(tmp_path) -> None:
+  """A pipe would wait for ever."""
+  (tmp_path / 'empty.jpg').write_bytes(b'')
+  os.mkfifo(tmp_path / 'pipe.jpg')
+  with open(tmp_path / 'huge.jpg', 'wb') as huge:
+    huge.truncate(9_000_000)
+  os.symlink('nowhere', tmp_path / 'link.jpg')
+  for name, reason in [
+    ('empty', 'empty'),
+    ('pipe', 'not a regular file'),
+    ('huge', '9 MB, too large'),
+    ('link', 'cannot be read: No such file'),
+  ]:
+    with pytest.raises(DamagedImageError, match=reason):
+      decode_file(tmp_path / f'{name}.jpg', geometry())

@@ -1,0 +1,176 @@
+"""Folders of image files as data sets: the pixels, the cache, damage, and what is reported."""
+
+import collections
+import io
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip('PIL')
+from PIL import Image
+
+from cifar_jax import data
+from cifar_jax.data.image_folder import decoded, source
+from cifar_jax.errors import UserError
+from tests.data.image_folder.picture_files import data_config, picture, write_tree
+
+
+@pytest.fixture
+def tree(tmp_path):
+  return write_tree(
+    tmp_path / 'tree',
+    {'train/cats': 6, 'train/dogs': 5, 'validation/cats': 2, 'validation/dogs': 3},
+  )
+
+
+def test_the_validation_folder_is_validation_and_there_is_no_test(tree) -> None:
+  dataset = data.load(data_config(tree, (20, 30)))
+  assert dataset.class_names == ('cats', 'dogs')
+  assert dataset.train.images.shape == (11, 20, 30, 3)
+  assert dataset.train.labels.tolist() == [0] * 6 + [1] * 5
+  assert np.array_equal(dataset.train.images[7], np.asarray(picture(7)))
+  assert dataset.notes[:2] == (
+    'train: Found 11 images belonging to 2 classes',
+    'validation: Found 5 images belonging to 2 classes',
+  )
+  splits = data.split(dataset, '0.1', 'random', 0)
+  assert splits.validation.labels.tolist() == splits.test.labels.tolist() == [0, 0, 1, 1, 1]
+  assert len(splits.train) == 11
+  assert splits.validation_label == 'validation used as test'
+
+
+def test_three_splits(tmp_path) -> None:
+  write_tree(tmp_path, {'train/a': 3, 'val/a': 2, 'test/a': 1, 'train/b': 3})
+  splits = data.split(data.load(data_config(tmp_path)), '0.5', 'random', 0)
+  assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [6, 2, 1]
+  assert splits.validation_label == 'validation'
+  splits = data.split(data.load(data_config(tmp_path)), 'test', 'random', 0)
+  assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [6, 1, 1]
+  assert splits.validation_label == 'test used as validation'
+
+
+def test_classes_only_are_split_by_seed(tmp_path) -> None:
+  dataset = data.load(data_config(write_tree(tmp_path, {'a': 10, 'b': 10})))
+  first, again, other = (data.split(dataset, '0.25', 'random', seed) for seed in (0, 0, 1))
+  assert [len(part) for part in (first.train, first.validation)] == [15, 5]
+  assert np.array_equal(first.validation.images, again.validation.images)
+  assert not np.array_equal(first.validation.images, other.validation.images)
+  with pytest.raises(UserError, match='has no test images; hold some'):
+    data.split(dataset, 'test', 'random', 0)
+
+
+def test_later_loads_decode_nothing(tree, monkeypatch) -> None:
+  first = data.load(data_config(tree))
+
+  def refuse(*_):
+    raise AssertionError('decoded again')
+
+  monkeypatch.setattr(decoded, 'decode_file', refuse)
+  again = data.load(data_config(tree))
+  assert np.array_equal(first.train.images, again.train.images)
+  assert not again.train.images.flags.owndata  # mapped, not read
+  with pytest.raises(AssertionError, match='decoded again'):
+    data.load(data_config(tree, (9, 9)))
+  picture(99).save(tree / 'train' / 'cats' / '000.png')
+  with pytest.raises(AssertionError, match='decoded again'):
+    data.load(data_config(tree))
+
+
+def test_a_cache_that_was_cut_is_made_again(tree) -> None:
+  first = data.load(data_config(tree, (7, 7)))
+  for file in decoded.cache_folder().glob('folder-*/pixels'):
+    with open(file, 'rb+') as pixels:
+      pixels.truncate(50)
+  assert np.array_equal(first.class_names, data.load(data_config(tree, (7, 7))).class_names)
+
+
+def test_damaged_files_are_named_or_left_out(tree) -> None:
+  (tree / 'train' / 'cats' / '002.png').write_bytes(b'')
+  (tree / 'validation' / 'dogs' / '001.png').write_bytes(b'text')
+  with pytest.raises(UserError, match=r'^2 of 16 .*002\.png \(empty\), .*dogs/001\.png \(no JPEG'):
+    data.load(data_config(tree))
+  dataset = data.load(data_config(tree, (20, 30), damaged='skip'))
+  assert np.array_equal(dataset.train.images[2], np.asarray(picture(3)))
+  assert dataset.train.labels.tolist() == [0] * 5 + [1] * 5
+  assert dataset.validation is not None
+  assert dataset.validation.labels.tolist() == [0, 0, 1, 1]
+  assert any('2 damaged images are left out: ' in note for note in dataset.notes)
+
+
+def test_a_class_with_nothing_usable(tree) -> None:
+  for file in (tree / 'train' / 'dogs').iterdir():
+    file.write_bytes(b'')
+  with pytest.raises(UserError, match='no usable training image of dogs'):
+    data.load(data_config(tree, damaged='skip'))
+
+
+def test_imbalance_and_duplicates_are_reported(tmp_path) -> None:
+  write_tree(tmp_path, {'train/a': 9, 'train/b': 3, 'test/a': 4, 'test/b': 4})
+  shutil.copy(tmp_path / 'train/a/004.png', tmp_path / 'test/a/000.png')
+  # The same photograph, smaller and as JPEG.
+  smaller = Image.open(tmp_path / 'train/b/001.png').resize((21, 14), Image.Resampling.LANCZOS)
+  smaller.save(tmp_path / 'test/b/saved_again.jpg')
+  notes = data.load(data_config(tmp_path)).notes
+  assert 'classes are not balanced: a has 9 training images, b has 3' in notes
+  exact, near = notes[-2:]
+  assert exact.startswith('1 images of test are also in train: ')
+  assert exact.endswith('test/a/000.png = ' + str(tmp_path / 'train/a/004.png'))
+  assert near.startswith('1 images of test are almost the same also in train: ')
+  assert 'saved_again.jpg = ' + str(tmp_path / 'train/b/001.png') in near
+
+
+def test_no_room(tree, monkeypatch) -> None:
+  usage = collections.namedtuple('usage', 'free')
+  monkeypatch.setattr(decoded.shutil, 'disk_usage', lambda _: usage(16 * 8 * 8 * 3 * 2 - 1))
+  with pytest.raises(UserError, match='do not fit'):
+    source.load(data_config(tree))
+  monkeypatch.setattr(decoded.shutil, 'disk_usage', lambda _: usage(16 * 8 * 8 * 3 * 2))
+  source.load(data_config(tree))
+
+
+def test_missing_folder() -> None:
+  with pytest.raises(UserError, match=r'needs --config\.data\.dir'):
+    data.load(data_config(''))
+  with pytest.raises(UserError, match='does not exist'):
+    data.load(data_config('/no/where'))
+
+
+@pytest.mark.filterwarnings('ignore::UserWarning')
+def test_five_hundred_mutated_files(tmp_path) -> None:
+  """Cut, with flipped bytes, with the suffix of another format: decoded or named, never more."""
+  generator = np.random.default_rng(5)
+  kinds = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF')
+  originals = []
+  for kind in kinds:
+    for number in range(4):
+      buffer = io.BytesIO()
+      picture(number, 40, 60).save(buffer, kind)
+      originals.append(buffer.getvalue())
+  folder = tmp_path / 'a'
+  folder.mkdir()
+  cut_to_nothing = set()
+  for number in range(500):
+    stored = bytearray(originals[generator.integers(len(originals))])
+    how = number % 4
+    if how == 0:
+      # Less than any of the formats needs for its first rows.
+      stored = stored[: generator.integers(0, 60)]
+      cut_to_nothing.add(f'{number:03d}')
+    elif how == 1:
+      stored = stored[: generator.integers(60, len(stored))]
+    else:
+      for _ in range(1 if how == 2 else 40):
+        stored[generator.integers(len(stored))] ^= 1 << int(generator.integers(8))
+    suffix = ('.jpg', '.png', '.webp', '.bmp', '.gif', '.tif')[generator.integers(6)]
+    (folder / f'{number:03d}{suffix}').write_bytes(stored)
+  picture(1).save(folder / 'good.png')
+  config = data_config(tmp_path, damaged='skip', max_megapixels=1.0)
+  dataset = data.load(config)
+  listing = source.list_folder(tmp_path)
+  found = decoded.load(listing, source.geometry(config.folder), 2)
+  named = {path.rpartition('/')[2].partition('.')[0] for path, _ in found.damaged}
+  assert len(dataset.train) + len(found.damaged) == 501
+  assert cut_to_nothing <= named
+  assert all(reason for _, reason in found.damaged)
+  assert len(found.damaged_list.read_text().splitlines()) == len(found.damaged)
