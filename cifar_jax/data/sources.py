@@ -14,7 +14,7 @@ from cifar_jax.errors import UserError
 from cifar_jax.suggestions import nearest
 
 # The names that need no look at TFDS's own list; they are also what an error suggests.
-KNOWN = ('synthetic', 'folder', *official.CLASSES, *idx.CLASSES, 'svhn_cropped')
+KNOWN = ('synthetic', *official.CLASSES, *idx.CLASSES, 'svhn_cropped', 'folder')
 
 
 def load(data_config: ConfigDict) -> Dataset:
