@@ -468,7 +468,7 @@ def test_continuing_with_another_value(key, tmp_path) -> None:
   value = plain(configs.load(ADV))[key]
   changed = with_value(key, other(value))
   free = {'epochs', 'max_steps', 'parallel', 'devices', 'steps_per_dispatch', 'tags'}
-  free |= {'tensorboard', 'data.dir'}
+  free |= {'tensorboard', 'data.dir', 'data.folder.workers'}
   if key in free or key.startswith(('checkpoint.', 'evaluate.')):
     configs.check_continues(changed, tmp_path)
     return
