@@ -39,6 +39,7 @@ _MAY_CHANGE = (
   'data.folder.workers',
   'checkpoint.',
   'evaluate.',
+  'profile.',
 )
 
 
@@ -110,6 +111,8 @@ _CHECKS: Mapping[str, Check] = {
   'loss.label_smoothing': Check(
     lambda value: is_number(value) and 0 <= value < 1, 'a number in [0, 1)'
   ),
+  'profile.steps': _whole(0),
+  'profile.after_steps': _whole(0),
   'checkpoint.every_epochs': _whole(0),
   'checkpoint.every_steps': _whole(0),
   'checkpoint.keep': _whole(1),

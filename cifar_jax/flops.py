@@ -5,7 +5,8 @@ gradients of the inputs and of the kernels cost as much each.
 """
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -13,6 +14,26 @@ import jax
 import jax.numpy as jnp
 
 FORWARD, TRAINING = 2, 6  # operations for each multiply-add of one image's forward pass
+
+# Dense 16-bit products of one JAX device, 10^12 operations a second, as the makers state them (a
+# device is a core of TPU v2 and v3, a chip of the others). Longer names first: the first that a
+# device's kind starts with counts.
+_PEAKS: Mapping[str, float] = {
+  'TPU v2': 22.5,
+  'TPU v3': 61.5,
+  'TPU v4': 275,
+  'TPU v5 lite': 197,
+  'TPU v5e': 197,
+  'TPU v5': 459,
+  'TPU v6': 918,
+  'NVIDIA H200': 989,
+  'NVIDIA H100 PCIe': 756,
+  'NVIDIA H100': 989,
+  'NVIDIA A100': 312,
+  'NVIDIA L4': 121,
+  'Tesla V100': 125,
+  'Tesla T4': 65,
+}
 
 
 def multiply_adds(module: nn.Module, image_shape: Sequence[int]) -> int:
@@ -27,6 +48,18 @@ def multiply_adds(module: nn.Module, image_shape: Sequence[int]) -> int:
   variables = jax.eval_shape(lambda key, images: module.init(key, images, train=False), key, images)
   program = jax.make_jaxpr(lambda v, x: module.apply(v, x, train=False))(variables, images)
   return _count(program.jaxpr)
+
+
+def peak(device_kind: str) -> float | None:
+  """Operations a second that a device can make at most, in 16 bits; None where it is not known, as
+  for every CPU.
+
+  Utilisation of a run in float32 is stated against the same peak, as is the custom.
+  """
+  for name, teraflops in _PEAKS.items():
+    if re.match(re.escape(name) + r'\b', device_kind):
+      return 1e12 * teraflops
+  return None
 
 
 def _count(program: Any) -> int:

@@ -19,6 +19,7 @@ from cifar_jax.checkpoint import Checkpoints, write_json
 from cifar_jax.data import Splits
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment, assemble
+from cifar_jax.profiler import Profiler
 from cifar_jax.progress import Progress
 from cifar_jax.signals import Stop, stop_signals
 from cifar_jax.steps import Report, TrainState
@@ -129,6 +130,7 @@ class _Session:
     total, per_epoch = experiment.total_steps, experiment.steps_per_epoch
     self._first_step = step
     order, ordered_epoch = None, -1
+    profiler = Profiler(config.profile, self._run, step)
     while step < total and not self._stop.asked:
       epoch, position = divmod(step, per_epoch)
       if epoch != ordered_epoch:
@@ -138,13 +140,17 @@ class _Session:
         self._progress.start_epoch(epoch + 1, experiment.epochs, steps, position)
       count = self._count(step)
       masked = experiment.short_last_batch and position + count == per_epoch
-      state = self._dispatch(state, order, step, count, masked)
+      with profiler.dispatch(step):
+        state = self._dispatch(state, order, step, count, masked)
       step += count
+      if note := profiler.after(step, state):
+        self._progress.note(note)
       self._progress.advance(count)
       if step % per_epoch == 0 or step == total:
         self._end_epoch(state, step)
       elif config.checkpoint.every_steps and step % config.checkpoint.every_steps == 0:
         self._save(state, step)
+    profiler.close()
     if self._stop.asked and step < total:
       self._save(state, step)
       self._progress.close()

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from cifar_jax import parallel, summary, tracing
+from cifar_jax import flops, parallel, summary, tracing
 from cifar_jax.data import Splits
 from cifar_jax.experiment import Experiment
 from cifar_jax.progress import duration
@@ -65,13 +65,26 @@ def header(
 def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
   """The result, and where to look."""
   suffix = f' [{results["remark"]}]' if results['remark'] else ''
+  cut = results['steps'] == results['max_steps']
+  length = f'{results["steps"]} steps' if cut else f'{results["epochs"]} epochs'
   return (
     f'\ntest loss {results["test_loss"]:.4f}, test accuracy {100 * results["test_accuracy"]:.2f} %'
-    f'{suffix} after {results["epochs"]} epochs, {duration(results["seconds"])}\n'
+    f'{suffix} after {length}, {duration(results["seconds"])}\n'
+    f'speed       {_speed(results)}\n'
     f'look at     {run / "metrics.csv"} and {run / SUMMARY_NAME}\n'
     f'curves      tensorboard --logdir {run}\n'
     f'check       python -m cifar_jax evaluate {run}'
   )
+
+
+def _speed(results: Mapping[str, Any]) -> str:
+  """'1769 images/s, 405 GFLOP/s', and the share of the devices' peak where that is known."""
+  text = f'{results["images_per_second"]:.0f} images/s'
+  if 'operations_per_second' in results:  # summaries of older versions lack it
+    text += f', {results["operations_per_second"] / 1e9:.4g} GFLOP/s'
+  if results.get('utilisation') is not None:
+    text += f', {100 * results["utilisation"]:.1f} % of the peak'
+  return text
 
 
 def listing(experiment: Experiment, splits: Splits) -> str:
@@ -113,6 +126,11 @@ def results(
   validated = [row for row in rows if not math.isnan(row[config.checkpoint.best])]
   best = max(validated, key=lambda row: sign * row[config.checkpoint.best])
   trainable, moving = summary.parameter_count(variables(state))
+  images_per_second = statistics.median(row['images_per_second'] for row in rows)
+  multiply_adds = flops.multiply_adds(experiment.module, splits.image_shape)
+  operations_per_second = flops.TRAINING * multiply_adds * images_per_second
+  peaks = [flops.peak(device.device_kind) for device in experiment.mesh.devices.flat]
+  known = [peak for peak in peaks if peak]
   return {
     'val_loss': validation['loss'],
     'val_accuracy': validation['accuracy'],
@@ -132,7 +150,10 @@ def results(
     'moving_statistics': moving,
     'seconds': seconds,
     'compile_seconds': compile_seconds,
-    'images_per_second': statistics.median(row['images_per_second'] for row in rows),
+    'images_per_second': images_per_second,
+    'multiply_adds': multiply_adds,  # of one image's forward pass
+    'operations_per_second': operations_per_second,
+    'utilisation': operations_per_second / sum(known) if len(known) == len(peaks) else None,
     'peak_memory_mb': _peak_memory_mb(),
     'seed': config.seed,
     'model': config.model.name,

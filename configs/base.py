@@ -97,6 +97,10 @@ def get_config() -> ConfigDict:
   config.evaluate.every_epochs = 1  # validation; 0: only at the end
   config.evaluate.tta = 'none'  # logits over views of the image: 'flip' (2) or 'flip_translate' (6)
 
+  config.profile = ConfigDict()  # a trace for TensorBoard and Perfetto, in RUN/tensorboard
+  config.profile.steps = 0  # how many updates to record; 0: none
+  config.profile.after_steps = 20  # of each sitting, so that compilation is not recorded
+
   config.checkpoint = ConfigDict()
   config.checkpoint.every_epochs = 1  # 0: only at the end and on a signal
   config.checkpoint.every_steps = 0  # 0: never between epochs

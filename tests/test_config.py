@@ -67,6 +67,8 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
   'loss.label_smoothing': ((-0.1, 1.0, 1, NAN, INFINITY, '0.1', None), (0, 0.0, 0.999)),
   'checkpoint.every_epochs': ((-1, *WHOLE), (0, 5)),
   'checkpoint.every_steps': ((-1, *WHOLE), (0, 5)),
+  'profile.steps': ((-1, *WHOLE), (0, 5)),
+  'profile.after_steps': ((-1, *WHOLE), (0, 5)),
   'checkpoint.keep': ((0, -1, *WHOLE), (1, 100)),
   'checkpoint.best': (('test_accuracy', '', None, 1), ('val_accuracy', 'val_loss')),
 }

@@ -4,7 +4,7 @@ import flax.linen as nn
 import pytest
 
 from cifar_jax import layers
-from cifar_jax.flops import multiply_adds
+from cifar_jax.flops import multiply_adds, peak
 
 
 class Net(nn.Module):
@@ -28,3 +28,21 @@ def test_by_hand(forms, monkeypatch) -> None:
     + 2 * 3 * 16 * 10
   )
   assert multiply_adds(Net(), (10, 12, 3)) == expected
+
+
+@pytest.mark.parametrize(
+  ('kind', 'teraflops'),
+  [
+    ('NVIDIA H100 80GB HBM3', 989),
+    ('NVIDIA H100 PCIe', 756),
+    ('NVIDIA A100-SXM4-40GB', 312),
+    ('Tesla T4', 65),
+    ('TPU v5 lite', 197),
+    ('TPU v5', 459),
+    ('TPU v6 lite', 918),
+    ('NVIDIA L40S', None),  # not an L4
+    ('cpu', None),
+  ],
+)
+def test_peak(kind: str, teraflops: float | None) -> None:
+  assert peak(kind) == (None if teraflops is None else teraflops * 1e12)

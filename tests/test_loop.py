@@ -63,6 +63,12 @@ def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
   # conv 3x3x3 -> 4 and 4 -> 8 with biases, two BatchNorms, dense 32 -> 16 and 16 -> classes
   assert results['parameters'] == 112 + 8 + 296 + 16 + 528 + 17 * 4
   assert results['moving_statistics'] == 24
+  # 8x8 images: convolutions on 64 and 16 positions, a map of 2x2 at the end
+  assert results['multiply_adds'] == 64 * 27 * 4 + 16 * 36 * 8 + 32 * 16 + 16 * 4
+  assert results['operations_per_second'] == pytest.approx(
+    6 * results['multiply_adds'] * results['images_per_second']
+  )
+  assert results['utilisation'] is None  # no maker states the peak of a CPU
 
 
 def test_evaluate_counts_every_example_once(tiny_config, tmp_path) -> None:
@@ -225,11 +231,12 @@ def test_hidden_host_copy_fails_loudly(tiny_config, tmp_path, monkeypatch) -> No
     loop.train(tiny_config, tmp_path, SILENT)
 
 
-def test_max_steps_ends_in_the_middle_of_an_epoch(tiny_config, tmp_path) -> None:
+def test_max_steps_ends_in_the_middle_of_an_epoch(tiny_config, tmp_path, capsys) -> None:
   """8 steps of 6 an epoch: the last row is that of an unfinished epoch, validated and saved."""
   config = changed(tiny_config, max_steps=8, **{'schedule.name': 'cosine'})
-  results = loop.train(config, tmp_path, SILENT)
+  results = loop.train(config, tmp_path, Progress('lines'))
   assert results['steps'] == 8
+  assert ' after 8 steps, ' in capsys.readouterr().out
   rows = rows_of(tmp_path)
   assert [(row['step'], row['epoch']) for row in rows] == [('6', '1'), ('8', '2')]
   # The schedule spans the 8 steps: after 7 updates a cosine has this far to go.
