@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -88,7 +89,8 @@ def pytorch(config: ConfigDict, bfloat16: bool) -> TrainSteps:
 
   from benchmarks import torch_networks
 
-  model = torch_networks.build(config).to(memory_format=torch.channels_last).train()
+  model: Any = torch_networks.build(config)  # its stubs lack `memory_format`
+  model = model.to(memory_format=torch.channels_last).train()
   optimizer = torch_networks.optimizer(config, model)
   images, labels = (torch.from_numpy(array) for array in random_images())
   images = images.permute(0, 3, 1, 2)
