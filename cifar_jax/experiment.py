@@ -20,6 +20,7 @@ from cifar_jax.data.augment import make_augment, make_normalize
 from cifar_jax.errors import UserError
 from cifar_jax.metrics import Metrics
 from cifar_jax.optim import make_average, schedules
+from cifar_jax.recipe import Recipe, steps_per_epoch
 from cifar_jax.whitening import make_whitening
 
 # Rows in one evaluation dispatch: large enough to hide the dispatch, small enough for any machine's
@@ -33,12 +34,10 @@ class Experiment:
 
   Attributes:
     config: validated.
+    recipe: what the steps compute.
     mesh: the devices in use.
-    module: the network.
     schedule: updates made -> learning rate.
-    steps_per_epoch: updates in an epoch.
     total_steps: updates in the whole run.
-    short_last_batch: whether the last of them has fewer examples than the others.
     init: () -> the state before the first update, on the mesh.
     epoch_order: epoch -> order of the examples, int32, on the mesh.
     train_steps: (count) -> compiled function of that many updates.
@@ -46,16 +45,29 @@ class Experiment:
   """
 
   config: ConfigDict
+  recipe: Recipe
   mesh: Mesh
-  module: nn.Module
   schedule: optax.Schedule
-  steps_per_epoch: int
   total_steps: int
-  short_last_batch: bool
   init: Callable[[], steps.TrainState]
   epoch_order: Callable[[jax.Array], jax.Array]
   train_steps: Callable[[int], Callable[..., tuple[steps.TrainState, steps.Report]]]
   eval_step: Callable[..., tuple[Metrics, jax.Array]]
+
+  @property
+  def module(self) -> nn.Module:
+    """The network."""
+    return self.recipe.module
+
+  @property
+  def steps_per_epoch(self) -> int:
+    """Updates in an epoch."""
+    return self.recipe.steps_per_epoch
+
+  @property
+  def short_last_batch(self) -> bool:
+    """Whether the last batch of an epoch has fewer examples than the others."""
+    return self.recipe.short_last_batch
 
   @property
   def epochs(self) -> int:
@@ -88,83 +100,80 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
   met.
   """
   parallel.keep_compiled_programs()
-  examples = len(splits.train.labels)
-  batch_size, last_batch = config.batch_size, config.data.last_batch
-  if batch_size > examples and last_batch == 'drop':
+  _check_fits(config, splits)
+  mesh = parallel.make_mesh(config.devices)
+  parallel.check_batch_size(config.batch_size, mesh)
+  total_steps, schedule_over = _plan(config, len(splits.train))
+  recipe = make_recipe(config, splits)
+  shard = parallel.shard_batch(mesh) if mesh.size > 1 else _keep
+  init = parallel.jit_replicated(functools.partial(steps.init_state, recipe), mesh)
+  looked_at = splits.train.images[: config.whitening.images if config.whitening.layer else 0]
+  return Experiment(
+    config=config,
+    recipe=recipe,
+    mesh=mesh,
+    schedule=schedule_over(total_steps / recipe.steps_per_epoch),
+    total_steps=total_steps,
+    init=lambda: init(images=looked_at),
+    epoch_order=parallel.jit_replicated(steps.make_epoch_order(recipe), mesh),
+    train_steps=functools.cache(
+      lambda count: parallel.jit_train_steps(steps.make_train_steps(recipe, count, shard), mesh)
+    ),
+    eval_step=parallel.jit_eval_step(
+      steps.make_eval_step(recipe, _evaluation_batch(mesh), shard), mesh
+    ),
+  )
+
+
+def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
+  """What a config asks for on some data, without devices."""
+  examples = len(splits.train)
+  total_steps, schedule_over = _plan(config, examples)
+  per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
+  schedule = schedule_over(total_steps / per_epoch)
+  normalize = make_normalize(config.data.mean, config.data.std)
+  return Recipe(
+    module=models.create(config.model, splits.num_classes),
+    image_shape=splits.image_shape,
+    optimizer=optim.create(config.optimizer, schedule, per_epoch, schedule_over),
+    loss=functools.partial(losses.cross_entropy, label_smoothing=config.loss.label_smoothing),
+    normalize=normalize,
+    augment=make_augment(config.augment, steps.random_keys(config.seed).example),
+    seed=config.seed,
+    examples=examples,
+    batch_size=config.batch_size,
+    last_batch=config.data.last_batch,
+    average=make_average(config.average, total_steps),
+    adapt=make_whitening(config.whitening, normalize),
+    tta=config.evaluate.tta,
+  )
+
+
+def _plan(config: ConfigDict, examples: int) -> tuple[int, Callable[[float], optax.Schedule]]:
+  """Updates in the whole run, and the config's schedule as a function of the epochs it spans."""
+  per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
+  total = per_epoch * config.epochs
+  if config.max_steps:
+    total = min(total, config.max_steps)
+  return total, functools.partial(
+    schedules.create, config.schedule, config.optimizer.learning_rate, per_epoch
+  )
+
+
+def _check_fits(config: ConfigDict, splits: Splits) -> None:
+  """Raises UserError where config and data contradict each other."""
+  examples, channels = len(splits.train), splits.image_shape[2]
+  if config.batch_size > examples and config.data.last_batch == 'drop':
     raise UserError(
-      f'--config.batch_size={batch_size} is more than the {examples} training examples, and '
+      f'--config.batch_size={config.batch_size} is more than the {examples} training examples, and '
       "--config.data.last_batch='drop' would drop them all; use a smaller batch or 'keep'"
     )
-  channels = splits.image_shape[2]
   for option in ('mean', 'std'):
     if len(config.data[option]) not in (1, channels):
       raise UserError(
         f'--config.data.{option} has {len(config.data[option])} numbers for images of {channels} '
         'channels; give one number, or one a channel'
       )
-  mesh = parallel.make_mesh(config.devices)
-  parallel.check_batch_size(batch_size, mesh)
-  steps_per_epoch = steps.steps_per_epoch(examples, batch_size, last_batch)
-  total_steps = steps_per_epoch * config.epochs
-  if config.max_steps:
-    total_steps = min(total_steps, config.max_steps)
-  schedule_over = functools.partial(
-    schedules.create, config.schedule, config.optimizer.learning_rate, steps_per_epoch
-  )
-  schedule = schedule_over(total_steps / steps_per_epoch)
-  optimizer = optim.create(config.optimizer, schedule, steps_per_epoch, schedule_over)
-  module = models.create(config.model, splits.num_classes)
-  loss = functools.partial(losses.cross_entropy, label_smoothing=config.loss.label_smoothing)
-  normalize = make_normalize(config.data.mean, config.data.std)
-  shard = parallel.shard_batch(mesh) if mesh.size > 1 else _keep
-
-  train_step = steps.make_train_step(
-    module,
-    optimizer,
-    loss,
-    normalize,
-    make_augment(config.augment, steps.random_keys(config.seed).example),
-    config.seed,
-    examples,
-    batch_size,
-    last_batch,
-    shard,
-    make_average(config.average, total_steps),
-  )
-  order = steps.make_epoch_order(config.seed, examples, batch_size, last_batch)
-  init = parallel.jit_replicated(
-    functools.partial(
-      steps.init_state,
-      module,
-      optimizer,
-      config.seed,
-      splits.image_shape,
-      make_whitening(config.whitening, normalize),
-      slow_copy=bool(config.average.every_steps),
-    ),
-    mesh,
-  )
-  looked_at = splits.train.images[: config.whitening.images if config.whitening.layer else 0]
-  return Experiment(
-    config=config,
-    mesh=mesh,
-    module=module,
-    schedule=schedule,
-    steps_per_epoch=steps_per_epoch,
-    total_steps=total_steps,
-    short_last_batch=bool(examples % batch_size) and last_batch == 'keep',
-    init=lambda: init(images=looked_at),
-    epoch_order=parallel.jit_replicated(order, mesh),
-    train_steps=functools.cache(
-      lambda count: parallel.jit_train_steps(steps.make_train_steps(train_step, count), mesh)
-    ),
-    eval_step=parallel.jit_eval_step(
-      steps.make_eval_step(
-        module, loss, normalize, _evaluation_batch(mesh), shard, config.evaluate.tta
-      ),
-      mesh,
-    ),
-  )
 
 
 def _evaluation_batch(mesh: Mesh) -> int:

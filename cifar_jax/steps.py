@@ -16,13 +16,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from flax import struct
 
 from cifar_jax import models
-from cifar_jax.data.augment import Augmentation
 from cifar_jax.metrics import Metrics, batch_metrics
-from cifar_jax.optim import Average
+from cifar_jax.recipe import Recipe
 from cifar_jax.views import mean_logits
 
 Images = jax.Array  # uint8 [N, H, W, C] in the data set, float32 [B, H, W, C] in a batch
@@ -52,6 +50,23 @@ class TrainState:
   metrics: Metrics
   bad_step: jax.Array
   slow: Any = ()
+
+
+@struct.dataclass
+class Batch:
+  """The examples of one update.
+
+  Attributes:
+    images: uint8 [B, H, W, C].
+    labels: int32 [B].
+    indices: int32 [B], their places in the training set.
+    mask: bool [B], False for rows that only fill the batch; None where all rows count.
+  """
+
+  images: jax.Array
+  labels: jax.Array
+  indices: jax.Array
+  mask: jax.Array | None
 
 
 @struct.dataclass
@@ -85,172 +100,161 @@ def random_keys(seed: int) -> RandomKeys:
   return RandomKeys(*jax.random.split(jax.random.key(seed), 4))
 
 
-def steps_per_epoch(examples: int, batch_size: int, last_batch: str) -> int:
-  """Updates in one epoch; a short last batch counts if it is kept."""
-  return -(-examples // batch_size) if last_batch == 'keep' else examples // batch_size
-
-
-def init_state(
-  module: nn.Module,
-  optimizer: optax.GradientTransformation,
-  seed: int,
-  image_shape: tuple[int, ...],
-  adapt: Callable[[Any, Any], Any] | None = None,
-  images: Any = None,
-  slow_copy: bool = False,
-) -> TrainState:
+def init_state(recipe: Recipe, images: Any = None) -> TrainState:
   """The state before the first update.
 
   Args:
-    module: the network.
-    optimizer: an Optax chain.
-    seed: of the run.
-    image_shape: (H, W, C).
-    adapt: (params, images) -> params, a part of the initialisation that looks at training images.
-    images: for `adapt`, uint8 [N, H, W, C].
-    slow_copy: whether the state has one, for `config.average`.
+    recipe: of the run.
+    images: what `recipe.adapt` looks at, uint8 [N, H, W, C].
   """
-  blank = jnp.zeros((1, *image_shape), jnp.float32)
-  variables = module.init(random_keys(seed).init, blank, train=False)
+  blank = jnp.zeros((1, *recipe.image_shape), jnp.float32)
+  variables = recipe.module.init(random_keys(recipe.seed).init, blank, train=False)
   params, batch_stats = variables['params'], variables.get('batch_stats', {})
-  if adapt is not None:
-    params = adapt(params, images)
+  if recipe.adapt is not None:
+    params = recipe.adapt(params, images)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
     batch_stats=batch_stats,
-    opt_state=optimizer.init(params),
+    opt_state=recipe.optimizer.init(params),
     metrics=Metrics.empty(),
     bad_step=jnp.full((), -1, jnp.int32),
     # A copy, since donating one buffer twice is an error.
-    slow=jax.tree.map(jnp.copy, (params, batch_stats)) if slow_copy else (),
+    slow=() if recipe.average is None else jax.tree.map(jnp.copy, (params, batch_stats)),
   )
 
 
-def make_epoch_order(
-  seed: int, examples: int, batch_size: int, last_batch: str
-) -> Callable[[jax.Array], jax.Array]:
+def make_epoch_order(recipe: Recipe) -> Callable[[jax.Array], jax.Array]:
   """Returns `order(epoch) -> int32 [steps * batch_size]`: the examples in the epoch's order.
 
   The permutation is cut or filled to whole batches; what fills it is masked by the step.
   """
-  order_key = random_keys(seed).order
-  length = steps_per_epoch(examples, batch_size, last_batch) * batch_size
+  order_key = random_keys(recipe.seed).order
+  length = recipe.steps_per_epoch * recipe.batch_size
 
   def order(epoch: jax.Array) -> jax.Array:
-    permutation = jax.random.permutation(jax.random.fold_in(order_key, epoch), examples)
+    permutation = jax.random.permutation(jax.random.fold_in(order_key, epoch), recipe.examples)
     return jnp.resize(permutation, (length,)).astype(jnp.int32)
 
   return order
 
 
 def make_train_step(
-  module: nn.Module,
-  optimizer: optax.GradientTransformation,
-  loss: Callable[[jax.Array, jax.Array], jax.Array],
-  normalize: Callable[[jax.Array], jax.Array],
-  augment: Augmentation,
-  seed: int,
-  examples: int,
-  batch_size: int,
-  last_batch: str,
-  shard_batch: ShardBatch = lambda batch: batch,
-  average: Average | None = None,
-) -> Callable[..., tuple[TrainState, Report]]:
-  """Builds the update.
+  recipe: Recipe, shard_batch: ShardBatch = lambda batch: batch
+) -> Callable[[TrainState, Batch], tuple[TrainState, Report]]:
+  """Builds the update, `train_step(state, batch) -> (state, report)`.
 
   Args:
-    module: the network, `module(images, train, mask) -> logits`.
-    optimizer: an Optax chain, its schedule inside.
-    loss: (logits [B, classes], labels [B]) -> float32 [B].
-    normalize: uint8 [B, H, W, C] -> float32 of the same shape.
-    augment: (key, float32 images, their indices, epoch) -> float32 images.
-    seed: of the run.
-    examples: in the training set.
-    batch_size: over all devices together.
-    last_batch: 'keep' or 'drop'.
+    recipe: of the run; the state must be of the same one.
     shard_batch: spreads a batch over the devices.
-    average: what follows each update, or None; the state must have a slow copy for it.
-
-  Returns:
-    `train_step(state, images, labels, order, masked) -> (state, report)`, where images uint8 [N, H,
-    W, C] and labels int32 [N] are the whole training set, order is that of the epoch, and the
-    static `masked` is True for the one short batch at the end of an epoch.
   """
-  step_key = random_keys(seed).step
-  steps = steps_per_epoch(examples, batch_size, last_batch)
+  step_key = random_keys(recipe.seed).step
 
-  def train_step(
-    state: TrainState, images: Images, labels: Labels, order: jax.Array, masked: bool
-  ) -> tuple[TrainState, Report]:
-    epoch, position = state.step // steps, state.step % steps
-    indices = jax.lax.dynamic_slice(order, (position * batch_size,), (batch_size,))
-    mask = None
-    if masked:
-      mask = position * batch_size + jnp.arange(batch_size) < examples
-    indices, mask = shard_batch((indices, mask))
-    batch_images, batch_labels = shard_batch((images[indices], labels[indices]))
-
+  def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Report]:
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(step_key, state.step))
-    batch_images = augment(augment_key, normalize(batch_images), indices, epoch)
-
-    def mean_loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Any]]:
-      logits, updated = models.apply(
-        module,
-        {'params': params, 'batch_stats': state.batch_stats},
-        batch_images,
-        train=True,
-        mask=mask,
-        rngs={'dropout': dropout_key},
-        mutable=['batch_stats'],
-      )
-      losses = loss(logits, batch_labels)
-      mean = jnp.mean(losses) if mask is None else jnp.sum(losses * mask) / jnp.sum(mask)
-      return mean, (losses, logits, updated.get('batch_stats', {}))
-
-    gradients, (losses, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    epoch, position = state.step // recipe.steps_per_epoch, state.step % recipe.steps_per_epoch
+    batch = shard_batch(batch)
+    images = recipe.augment(augment_key, recipe.normalize(batch.images), batch.indices, epoch)
+    gradients, outcome = _gradients(
+      recipe, state, images, batch.labels, batch.mask, {'dropout': dropout_key}
+    )
+    updates, opt_state = recipe.optimizer.update(gradients, state.opt_state, state.params)
+    params, batch_stats = optax.apply_updates(state.params, updates), outcome.batch_stats
     slow = state.slow
-    if average is not None:
-      slow, (params, batch_stats) = average(state.step + 1, slow, (params, batch_stats))
+    if recipe.average is not None:
+      slow, (params, batch_stats) = recipe.average(state.step + 1, slow, (params, batch_stats))
 
-    update = batch_metrics(losses, logits, batch_labels, mask)
     first_of_epoch = position == 0
     metrics = jax.tree.map(
       lambda total, empty: jnp.where(first_of_epoch, empty, total), state.metrics, Metrics.empty()
-    ).merge(update)
+    ).merge(outcome.metrics)
     # One sum over everything: any NaN or infinity makes it non-finite, before the next loss would
     # show it.
-    finite = jnp.isfinite(update.loss.total + sum(jnp.sum(p) for p in jax.tree.leaves(params)))
-    bad_step = jnp.where((state.bad_step < 0) & ~finite, state.step, state.bad_step)
+    checked = outcome.metrics.loss.total + sum(jnp.sum(p) for p in jax.tree.leaves(params))
+    bad = (state.bad_step < 0) & ~jnp.isfinite(checked)
     state = TrainState(
       step=state.step + 1,
       params=params,
       batch_stats=batch_stats,
       opt_state=opt_state,
       metrics=metrics,
-      bad_step=bad_step,
+      bad_step=jnp.where(bad, state.step, state.bad_step),
       slow=slow,
     )
     means = metrics.compute()
-    return state, Report(loss=means['loss'], accuracy=means['accuracy'], bad_step=bad_step)
+    return state, Report(loss=means['loss'], accuracy=means['accuracy'], bad_step=state.bad_step)
 
   return train_step
 
 
+@struct.dataclass
+class _Outcome:
+  """What one pass through the network leaves beside the gradients."""
+
+  metrics: Metrics
+  batch_stats: Any
+
+
+def _gradients(
+  recipe: Recipe,
+  state: TrainState,
+  images: jax.Array,
+  labels: jax.Array,
+  mask: jax.Array | None,
+  rngs: dict[str, jax.Array],
+) -> tuple[Any, _Outcome]:
+  """Gradients of the mean loss over the rows that count, as a tree like `state.params`."""
+
+  def mean_loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Any]]:
+    logits, updated = models.apply(
+      recipe.module,
+      {'params': params, 'batch_stats': state.batch_stats},
+      images,
+      train=True,
+      mask=mask,
+      rngs=rngs,
+      mutable=['batch_stats'],
+    )
+    losses = recipe.loss(logits, labels)
+    mean = jnp.mean(losses) if mask is None else jnp.sum(losses * mask) / jnp.sum(mask)
+    return mean, (losses, logits, updated.get('batch_stats', {}))
+
+  gradients, (losses, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
+  return gradients, _Outcome(batch_metrics(losses, logits, labels, mask), batch_stats)
+
+
 def make_train_steps(
-  train_step: Callable[..., tuple[TrainState, Report]], count: int
+  recipe: Recipe, count: int = 1, shard_batch: ShardBatch = lambda batch: batch
 ) -> Callable[..., tuple[TrainState, Report]]:
-  """`count` updates as one program (`lax.scan`), for devices on which a dispatch is dear."""
+  """Builds `count` updates on data that is on the device, as one program (`lax.scan`).
+
+  One dispatch of many updates suits devices on which a dispatch is dear.
+
+  Returns:
+    `train_steps(state, images, labels, order, masked) -> (state, report)`, where images uint8 [N,
+    H, W, C] and labels int32 [N] are the whole training set, order is that of the epoch, and the
+    static `masked` is True for the one short batch at the end of an epoch.
+  """
+  train_step = make_train_step(recipe, shard_batch)
+  size = recipe.batch_size
+
+  def next_step(
+    state: TrainState, images: Images, labels: Labels, order: jax.Array, masked: bool
+  ) -> tuple[TrainState, Report]:
+    start = state.step % recipe.steps_per_epoch * size
+    indices = jax.lax.dynamic_slice(order, (start,), (size,))
+    mask = start + jnp.arange(size) < recipe.examples if masked else None
+    indices, mask = shard_batch((indices, mask))
+    return train_step(state, Batch(images[indices], labels[indices], indices, mask))
+
   if count == 1:
-    return train_step
+    return next_step
 
   def train_steps(
     state: TrainState, images: Images, labels: Labels, order: jax.Array, masked: bool
   ) -> tuple[TrainState, Report]:
     def body(carry: TrainState, _: None) -> tuple[TrainState, Report]:
-      return train_step(carry, images, labels, order, masked)
+      return next_step(carry, images, labels, order, masked)
 
     state, reports = jax.lax.scan(body, state, None, length=count)
     return state, jax.tree.map(lambda values: values[-1], reports)
@@ -259,19 +263,13 @@ def make_train_steps(
 
 
 def make_eval_step(
-  module: nn.Module,
-  loss: Callable[[jax.Array, jax.Array], jax.Array],
-  normalize: Callable[[jax.Array], jax.Array],
-  batch_size: int,
-  shard_batch: ShardBatch = lambda batch: batch,
-  tta: str = 'none',
+  recipe: Recipe, batch_size: int, shard_batch: ShardBatch = lambda batch: batch
 ) -> Callable[..., tuple[Metrics, jax.Array]]:
   """Builds `eval_step(params, batch_stats, images, labels, start, metrics) -> (metrics, start)`.
 
   Examples start .. start + batch_size - 1 are added to the metrics; those past the end of the set
   are masked, so every example counts exactly once whatever the batch size. `start` stays on the
-  device: no host work a batch. `tta` names the views of `views.VIEWS` over which the logits of an
-  example are averaged.
+  device: no host work a batch.
   """
 
   def eval_step(
@@ -290,10 +288,10 @@ def make_eval_step(
     variables = {'params': params, 'batch_stats': batch_stats}
 
     def predict(images: jax.Array) -> jax.Array:
-      return models.apply(module, variables, images, train=False, mask=mask)
+      return models.apply(recipe.module, variables, images, train=False, mask=mask)
 
-    logits = mean_logits(predict, normalize(batch_images), tta)
-    update = batch_metrics(loss(logits, batch_labels), logits, batch_labels, mask)
+    logits = mean_logits(predict, recipe.normalize(batch_images), recipe.tta)
+    update = batch_metrics(recipe.loss(logits, batch_labels), logits, batch_labels, mask)
     return metrics.merge(update), start + batch_size
 
   return eval_step

@@ -17,6 +17,7 @@ from cifar_jax import layers, losses, optim, steps
 from cifar_jax.data.augment import Augmentation, make_normalize
 from cifar_jax.metrics import Metrics
 from cifar_jax.optim import Average, make_average
+from cifar_jax.recipe import Recipe, steps_per_epoch
 from cifar_jax.views import VIEWS
 
 CLASSES = 3
@@ -64,6 +65,27 @@ def keep_images(key, images, indices, epoch) -> jax.Array:
   return images
 
 
+def recipe_of(module: nn.Module, **parts: Any) -> Recipe:
+  """A recipe over the ten images, plain softmax regression unless told otherwise."""
+  plain: dict[str, Any] = {
+    'image_shape': IMAGES.shape[1:],
+    'optimizer': optax.sgd(0.5),
+    'loss': losses.cross_entropy,
+    'normalize': make_normalize((0.0,), (1.0,)),
+    'augment': keep_images,
+    'seed': 5,
+    'examples': EXAMPLES,
+    'batch_size': 4,
+    'last_batch': 'keep',
+  }
+  return Recipe(module, **{**plain, **parts})
+
+
+def epoch_order(seed: int, examples: int, batch_size: int, last_batch: str):
+  parts = {'seed': seed, 'examples': examples, 'batch_size': batch_size, 'last_batch': last_batch}
+  return steps.make_epoch_order(recipe_of(Linear(), **parts))
+
+
 class Trainer:
   """The pure steps of one small run, jitted, with the bookkeeping that the loop does."""
 
@@ -82,33 +104,27 @@ class Trainer:
     average: Average | None = None,
   ):
     self.images, self.labels, self.batch_size = images, labels, batch_size
-    optimizer = optimizer or optax.sgd(0.5)
-    examples = len(labels)
-    self.per_epoch = steps.steps_per_epoch(examples, batch_size, last_batch)
-    self.short = last_batch == 'keep' and examples % batch_size > 0
-    self.order = jax.jit(steps.make_epoch_order(seed, examples, batch_size, last_batch))
-    self.train_step = steps.make_train_step(
+    self.recipe = recipe_of(
       module,
-      optimizer,
-      loss,
-      make_normalize((0.0,), (1.0,)),
-      augment,
-      seed,
-      examples,
-      batch_size,
-      last_batch,
+      image_shape=images.shape[1:],
+      optimizer=optimizer or optax.sgd(0.5),
+      loss=loss,
+      augment=augment,
+      seed=seed,
+      examples=len(labels),
+      batch_size=batch_size,
+      last_batch=last_batch,
       average=average,
     )
+    self.per_epoch, self.short = self.recipe.steps_per_epoch, self.recipe.short_last_batch
+    self.order = jax.jit(steps.make_epoch_order(self.recipe))
     self._compiled: dict[int, Any] = {}
-    shape, slow_copy = images.shape[1:], average is not None
-    self.start = jax.jit(
-      lambda: steps.init_state(module, optimizer, seed, shape, slow_copy=slow_copy)
-    )()
+    self.start = jax.jit(lambda: steps.init_state(self.recipe))()
 
   def dispatch(self, state: steps.TrainState, count: int = 1, images: np.ndarray | None = None):
     """`count` updates of one epoch, unmasked unless the one short batch."""
     if count not in self._compiled:
-      function = steps.make_train_steps(self.train_step, count)
+      function = steps.make_train_steps(self.recipe, count)
       self._compiled[count] = jax.jit(function, static_argnames='masked')
     epoch, position = divmod(int(state.step), self.per_epoch)
     masked = self.short and position + count == self.per_epoch
@@ -137,8 +153,8 @@ def numpy_losses(weights: np.ndarray, bias: np.ndarray, rows: np.ndarray):
   [(10, 4, 3, 2), (8, 4, 2, 2), (3, 4, 1, 0), (1, 1, 1, 1), (50000, 128, 391, 390)],
 )
 def test_steps_per_epoch(examples, batch_size, keep, drop) -> None:
-  assert steps.steps_per_epoch(examples, batch_size, 'keep') == keep
-  assert steps.steps_per_epoch(examples, batch_size, 'drop') == drop
+  assert steps_per_epoch(examples, batch_size, 'keep') == keep
+  assert steps_per_epoch(examples, batch_size, 'drop') == drop
 
 
 @settings(max_examples=12, deadline=None)
@@ -151,7 +167,7 @@ def test_steps_per_epoch(examples, batch_size, keep, drop) -> None:
 def test_order_is_a_permutation_filled_from_its_own_beginning(
   seed, examples, batch_size, epoch
 ) -> None:
-  order = np.asarray(steps.make_epoch_order(seed, examples, batch_size, 'keep')(epoch))
+  order = np.asarray(epoch_order(seed, examples, batch_size, 'keep')(epoch))
   assert order.dtype == np.int32
   assert len(order) == -(-examples // batch_size) * batch_size
   assert sorted(order[:examples]) == list(range(examples))
@@ -161,30 +177,30 @@ def test_order_is_a_permutation_filled_from_its_own_beginning(
 @settings(max_examples=8, deadline=None)
 @given(examples=st.integers(1, 40), batch_size=st.integers(1, 40), epoch=st.integers(0, 1000))
 def test_dropped_last_batch_cuts_the_same_permutation(examples, batch_size, epoch) -> None:
-  whole = np.asarray(steps.make_epoch_order(3, examples, 1, 'keep')(epoch))
-  order = np.asarray(steps.make_epoch_order(3, examples, batch_size, 'drop')(epoch))
+  whole = np.asarray(epoch_order(3, examples, 1, 'keep')(epoch))
+  order = np.asarray(epoch_order(3, examples, batch_size, 'drop')(epoch))
   np.testing.assert_array_equal(order, whole[: examples // batch_size * batch_size])
 
 
 def test_order_is_another_one_each_epoch_and_each_seed() -> None:
   orders = [
-    tuple(np.asarray(steps.make_epoch_order(seed, 30, 4, 'keep')(epoch))[:30].tolist())
+    tuple(np.asarray(epoch_order(seed, 30, 4, 'keep')(epoch))[:30].tolist())
     for seed in range(4)
     for epoch in range(6)
   ]
   assert len(set(orders)) == 24
   # Each example must be able to come first: 30 of 30 in 400 epochs is missed once in 10**4 seeds.
-  order = jax.jit(steps.make_epoch_order(0, 30, 4, 'keep'))
+  order = jax.jit(epoch_order(0, 30, 4, 'keep'))
   assert {int(order(epoch)[0]) for epoch in range(400)} == set(range(30))
 
 
 def test_order_is_a_function_of_seed_and_epoch_alone() -> None:
-  first = steps.make_epoch_order(7, 20, 6, 'keep')
+  first = epoch_order(7, 20, 6, 'keep')
   backwards = [np.asarray(first(epoch)) for epoch in (3, 2, 1)]
-  again = steps.make_epoch_order(7, 20, 6, 'keep')
+  again = epoch_order(7, 20, 6, 'keep')
   forwards = [np.asarray(jax.jit(again)(jnp.int32(epoch))) for epoch in (1, 2, 3)]
   np.testing.assert_array_equal(backwards[::-1], forwards)
-  other_batches = np.asarray(steps.make_epoch_order(7, 20, 5, 'keep')(2))
+  other_batches = np.asarray(epoch_order(7, 20, 5, 'keep')(2))
   np.testing.assert_array_equal(other_batches, forwards[1][:20])
 
 
@@ -492,9 +508,7 @@ def test_test_time_augmentation_is_exact(tta) -> None:
   }[tta]
   logits = sum(weight * (view.reshape(EXAMPLES, -1) @ weights + bias) for weight, view in views)
   expected = losses.cross_entropy(jnp.asarray(logits), jnp.asarray(LABELS))
-  step = steps.make_eval_step(
-    Linear(), losses.cross_entropy, make_normalize((0.0,), (1.0,)), 4, tta=tta
-  )
+  step = steps.make_eval_step(recipe_of(Linear(), tta=tta), 4)
   metrics, start = Metrics.empty(), jnp.zeros((), jnp.int32)
   for _ in range(0, EXAMPLES, 4):
     metrics, start = step(state.params, state.batch_stats, IMAGES, LABELS, start, metrics)
@@ -506,9 +520,7 @@ def test_test_time_augmentation_is_exact(tta) -> None:
 @pytest.mark.parametrize('batch_size', [1, 4, 10, 16])
 def test_evaluation_is_exact_for_any_batch_size(batch_size) -> None:
   state = Trainer(Linear()).start
-  evaluate = steps.make_eval_step(
-    Linear(), losses.cross_entropy, make_normalize((0.0,), (1.0,)), batch_size
-  )
+  evaluate = steps.make_eval_step(recipe_of(Linear()), batch_size)
   metrics, start = Metrics.empty(), jnp.zeros((), jnp.int32)
   evaluate = jax.jit(evaluate)
   for _ in range(0, EXAMPLES, batch_size):

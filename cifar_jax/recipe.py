@@ -1,0 +1,69 @@
+"""What a run computes, as one value: the network, the rules and the numbers that its steps follow.
+
+`experiment.make_recipe` builds it from a config and data; `steps` turns it into functions. A new
+ingredient of training is a new field here, with a default that leaves it out.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+from flax import linen as nn
+
+from cifar_jax.data.augment import Augmentation
+from cifar_jax.optim import Average
+
+Loss = Callable[[jax.Array, jax.Array], jax.Array]  # logits [B, classes], labels [B] -> float32 [B]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+  """The pure parts of a run; no arrays, no devices.
+
+  Attributes:
+    module: the network, `module(images, train, mask) -> logits`.
+    image_shape: (H, W, C).
+    optimizer: an Optax chain, its schedule inside.
+    loss: (logits [B, classes], labels int32 [B]) -> float32 [B].
+    normalize: uint8 [B, H, W, C] -> float32 of the same shape.
+    augment: (key, float32 images, their indices, epoch) -> float32 images.
+    seed: of the run.
+    examples: in the training set.
+    batch_size: over all devices together.
+    last_batch: 'keep' or 'drop'.
+    average: what follows each update, or None.
+    adapt: (params, images uint8 [N, H, W, C]) -> params, a part of the initialisation that looks at
+      training images; or None.
+    tta: the views of `views.VIEWS` over which an example's logits are averaged in evaluation.
+  """
+
+  module: nn.Module
+  image_shape: tuple[int, ...]
+  optimizer: optax.GradientTransformation
+  loss: Loss
+  normalize: Callable[[jax.Array], jax.Array]
+  augment: Augmentation
+  seed: int
+  examples: int
+  batch_size: int
+  last_batch: str
+  average: Average | None = None
+  adapt: Callable[[Any, Any], Any] | None = None
+  tta: str = 'none'
+
+  @property
+  def steps_per_epoch(self) -> int:
+    """Updates in one epoch; a short last batch counts if it is kept."""
+    return steps_per_epoch(self.examples, self.batch_size, self.last_batch)
+
+  @property
+  def short_last_batch(self) -> bool:
+    """Whether the last batch of an epoch has fewer examples than the others."""
+    return self.last_batch == 'keep' and self.examples % self.batch_size > 0
+
+
+def steps_per_epoch(examples: int, batch_size: int, last_batch: str) -> int:
+  """Updates in one epoch; a short last batch counts if it is kept."""
+  return -(-examples // batch_size) if last_batch == 'keep' else examples // batch_size
