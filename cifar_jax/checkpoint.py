@@ -159,6 +159,41 @@ class Checkpoints:
       )
     return None
 
+  def restore_variables(self, which: str = 'latest') -> tuple[dict[str, Any], int] | None:
+    """Reads what the network is applied with onto the first device, whatever trained it.
+
+    Neither the optimiser nor the devices of the run need be known, only the checkpoint.
+
+    Args:
+      which: 'latest', 'best', or a step number as text.
+
+    Returns:
+      (the collections 'params' and 'batch_stats', the step), or None if there is no checkpoint yet.
+
+    Raises:
+      UserError: no such step, or no checkpoint can be read.
+    """
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    failures = []
+    for name, step in self._candidates(which):
+      try:
+        saved = self._managers[name].item_metadata(step)['state']
+        state = (
+          self._managers[name]
+          .restore(
+            step,
+            args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state(saved, device))),
+          )
+          .state
+        )
+      except Exception as error:  # see `restore`
+        failures.append(f'step {step} ({type(error).__name__})')
+        continue
+      return {'params': state['params'], 'batch_stats': state['batch_stats']}, step
+    if failures:
+      raise UserError(f'no checkpoint in {self._run} can be read, tried {"; ".join(failures)}')
+    return None
+
   def _check_shapes(self, name: str, step: int, target: TrainState) -> None:
     """Raises UserError, naming what differs, if the checkpoint is of another network."""
     metadata = self._managers[name].item_metadata(step)['state']

@@ -70,6 +70,7 @@ def train(
     step = int(jax.device_get(state.step))
     _check_resumes(run, experiment, splits, step, facts)
     configs.save(config, run)
+    write_json(run / run_summary.ABOUT_NAME, run_summary.about(experiment, splits))
     progress.note(run_summary.header(experiment, splits, run, startup_note))
     if restored:
       progress.note(f'resuming after step {step} of {experiment.total_steps}\n')

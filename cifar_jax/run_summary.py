@@ -20,12 +20,13 @@ from cifar_jax.progress import duration
 from cifar_jax.steps import TrainState
 
 SUMMARY_NAME = 'summary.json'
+ABOUT_NAME = 'about.json'
 
 
-def read(run: pathlib.Path) -> dict[str, Any]:
-  """A run's summary.json; {} while it has none that can be read."""
+def read(run: pathlib.Path, name: str = SUMMARY_NAME) -> dict[str, Any]:
+  """A run's summary.json, or its other file `name`; {} while it has none that can be read."""
   try:
-    return json.loads((run / SUMMARY_NAME).read_text())
+    return json.loads((run / name).read_text())
   except (OSError, ValueError):
     return {}
 
@@ -85,6 +86,24 @@ def _speed(results: Mapping[str, Any]) -> str:
   if results.get('utilisation') is not None:
     text += f', {100 * results["utilisation"]:.1f} % of the peak'
   return text
+
+
+def about(experiment: Experiment, splits: Splits) -> dict[str, Any]:
+  """The content of about.json: what is known before the first step, and what it takes to use the
+  network without its data.
+  """
+  records = tracing.trace(experiment.module, splits.image_shape, 'softmax')
+  return {
+    'data': splits.name,
+    'data_source': splits.source,
+    'remark': remark(splits),
+    'class_names': list(splits.class_names),
+    'image_shape': list(splits.image_shape),
+    'layers': len(records),
+    'parameters': sum(record.trainable for record in records),
+    'moving_statistics': sum(record.non_trainable for record in records),
+    'multiply_adds': flops.multiply_adds(experiment.module, splits.image_shape),
+  }
 
 
 def listing(experiment: Experiment, splits: Splits) -> str:

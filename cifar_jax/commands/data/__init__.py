@@ -1,7 +1,10 @@
-"""python -m cifar_jax data: work with data sets. Every module in this folder is a verb of it."""
+"""python -m cifar_jax data: views of a data set; every module in this folder is a verb of its own
+below it, with the same two functions.
+"""
 
 import argparse
 import importlib
+import pathlib
 import pkgutil
 from typing import Any
 
@@ -14,13 +17,37 @@ def add_parser(verbs: Any) -> None:
     verbs,
     'data',
     run,
-    'work with data sets',
-    'Works with data sets.\n\n  python -m cifar_jax data organize photos tree --class cats=cat',
+    'views of a data set, and work with data sets',
+    'Without a VERB: prints what a data set holds and writes a page of pictures of it.\n\n'
+    '  python -m cifar_jax data\n'
+    '  python -m cifar_jax data --config=configs/airbench94.py --out=views\n'
+    '  python -m cifar_jax data --config.data.name=fashion_mnist --config.augment.flip=random\n'
+    '  python -m cifar_jax data organize photos tree --class cats=cat',
+    takes_overrides=True,
   )
-  own = parser.add_subparsers(dest='data_verb', required=True, metavar='VERB')
+  parser.add_argument(
+    '--config',
+    default='configs/base.py',
+    metavar='FILE',
+    help='its sections data and augment are used; default: configs/base.py',
+  )
+  parser.add_argument(
+    '--out',
+    type=pathlib.Path,
+    metavar='FOLDER',
+    help='for the page; default: runs/views/NAME; made if missing',
+  )
+  own = parser.add_subparsers(dest='data_verb', metavar='VERB')
   for module in pkgutil.iter_modules(__path__):
     importlib.import_module(f'{__name__}.{module.name}').add_parser(own)
 
 
 def run(arguments: argparse.Namespace) -> None:
-  """Never called: the verbs of this one are required and have actions of their own."""
+  """Writes the views and prints the facts."""
+  from cifar_jax import config as configs
+  from cifar_jax.report.data_views import write_views  # imports JAX
+
+  config = configs.load(arguments.config, arguments.overrides)
+  folder = arguments.out or pathlib.Path('runs/views') / config.data.name
+  print(write_views(config, folder))
+  print(f'\nlook at     {folder / "index.html"}')

@@ -1,0 +1,55 @@
+"""python -m cifar_jax predict: what a run's network sees in new pictures."""
+
+import argparse
+import sys
+from typing import Any
+
+from cifar_jax.commands import parsing
+from cifar_jax.errors import UserError
+from cifar_jax.startup import host_memory, xla_flags
+
+
+def add_parser(verbs: Any) -> None:
+  """Adds the verb to the command line."""
+  parser = parsing.add_verb(
+    verbs,
+    'predict',
+    run,
+    'classes of new pictures, with probabilities',
+    'The most probable classes of pictures of any size: files, folders, addresses, - for stdin.\n'
+    'What cannot be read is named on stderr and skipped; the exit status is then 1.\n\n'
+    '  python -m cifar_jax predict runs/cnn_adv holiday.jpg photos/ https://example.org/cat.png\n'
+    '  python -m cifar_jax predict runs/cnn_adv photos/ --format=csv > found.csv',
+  )
+  parsing.add_run(parser)
+  parser.add_argument('images', nargs='+', metavar='IMAGE', help='file, folder, address or -')
+  parsing.add_checkpoint(parser)
+  parser.add_argument('--top', type=int, default=3, help='classes shown; default: 3')
+  parser.add_argument(
+    '--format', default='table', choices=['table', 'json', 'csv'], help='json: one object a line'
+  )
+
+
+def run(arguments: argparse.Namespace) -> None:
+  """Prints a line a picture."""
+  if arguments.top < 1:
+    raise UserError(f'--top={arguments.top}: there must be at least 1')
+  host_memory.keep_freed_memory()
+  xla_flags.set_flags()
+  from cifar_jax import predict, trained  # imports JAX, which reads the XLA flags once
+
+  network = trained.load(arguments.run, arguments.checkpoint, arguments.data_dir)
+  top = min(arguments.top, len(network.class_names))
+  if arguments.format == 'csv':
+    print(predict.csv_header(top))
+  line = {'table': predict.as_table, 'json': predict.as_json, 'csv': predict.as_csv}
+  skipped = 0
+  for picture, classes in predict.predict(network, arguments.images, top):
+    if classes:
+      print(line[arguments.format](picture.name, classes), flush=True)
+    else:
+      skipped += 1
+      print(f'skipped {picture.name}: {picture.problem}', file=sys.stderr)
+  if skipped:
+    print(f'{skipped} skipped', file=sys.stderr)
+    sys.exit(1)

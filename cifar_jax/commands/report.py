@@ -1,0 +1,54 @@
+"""python -m cifar_jax report: everything about a run on one page."""
+
+import argparse
+from typing import Any
+
+from cifar_jax.commands import parsing
+from cifar_jax.startup import host_memory, xla_flags
+
+
+def add_parser(verbs: Any) -> None:
+  """Adds the verb to the command line."""
+  parser = parsing.add_verb(
+    verbs,
+    'report',
+    run,
+    'curves, confusion, mistakes, filters: a page about a run',
+    'Writes RUN/report/: a page that needs no other file and no network, and its pictures.\n\n'
+    '  python -m cifar_jax report runs/cnn_adv --checkpoint=best',
+  )
+  parsing.add_run(parser)
+  parsing.add_checkpoint(parser)
+  parser.add_argument(
+    '--split', default='test', choices=['train', 'validation', 'test'], help='default: test'
+  )
+  parser.add_argument(
+    '--mistakes', type=int, default=24, metavar='N', help='how many to show; -1: all; default: 24'
+  )
+  parser.add_argument(
+    '--image',
+    type=int,
+    default=0,
+    metavar='PLACE',
+    help='place in the split of the image whose feature maps are shown; default: 0',
+  )
+
+
+def run(arguments: argparse.Namespace) -> None:
+  """Writes the page and says where it is."""
+  host_memory.keep_freed_memory()
+  xla_flags.set_flags()
+  from cifar_jax.report.report import write_report  # imports JAX, which reads the XLA flags once
+
+  page, measured = write_report(
+    arguments.run,
+    arguments.checkpoint,
+    arguments.split,
+    arguments.data_dir,
+    arguments.mistakes,
+    arguments.image,
+  )
+  print(
+    f'{arguments.split} accuracy {100 * measured["accuracy"]:.2f} %, loss {measured["loss"]:.4f}\n'
+    f'look at     {page}'
+  )

@@ -1,0 +1,1 @@
+"""Everything one looks at: metrics, charts, galleries and pages."""

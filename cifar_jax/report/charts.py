@@ -1,0 +1,221 @@
+"""Charts by matplotlib: each function draws one figure and returns it.
+
+Colours are those of Okabe and Ito, which people with any kind of colour vision can tell apart.
+What is black in a figure is drawn in INK, so that a page can show it in the reader's own text
+colour; see `files.inline_svg`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cifar_jax.report.extras import require
+from cifar_jax.report.scores import Calibration
+from cifar_jax.tracing import LayerRecord
+
+INK = '#123456'  # dark on white; in a page it stands for the reader's text colour
+TRAIN, VALIDATION, OTHERS = '#d55e00', '#009e73', ('#0072b2', '#cc79a7', '#e69f00', '#56b4e9')
+_STYLE = {
+  'svg.fonttype': 'none',
+  'svg.hashsalt': 'cifar_jax',  # the same chart is the same file
+  'font.size': 11,
+  'font.family': 'sans-serif',
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'axes.grid': True,
+  'axes.facecolor': 'none',
+  'grid.alpha': 0.25,
+  'grid.color': INK,
+  'axes.edgecolor': INK,
+  'axes.labelcolor': INK,
+  'axes.titlesize': 12,
+  'axes.titlecolor': INK,
+  'xtick.color': INK,
+  'ytick.color': INK,
+  'text.color': INK,
+  'legend.frameon': False,
+  'lines.linewidth': 2,
+  'figure.constrained_layout.use': True,
+}
+_ANNOTATED = 20  # classes up to which a confusion matrix shows its numbers
+
+
+def figure(width: float, height: float, **subplots: Any) -> tuple[Any, Any]:
+  """A new figure of width x height inches that belongs to no window, and its axes."""
+  matplotlib, pyplot_figure = require('look', 'matplotlib', 'matplotlib.figure')
+  with matplotlib.rc_context(_STYLE):
+    made = pyplot_figure.Figure(figsize=(width, height))
+    return made, made.subplots(**subplots)
+
+
+def curves(rows: Sequence[Mapping[str, float]], quantity: str, validation: str) -> Any:
+  """Training against validation over the epochs.
+
+  After the charts of "CIFAR-10 classification using Keras Tutorial" (plon.io, 2017) and
+  "Understanding Deep Convolutional Neural Networks" (Ahmed Besbes, 2017).
+
+  Args:
+    rows: of metrics.csv.
+    quantity: 'loss' or 'accuracy'.
+    validation: what the validation split is to be called.
+  """
+  made, axes = figure(7, 3.8)
+  scale = 100 if quantity == 'accuracy' else 1
+  for name, colour, label in (('train', TRAIN, 'training'), ('val', VALIDATION, validation)):
+    points = [
+      (row['epoch'], scale * row[f'{name}_{quantity}'])
+      for row in rows
+      if not np.isnan(row[f'{name}_{quantity}'])
+    ]
+    axes.plot(*zip(*points, strict=True), color=colour, label=label, marker=_marker(points))
+  axes.set_title(f'Training {quantity} vs validation {quantity}')
+  axes.set_ylabel(f'{quantity}{" (%)" if scale == 100 else ""}')
+  _epochs(axes)
+  axes.legend()
+  return made
+
+
+def over_epochs(rows: Sequence[Mapping[str, float]], name: str, title: str) -> Any:
+  """One column of metrics.csv over the epochs."""
+  made, axes = figure(7, 2.8)
+  points = [(row['epoch'], row[name]) for row in rows]
+  axes.plot(*zip(*points, strict=True), color=OTHERS[0], marker=_marker(points))
+  axes.set_title(title)
+  axes.set_ylim(bottom=0)
+  _epochs(axes)
+  return made
+
+
+def heat_map(matrix: np.ndarray, class_names: Sequence[str]) -> Any:
+  """The confusion matrix: rows true, columns predicted; with its numbers up to 20 classes."""
+  classes = len(matrix)
+  annotated = classes <= _ANNOTATED
+  side = max(5.0, 0.62 * classes + 1.6) if annotated else 9.0
+  made, axes = figure(side, side)
+  shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+  axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
+  axes.grid(visible=False)
+  for spine in axes.spines.values():
+    spine.set_visible(False)
+  if annotated:
+    axes.set_xticks(range(classes), class_names, rotation=45, ha='right', rotation_mode='anchor')
+    axes.set_yticks(range(classes), class_names)
+    for true in range(classes):
+      for predicted in range(classes):
+        colour = 'white' if shares[true, predicted] > 0.5 else '#1b2733'
+        axes.text(predicted, true, matrix[true, predicted], ha='center', va='center', color=colour)
+  axes.tick_params(length=0)
+  axes.set_xlabel('predicted')
+  axes.set_ylabel('true')
+  return made
+
+
+def reliability(found: Calibration) -> Any:
+  """Accuracy over confidence, the diagonal of perfect calibration, and how many there are."""
+  made, (above, below) = figure(5.2, 5.4, nrows=2, height_ratios=(3, 1), sharex=True)
+  bins = len(found.counts)
+  places = (np.arange(bins) + 0.5) / bins
+  above.bar(places, np.nan_to_num(found.accuracy), 0.92 / bins, color=OTHERS[0], alpha=0.85)
+  above.plot([0, 1], [0, 1], color=INK, linestyle='--', linewidth=1)
+  above.set_title(f'Expected calibration error {100 * found.error:.2f} %')
+  above.set_ylabel('accuracy')
+  above.set_xlim(0, 1)
+  above.set_ylim(0, 1)
+  below.bar(places, found.counts, 0.92 / bins, color=OTHERS[0], alpha=0.85)
+  below.set_ylabel('images')
+  below.set_xlabel('confidence')
+  return made
+
+
+def class_bars(values: Sequence[float], class_names: Sequence[str], title: str) -> Any:
+  """A horizontal bar a class, in per cent."""
+  made, axes = figure(7, max(2.5, 0.32 * len(values) + 1))
+  places = np.arange(len(values))
+  bars = axes.barh(places, [100 * value for value in values], color=OTHERS[0], alpha=0.85)
+  axes.bar_label(bars, fmt='%.1f', padding=3)
+  axes.set_yticks(places, class_names)
+  axes.invert_yaxis()
+  axes.set_xlim(0, 108)
+  axes.set_xticks(range(0, 101, 20))
+  axes.grid(axis='y', visible=False)
+  axes.set_title(title)
+  return made
+
+
+def counts(values: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> Any:
+  """A bar a class: how many images it has."""
+  made, axes = figure(7, max(2.5, 0.3 * len(values) + 1))
+  places = np.arange(len(values))
+  axes.bar_label(axes.barh(places, values, color=OTHERS[0], alpha=0.85), padding=3)
+  axes.set_yticks(places, class_names)
+  axes.invert_yaxis()
+  axes.margins(x=0.12)
+  axes.grid(axis='y', visible=False)
+  axes.set_title('Training images of each class')
+  return made
+
+
+def compared(series: Mapping[str, Sequence[tuple[float, float]]], title: str, unit: str) -> Any:
+  """One curve a run over the epochs: name -> (epoch, value)."""
+  made, axes = figure(8, 4.2)
+  colours = (TRAIN, VALIDATION, *OTHERS)
+  for place, (name, points) in enumerate(series.items()):
+    style = ('-', '--', ':', '-.')[place // len(colours) % 4]
+    axes.plot(
+      *zip(*points, strict=True),
+      color=colours[place % len(colours)],
+      linestyle=style,
+      label=name,
+      marker=_marker(points),
+    )
+  axes.set_title(title)
+  axes.set_ylabel(unit)
+  _epochs(axes)
+  axes.legend(fontsize=9)
+  return made
+
+
+def network(records: Sequence[LayerRecord], image_shape: Sequence[int]) -> Any:
+  """The network as boxes 'name: Kind' with arrows from top to bottom, input first."""
+  boxes = [('', 'Input', image_shape)] + [
+    (
+      record.name,
+      record.activation if record.kind == 'Activation' else record.kind,
+      record.output_shape,
+    )
+    for record in records
+  ]
+  made, axes = figure(5, 0.62 * len(boxes) + 0.2)
+  axes.axis('off')
+  axes.set_xlim(0, 1)
+  axes.set_ylim(len(boxes) - 0.4, -0.6)
+  for place, (name, kind, shape) in enumerate(boxes):
+    label = f'{name}: {kind}' if name else kind
+    axes.text(
+      0.5,
+      place,
+      f'{label}   {"×".join(str(size) for size in shape)}',  # noqa: RUF001
+      ha='center',
+      va='center',
+      fontsize=10,
+      bbox={'boxstyle': 'round,pad=0.4', 'facecolor': 'none', 'edgecolor': OTHERS[0]},
+    )
+    if place:
+      axes.annotate(
+        '',
+        (0.5, place - 0.3),
+        (0.5, place - 0.7),
+        arrowprops={'arrowstyle': '-|>', 'color': INK, 'linewidth': 1},
+      )
+  return made
+
+
+def _epochs(axes: Any) -> None:
+  (ticker,) = require('look', 'matplotlib.ticker')
+  axes.set_xlabel('epoch')
+  axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+
+
+def _marker(points: Sequence[Any]) -> str | None:
+  return 'o' if len(points) < 12 else None  # a single point draws no line

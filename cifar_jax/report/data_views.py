@@ -1,0 +1,171 @@
+"""Pictures of a data set: samples of each class, random ones, what augmentation makes of them."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from cifar_jax import data
+from cifar_jax.data import statistics
+from cifar_jax.data.augment import make_augment
+from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.report import charts, files, pixels
+from cifar_jax.report.extras import require
+
+_DRAWS = 8  # of the augmentation, a picture
+_CLASSES = 20  # shown at most in the sample grids
+
+
+def write_views(config: ConfigDict, folder: pathlib.Path) -> str:
+  """Writes a page with the views of a config's data, and its pictures; returns facts as text.
+
+  Args:
+    config: its sections `data` and `augment`, and its seed, are used.
+    folder: for index.html and the pictures; made if missing.
+
+  Raises:
+    UserError: no data, a package is missing, the folder cannot be written.
+  """
+  (markupsafe,) = require('look', 'markupsafe')
+  dataset = data.load(config.data)
+  files.make_folder(folder)
+  text = facts(dataset)
+  random = np.random.default_rng(config.seed)
+  names = dataset.class_names[:_CLASSES]
+  by_class = [class_samples(dataset.train, label, 10, random) for label in range(len(names))]
+
+  def figure(name: str, drawn: Any) -> Any:
+    return markupsafe.Markup(files.save_figure(drawn, folder, name))
+
+  firsts = [images[0] for images in by_class]
+  chosen = random.choice(len(dataset.train), min(24, len(dataset.train)), replace=False)
+  sheet = augmented_sheet(config, dataset.train, random)
+  pixels.save(sheet, folder / 'augmentation.png')
+  counts = statistics.class_counts(dataset.train, len(dataset.class_names))
+  content = {
+    'title': f'{dataset.name}: the data',
+    'facts': text,
+    'one_each': figure('classes_2x5', titled_grid(firsts, names, columns=5)),
+    'ten_each': figure('classes_10x10', labelled_rows(by_class, names)),
+    'random': figure(
+      'random_24',
+      titled_grid(
+        list(dataset.train.images[chosen]),
+        [dataset.class_names[label] for label in dataset.train.labels[chosen]],
+        columns=8,
+      ),
+    ),
+    'balance': figure('balance', charts.counts(counts, dataset.class_names)),
+    'augmentation': pixels.data_uri(pixels.png(sheet)),
+    'augment': config.augment.to_json(indent=2),
+  }
+  files.write_page(folder / 'index.html', 'data.html', content)
+  return text
+
+
+def facts(dataset: Dataset) -> str:
+  """Shapes, counts, balance, mean and deviation, duplicates: lines for the terminal."""
+  repeated = statistics.duplicates(dataset)
+  lines = [f'{dataset.name} from {dataset.source}']
+  parts = {'train': dataset.train, 'validation': dataset.validation, 'test': dataset.test}
+  present = {name: split for name, split in parts.items() if split is not None and len(split)}
+  for name, split in present.items():
+    counts = statistics.class_counts(split, len(dataset.class_names))
+    lines += [
+      f'X_{name} shape: {split.images.shape}',
+      f'{len(split)} {name} samples, {counts.min()} to {counts.max()} a class',
+    ]
+  mean, deviation = statistics.channel_statistics(dataset.train)
+  lines += [
+    f'mean {_numbers(mean)}, standard deviation {_numbers(deviation)} of the training pixels / 255',
+    f'exact duplicates: {repeated.within["train"]} within train, {repeated.within["test"]} within '
+    f'test, {repeated.across} of test also in train, {repeated.contradictions} with two labels',
+  ]
+  width = max(len(name) for name in dataset.class_names)
+  columns = [statistics.class_counts(split, len(dataset.class_names)) for split in present.values()]
+  lines += ['', f'{"class":>{width}}' + ''.join(f'{name:>11}' for name in present)]
+  for name, *numbers in zip(dataset.class_names, *columns, strict=True):
+    lines.append(f'{name:>{width}}' + ''.join(f'{number:>11}' for number in numbers))
+  lines += dataset.notes
+  return '\n'.join(lines)
+
+
+def class_samples(
+  split: Split, label: int, count: int, random: np.random.Generator
+) -> list[np.ndarray]:
+  """`count` random images of a class, fewer if it has fewer; a blank one if it has none."""
+  places = np.flatnonzero(split.labels == label)
+  if not len(places):
+    return [np.zeros_like(split.images[0])]
+  return list(split.images[random.choice(places, min(count, len(places)), replace=False)])
+
+
+def titled_grid(images: Sequence[np.ndarray], titles: Sequence[str], columns: int) -> Any:
+  """Images with a title above each, without ticks; ten in two rows of five are 8 x 3 inches, as in
+  "CIFAR-10 classification using Keras Tutorial" (plon.io, 2017).
+  """
+  rows = -(-len(images) // columns)
+  made, axes = charts.figure(
+    1.6 * columns, 1.5 * rows + 0.3, nrows=rows, ncols=columns, squeeze=False
+  )
+  for place, axis in enumerate(axes.flat):
+    axis.axis('off')
+    if place < len(images):
+      axis.imshow(_shown(images[place]), cmap='gray', vmin=0, vmax=255)
+      axis.set_title(titles[place], fontsize=10)
+  return made
+
+
+def labelled_rows(by_class: Sequence[Sequence[np.ndarray]], names: Sequence[str]) -> Any:
+  """A row of images a class with its name at the left."""
+  columns = max(len(images) for images in by_class)
+  made, axes = charts.figure(
+    0.62 * columns + 1.6, 0.66 * len(names), nrows=len(names), ncols=columns, squeeze=False
+  )
+  for row, (images, name) in enumerate(zip(by_class, names, strict=True)):
+    for column, axis in enumerate(axes[row]):
+      axis.axis('off')
+      if column < len(images):
+        axis.imshow(_shown(images[column]), cmap='gray', vmin=0, vmax=255)
+    axes[row][0].text(
+      -0.2, 0.5, name, transform=axes[row][0].transAxes, ha='right', va='center', fontsize=11
+    )
+  return made
+
+
+def augmented_sheet(
+  config: ConfigDict, train: data.Split, random: np.random.Generator
+) -> np.ndarray:
+  """A contact sheet, uint8 [H, W, C]: six images, each beside eight draws of the augmentation.
+
+  Args:
+    config: its section `augment` and its seed are used.
+    train: where the images come from.
+    random: chooses them.
+  """
+  places = random.choice(len(train), min(6, len(train)), replace=False)
+  originals = train.images[places]
+  augment = make_augment(config.augment, jax.random.key(config.seed))
+  indices = np.asarray(places, np.int32)
+  drawn = [
+    np.asarray(
+      augment(jax.random.key(draw), originals.astype(np.float32) / 255, indices, np.int32(draw))
+    )
+    for draw in range(_DRAWS)
+  ]
+  sheet: list[np.ndarray] = []
+  for row, original in enumerate(originals):
+    sheet.append(original)
+    sheet += [np.clip(np.round(255 * images[row]), 0, 255).astype(np.uint8) for images in drawn]
+  return pixels.enlarge(pixels.grid(sheet, _DRAWS + 1, gap=2), max(1, 96 // originals.shape[1]))
+
+
+def _numbers(values: np.ndarray) -> str:
+  return f'({", ".join(f"{value:.4f}" for value in values)})'
+
+
+def _shown(image: np.ndarray) -> np.ndarray:
+  return image[..., 0] if image.shape[-1] == 1 else image

@@ -1,0 +1,251 @@
+"""Several runs side by side: a table sorted by any column, and charts."""
+
+import csv
+import io
+import json
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cifar_jax import config as configs
+from cifar_jax import run_summary
+from cifar_jax.errors import UserError
+from cifar_jax.progress import duration
+from cifar_jax.suggestions import did_you_mean
+from cifar_jax.writers import read_rows
+
+# Column -> whether the best is the highest; text sorts from A.
+COLUMNS: Mapping[str, bool] = {
+  'run': False,
+  'val_accuracy': True,
+  'val_loss': False,
+  'test_accuracy': True,
+  'test_loss': False,
+  'best_val_accuracy': True,
+  'best_epoch': False,
+  'parameters': False,
+  'multiply_adds': False,
+  'epochs': True,
+  'seconds': False,
+  'images_per_second': True,
+  'seed': False,
+  'state': False,
+  'remark': False,
+  'tags': False,
+}
+DEFAULT_COLUMNS = (
+  *('run', 'val_accuracy', 'val_loss', 'test_accuracy', 'parameters', 'multiply_adds'),
+  *('epochs', 'seconds', 'images_per_second', 'state', 'remark', 'tags'),
+)
+Row = dict[str, Any]
+
+
+def find_runs(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+  """The runs among folders and, one level down, in them.
+
+  Raises:
+    UserError: a folder is none and holds none.
+  """
+  runs: list[pathlib.Path] = []
+  for folder in folders:
+    if (folder / configs.CONFIG_NAME).is_file():
+      found = [folder]
+    elif folder.is_dir():
+      found = sorted(path.parent for path in folder.glob(f'*/{configs.CONFIG_NAME}'))
+    else:
+      raise UserError(f'{folder} does not exist; give folders of runs, or the folder around them')
+    if not found:
+      raise UserError(f'{folder} is not the folder of a run and holds none')
+    runs += [run for run in found if run not in runs]
+  return runs
+
+
+def describe(run: pathlib.Path) -> Row:
+  """The columns of a run, finished or not; those that are not known are missing."""
+  finished = run_summary.read(run)
+  about = run_summary.read(run, run_summary.ABOUT_NAME)
+  config = configs.read(run)
+  rows = read_rows(run)
+  validated = [row for row in rows if not math.isnan(row['val_accuracy'])]
+  found: Row = {
+    'run': run.name or str(run),
+    'seed': config.get('seed'),
+    'tags': ' '.join(config.get('tags', ())),
+    'epochs': len(rows),
+    'state': f'{len(rows)} of {config.epochs}',
+    **{name: about[name] for name in COLUMNS if name in about},
+  }
+  if rows:
+    speeds = sorted(row['images_per_second'] for row in rows)
+    found['images_per_second'] = speeds[len(speeds) // 2]
+    found['seconds'] = sum(row['epoch_seconds'] for row in rows)
+  if validated:
+    best = max(validated, key=lambda row: row['val_accuracy'])
+    found |= {name: validated[-1][name] for name in ('val_accuracy', 'val_loss')}
+    found |= {'best_val_accuracy': best['val_accuracy'], 'best_epoch': int(best['epoch'])}
+  if finished and finished.get('epochs') == config.epochs:
+    found |= {name: finished[name] for name in COLUMNS if name in finished and name != 'epochs'}
+    found['state'] = 'finished'
+  return found
+
+
+def ordered(rows: Sequence[Row], column: str, ascending: bool | None = None) -> list[Row]:
+  """Rows by a column, the best first unless `ascending` says how; rows that lack it come last.
+
+  Raises:
+    UserError: there is no such column.
+  """
+  check_columns([column])
+  descending = COLUMNS[column] if ascending is None else not ascending
+  present = [row for row in rows if row.get(column) is not None]
+  missing = [row for row in rows if row.get(column) is None]
+  return sorted(present, key=lambda row: row[column], reverse=descending) + missing
+
+
+def check_columns(names: Sequence[str]) -> None:
+  """Raises UserError, with the nearest right name, if a column is unknown."""
+  for name in names:
+    if name not in COLUMNS:
+      raise UserError(f'there is no column {name!r}{did_you_mean(name, COLUMNS)}')
+
+
+def cell(name: str, value: Any) -> str:
+  """A value as people read it."""
+  if value is None:
+    return ''
+  if name.endswith('accuracy'):
+    return f'{100 * value:.2f} %'
+  if name.endswith('loss'):
+    return f'{value:.4f}'
+  if name == 'seconds':
+    return duration(value)
+  if isinstance(value, int | float) and name != 'seed':
+    return f'{value:,.0f}'
+  return str(value)
+
+
+def as_text(rows: Sequence[Row], columns: Sequence[str]) -> str:
+  """A table for the terminal; columns that no row fills are left out."""
+  columns = _filled(rows, columns)
+  cells = [[name.replace('_', ' ') for name in columns]]
+  cells += [[cell(name, row.get(name)) for name in columns] for row in rows]
+  widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
+  return '\n'.join(
+    '  '.join(
+      text.ljust(width) if _is_text(name) else text.rjust(width)
+      for name, text, width in zip(columns, line, widths, strict=True)
+    ).rstrip()
+    for line in cells
+  )
+
+
+def as_markdown(rows: Sequence[Row], columns: Sequence[str]) -> str:
+  """A table for READMEs."""
+  columns = _filled(rows, columns)
+  lines = [
+    f'| {" | ".join(name.replace("_", " ") for name in columns)} |',
+    f'|{"|".join("---" if _is_text(name) else "---:" for name in columns)}|',
+  ]
+  for row in rows:
+    texts = [cell(name, row.get(name)).replace('|', '\\|') for name in columns]
+    lines.append(f'| {" | ".join(texts)} |')
+  return '\n'.join(lines)
+
+
+def as_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
+  """Plain numbers for programs."""
+  buffer = io.StringIO()
+  writer = csv.writer(buffer, lineterminator='\n')
+  writer.writerow(columns)
+  writer.writerows([['' if row.get(c) is None else row[c] for c in columns] for row in rows])
+  return buffer.getvalue().rstrip('\n')
+
+
+def as_json(rows: Sequence[Row], columns: Sequence[str]) -> str:
+  """A list of objects."""
+  return json.dumps([{name: row.get(name) for name in columns} for row in rows], indent=2)
+
+
+def write_page(
+  page: pathlib.Path, runs: Sequence[pathlib.Path], rows: Sequence[Row], columns: Sequence[str]
+) -> None:
+  """A page with the table, sortable by a click, and the charts of `charts_of`; needs no other file.
+
+  Args:
+    page: path of the HTML file; the charts are written beside it as PNG and SVG.
+    runs: the folders.
+    rows: what the table shows, in order.
+    columns: in order.
+
+  Raises:
+    UserError: a package is missing, or the page cannot be written.
+  """
+  from cifar_jax.report import files
+  from cifar_jax.report.extras import require
+
+  (markupsafe,) = require('look', 'markupsafe')
+  folder = files.make_folder(page.parent)
+  columns = _filled(rows, columns)
+  drawn = charts_of(runs, rows)
+  content = {
+    'title': f'{len(rows)} runs',
+    'columns': [(name.replace('_', ' '), _is_text(name)) for name in columns],
+    'rows': [
+      [(cell(name, row.get(name)), _sort_key(row.get(name)), _is_text(name)) for name in columns]
+      for row in rows
+    ],
+    'charts': [
+      markupsafe.Markup(files.save_figure(figure, folder, f'compare_{name}'))
+      for name, figure in drawn.items()
+    ],
+  }
+  files.write_page(page, 'compare.html', content)
+
+
+def charts_of(runs: Sequence[pathlib.Path], rows: Sequence[Row]) -> dict[str, Any]:
+  """Validation accuracy, validation loss and time over the epochs, a curve a run, after the
+  comparisons of "CIFAR-10 classification using Keras Tutorial" (plon.io, 2017).
+  """
+  from cifar_jax.report import charts
+
+  names = {run: run.name for run in runs}
+  if len(set(names.values())) < len(runs):
+    names = {run: str(run) for run in runs}
+  measured = {names[run]: read_rows(run) for run in runs}
+  place = {row['run']: index for index, row in enumerate(rows)}
+  measured = dict(sorted(measured.items(), key=lambda item: place.get(item[0], 0)))
+  wanted = {
+    'accuracy': ('val_accuracy', 100, 'Validation accuracy', '%'),
+    'loss': ('val_loss', 1, 'Validation loss', 'cross-entropy'),
+  }
+  figures = {}
+  for key, (column, scale, title, unit) in wanted.items():
+    series = {
+      name: [(row['epoch'], scale * row[column]) for row in lines if not math.isnan(row[column])]
+      for name, lines in measured.items()
+    }
+    figures[key] = charts.compared({n: p for n, p in series.items() if p}, title, unit)
+  times: dict[str, list[tuple[float, float]]] = {}
+  for name, lines in measured.items():
+    total = 0.0
+    times[name] = []
+    for row in lines:
+      total += row['epoch_seconds'] / 60
+      times[name].append((row['epoch'], total))
+  figures['time'] = charts.compared(
+    {n: p for n, p in times.items() if p}, 'Time trained', 'minutes'
+  )
+  return figures
+
+
+def _filled(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+  return [name for name in columns if any(row.get(name) not in (None, '') for row in rows)]
+
+
+def _is_text(name: str) -> bool:
+  return name in ('run', 'state', 'remark', 'tags')
+
+
+def _sort_key(value: Any) -> str:
+  return '' if value is None else str(value)

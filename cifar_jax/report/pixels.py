@@ -1,0 +1,74 @@
+"""Pictures made of arrays: grids of images, colour maps, PNG; no axes and no fonts."""
+
+import base64
+import io
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from cifar_jax.report.extras import require
+
+
+def grid(images: Sequence[np.ndarray], columns: int, gap: int = 1, blank: int = 255) -> np.ndarray:
+  """Images of one size in rows: uint8 [H, W, C] each -> one uint8 [H', W', C]; rows fill up."""
+  height, width, channels = images[0].shape
+  rows = -(-len(images) // columns)
+  shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)
+  canvas = np.full(shape, blank, np.uint8)
+  for place, image in enumerate(images):
+    row, column = divmod(place, columns)
+    top, left = row * (height + gap), column * (width + gap)
+    canvas[top : top + height, left : left + width] = image
+  return canvas
+
+
+def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
+  """Each pixel of [H, W, C] as a square of `factor` pixels: small pictures stay sharp."""
+  return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def to_range(values: np.ndarray) -> np.ndarray:
+  """Any numbers to uint8, the lowest to 0 and the highest to 255."""
+  low, high = float(values.min()), float(values.max())
+  return np.round((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
+
+
+def coloured(values: np.ndarray, colour_map: str = 'viridis') -> np.ndarray:
+  """[H, W] of any numbers as uint8 [H, W, 3] in a colour map of matplotlib."""
+  (matplotlib,) = require('look', 'matplotlib')
+  return (matplotlib.colormaps[colour_map](to_range(values))[..., :3] * 255).astype(np.uint8)
+
+
+def resized(values: np.ndarray, height: int, width: int) -> np.ndarray:
+  """A map float [H, W] stretched to another size, bilinearly."""
+  (pillow,) = require('look', 'PIL.Image')
+  image = pillow.fromarray(values.astype(np.float32))
+  return np.asarray(image.resize((width, height), pillow.Resampling.BILINEAR))
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+  """A heat map [H', W'] laid over an image uint8 [H, W, C] -> uint8 [H, W, 3]."""
+  height, width = image.shape[:2]
+  colours = coloured(resized(heat, height, width), 'inferno').astype(np.float32)
+  return (0.5 * colours + 0.5 * np.broadcast_to(image, (height, width, 3))).astype(np.uint8)
+
+
+def png(image: np.ndarray) -> bytes:
+  """uint8 [H, W, 1] or [H, W, 3] as the bytes of a PNG file."""
+  (pillow,) = require('look', 'PIL.Image')
+  buffer = io.BytesIO()
+  pillow.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(
+    buffer, 'PNG', optimize=True
+  )
+  return buffer.getvalue()
+
+
+def data_uri(content: bytes, kind: str = 'image/png') -> str:
+  """Bytes as an address that holds them, for pages that need no other file."""
+  return f'data:{kind};base64,{base64.b64encode(content).decode()}'
+
+
+def save(image: np.ndarray, path: pathlib.Path) -> None:
+  """Writes uint8 [H, W, C] as PNG."""
+  path.write_bytes(png(image))

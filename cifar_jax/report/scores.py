@@ -1,0 +1,144 @@
+"""What a set of predictions is worth: confusion, precision and recall, calibration, mistakes."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from cifar_jax.report.extras import require
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+  """Confidence, the probability of the predicted class, against how often it is right.
+
+  Attributes:
+    confidence: float64 [bins], mean confidence in each bin; NaN in an empty one.
+    accuracy: float64 [bins], share of right predictions; NaN in an empty one.
+    counts: int64 [bins].
+    error: the expected calibration error, 0..1: the mean of |confidence - accuracy| over all
+      predictions (Guo et al., "On Calibration of Modern Neural Networks", 2017).
+  """
+
+  confidence: np.ndarray
+  accuracy: np.ndarray
+  counts: np.ndarray
+  error: float
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+  """int64 [classes, classes]: rows are true classes, columns predicted ones."""
+  (metrics,) = require('look', 'sklearn.metrics')
+  return metrics.confusion_matrix(labels, predicted, labels=np.arange(classes))
+
+
+def matrix_text(matrix: np.ndarray, class_names: Sequence[str]) -> str:
+  """The sums of the rows, a class a line, then the matrix, as "CIFAR-10 classification using Keras
+  Tutorial" (plon.io, 2017) prints them.
+  """
+  width = max(len(name) for name in class_names)
+  sums = [
+    f'{name:>{width}} {total:>6}' for name, total in zip(class_names, matrix.sum(1), strict=True)
+  ]
+  digits = max(len(str(matrix.max())), 3) + 1
+  rows = [
+    f'{name:>{width}} ' + ''.join(f'{count:>{digits}}' for count in row)
+    for name, row in zip(class_names, matrix, strict=True)
+  ]
+  return '\n'.join([*sums, '', *rows])
+
+
+def class_report(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, dict[str, float]]:
+  """scikit-learn's classification report of a confusion matrix.
+
+  Returns:
+    class name, 'macro avg' or 'weighted avg' -> precision, recall, f1-score (0..1) and support.
+  """
+  (metrics,) = require('look', 'sklearn.metrics')
+  true, predicted = np.divmod(np.arange(matrix.size), len(matrix))
+  report = metrics.classification_report(
+    true,
+    predicted,
+    labels=np.arange(len(matrix)),
+    target_names=list(class_names),
+    sample_weight=matrix.ravel(),
+    output_dict=True,
+    zero_division=0.0,
+  )
+  report.pop('accuracy', None)
+  return report
+
+
+def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> Calibration:
+  """Confidence against accuracy in bins of equal width over 0..1.
+
+  Args:
+    probabilities: float32 [N, classes].
+    labels: int [N].
+    bins: each includes its upper end.
+  """
+  confidence = probabilities.max(1).astype(np.float64)
+  right = probabilities.argmax(1) == labels
+  places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+  counts = np.bincount(places, minlength=bins)
+  with np.errstate(invalid='ignore'):
+    mean_confidence = np.bincount(places, confidence, bins) / counts
+    accuracy = np.bincount(places, right, bins) / counts
+  gaps = np.nan_to_num(np.abs(mean_confidence - accuracy))
+  return Calibration(mean_confidence, accuracy, counts, float(gaps @ counts / max(len(labels), 1)))
+
+
+def mistakes(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+  """Indices int64 of the wrongly predicted examples, the most confident first."""
+  predicted = probabilities.argmax(1)
+  wrong = np.flatnonzero(predicted != labels)
+  return wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind='stable')]
+
+
+def worst_confusions(matrix: np.ndarray, count: int) -> list[tuple[int, int, int]]:
+  """The most frequent (true class, predicted class, number), the most frequent first."""
+  off = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
+  order = np.argsort(-off, axis=None, kind='stable')[:count]
+  pairs = [(*divmod(int(place), len(matrix)), int(off.flat[place])) for place in order]
+  return [pair for pair in pairs if pair[2] > 0]
+
+
+def mistake_title(epoch: int, predicted: str, actual: str) -> str:
+  """'[3] predicted cat actual dog', as in "Starting deep learning hands-on" (Migdał, 2017)."""
+  return f'[{epoch}] predicted {predicted} actual {actual}'
+
+
+def score_lines(probabilities: np.ndarray, label: int, class_names: Sequence[str]) -> str:
+  """A line a class: its probability in per cent, its name, and !!! at the true class."""
+  return '\n'.join(
+    f'{100 * probability:5.1f} {name}{" !!!" if index == label else ""}'
+    for index, (probability, name) in enumerate(zip(probabilities, class_names, strict=True))
+  )
+
+
+def overfitting(rows: Sequence[dict[str, float]]) -> str:
+  """A sentence on whether validation turned while training went on, and in which epoch.
+
+  Args:
+    rows: of metrics.csv.
+  """
+  rows = [row for row in rows if not np.isnan(row['val_loss'])]
+  if len(rows) < 3:
+    return 'Too few validated epochs to tell over-fitting.'
+  lowest = min(rows, key=lambda row: row['val_loss'])
+  highest = max(rows, key=lambda row: row['val_accuracy'])
+  last = rows[-1]
+  rise = last['val_loss'] - lowest['val_loss']
+  best = (
+    f'Validation accuracy was highest in epoch {highest["epoch"]:.0f} '
+    f'({100 * highest["val_accuracy"]:.2f} %) and ended at {100 * last["val_accuracy"]:.2f} %.'
+  )
+  if rise <= 0.01 * lowest['val_loss']:
+    return f'No over-fitting to be seen: validation loss ended within 1 % of its lowest. {best}'
+  turned = (
+    f'validation loss turned after epoch {lowest["epoch"]:.0f} ({lowest["val_loss"]:.4f}) and '
+    f'ended {rise:.4f} higher'
+  )
+  if last['train_loss'] < lowest['train_loss']:
+    return f'Over-fitting: {turned} while training loss went on falling. {best}'
+  return f'Not over-fitting: {turned}, but so did training loss. {best}'

@@ -1,0 +1,130 @@
+"""The printed matrices of "CIFAR-10 classification using Keras Tutorial", and scikit-learn."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from cifar_jax.report import scores
+
+metrics = pytest.importorskip('sklearn.metrics')
+
+FIXTURES = pathlib.Path(__file__).parent.parent / 'fixtures' / 'confusion'
+CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
+# Of the article or computed by hand from its matrices: right predictions, a class's precision,
+# recall and F1, and the largest confusions.
+PRINTED = {
+  'tutorial_4layer': (
+    6670,
+    {'cat': (0.3698, 0.6520, 0.4720), 'horse': (0.8459, 0.6608, 0.7420)},
+    [('dog', 'cat', 233), ('cat', 'dog', 175), ('bird', 'cat', 168), ('frog', 'cat', 157)],
+  ),
+  'tutorial_6layer': (
+    6866,
+    {'cat': (0.4419, 0.5700, 0.4978), 'ship': (0.8393, 0.7520, 0.7932)},
+    [('dog', 'cat', 211), ('bird', 'deer', 145), ('cat', 'dog', 140), ('frog', 'deer', 121)],
+  ),
+}
+
+
+def matrix(name: str) -> np.ndarray:
+  return np.loadtxt(FIXTURES / f'{name}.txt', dtype=np.int64)
+
+
+def examples(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Labels and predictions that have this confusion matrix."""
+  true, predicted = np.divmod(np.repeat(np.arange(counts.size), counts.ravel()), len(counts))
+  return true, predicted
+
+
+@pytest.mark.parametrize('name', PRINTED)
+def test_printed_matrices(name: str) -> None:
+  counts = matrix(name)
+  right, classes, worst = PRINTED[name]
+  true, predicted = examples(counts)
+  assert (scores.confusion(true, predicted, 10) == counts).all()
+  report = scores.class_report(counts, CLASSES)
+  for label, expected in classes.items():
+    found = [report[label][key] for key in ('precision', 'recall', 'f1-score')]
+    np.testing.assert_allclose(found, expected, atol=5e-5)
+  recalled = [report[label]['recall'] * report[label]['support'] for label in CLASSES]
+  assert sum(recalled) == pytest.approx(right)
+  found = [(CLASSES[t], CLASSES[p], count) for t, p, count in scores.worst_confusions(counts, 4)]
+  assert found == worst
+
+
+@pytest.mark.parametrize('name', PRINTED)
+def test_class_report_is_that_of_the_examples_themselves(name: str) -> None:
+  counts = matrix(name)
+  expected = metrics.classification_report(
+    *examples(counts), target_names=list(CLASSES), output_dict=True
+  )
+  found = scores.class_report(counts, CLASSES)
+  for label in (*CLASSES, 'macro avg', 'weighted avg'):
+    assert found[label] == pytest.approx(expected[label])
+
+
+def test_printed_text_has_row_sums_first() -> None:
+  lines = scores.matrix_text(matrix('tutorial_4layer'), CLASSES).splitlines()
+  assert lines[0].split() == ['airplane', '1000']
+  assert lines[7].split() == ['horse', '964']  # as the article prints it
+  assert lines[11].split()[1:] == ['599', '5', '74', '98', '55', '14', '12', '9', '117', '17']
+
+
+def test_classes_without_an_image_or_a_prediction_count_as_zero() -> None:
+  counts = scores.confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 4)
+  assert counts.shape == (4, 4)
+  assert scores.class_report(counts, list('abcd'))['d']['f1-score'] == 0
+
+
+def test_calibration_equals_scikit_learn() -> None:
+  calibration = pytest.importorskip('sklearn.calibration')
+  random = np.random.default_rng(0)
+  probabilities = random.dirichlet(np.ones(4), 3000).astype(np.float32)
+  labels = random.integers(0, 4, 3000)
+  found = scores.calibration(probabilities, labels, bins=10)
+  confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+  accuracy, mean = calibration.calibration_curve(right, confidence, n_bins=10)
+  used = found.counts > 0
+  np.testing.assert_allclose(found.accuracy[used], accuracy)
+  np.testing.assert_allclose(found.confidence[used], mean, rtol=1e-6)
+  assert found.counts.sum() == 3000
+  assert found.error == pytest.approx(np.abs(accuracy - mean) @ found.counts[used] / 3000)
+
+
+def test_calibration_by_hand() -> None:
+  """Two predictions at 0.8, one right; two at 0.6, both right: (0.3 * 2 + 0.4 * 2) / 4."""
+  probabilities = np.array([[0.8, 0.2], [0.8, 0.2], [0.6, 0.4], [0.6, 0.4]], np.float32)
+  found = scores.calibration(probabilities, np.array([0, 1, 0, 0]))
+  assert found.error == pytest.approx(0.35, abs=1e-6)
+
+
+def test_mistakes_come_most_confident_first() -> None:
+  probabilities = np.array([[0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.7, 0.3]], np.float32)
+  assert scores.mistakes(probabilities, np.array([1, 0, 1, 1])).tolist() == [1, 3, 0]
+
+
+def test_score_lines_are_those_of_the_article() -> None:
+  lines = scores.score_lines(np.array([0.1234, 0.8766]), 0, ('cat', 'dog')).splitlines()
+  assert lines == [' 12.3 cat !!!', ' 87.7 dog']
+  assert scores.mistake_title(3, 'dog', 'cat') == '[3] predicted dog actual cat'
+
+
+def rows(train: list[float], validation: list[float]) -> list[dict[str, float]]:
+  return [
+    {'epoch': epoch, 'train_loss': t, 'val_loss': v, 'val_accuracy': 1 - v / 2}
+    for epoch, (t, v) in enumerate(zip(train, validation, strict=True), start=1)
+  ]
+
+
+@pytest.mark.parametrize(
+  ('train', 'validation', 'word'),
+  [
+    ([1.0, 0.8, 0.6, 0.4], [1.0, 0.9, 1.0, 1.2], 'turned after epoch 2'),
+    ([1.0, 0.8, 0.6, 0.4], [1.0, 0.9, 0.8, 0.7], 'No over-fitting'),
+    ([1.0, 0.8, 0.9, 1.1], [1.0, 0.9, 1.0, 1.2], 'so did training loss'),
+    ([1.0, 0.8], [1.0, 0.9], 'Too few'),
+  ],
+)
+def test_overfitting(train: list[float], validation: list[float], word: str) -> None:
+  assert word in scores.overfitting(rows(train, validation))
