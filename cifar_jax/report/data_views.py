@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -149,17 +150,15 @@ def augmented_sheet(
   places = random.choice(len(train), min(6, len(train)), replace=False)
   originals = train.images[places]
   augment = make_augment(config.augment, jax.random.key(config.seed))
-  indices = np.asarray(places, np.int32)
+  images, indices = jnp.asarray(originals, jnp.float32) / 255, jnp.asarray(places, jnp.int32)
   drawn = [
-    np.asarray(
-      augment(jax.random.key(draw), originals.astype(np.float32) / 255, indices, np.int32(draw))
-    )
+    np.asarray(augment(jax.random.key(draw), images, indices, jnp.asarray(draw, jnp.int32)))
     for draw in range(_DRAWS)
   ]
   sheet: list[np.ndarray] = []
   for row, original in enumerate(originals):
     sheet.append(original)
-    sheet += [np.clip(np.round(255 * images[row]), 0, 255).astype(np.uint8) for images in drawn]
+    sheet += [np.clip(np.round(255 * views[row]), 0, 255).astype(np.uint8) for views in drawn]
   return pixels.enlarge(pixels.grid(sheet, _DRAWS + 1, gap=2), max(1, 96 // originals.shape[1]))
 
 
