@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
   config.optimizer.learning_rate = 0.01
   config.optimizer.momentum = 0.9
   config.optimizer.nesterov = False
+  config.optimizer.groups = ConfigDict({'dense': {'pattern': 'Dense_0/kernel', 'max_norm': 3.0}})
   config.schedule.name = 'time_decay'
   config.schedule.decay = 1e-6  # per update: the rate falls to 86 % in 100 epochs
 

@@ -3,9 +3,12 @@
 import importlib
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import pytest
 from ml_collections import ConfigDict
 
+from cifar_jax import models
 from cifar_jax.config import flatten
 
 ADAM = {
@@ -64,3 +67,13 @@ def test_settings_are_the_articles(name: str):
   )
   if settings.get('schedule.name') == 'constant':
     assert present['schedule.decay'] is None
+
+
+def test_only_the_wide_layer_of_tutorial_6layer_is_bounded():
+  groups = config_of('tutorial_6layer').optimizer.groups.to_dict()
+  assert groups == {'dense': {'pattern': 'Dense_0/kernel', 'max_norm': 3.0}}
+  config = config_of('tutorial_6layer')
+  module = models.create(config.model, 10)
+  images = jnp.zeros((1, 32, 32, 3))
+  params = jax.eval_shape(lambda: module.init(jax.random.key(0), images, train=False))['params']
+  assert params['Dense_0']['kernel'].shape == (2048, 1024)

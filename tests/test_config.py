@@ -85,7 +85,7 @@ CHOSEN: dict[str, Any] = {
     r"--config\.schedule\.name 'cosin' is unknown; did you mean 'cosine'\?",
   ),
   'schedule.factor': (0.5, r"'constant' takes no --config\.schedule\.factor"),
-  'model.name': ('convnet', r"--config\.model\.name: no network is called 'convnet'.*'conv_net'"),
+  'model.name': ('conv_nat', r"--config\.model\.name: no network is called 'conv_nat'.*'conv_net'"),
   'model.dtype': ('float16', r"--config\.model\.dtype: 'float16' .*'bfloat16'"),
   'model.widht': ((3,), r"--config\.model\.widht: .* did you mean 'widths'"),
 }

@@ -10,6 +10,7 @@ from cifar_jax.layers.activation import Activation, activation_function, activat
 from cifar_jax.layers.batch_norm import BatchNorm
 from cifar_jax.layers.conv import Conv
 from cifar_jax.layers.dense import Dense
+from cifar_jax.layers.drop_path import DropPath, rising_rates
 from cifar_jax.layers.dropout import Dropout
 from cifar_jax.layers.flatten import Flatten, GlobalAveragePool
 from cifar_jax.layers.pool import AveragePool, MaxPool
@@ -20,10 +21,12 @@ __all__ = [
   'BatchNorm',
   'Conv',
   'Dense',
+  'DropPath',
   'Dropout',
   'Flatten',
   'GlobalAveragePool',
   'MaxPool',
   'activation_function',
   'activation_names',
+  'rising_rates',
 ]

@@ -1,0 +1,111 @@
+"""MobileNetV2: "Inverted Residuals and Linear Bottlenecks" (Sandler et al., 2018).
+
+For images of 32x32 the stem and the first stage that would halve the maps do not, so that the last
+maps are 4x4.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cifar_jax.models.conv_units import ConvNorm, Logits
+from cifar_jax.models.fields import require_factor, require_fractions
+from cifar_jax.models.registry import register
+
+# Expansion, filters, blocks, stride of the first one (1 where the paper has 2, in the second row).
+_STAGES = (
+  (1, 16, 1, 1),
+  (6, 24, 2, 1),
+  (6, 32, 3, 2),
+  (6, 64, 4, 2),
+  (6, 96, 3, 1),
+  (6, 160, 3, 2),
+  (6, 320, 1, 1),
+)
+_STEM, _LAST = 32, 1280
+
+
+@register('mobilenet_v2')
+class MobileNetV2(nn.Module):
+  """Inverted residual blocks.
+
+  Attributes:
+    num_classes: number of logits.
+    width: factor of all filters, which become multiples of 8; the last layer never has fewer than
+      1280.
+    dropout: before the logits.
+    dtype: compute dtype; parameters, BatchNorm's statistics and logits are float32.
+    axis_name: mapped axis over which BatchNorm shares its statistics (`jax.pmap`), or None.
+  """
+
+  num_classes: int
+  width: float = 1.0
+  dropout: float = 0.2
+  dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  def __post_init__(self) -> None:
+    """Raises UserError where a field cannot be met."""
+    require_factor(width=self.width)
+    require_fractions(dropout=self.dropout)
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
+    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]; mask as in `ConvNet`."""
+    common = {'activation': 'relu6', 'dtype': self.dtype, 'axis_name': self.axis_name}
+    maps = images.astype(self.dtype)
+    maps = ConvNorm(multiple_of_8(_STEM * self.width), **common, name='stem')(maps, train, mask)
+    for stage, (expansion, filters, count, strides) in enumerate(_STAGES):
+      for number in range(count):
+        maps = InvertedResidual(
+          multiple_of_8(filters * self.width),
+          expansion,
+          1 if number else strides,
+          self.dtype,
+          self.axis_name,
+          name=f'stage{stage}_block{number}',
+        )(maps, train, mask)
+    last = multiple_of_8(_LAST * max(self.width, 1.0))
+    maps = ConvNorm(last, 1, **common, name='last')(maps, train, mask)
+    return Logits(self.num_classes, self.dropout, self.dtype, name='logits')(maps, train)
+
+
+class InvertedResidual(nn.Module):
+  """Expand, convolve each channel by itself, project without activation.
+
+  Attributes:
+    features: number of output channels.
+    expansion: factor of the input channels between.
+    strides: of the depthwise convolution.
+    dtype: compute dtype.
+    axis_name: for `jax.pmap`.
+  """
+
+  features: int
+  expansion: int
+  strides: int
+  dtype: Any
+  axis_name: str | None
+
+  @nn.compact
+  def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
+    """Maps [B, H, W, C] to [B, H / strides, W / strides, features]."""
+    channels = maps.shape[-1]
+    inner = channels * self.expansion
+    common = {'dtype': self.dtype, 'axis_name': self.axis_name}
+    branch = maps
+    if self.expansion > 1:
+      branch = ConvNorm(inner, 1, activation='relu6', **common)(branch, train, mask)
+    depthwise = ConvNorm(inner, 3, self.strides, inner, 'relu6', **common)
+    branch = depthwise(branch, train, mask)
+    branch = ConvNorm(self.features, 1, activation='linear', **common)(branch, train, mask)
+    return maps + branch if self.strides == 1 and channels == self.features else branch
+
+
+def multiple_of_8(filters: float) -> int:
+  """The nearest multiple of 8, at least 8, that is not more than a tenth below the number."""
+  rounded = max(8, int(filters + 4) // 8 * 8)
+  return rounded + 8 if rounded < 0.9 * filters else rounded

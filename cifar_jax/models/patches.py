@@ -1,0 +1,222 @@
+"""Networks on patches: a vision transformer and an MLP-Mixer.
+
+"An Image is Worth 16x16 Words" (Dosovitskiy et al., 2021) and "MLP-Mixer: An all-MLP Architecture
+for Vision" (Tolstikhin et al., 2021); for images of 32x32 a patch of 4 gives the 64 tokens that
+`vit_tiny` and `mlp_mixer` are configured with.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cifar_jax import layers
+from cifar_jax.errors import UserError
+from cifar_jax.models.fields import require_fractions, require_whole
+from cifar_jax.models.registry import register
+
+_init = nn.initializers.truncated_normal(0.02)
+
+
+@register('vit')
+class VisionTransformer(nn.Module):
+  """Patches with learned positions and a class token, encoded by self-attention.
+
+  Attributes:
+    num_classes: number of logits.
+    patch: height and width of a patch in pixels; the image must consist of whole ones.
+    width: length of a token.
+    depth: encoder blocks.
+    heads: of the attention; must divide the width.
+    hidden_factor: units of the MLP in a block, in widths.
+    dropout: after each dense layer of a branch and after the positions.
+    drop_path: rate of stochastic depth of the last block; it rises to that in a line from 0.
+    dtype: compute dtype; parameters and logits are float32.
+  """
+
+  num_classes: int
+  patch: int = 4
+  width: int = 192
+  depth: int = 12
+  heads: int = 3
+  hidden_factor: int = 4
+  dropout: float = 0.0
+  drop_path: float = 0.0
+  dtype: Any = jnp.float32
+
+  def __post_init__(self) -> None:
+    """Raises UserError where a field cannot be met."""
+    require_whole(
+      patch=self.patch,
+      width=self.width,
+      depth=self.depth,
+      heads=self.heads,
+      hidden_factor=self.hidden_factor,
+    )
+    require_fractions(dropout=self.dropout, drop_path=self.drop_path)
+    if self.width % self.heads:
+      raise UserError(
+        f'--config.model.heads={self.heads} does not divide --config.model.width={self.width}'
+      )
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]."""
+    tokens = Patches(self.patch, self.width, self.dtype, name='patches')(images)
+    batch, count, width = tokens.shape
+    first = self.param('class_token', nn.initializers.zeros_init(), (1, 1, width))
+    positions = self.param('positions', _init, (1, count + 1, width))
+    first = jnp.broadcast_to(first.astype(self.dtype), (batch, 1, width))
+    tokens = jnp.concatenate([first, tokens], axis=1)
+    tokens = tokens + jnp.broadcast_to(positions.astype(self.dtype), tokens.shape)
+    tokens = layers.Dropout(self.dropout)(tokens, deterministic=not train)
+    for number, rate in enumerate(layers.rising_rates(self.drop_path, self.depth)):
+      attention = Attention(self.heads, self.dtype, name=f'block{number}_attention')
+      mlp = Mlp(self.hidden_factor * width, self.dropout, self.dtype, name=f'block{number}_mlp')
+      branch = attention(_norm(self.dtype)(tokens))
+      branch = layers.Dropout(self.dropout)(branch, deterministic=not train)
+      tokens = tokens + layers.DropPath(rate)(branch, deterministic=not train)
+      branch = mlp(_norm(self.dtype)(tokens), train)
+      tokens = tokens + layers.DropPath(rate)(branch, deterministic=not train)
+    return _logits(_norm(self.dtype)(tokens)[:, 0], self.num_classes, self.dtype)
+
+
+@register('mixer')
+class MlpMixer(nn.Module):
+  """Patches, mixed in turn across places and across channels by dense layers.
+
+  Attributes:
+    num_classes: number of logits.
+    patch: height and width of a patch in pixels; the image must consist of whole ones.
+    width: length of a token.
+    depth: blocks.
+    token_units: of the MLP across places.
+    channel_units: of the MLP across channels.
+    dropout: after each dense layer of a branch.
+    drop_path: rate of stochastic depth of the last block; it rises to that in a line from 0.
+    dtype: compute dtype; parameters and logits are float32.
+  """
+
+  num_classes: int
+  patch: int = 4
+  width: int = 128
+  depth: int = 8
+  token_units: int = 64
+  channel_units: int = 512
+  dropout: float = 0.0
+  drop_path: float = 0.0
+  dtype: Any = jnp.float32
+
+  def __post_init__(self) -> None:
+    """Raises UserError where a field cannot be met."""
+    require_whole(
+      patch=self.patch,
+      width=self.width,
+      depth=self.depth,
+      token_units=self.token_units,
+      channel_units=self.channel_units,
+    )
+    require_fractions(dropout=self.dropout, drop_path=self.drop_path)
+    super().__post_init__()
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]."""
+    tokens = Patches(self.patch, self.width, self.dtype, name='patches')(images)
+    for number, rate in enumerate(layers.rising_rates(self.drop_path, self.depth)):
+      across_places = Mlp(self.token_units, self.dropout, self.dtype, name=f'block{number}_tokens')
+      across_channels = Mlp(
+        self.channel_units, self.dropout, self.dtype, name=f'block{number}_channels'
+      )
+      branch = across_places(_norm(self.dtype)(tokens).swapaxes(1, 2), train).swapaxes(1, 2)
+      tokens = tokens + layers.DropPath(rate)(branch, deterministic=not train)
+      branch = across_channels(_norm(self.dtype)(tokens), train)
+      tokens = tokens + layers.DropPath(rate)(branch, deterministic=not train)
+    return _logits(_norm(self.dtype)(tokens).mean(axis=1), self.num_classes, self.dtype)
+
+
+class Patches(nn.Module):
+  """Cuts an image into patches and makes a token of each.
+
+  Attributes:
+    size: height and width of a patch.
+    width: length of a token.
+    dtype: compute dtype.
+  """
+
+  size: int
+  width: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, images: jax.Array) -> jax.Array:
+    """Maps [B, H, W, C] to [B, H / size * W / size, width], rows first.
+
+    Raises:
+      UserError: the image does not consist of whole patches.
+    """
+    batch, height, width = images.shape[:3]
+    if height % self.size or width % self.size:
+      raise UserError(
+        f'--config.model.patch={self.size} does not divide images of {height}x{width}; choose '
+        'another, or give them a border with --config.data.pad_to'
+      )
+    conv = layers.Conv(self.width, self.size, self.size, 'VALID', dtype=self.dtype)
+    return conv(images.astype(self.dtype)).reshape(batch, -1, self.width)
+
+
+class Attention(nn.Module):
+  """Self-attention of several heads.
+
+  Attributes:
+    heads: how many; must divide the width of the tokens.
+    dtype: compute dtype.
+  """
+
+  heads: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, tokens: jax.Array) -> jax.Array:
+    """Keeps the shape [B, tokens, width]."""
+    batch, count, width = tokens.shape
+
+    def project(name: str) -> jax.Array:
+      values = layers.Dense(width, dtype=self.dtype, name=name)(tokens)
+      return values.reshape(batch, count, self.heads, width // self.heads)
+
+    mixed = jax.nn.dot_product_attention(project('query'), project('key'), project('value'))
+    return layers.Dense(width, dtype=self.dtype, name='out')(mixed.reshape(tokens.shape))
+
+
+class Mlp(nn.Module):
+  """Two dense layers with GELU between them, which keep the length of the last axis.
+
+  Attributes:
+    units: between them.
+    dropout: after each of them.
+    dtype: compute dtype.
+  """
+
+  units: int
+  dropout: float
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
+    """Keeps the shape [..., L]."""
+    hidden = layers.Dense(self.units, activation='gelu', dtype=self.dtype)(inputs)
+    hidden = layers.Dropout(self.dropout)(hidden, deterministic=not train)
+    outputs = layers.Dense(inputs.shape[-1], dtype=self.dtype)(hidden)
+    return layers.Dropout(self.dropout)(outputs, deterministic=not train)
+
+
+def _norm(dtype: Any) -> nn.LayerNorm:
+  return nn.LayerNorm(epsilon=1e-6, dtype=dtype)
+
+
+def _logits(vectors: jax.Array, num_classes: int, dtype: Any) -> jax.Array:
+  head = layers.Dense(num_classes, kernel_init=_init, dtype=dtype, name='logits')
+  return head(vectors).astype(jnp.float32)

@@ -1,0 +1,172 @@
+"""Residual networks with pre-activation, deep ones and wide ones.
+
+"Identity Mappings in Deep Residual Networks" (He et al., 2016) and "Wide Residual Networks"
+(Zagoruyko and Komodakis, 2016). BatchNorm and ReLU come before each convolution, and once more
+before the pooling at the end.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cifar_jax import layers
+from cifar_jax.models.conv_units import Logits, NormActivation, plain_conv
+from cifar_jax.models.fields import (
+  blocks_a_stage,
+  require_choice,
+  require_fractions,
+  require_whole,
+  require_widths,
+)
+from cifar_jax.models.registry import register
+
+_LAYERS = {'basic': 2, 'bottleneck': 3}
+
+
+class PreActivationNet(nn.Module):
+  """Stages of blocks whose sum passes on untouched; each stage but the first halves the maps.
+
+  Attributes:
+    num_classes: number of logits.
+    stem: filters of the first convolution.
+    widths: of the stages.
+    blocks: in each stage.
+    block: 'basic', two 3x3 convolutions, or 'bottleneck', 1x1, 3x3 and 1x1 with four times the
+      width.
+    dropout: between the convolutions of a basic block.
+    dtype: compute dtype; parameters, BatchNorm's statistics and logits are float32.
+    axis_name: mapped axis over which BatchNorm shares its statistics (`jax.pmap`), or None.
+  """
+
+  num_classes: int
+  stem: int
+  widths: tuple[int, ...]
+  blocks: int
+  block: str = 'basic'
+  dropout: float = 0.0
+  dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
+    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]; mask as in `ConvNet`."""
+    maps = plain_conv(self.stem, dtype=self.dtype)(images.astype(self.dtype))
+    for stage, width in enumerate(self.widths):
+      for number in range(self.blocks):
+        maps = PreActivationBlock(
+          width,
+          2 if stage and not number else 1,
+          self.block,
+          self.dropout,
+          self.dtype,
+          self.axis_name,
+          name=f'stage{stage}_block{number}',
+        )(maps, train, mask)
+    maps = NormActivation(self.dtype, self.axis_name)(maps, train, mask)
+    return Logits(self.num_classes, dtype=self.dtype, name='logits')(maps, train)
+
+
+class PreActivationBlock(nn.Module):
+  """x + branch(x); where the shape changes, a 1x1 convolution of the activated x takes its place.
+
+  Attributes: as `PreActivationNet`, with `width` and `strides` of this block.
+  """
+
+  width: int
+  strides: int
+  block: str
+  dropout: float
+  dtype: Any
+  axis_name: str | None
+
+  @nn.compact
+  def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
+    """Maps [B, H, W, C] to [B, H / strides, W / strides, width or 4 width]."""
+
+    def activate(maps: jax.Array) -> jax.Array:
+      return NormActivation(self.dtype, self.axis_name)(maps, train, mask)
+
+    def conv(features: int, kernel_size: int = 3, strides: int = 1) -> layers.Conv:
+      return plain_conv(features, kernel_size, strides, dtype=self.dtype)
+
+    outer = self.width if self.block == 'basic' else 4 * self.width
+    branch = activate(maps)
+    if self.strides > 1 or maps.shape[-1] != outer:
+      maps = conv(outer, 1, self.strides)(branch)
+    if self.block == 'basic':
+      branch = activate(conv(self.width, 3, self.strides)(branch))
+      if self.dropout:
+        branch = layers.Dropout(self.dropout)(branch, deterministic=not train)
+      branch = conv(outer)(branch)
+    else:
+      branch = activate(conv(self.width, 1)(branch))
+      branch = activate(conv(self.width, 3, self.strides)(branch))
+      branch = conv(outer, 1)(branch)
+    return maps + branch
+
+
+@register('preact_resnet')
+def preact_resnet(
+  num_classes: int,
+  depth: int = 18,
+  widths: tuple[int, ...] = (64, 128, 256, 512),
+  block: str = 'basic',
+  dtype: Any = jnp.float32,
+  axis_name: str | None = None,
+) -> PreActivationNet:
+  """A pre-activation ResNet; the stem is as wide as the first stage.
+
+  Args:
+    num_classes: number of logits.
+    depth: 2 + 2 * stages * n with basic blocks, 2 + 3 * stages * n with bottlenecks: 18 for four
+      stages; 20, 32, 44, 56, 110 or, of bottlenecks, 164 and 1001 for three.
+    widths: of the stages.
+    block: 'basic' or 'bottleneck'.
+    dtype: compute dtype.
+    axis_name: for `jax.pmap`.
+
+  Raises:
+    UserError: a field cannot be met.
+  """
+  require_choice('block', block, _LAYERS)
+  require_widths(widths)
+  layers_of_all = len(widths) * _LAYERS[block]
+  blocks = blocks_a_stage(
+    depth, 2, layers_of_all, f'{2 + 2 * layers_of_all} or {2 + 3 * layers_of_all}'
+  )
+  return PreActivationNet(
+    num_classes, widths[0], widths, blocks, block, dtype=dtype, axis_name=axis_name
+  )
+
+
+@register('wide_resnet')
+def wide_resnet(
+  num_classes: int,
+  depth: int = 28,
+  width: int = 10,
+  dropout: float = 0.0,
+  dtype: Any = jnp.float32,
+  axis_name: str | None = None,
+) -> PreActivationNet:
+  """WRN-depth-width: three stages of 16, 32 and 64 filters times the width, after a stem of 16.
+
+  Args:
+    num_classes: number of logits.
+    depth: 6 n + 4.
+    width: the factor k of the paper.
+    dropout: within the blocks; the paper uses 0.3.
+    dtype: compute dtype.
+    axis_name: for `jax.pmap`.
+
+  Raises:
+    UserError: a field cannot be met.
+  """
+  require_whole(width=width)
+  require_fractions(dropout=dropout)
+  blocks = blocks_a_stage(depth, 4, 6, '16, 22, 28 or 40')
+  widths = (16 * width, 32 * width, 64 * width)
+  return PreActivationNet(
+    num_classes, 16, widths, blocks, dropout=dropout, dtype=dtype, axis_name=axis_name
+  )

@@ -1,0 +1,47 @@
+"""VGG: "Very Deep Convolutional Networks for Large-Scale Image Recognition".
+
+Simonyan and Zisserman (2015). A few lines in a config would do; this spares one the writing and
+gives depth a name.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from cifar_jax.models.conv_net import ConvNet
+from cifar_jax.models.fields import require_choice, require_widths
+from cifar_jax.models.registry import register
+
+_VGG = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+
+
+@register('vgg')
+def vgg(
+  num_classes: int,
+  depth: int = 16,
+  widths: tuple[int, ...] = (64, 128, 256, 512, 512),
+  batch_norm: bool = True,
+  head: tuple[str, ...] = ('flatten',),
+  dtype: Any = jnp.float32,
+  axis_name: str | None = None,
+) -> ConvNet:
+  """Five blocks of 3x3 convolutions, each with a max-pool at its end.
+
+  Args:
+    num_classes: number of logits.
+    depth: 11, 13, 16 or 19, the three dense layers of the paper counted.
+    widths: of the five blocks.
+    batch_norm: after each convolution, which is then linear, before ReLU.
+    head: words after the last block, maps of 1x1 for images of 32x32; the paper's is ('flatten',
+      'dense 4096', 'dropout 0.5', 'dense 4096', 'dropout 0.5').
+    dtype: compute dtype.
+    axis_name: for `jax.pmap`.
+
+  Raises:
+    UserError: a field cannot be met.
+  """
+  require_choice('depth', depth, _VGG)
+  require_widths(widths)
+  convolution = ('conv3 linear', 'batch_norm', 'relu') if batch_norm else ('conv3',)
+  block = tuple((*(convolution * count), 'max_pool') for count in _VGG[depth])
+  return ConvNet(num_classes, widths, block, head, dtype=dtype, axis_name=axis_name)

@@ -1,0 +1,44 @@
+"""An MLP-Mixer on patches of 4x4; 1,132,170 parameters.
+
+The network is that of "MLP-Mixer: An all-MLP Architecture for Vision" (Tolstikhin et al., 2021) in
+a small size; the recipe is ours, untuned.
+
+  python launch.py --config=configs/mlp_mixer.py
+  python launch.py --config=configs/mlp_mixer.py --config.model.depth=4
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+  config = base.get_config()
+  config.epochs = 200
+  config.batch_size = 128
+  config.tags = ('cifar10', 'mixer')
+  config.data.validation = '5000'
+  config.data.mean = (0.4914, 0.4822, 0.4465)
+  config.data.std = (0.2470, 0.2435, 0.2616)
+  config.augment.flip = 'random'
+  config.augment.crop_padding = 4
+  config.loss.label_smoothing = 0.1
+  config.optimizer.name = 'adamw'
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.weight_decay = 0.05
+  config.optimizer.weight_decay_mask = 'kernels'
+  config.optimizer.gradient_clip_norm = 1.0
+  config.schedule.name = 'warmup_cosine'
+  config.schedule.warmup_epochs = 10.0
+
+  config.model = ConfigDict()
+  config.model.name = 'mixer'
+  config.model.patch = 4
+  config.model.width = 128
+  config.model.depth = 8
+  config.model.token_units = 64
+  config.model.channel_units = 512
+  config.model.dropout = 0.0
+  config.model.drop_path = 0.1
+  config.model.dtype = 'float32'  # of the computation; 'bfloat16' halves memory on GPU and TPU
+  return config

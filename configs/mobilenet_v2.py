@@ -1,0 +1,37 @@
+"""MobileNetV2 on small images; 2,236,682 parameters.
+
+The network is that of "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (Sandler et al.,
+2018) with two strides less; the recipe is the usual one for CIFAR-10 networks today.
+
+  python launch.py --config=configs/mobilenet_v2.py
+  python launch.py --config=configs/mobilenet_v2.py --config.model.width=0.5
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+  config = base.get_config()
+  config.epochs = 200
+  config.batch_size = 128
+  config.tags = ('cifar10', 'mobilenet')
+  config.data.validation = '5000'
+  config.data.mean = (0.4914, 0.4822, 0.4465)
+  config.data.std = (0.2470, 0.2435, 0.2616)
+  config.augment.flip = 'random'
+  config.augment.crop_padding = 4
+  config.optimizer.name = 'sgd'
+  config.optimizer.learning_rate = 0.05
+  config.optimizer.momentum = 0.9
+  config.optimizer.nesterov = True
+  config.optimizer.weight_decay = 5e-4
+  config.schedule.name = 'cosine'
+
+  config.model = ConfigDict()
+  config.model.name = 'mobilenet_v2'
+  config.model.width = 1.0  # factor of all filters
+  config.model.dropout = 0.2
+  config.model.dtype = 'float32'  # of the computation; 'bfloat16' halves memory on GPU and TPU
+  return config

@@ -1,0 +1,39 @@
+"""ResNet-18 with pre-activation, and others by depth and widths; 11,172,170 parameters.
+
+The network is that of "Identity Mappings in Deep Residual Networks" (He et al., 2016), the recipe
+today's usual one for it on CIFAR-10. The last line is the paper's own network of depth 164.
+
+  python launch.py --config=configs/preact_resnet18.py
+  python launch.py --config=configs/preact_resnet18.py --config.model.depth=164 \
+    --config.model.block=bottleneck --config.model.widths='(16,32,64)'
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+  config = base.get_config()
+  config.epochs = 200
+  config.batch_size = 128
+  config.tags = ('cifar10', 'resnet', 'preact')
+  config.data.validation = '5000'
+  config.data.mean = (0.4914, 0.4822, 0.4465)
+  config.data.std = (0.2470, 0.2435, 0.2616)
+  config.augment.flip = 'random'
+  config.augment.crop_padding = 4
+  config.optimizer.name = 'sgd'
+  config.optimizer.learning_rate = 0.1
+  config.optimizer.momentum = 0.9
+  config.optimizer.nesterov = True
+  config.optimizer.weight_decay = 5e-4
+  config.schedule.name = 'cosine'
+
+  config.model = ConfigDict()
+  config.model.name = 'preact_resnet'
+  config.model.depth = 18
+  config.model.widths = (64, 128, 256, 512)
+  config.model.block = 'basic'
+  config.model.dtype = 'float32'  # of the computation; 'bfloat16' halves memory on GPU and TPU
+  return config
