@@ -1,4 +1,4 @@
-"""The networks of `cifar_jax.models.conv_net` built of PyTorch modules, for comparison."""
+"""The networks of `conv_net` and `airbench_net` built of PyTorch modules, for comparison."""
 
 import torch
 from ml_collections import ConfigDict
@@ -18,6 +18,27 @@ from cifar_jax.models.layer_words import (
 
 def build(config: ConfigDict) -> nn.Module:
   """Returns the network; it maps [B, 3, 32, 32] to logits [B, 10]."""
+  return {'conv_net': _conv_net, 'airbench_net': _airbench_net}[config.model.name](config)
+
+
+def optimizer(config: ConfigDict, model: nn.Module) -> torch.optim.Optimizer:
+  """Returns the optimiser of the config in PyTorch's fastest form for CPU, without parameter groups
+  and without a bound on the weights.
+  """
+  options = config.optimizer
+  rate, parameters = options.learning_rate, model.parameters()
+  match options.name:
+    case 'keras_adam':
+      return torch.optim.Adam(parameters, rate, fused=True)
+    case 'keras_rmsprop':
+      return torch.optim.RMSprop(parameters, rate, alpha=0.9)
+    case 'keras_sgd' | 'sgd':
+      nesterov = bool(options.nesterov)
+      return torch.optim.SGD(parameters, rate, options.momentum, nesterov=nesterov, fused=True)
+  raise ValueError(f'no PyTorch optimiser for {options.name}')
+
+
+def _conv_net(config: ConfigDict) -> nn.Module:
   modules: list[nn.Module] = []
   shape = torch.Size([2, 3, 32, 32])
 
@@ -35,12 +56,25 @@ def build(config: ConfigDict) -> nn.Module:
   return nn.Sequential(*modules, nn.Linear(shape[1], 10))
 
 
-def optimizer(config: ConfigDict, model: nn.Module) -> torch.optim.Optimizer:
-  """Returns the optimiser of the config in PyTorch's fastest form for CPU."""
-  rate = config.optimizer.learning_rate
-  if config.optimizer.name == 'keras_rmsprop':
-    return torch.optim.RMSprop(model.parameters(), rate, alpha=0.9)
-  return torch.optim.Adam(model.parameters(), rate, fused=True)
+def _airbench_net(config: ConfigDict) -> nn.Module:
+  """The same without `residual`."""
+  if config.model.residual or config.model.whitening_stride != 1:
+    raise ValueError('airbench networks with residuals or strides are not built here')
+  window = config.model.whitening_window
+  channels = 6 * window**2
+  modules: list[nn.Module] = [nn.Conv2d(3, channels, window), nn.GELU()]
+  for width, count in zip(config.model.widths, config.model.convolutions, strict=True):
+    for number in range(count):
+      modules.append(nn.Conv2d(channels, width, 3, padding=1, bias=False))
+      channels = width
+      if number == 0:
+        modules.append(nn.MaxPool2d(2))
+      norm = nn.BatchNorm2d(width, momentum=1 - config.model.momentum)
+      norm.weight.requires_grad_(False)
+      modules += [norm, nn.GELU()]
+  return nn.Sequential(
+    *modules, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(channels, 10, bias=False)
+  )
 
 
 def _modules(word: LayerWord, activation: str, channels: int, width: int) -> list[nn.Module]:

@@ -1,12 +1,11 @@
-"""Trains one system in this process, a number of steps at a time; see throughput.py.
+"""Trains one system in this process, a number of steps at a time; see workers.py.
 
-  python -m benchmarks.throughput_worker SYSTEM CONFIG
+  python -m benchmarks.worker SYSTEM CONFIG_FILE [OVERRIDE ...]
 
 First prints [batch size, versions], then, for each line with a number of steps on standard input,
-[seconds, seconds of CPU time].
+[seconds, seconds of CPU time, peak memory in MiB].
 """
 
-import importlib
 import json
 import os
 import resource
@@ -18,7 +17,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from benchmarks.throughput import versions
+from benchmarks.workers import versions
+from cifar_jax import config as configs
 
 TrainSteps = Callable[[int], None]  # makes that many updates, and returns when they are done
 
@@ -122,14 +122,14 @@ SYSTEMS: dict[str, tuple[Callable[[ConfigDict], TrainSteps], tuple[str, ...]]] =
 }
 
 
-def main(system: str, config_name: str) -> None:
+def main(system: str, path: str, *overrides: str) -> None:
   """Builds the system and obeys standard input."""
   if system in ('ours', 'plain'):  # before JAX or a thread starts
     from cifar_jax.startup import host_memory, xla_flags
 
     host_memory.keep_freed_memory()
     xla_flags.set_flags()
-  config = importlib.import_module(f'configs.{config_name}').get_config()
+  config = configs.load(path, overrides)
   build, packages = SYSTEMS[system]
   train = build(config)
   print(json.dumps([config.batch_size, versions(*packages)]), flush=True)
@@ -139,7 +139,7 @@ def main(system: str, config_name: str) -> None:
     seconds = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(json.dumps([seconds, cpu_seconds]), flush=True)
+    print(json.dumps([seconds, cpu_seconds, after.ru_maxrss / 1024]), flush=True)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,175 @@
+"""Processes that train in one system each, and wait until they are asked for a number of steps.
+
+Flags, threads and memory belong to processes, so systems are compared across processes, which take
+turns: each round measures all of them within seconds, so what else the machine does meanwhile hurts
+them alike.
+
+Systems:
+  ours               as launch.py trains: XLA flags, memory kept, forms for CPU
+  plain              the same step of plain Flax and XLA operations under JAX's defaults
+  keras_tensorflow   Keras 3, model.fit on TensorFlow
+  keras_jax          Keras 3, model.fit on JAX
+  pytorch            PyTorch, eager, channels last, float32
+  pytorch_bfloat16   the same under autocast to bfloat16
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+OURS = ('ours', 'plain')
+PEERS = ('keras_tensorflow', 'keras_jax', 'pytorch', 'pytorch_bfloat16')
+
+
+@dataclasses.dataclass
+class Measurement:
+  """One turn of one process: `steps` updates; `peak_memory_mb` is that of the process so far."""
+
+  steps: int
+  seconds: float
+  cpu_seconds: float
+  peak_memory_mb: float
+
+
+class Worker:
+  """A process that trains.
+
+  Attributes:
+    batch_size: images in a step.
+    version: of the packages that matter.
+    start_seconds: from the start of the process to a network that is ready to train.
+  """
+
+  def __init__(
+    self,
+    system: str,
+    config: str,
+    overrides: Sequence[str] = (),
+    python: str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+  ) -> None:
+    """Starts the process and waits until it could train.
+
+    Args:
+      system: see above.
+      config: path of the config file.
+      overrides: such as '--config.batch_size=64'.
+      python: an interpreter with the system and the requirements of this project.
+      environment: variables beside those of this process.
+    """
+    self._system = system
+    # Programs compiled by another run would hide what compilation costs.
+    self._cache = tempfile.TemporaryDirectory(prefix='benchmark_cache_')
+    variables = {
+      **os.environ,
+      'TF_CPP_MIN_LOG_LEVEL': '3',
+      'JAX_PLATFORMS': 'cpu',
+      'CIFAR_JAX_CACHE': self._cache.name,
+      **(environment or {}),
+    }
+    if system == 'plain':
+      off = ('CIFAR_JAX_CPU_FORMS', 'CIFAR_JAX_XLA_FLAGS', 'CIFAR_JAX_KEEP_MEMORY')
+      variables |= dict.fromkeys(off, 'off')
+    start = time.perf_counter()
+    self._process = subprocess.Popen(
+      [python, '-m', 'benchmarks.worker', system, config, *overrides],
+      env=variables,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    self.batch_size, self.version = self._answer()
+    self.start_seconds = time.perf_counter() - start
+
+  def measure(self, steps: int) -> Measurement:
+    """Makes `steps` updates in the process."""
+    assert self._process.stdin
+    self._process.stdin.write(f'{steps}\\n')
+    self._process.stdin.flush()
+    return Measurement(steps, *self._answer())
+
+  def close(self) -> None:
+    """Lets the process end."""
+    self._process.communicate()
+    self._cache.cleanup()
+
+  def _answer(self) -> list:
+    assert self._process.stdout
+    line = self._process.stdout.readline()
+    if not line:
+      raise SystemExit(f'the process of {self._system} ended; its message is above')
+    return json.loads(line)
+
+
+def take_turns(
+  workers: Mapping[str, Worker], repeats: int, seconds: float
+) -> dict[str, dict[str, Any]]:
+  """Measures all workers in turns; closes them.
+
+  Args:
+    workers: by name.
+    repeats: turns of each.
+    seconds: about how long a turn takes.
+
+  Returns:
+    For each name the columns of a table: the median rate with the lowest and the highest, CPU time
+    an image (user and system together over all threads, less disturbed by neighbours than the
+    clock), the cost of starting, and the peak memory.
+  """
+  steps, first = {}, {}
+  for name, worker in workers.items():  # the first turns compile, warm caches and size the others
+    first[name] = worker.measure(1)
+    worker.measure(2)
+    trial = worker.measure(3)
+    steps[name] = max(2, round(trial.steps * seconds / trial.seconds))
+  turns: dict[str, list[Measurement]] = {name: [] for name in workers}
+  for _ in range(repeats):
+    for name, worker in workers.items():
+      turns[name].append(worker.measure(steps[name]))
+  columns = {}
+  for name, worker in workers.items():
+    batch = worker.batch_size
+    rates = [turn.steps * batch / turn.seconds for turn in turns[name]]
+    cpu = [1e3 * turn.cpu_seconds / turn.steps / batch for turn in turns[name]]
+    columns[name] = {
+      'batch_size': batch,
+      'images_per_second': round(statistics.median(rates), 1),
+      'lowest': round(min(rates), 1),
+      'highest': round(max(rates), 1),
+      'cpu_ms_per_image': round(statistics.median(cpu), 4),
+      'start_seconds': round(worker.start_seconds, 2),
+      'first_step_seconds': round(first[name].seconds, 2),
+      'peak_memory_mb': round(turns[name][-1].peak_memory_mb),
+      'repeats': repeats,
+      'steps_per_repeat': steps[name],
+      'version': worker.version,
+      'machine': f'{processor()}, {os.cpu_count()} cores',
+    }
+    worker.close()
+  return columns
+
+
+def processor() -> str:
+  """The name of the processor, as far as the system tells, and its widest vectors."""
+  path = pathlib.Path('/proc/cpuinfo')
+  lines = path.read_text().splitlines() if path.exists() else []
+  fields = dict(line.partition(':')[::2] for line in reversed(lines))
+  fields = {key.strip(): value.strip() for key, value in fields.items()}
+  name = fields.get('model name') or platform.processor() or platform.machine()
+  widest = [flag for flag in ('avx512_bf16', 'avx512f', 'avx2') if flag in fields.get('flags', '')]
+  return f'{name} ({widest[0]})' if widest else name
+
+
+def versions(*packages: str) -> str:
+  """'jax 0.10.2, flax 0.12.8'."""
+  return ', '.join(f'{package} {importlib.metadata.version(package)}' for package in packages)
