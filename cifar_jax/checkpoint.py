@@ -35,7 +35,7 @@ class Checkpoints:
   def __init__(self, run: pathlib.Path, keep: int = 1, *, read_only: bool = False):
     self._run = run.absolute()
     self._unreadable: set[tuple[str, int]] = set()
-    with disk_errors(self._run):
+    with disk_errors(self._run), _quiet_reader(read_only):
       self._managers = {
         name: ocp.CheckpointManager(
           self._run / name,
@@ -243,6 +243,18 @@ def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
     temporary = path.with_name(f'.{path.name}.partial')
     temporary.write_text(json.dumps(content, indent=2, sort_keys=False) + '\n')
     temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _quiet_reader(read_only: bool) -> Iterator[None]:
+  """Keeps Orbax from warning that what is opened to be read only is read-only."""
+  verbosity = logging.get_verbosity()
+  if read_only:
+    logging.set_verbosity(logging.ERROR)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(verbosity)
 
 
 @contextlib.contextmanager

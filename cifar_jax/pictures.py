@@ -5,6 +5,7 @@ read and its pixels are counted before they are decoded; each picture that canno
 and the others go on.
 """
 
+import contextlib
 import dataclasses
 import io
 import pathlib
@@ -12,7 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ MOST_PIXELS = 50_000_000  # of a picture
 _SECONDS = 20  # that an address may take to answer
 # What Pillow decodes in code of its own or of well-kept libraries; others would only widen what a
 # hostile file can reach.
-_FORMATS = ('BMP', 'GIF', 'JPEG', 'MPO', 'PNG', 'PPM', 'TIFF', 'WEBP')
+_FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
 
 
 class UnreadableError(Exception):
@@ -51,12 +52,12 @@ def read_all(places: Sequence[str], image_shape: tuple[int, int, int]) -> Iterat
 
   Args:
     places: paths of files and folders (all files in them, at any depth), http and https addresses,
-      '-' for standard input.
+      '-' for standard input, whose name is '-' too.
     image_shape: (H, W, C) of the images wanted.
   """
-  for name, read in _sources(places):
+  for name in _names(places):
     try:
-      yield Picture(name, decode(read(), image_shape))
+      yield Picture(name, decode(read_bytes(name), image_shape))
     except UnreadableError as error:
       yield Picture(name, None, str(error))
 
@@ -76,28 +77,56 @@ def decode(content: bytes, image_shape: tuple[int, int, int]) -> np.ndarray:
   """
   pillow, operations = require('look', 'PIL.Image', 'PIL.ImageOps')
   height, width, channels = image_shape
+  with _reported_damage(pillow):
+    image = _opened(pillow, content)
+    image.draft('RGB', (4 * width, 4 * height))  # a JPEG is decoded no larger than it is needed
+    image = _opaque(pillow, operations.exif_transpose(image))
+    image = image.convert('L' if channels == 1 else 'RGB')
+    image = operations.fit(image, (width, height), pillow.Resampling.LANCZOS)
+  return np.asarray(image, np.uint8).reshape(height, width, channels)
+
+
+def reduced_size(content: bytes, side: int) -> tuple[int, int]:
+  """Height and width of a picture, turned as its EXIF data say, reduced in proportion until neither
+  is more than `side` pixels; raises UnreadableError as `decode` does.
+  """
+  pillow, tags = require('look', 'PIL.Image', 'PIL.ExifTags')
+  with _reported_damage(pillow):
+    image = _opened(pillow, content)
+    width, height = image.size
+    if image.getexif().get(tags.Base.Orientation, 1) > 4:  # turned by a quarter
+      width, height = height, width
+  scale = min(1.0, side / max(width, height))
+  return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _opened(pillow: Any, content: bytes) -> Any:
+  """The picture, of which only the header has been read."""
   pillow.init()  # knows all formats afterwards, as `formats` demands
+  image = pillow.open(io.BytesIO(content), formats=_FORMATS)
+  if image.width * image.height > MOST_PIXELS:
+    raise UnreadableError(
+      f'it has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}'
+    )
+  return image
+
+
+@contextlib.contextmanager
+def _reported_damage(pillow: Any) -> Iterator[None]:
+  """Turns what decoders raise into UnreadableError; odd metadata are passed over in silence."""
   try:
     with warnings.catch_warnings():
-      warnings.simplefilter('ignore')  # of odd metadata, which do not matter here
-      image = pillow.open(io.BytesIO(content), formats=_FORMATS)
-      if image.width * image.height > MOST_PIXELS:
-        raise UnreadableError(
-          f'it has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}'
-        )
-      image.draft('RGB', (4 * width, 4 * height))  # a JPEG is decoded no larger than it is needed
-      image = _opaque(pillow, operations.exif_transpose(image))
-      image = operations.fit(
-        image.convert('L' if channels == 1 else 'RGB'), (width, height), pillow.Resampling.LANCZOS
-      )
+      warnings.simplefilter('ignore')
+      yield
   except UnreadableError:
     raise
   except pillow.UnidentifiedImageError:
     raise UnreadableError('it is no picture of a known kind') from None
+  except pillow.DecompressionBombError:
+    raise UnreadableError(f'it has more than {MOST_PIXELS:,} pixels') from None
   # Decoders raise many kinds for damaged files; what they have in common is that it is damaged.
   except Exception as error:
     raise UnreadableError(f'it is damaged ({type(error).__name__})') from None
-  return np.asarray(image, np.uint8).reshape(height, width, channels)
 
 
 def _opaque(pillow: Any, image: Any) -> Any:
@@ -116,24 +145,32 @@ def _opaque(pillow: Any, image: Any) -> Any:
   return image
 
 
-def _sources(places: Sequence[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def read_bytes(place: str) -> bytes:
+  """The content of a file, of an http or https address, or of standard input for '-'.
+
+  Raises:
+    UnreadableError: it cannot be had, or is larger than MOST_BYTES.
+  """
+  if place == '-':
+    return _bounded(sys.stdin.buffer)
+  if place.startswith(('http://', 'https://')):
+    return _download(place)
+  return _read(pathlib.Path(place))
+
+
+def _names(places: Sequence[str]) -> Iterator[str]:
+  """The places, with the files in them for folders."""
   for place in places:
-    if place == '-':
-      yield 'stdin', lambda: _bounded(sys.stdin.buffer)
-    elif place.startswith(('http://', 'https://')):
-      yield place, lambda place=place: _download(place)  # type: ignore[misc]
+    if place != '-' and pathlib.Path(place).is_dir():
+      files = sorted(str(path) for path in pathlib.Path(place).rglob('*') if path.is_file())
+      yield from files or [place]
     else:
-      path = pathlib.Path(place)
-      files = (
-        sorted(file for file in path.rglob('*') if file.is_file()) if path.is_dir() else [path]
-      )
-      for file in files:
-        yield str(file), lambda file=file: _read(file)  # type: ignore[misc]
-      if not files:
-        yield place, _empty_folder
+      yield place
 
 
 def _read(file: pathlib.Path) -> bytes:
+  if file.is_dir():
+    raise UnreadableError('the folder has no files')
   try:
     with file.open('rb') as stream:
       return _bounded(stream)
@@ -158,7 +195,3 @@ def _bounded(stream: Any) -> bytes:
   if len(content) > MOST_BYTES:
     raise UnreadableError(f'it is larger than {MOST_BYTES // 2**20} MiB')
   return content
-
-
-def _empty_folder() -> bytes:
-  raise UnreadableError('the folder has no files')

@@ -48,3 +48,21 @@ def tiny_config(tiny_data: pathlib.Path) -> ConfigDict:
   config = tiny.get_config()
   config.data.dir = str(tiny_data)
   return config.lock()
+
+
+@pytest.fixture(scope='session')
+def tiny_run(tiny_data: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+  """The folder of a finished run of two epochs; treat it as read-only but for report/."""
+  from cifar_jax.loop import train
+  from cifar_jax.progress import Progress
+
+  run = tmp_path_factory.mktemp('runs') / 'tiny'
+  config = tiny.get_config()
+  config.epochs = 2
+  config.batch_size = 45  # of 180 images: no short batch, so a single program is compiled
+  config.model.block = ('conv3 same', 'max_pool')
+  config.model.head = ('flatten',)
+  config.tags = ('small', 'first')
+  config.data.dir = str(tiny_data)
+  train(config.lock(), run, Progress('silent'))
+  return run

@@ -5,8 +5,9 @@ What is black in a figure is drawn in INK, so that a page can show it in the rea
 colour; see `files.inline_svg`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -41,14 +42,29 @@ _STYLE = {
 _ANNOTATED = 20  # classes up to which a confusion matrix shows its numbers
 
 
+Drawing = TypeVar('Drawing', bound=Callable[..., Any])
+
+
+def styled(draw: Drawing) -> Drawing:
+  """Makes a function draw in the style of this module."""
+
+  @functools.wraps(draw)
+  def drawn(*arguments: Any, **options: Any) -> Any:
+    (matplotlib,) = require('look', 'matplotlib')
+    with matplotlib.rc_context(_STYLE):
+      return draw(*arguments, **options)
+
+  return cast(Drawing, drawn)
+
+
 def figure(width: float, height: float, **subplots: Any) -> tuple[Any, Any]:
   """A new figure of width x height inches that belongs to no window, and its axes."""
-  matplotlib, pyplot_figure = require('look', 'matplotlib', 'matplotlib.figure')
-  with matplotlib.rc_context(_STYLE):
-    made = pyplot_figure.Figure(figsize=(width, height))
-    return made, made.subplots(**subplots)
+  (module,) = require('look', 'matplotlib.figure')
+  made = module.Figure(figsize=(width, height))
+  return made, made.subplots(**subplots)
 
 
+@styled
 def curves(rows: Sequence[Mapping[str, float]], quantity: str, validation: str) -> Any:
   """Training against validation over the epochs.
 
@@ -76,6 +92,7 @@ def curves(rows: Sequence[Mapping[str, float]], quantity: str, validation: str) 
   return made
 
 
+@styled
 def over_epochs(rows: Sequence[Mapping[str, float]], name: str, title: str) -> Any:
   """One column of metrics.csv over the epochs."""
   made, axes = figure(7, 2.8)
@@ -87,6 +104,7 @@ def over_epochs(rows: Sequence[Mapping[str, float]], name: str, title: str) -> A
   return made
 
 
+@styled
 def heat_map(matrix: np.ndarray, class_names: Sequence[str]) -> Any:
   """The confusion matrix: rows true, columns predicted; with its numbers up to 20 classes."""
   classes = len(matrix)
@@ -111,6 +129,7 @@ def heat_map(matrix: np.ndarray, class_names: Sequence[str]) -> Any:
   return made
 
 
+@styled
 def reliability(found: Calibration) -> Any:
   """Accuracy over confidence, the diagonal of perfect calibration, and how many there are."""
   made, (above, below) = figure(5.2, 5.4, nrows=2, height_ratios=(3, 1), sharex=True)
@@ -128,6 +147,7 @@ def reliability(found: Calibration) -> Any:
   return made
 
 
+@styled
 def class_bars(values: Sequence[float], class_names: Sequence[str], title: str) -> Any:
   """A horizontal bar a class, in per cent."""
   made, axes = figure(7, max(2.5, 0.32 * len(values) + 1))
@@ -143,6 +163,7 @@ def class_bars(values: Sequence[float], class_names: Sequence[str], title: str) 
   return made
 
 
+@styled
 def counts(values: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> Any:
   """A bar a class: how many images it has."""
   made, axes = figure(7, max(2.5, 0.3 * len(values) + 1))
@@ -156,6 +177,7 @@ def counts(values: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> An
   return made
 
 
+@styled
 def compared(series: Mapping[str, Sequence[tuple[float, float]]], title: str, unit: str) -> Any:
   """One curve a run over the epochs: name -> (epoch, value)."""
   made, axes = figure(8, 4.2)
@@ -176,6 +198,7 @@ def compared(series: Mapping[str, Sequence[tuple[float, float]]], title: str, un
   return made
 
 
+@styled
 def network(records: Sequence[LayerRecord], image_shape: Sequence[int]) -> Any:
   """The network as boxes 'name: Kind' with arrows from top to bottom, input first."""
   boxes = [('', 'Input', image_shape)] + [

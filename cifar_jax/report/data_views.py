@@ -104,6 +104,7 @@ def class_samples(
   return list(split.images[random.choice(places, min(count, len(places)), replace=False)])
 
 
+@charts.styled
 def titled_grid(images: Sequence[np.ndarray], titles: Sequence[str], columns: int) -> Any:
   """Images with a title above each, without ticks; ten in two rows of five are 8 x 3 inches, as in
   "CIFAR-10 classification using Keras Tutorial" (plon.io, 2017).
@@ -120,6 +121,7 @@ def titled_grid(images: Sequence[np.ndarray], titles: Sequence[str], columns: in
   return made
 
 
+@charts.styled
 def labelled_rows(by_class: Sequence[Sequence[np.ndarray]], names: Sequence[str]) -> Any:
   """A row of images a class with its name at the left."""
   columns = max(len(images) for images in by_class)

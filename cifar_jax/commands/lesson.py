@@ -1,0 +1,62 @@
+"""python -m cifar_jax lesson: convolution, ReLU and pooling shown on a picture."""
+
+import argparse
+import pathlib
+from typing import Any
+
+from cifar_jax.commands import parsing
+
+
+def add_parser(verbs: Any) -> None:
+  """Adds the verb with its lessons to the command line."""
+  parser = parsing.add_verb(
+    verbs,
+    'lesson',
+    run,
+    'convolution, ReLU and pooling shown on a picture',
+    'Shows what the layers of a network do, computed with the layers of this toolkit.\n\n'
+    '  python -m cifar_jax lesson kernels cat.jpg\n'
+    '  python -m cifar_jax lesson relu cat.jpg --out=lessons\n'
+    '  python -m cifar_jax lesson pooling cat.jpg\n'
+    '  python -m cifar_jax lesson layers',
+  )
+  own = parser.add_subparsers(dest='lesson', required=True, metavar='LESSON')
+  for name, about in (
+    ('kernels', 'gradients, blur, sharpening, Sobel: a kernel, a picture'),
+    ('relu', 'a feature map before and after ReLU'),
+    ('pooling', 'max-pooling of the picture, and of numbers'),
+  ):
+    lesson = parsing.add_verb(
+      own, name, run, about, f'{about}.\n\n  python -m cifar_jax lesson {name} cat.jpg'
+    )
+    lesson.add_argument('image', metavar='IMAGE', help='file, address or - for stdin')
+    lesson.add_argument(
+      '--out',
+      type=pathlib.Path,
+      default=pathlib.Path('runs/lessons'),
+      metavar='FOLDER',
+      help='for the pictures; default: runs/lessons',
+    )
+  table = 'the kinds of layers and what they do'
+  parsing.add_verb(
+    own, 'layers', run, table, f'Prints {table}.\n\n  python -m cifar_jax lesson layers'
+  )
+
+
+def run(arguments: argparse.Namespace) -> None:
+  """Writes the pictures and says where they are, or prints the table."""
+  from cifar_jax import lessons
+
+  if arguments.lesson == 'layers':
+    print(lessons.layer_table())
+    return
+  from cifar_jax.report import lesson_pictures
+
+  draw = {
+    'kernels': lesson_pictures.kernels,
+    'relu': lesson_pictures.relu,
+    'pooling': lesson_pictures.pooling,
+  }[arguments.lesson]
+  drawn = draw(lesson_pictures.grey(arguments.image))
+  for path in lesson_pictures.save(drawn, arguments.out / arguments.lesson):
+    print(path)

@@ -1,0 +1,53 @@
+"""python -m cifar_jax serve: a web page that classifies pictures."""
+
+import argparse
+from typing import Any
+
+from cifar_jax.commands import parsing
+from cifar_jax.errors import UserError
+from cifar_jax.startup import host_memory, xla_flags
+
+
+def add_parser(verbs: Any) -> None:
+  """Adds the verb to the command line."""
+  parser = parsing.add_verb(
+    verbs,
+    'serve',
+    run,
+    'a web page that classifies pictures',
+    "A web page where pictures are dropped and the network's opinion is shown.\n\n"
+    '  python -m cifar_jax serve runs/cnn_adv\n'
+    '  python -m cifar_jax serve runs/cnn_adv --host=0.0.0.0 --port=8000   (for the whole network)',
+  )
+  parsing.add_run(parser)
+  parsing.add_checkpoint(parser)
+  parser.add_argument('--host', default='127.0.0.1', help='default: 127.0.0.1, this machine alone')
+  parser.add_argument('--port', type=int, default=7860, help='default: 7860; 0: any free one')
+  parser.add_argument(
+    '--neighbours',
+    type=int,
+    default=5000,
+    metavar='N',
+    help='training images to compare with; 0: none; default: 5000',
+  )
+
+
+def run(arguments: argparse.Namespace) -> None:
+  """Serves until Ctrl-C."""
+  if arguments.neighbours < 0:
+    raise UserError(f'--neighbours={arguments.neighbours}: give 0 or more')
+  host_memory.keep_freed_memory()
+  xla_flags.set_flags()
+  from cifar_jax import trained  # imports JAX, which reads the XLA flags once
+  from cifar_jax.report.extras import require
+  from cifar_jax.serve import serve
+
+  require('serve', 'flask', 'waitress', 'PIL', 'matplotlib')
+  network = trained.load(arguments.run, arguments.checkpoint, arguments.data_dir)
+  split = None
+  if arguments.neighbours:
+    try:
+      split = trained.load_splits(network.config, arguments.data_dir).train
+    except UserError as error:
+      print(f'no nearest training images: {error}')
+  serve(network, split, arguments.neighbours, arguments.host, arguments.port)

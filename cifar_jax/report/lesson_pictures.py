@@ -1,0 +1,87 @@
+"""The pictures of the lessons, original and result side by side."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cifar_jax import lessons
+from cifar_jax.errors import UserError
+from cifar_jax.pictures import UnreadableError, decode, read_bytes, reduced_size
+from cifar_jax.report import charts, files
+
+_SIDE = 256  # pixels to which the longer side of a picture is reduced
+
+
+def grey(place: str) -> np.ndarray:
+  """A picture of the user's as grey float32 [H, W], 0..255, at most 256 pixels wide and high.
+
+  Raises:
+    UserError: it cannot be read.
+  """
+  try:
+    content = read_bytes(place)
+    return decode(content, (*reduced_size(content, _SIDE), 1))[..., 0].astype(np.float32)
+  except UnreadableError as error:
+    raise UserError(f'{place}: {error}; give another picture') from None
+
+
+def kernels(image: np.ndarray) -> dict[str, Any]:
+  """A figure a kernel, and Sobel's magnitude: name -> figure."""
+  drawn = {
+    name: side_by_side(
+      {'Original image': image, f'Convolved: {name}': lessons.convolve(image, kernel)}
+    )
+    for name, kernel in lessons.KERNELS.items()
+  }
+  drawn['sobel'] = side_by_side(
+    {'Original image': image, 'Sobel: strength of the gradient': lessons.sobel(image)}
+  )
+  return drawn
+
+
+def relu(image: np.ndarray) -> dict[str, Any]:
+  """A map before and after ReLU."""
+  found = lessons.convolve(image, lessons.KERNELS['edges'])
+  return {
+    'relu': side_by_side({'Feature map': found, 'Rectified feature map': lessons.rectify(found)})
+  }
+
+
+def pooling(image: np.ndarray) -> dict[str, Any]:
+  """Max-pooling of the picture, and of 10 x 10 and 4 x 4 numbers."""
+  numbers = np.arange(100, dtype=np.float32).reshape(10, 10)
+  small = np.array([[1, 3, 2, 9], [7, 4, 1, 5], [8, 5, 2, 3], [4, 2, 1, 4]], np.float32)
+  return {
+    'picture': side_by_side({'Map': image, 'Max-pooled 2 x 2': lessons.max_pool(image)}),
+    '10x10': side_by_side({'10 x 10': numbers, '5 x 5': lessons.max_pool(numbers)}, numbered=True),
+    '4x4': side_by_side({'4 x 4': small, '2 x 2': lessons.max_pool(small)}, numbered=True),
+  }
+
+
+@charts.styled
+def side_by_side(maps: Mapping[str, np.ndarray], numbered: bool = False) -> Any:
+  """Grey pictures with titles and without axes; with their numbers where they are few."""
+  made, axes = charts.figure(10, 5.2, ncols=len(maps), squeeze=False)
+  for axis, (title, values) in zip(axes[0], maps.items(), strict=True):
+    axis.imshow(values, cmap='gray')
+    axis.set_title(title)
+    axis.axis('off')
+    if numbered:
+      middle = (values.min() + values.max()) / 2
+      for (row, column), value in np.ndenumerate(values):
+        colour = 'black' if value > middle else 'white'
+        axis.text(column, row, f'{value:.0f}', ha='center', va='center', color=colour)
+  return made
+
+
+def save(drawn: Mapping[str, Any], folder: pathlib.Path) -> list[pathlib.Path]:
+  """Writes each figure as SVG and PNG; returns the PNG files."""
+  files.make_folder(folder)
+  paths = []
+  for name, figure in drawn.items():
+    stem = name.replace(' ', '_')
+    files.save_figure(figure, folder, stem)
+    paths.append(folder / f'{stem}.png')
+  return paths
