@@ -32,6 +32,7 @@ _MAY_CHANGE = (
   'max_steps',
   'parallel',
   'devices',
+  'uneven_batch',
   'steps_per_dispatch',
   'tags',
   'tensorboard',
@@ -71,7 +72,8 @@ _CHECKS: Mapping[str, Check] = {
   'epochs': _whole(1),
   'max_steps': _whole(0),
   'batch_size': _whole(1),
-  'parallel': _one_of('jit'),
+  'parallel': _one_of('jit', 'pmap'),
+  'uneven_batch': _one_of('error', 'pad'),
   'devices': _whole(0),
   'steps_per_dispatch': _whole(0),
   'tags': Check(
@@ -106,6 +108,7 @@ _CHECKS: Mapping[str, Check] = {
   'average.every_steps': _whole(0),
   'average.decay': BELOW_ONE,
   'average.power': NOT_NEGATIVE,
+  'batch_norm.ghost_rows': _whole(0),
   'evaluate.tta': _one_of('none', 'flip', 'flip_translate'),
   'evaluate.every_epochs': _whole(0),
   'loss.label_smoothing': Check(

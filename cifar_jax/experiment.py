@@ -5,7 +5,6 @@ evaluation share it.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -102,10 +101,13 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
   parallel.keep_compiled_programs()
   _check_fits(config, splits)
   mesh = parallel.make_mesh(config.devices)
-  parallel.check_batch_size(config.batch_size, mesh)
   total_steps, schedule_over = _plan(config, len(splits.train))
-  recipe = make_recipe(config, splits)
-  shard = parallel.shard_batch(mesh) if mesh.size > 1 else _keep
+  recipe = dataclasses.replace(
+    make_recipe(config, splits), padded_to=parallel.padded_to(config, mesh)
+  )
+  mapped = config.parallel == 'pmap'
+  division = parallel.mapped_division(mesh) if mapped else parallel.mesh_division(mesh)
+  map_or_jit = parallel.pmap_step if mapped else parallel.jit_step
   init = parallel.jit_replicated(functools.partial(steps.init_state, recipe), mesh)
   looked_at = splits.train.images[: config.whitening.images if config.whitening.layer else 0]
   return Experiment(
@@ -117,11 +119,9 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
     init=lambda: init(images=looked_at),
     epoch_order=parallel.jit_replicated(steps.make_epoch_order(recipe), mesh),
     train_steps=functools.cache(
-      lambda count: parallel.jit_train_steps(steps.make_train_steps(recipe, count, shard), mesh)
+      lambda count: map_or_jit(steps.make_train_steps(recipe, count, division), mesh, updates=True)
     ),
-    eval_step=parallel.jit_eval_step(
-      steps.make_eval_step(recipe, _evaluation_batch(mesh), shard), mesh
-    ),
+    eval_step=map_or_jit(steps.make_eval_step(recipe, _evaluation_batch(mesh), division), mesh),
   )
 
 
@@ -145,6 +145,7 @@ def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
     last_batch=config.data.last_batch,
     average=make_average(config.average, total_steps),
     adapt=make_whitening(config.whitening, normalize),
+    ghost_rows=config.batch_norm.ghost_rows,
     tta=config.evaluate.tta,
   )
 
@@ -178,7 +179,3 @@ def _check_fits(config: ConfigDict, splits: Splits) -> None:
 
 def _evaluation_batch(mesh: Mesh) -> int:
   return -(-EVALUATION_BATCH // mesh.size) * mesh.size
-
-
-def _keep(batch: Any) -> Any:
-  return batch

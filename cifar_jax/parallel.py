@@ -2,18 +2,24 @@
 
 The default is one program over a 1-D mesh ('data',): parameters and the data set are on every
 device, each device works on its part of the batch, and the compiler adds the sums over devices. One
-device is a mesh of one.
+device is a mesh of one. `jax.pmap` runs the same step, with the sums written out over a named axis.
 """
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
 
+from cifar_jax.division import Division
 from cifar_jax.errors import UserError
 from cifar_jax.folders import cache_folder
+
+AXIS = 'data'  # the one axis of the mesh, over which the rows of a batch lie
 
 
 def keep_compiled_programs() -> None:
@@ -43,18 +49,33 @@ def make_mesh(devices: int) -> Mesh:
     )
   count = devices or available
   return jax.make_mesh(
-    (count,), ('data',), axis_types=(AxisType.Auto,), devices=jax.devices()[:count]
+    (count,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:count]
   )
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-  """Raises UserError unless every device gets the same number of rows."""
-  if batch_size % mesh.size:
-    nearest = max(mesh.size, round(batch_size / mesh.size) * mesh.size)
+def padded_to(config: ConfigDict, mesh: Mesh) -> int:
+  """The number of which a batch must be a multiple, so that every device gets the same number of
+  rows; the batch is filled to it where the config says so.
+
+  Raises:
+    UserError: the batch does not divide and is not to be filled, or ghost batches would lie across
+      devices that cannot see each other's rows.
+  """
+  size, ghost = config.batch_size, config.batch_norm.ghost_rows
+  if size % mesh.size and config.uneven_batch == 'error':
+    nearest = max(mesh.size, round(size / mesh.size) * mesh.size)
     raise UserError(
-      f'--config.batch_size={batch_size} does not divide by {mesh.size} devices; '
-      f'use {nearest}, or fewer --config.devices'
+      f'--config.batch_size={size} does not divide by {mesh.size} devices; '
+      f"use {nearest}, fewer --config.devices, or --config.uneven_batch='pad'"
     )
+  multiple = math.lcm(mesh.size, ghost or 1)
+  rows = -(-size // multiple) * multiple // mesh.size
+  if ghost and (size % ghost or (config.parallel == 'pmap' and rows % ghost)):
+    raise UserError(
+      f'--config.batch_norm.ghost_rows={ghost} does not divide the {rows} rows of each device '
+      f'in a batch of {size}; use a divisor of both'
+    )
+  return multiple if config.uneven_batch == 'pad' else mesh.size
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -67,30 +88,71 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
   return jax.device_put(tree, replicated(mesh))
 
 
-def shard_batch(mesh: Mesh) -> Callable[[Any], Any]:
-  """Returns a function for use inside a jitted step: spreads the leading axis of every array over
-  the mesh.
+def mesh_division(mesh: Mesh) -> Division:
+  """For the step under `jax.jit`: lays batches out over the mesh, and leaves the rest to the
+  compiler.
   """
-  sharding = NamedSharding(mesh, PartitionSpec('data'))
+  if mesh.size == 1:
+    return Division()
+  sharding = NamedSharding(mesh, PartitionSpec(AXIS))
 
-  def shard(batch: Any) -> Any:
+  def spread(batch: Any) -> Any:
     return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, sharding), batch)
 
-  return shard
+  return Division(spread=spread)
 
 
-def jit_train_steps(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-  """Compiles `(state, images, labels, order, masked) -> (state, report)`; the state's memory is
-  reused.
+def mapped_division(mesh: Mesh) -> Division:
+  """For the step under `jax.pmap`: each device takes its rows and sums over the named axis."""
+  return Division(axis=AXIS, parts=mesh.size)
+
+
+def jit_step(
+  function: Callable[..., Any], mesh: Mesh, *, updates: bool = False
+) -> Callable[..., Any]:
+  """Compiles a step made with `mesh_division`; results are whole on every device.
+
+  Args:
+    function: of arrays that are whole on every device.
+    mesh: the devices.
+    updates: whether it is a training step, which has a static argument `masked` and whose first
+      argument, the state, gives its memory to the new one.
   """
-  return jax.jit(
-    function, donate_argnums=0, static_argnames='masked', out_shardings=replicated(mesh)
+  options: dict[str, Any] = {'out_shardings': replicated(mesh)}
+  if updates:
+    options |= {'donate_argnums': 0, 'static_argnames': 'masked'}
+  return jax.jit(function, **options)
+
+
+def pmap_step(
+  function: Callable[..., Any], mesh: Mesh, *, updates: bool = False
+) -> Callable[..., Any]:
+  """Maps a step made with `mapped_division` over the devices; arguments as for `jit_step`.
+
+  Nothing is stacked: arguments go to every device whole and come back whole, so that states and
+  checkpoints are those of `jit_step`. Only the device's number is mapped, since `jax.pmap` wants
+  something to be.
+  """
+  numbers = jax.device_put(
+    np.arange(mesh.size, dtype=np.int32), NamedSharding(mesh, PartitionSpec(AXIS))
   )
 
+  @functools.cache
+  def mapped(arguments: int, masked: bool | None) -> Callable[..., Any]:
+    options = {} if masked is None else {'masked': masked}
+    return jax.pmap(
+      lambda number, *whole: function(*whole, **options),
+      axis_name=AXIS,
+      in_axes=(0, *[None] * arguments),
+      out_axes=None,
+      devices=list(mesh.devices.flat),
+      donate_argnums=1 if updates else (),
+    )
 
-def jit_eval_step(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-  """Compiles `(params, batch_stats, images, labels, start, metrics) -> (metrics, start)`."""
-  return jax.jit(function, out_shardings=replicated(mesh))
+  def call(*arguments: Any, masked: bool | None = None) -> Any:
+    return mapped(len(arguments), masked)(numbers, *arguments)
+
+  return call
 
 
 def jit_replicated(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:

@@ -36,6 +36,8 @@ class Recipe:
     average: what follows each update, or None.
     adapt: (params, images uint8 [N, H, W, C]) -> params, a part of the initialisation that looks at
       training images; or None.
+    ghost_rows: rows over which BatchNorm takes its statistics; 0 for the whole batch.
+    padded_to: the batch is filled to a multiple of it with rows that do not count.
     tta: the views of `views.VIEWS` over which an example's logits are averaged in evaluation.
   """
 
@@ -51,12 +53,19 @@ class Recipe:
   last_batch: str
   average: Average | None = None
   adapt: Callable[[Any, Any], Any] | None = None
+  ghost_rows: int = 0
+  padded_to: int = 1
   tta: str = 'none'
 
   @property
   def steps_per_epoch(self) -> int:
     """Updates in one epoch; a short last batch counts if it is kept."""
     return steps_per_epoch(self.examples, self.batch_size, self.last_batch)
+
+  @property
+  def padded_batch_size(self) -> int:
+    """Rows of a batch as the devices see it."""
+    return -(-self.batch_size // self.padded_to) * self.padded_to
 
   @property
   def short_last_batch(self) -> bool:

@@ -19,13 +19,14 @@ import optax
 from flax import struct
 
 from cifar_jax import models
+from cifar_jax.division import Division
 from cifar_jax.metrics import Metrics, batch_metrics
 from cifar_jax.recipe import Recipe
 from cifar_jax.views import mean_logits
 
 Images = jax.Array  # uint8 [N, H, W, C] in the data set, float32 [B, H, W, C] in a batch
 Labels = jax.Array  # int32 [N]
-ShardBatch = Callable[[Any], Any]  # spreads a batch over the devices; the identity on one device
+WHOLE = Division()  # all rows on one device
 
 
 @struct.dataclass
@@ -140,23 +141,25 @@ def make_epoch_order(recipe: Recipe) -> Callable[[jax.Array], jax.Array]:
 
 
 def make_train_step(
-  recipe: Recipe, shard_batch: ShardBatch = lambda batch: batch
+  recipe: Recipe, division: Division = WHOLE
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Report]]:
   """Builds the update, `train_step(state, batch) -> (state, report)`.
 
   Args:
     recipe: of the run; the state must be of the same one.
-    shard_batch: spreads a batch over the devices.
+    division: of a batch among devices. Whatever looks at the whole batch, as augmentation does,
+      comes before each device takes its own rows.
   """
   step_key = random_keys(recipe.seed).step
 
   def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Report]:
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(step_key, state.step))
     epoch, position = state.step // recipe.steps_per_epoch, state.step % recipe.steps_per_epoch
-    batch = shard_batch(batch)
+    batch = division.spread(batch)
     images = recipe.augment(augment_key, recipe.normalize(batch.images), batch.indices, epoch)
+    images, labels, mask = division.own((images, batch.labels, batch.mask))
     gradients, outcome = _gradients(
-      recipe, state, images, batch.labels, batch.mask, {'dropout': dropout_key}
+      recipe, division, state, images, labels, mask, {'dropout': dropout_key}
     )
     updates, opt_state = recipe.optimizer.update(gradients, state.opt_state, state.params)
     params, batch_stats = optax.apply_updates(state.params, updates), outcome.batch_stats
@@ -197,34 +200,49 @@ class _Outcome:
 
 def _gradients(
   recipe: Recipe,
+  division: Division,
   state: TrainState,
   images: jax.Array,
   labels: jax.Array,
   mask: jax.Array | None,
   rngs: dict[str, jax.Array],
 ) -> tuple[Any, _Outcome]:
-  """Gradients of the mean loss over the rows that count, as a tree like `state.params`."""
+  """Gradients of the mean loss over the rows that count, as a tree like `state.params`.
 
-  def mean_loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Any]]:
-    logits, updated = models.apply(
-      recipe.module,
-      {'params': params, 'batch_stats': state.batch_stats},
-      images,
-      train=True,
-      mask=mask,
-      rngs=rngs,
-      mutable=['batch_stats'],
-    )
+  Images, labels and mask are the rows of this device; what is returned is that of all devices.
+  """
+  counted: Any = len(labels) * division.parts
+  if mask is not None:
+    counted = division.total(jnp.sum(mask))
+
+  def share_of_mean_loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Any]]:
+    with division.seen_by_layers(recipe.ghost_rows):
+      logits, updated = models.apply(
+        recipe.module,
+        {'params': params, 'batch_stats': state.batch_stats},
+        images,
+        train=True,
+        mask=mask,
+        rngs=rngs,
+        mutable=['batch_stats'],
+      )
     losses = recipe.loss(logits, labels)
-    mean = jnp.mean(losses) if mask is None else jnp.sum(losses * mask) / jnp.sum(mask)
-    return mean, (losses, logits, updated.get('batch_stats', {}))
+    share = jnp.sum(losses if mask is None else losses * mask) / counted
+    return share, (losses, logits, updated.get('batch_stats', {}))
 
-  gradients, (losses, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
-  return gradients, _Outcome(batch_metrics(losses, logits, labels, mask), batch_stats)
+  shares, (losses, logits, batch_stats) = jax.grad(share_of_mean_loss, has_aux=True)(state.params)
+  metrics = _total(division, batch_metrics(losses, logits, labels, mask))
+  return division.total(shares), _Outcome(metrics, division.agreed(batch_stats))
+
+
+def _total(division: Division, metrics: Metrics) -> Metrics:
+  return metrics.replace(
+    loss=division.total(metrics.loss), accuracy=division.total(metrics.accuracy)
+  )
 
 
 def make_train_steps(
-  recipe: Recipe, count: int = 1, shard_batch: ShardBatch = lambda batch: batch
+  recipe: Recipe, count: int = 1, division: Division = WHOLE
 ) -> Callable[..., tuple[TrainState, Report]]:
   """Builds `count` updates on data that is on the device, as one program (`lax.scan`).
 
@@ -235,8 +253,8 @@ def make_train_steps(
     H, W, C] and labels int32 [N] are the whole training set, order is that of the epoch, and the
     static `masked` is True for the one short batch at the end of an epoch.
   """
-  train_step = make_train_step(recipe, shard_batch)
-  size = recipe.batch_size
+  train_step = make_train_step(recipe, division)
+  size, padded = recipe.batch_size, recipe.padded_batch_size
 
   def next_step(
     state: TrainState, images: Images, labels: Labels, order: jax.Array, masked: bool
@@ -244,7 +262,10 @@ def make_train_steps(
     start = state.step % recipe.steps_per_epoch * size
     indices = jax.lax.dynamic_slice(order, (start,), (size,))
     mask = start + jnp.arange(size) < recipe.examples if masked else None
-    indices, mask = shard_batch((indices, mask))
+    if padded > size:
+      mask = jnp.ones(size, bool) if mask is None else mask
+      indices, mask = (jnp.pad(rows, (0, padded - size)) for rows in (indices, mask))
+    indices, mask = division.spread((indices, mask))
     return train_step(state, Batch(images[indices], labels[indices], indices, mask))
 
   if count == 1:
@@ -263,7 +284,7 @@ def make_train_steps(
 
 
 def make_eval_step(
-  recipe: Recipe, batch_size: int, shard_batch: ShardBatch = lambda batch: batch
+  recipe: Recipe, batch_size: int, division: Division = WHOLE
 ) -> Callable[..., tuple[Metrics, jax.Array]]:
   """Builds `eval_step(params, batch_stats, images, labels, start, metrics) -> (metrics, start)`.
 
@@ -283,8 +304,8 @@ def make_eval_step(
     indices = start + jnp.arange(batch_size)
     mask = indices < len(labels)
     indices = jnp.minimum(indices, len(labels) - 1)
-    indices, mask = shard_batch((indices, mask))
-    batch_images, batch_labels = shard_batch((images[indices], labels[indices]))
+    indices, mask = division.own(division.spread((indices, mask)))
+    batch_images, batch_labels = division.spread((images[indices], labels[indices]))
     variables = {'params': params, 'batch_stats': batch_stats}
 
     def predict(images: jax.Array) -> jax.Array:
@@ -292,6 +313,6 @@ def make_eval_step(
 
     logits = mean_logits(predict, recipe.normalize(batch_images), recipe.tta)
     update = batch_metrics(recipe.loss(logits, batch_labels), logits, batch_labels, mask)
-    return metrics.merge(update), start + batch_size
+    return metrics.merge(_total(division, update)), start + batch_size
 
   return eval_step

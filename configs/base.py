@@ -16,7 +16,8 @@ def get_config() -> ConfigDict:
   config.epochs = 20
   config.max_steps = 0  # updates after which the run ends if its epochs are not over; 0: no limit
   config.batch_size = 128  # over all devices together
-  config.parallel = 'jit'  # 'jit': one program over a device mesh
+  config.parallel = 'jit'  # one program over a device mesh; 'pmap': the same step, mapped
+  config.uneven_batch = 'error'  # that does not divide by the devices; 'pad': filled, not counted
   config.devices = 0  # how many devices to use; 0: all
   config.steps_per_dispatch = 0  # 0: one on CPU, as many as fit between two host events elsewhere
   config.tags = ()  # free words that travel with the run
@@ -92,6 +93,11 @@ def get_config() -> ConfigDict:
   config.average.every_steps = 0  # 0: none
   config.average.decay = 0.95  # a step, of the slow copy, at the end of the run
   config.average.power = 3.0  # with which it grows to that from 0
+
+  config.batch_norm = ConfigDict()
+  # Statistics over so many rows each ("ghost" batches); 0: the whole batch, whatever the number of
+  # devices; batch_size / devices: each device by itself.
+  config.batch_norm.ghost_rows = 0
 
   config.evaluate = ConfigDict()
   config.evaluate.every_epochs = 1  # validation; 0: only at the end

@@ -30,7 +30,9 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
   'epochs': ((0, -3, *WHOLE), (1, 10**6)),
   'max_steps': ((-1, *WHOLE), (0, 476)),
   'batch_size': ((0, -32, *WHOLE), (1, 4096)),
-  'parallel': (('', 'JIT', 'ddp', None, 1), ('jit',)),
+  'parallel': (('', 'JIT', 'ddp', None, 1), ('jit', 'pmap')),
+  'uneven_batch': (('', 'drop', None, 1), ('error', 'pad')),
+  'batch_norm.ghost_rows': ((-1, *WHOLE), (0, 16)),
   'devices': ((-1, *WHOLE), (0, 8)),
   'steps_per_dispatch': ((-1, *WHOLE), (0, 1000)),
   'tags': (('word', (1,), None, ('a', None)), ((), ('a', 'b c'), ['a'])),
@@ -469,7 +471,15 @@ def test_continuing_with_another_value(key, tmp_path) -> None:
   configs.save(configs.load(ADV), tmp_path)
   value = plain(configs.load(ADV))[key]
   changed = with_value(key, other(value))
-  free = {'epochs', 'max_steps', 'parallel', 'devices', 'steps_per_dispatch', 'tags'}
+  free = {
+    'epochs',
+    'max_steps',
+    'parallel',
+    'devices',
+    'uneven_batch',
+    'steps_per_dispatch',
+    'tags',
+  }
   free |= {'tensorboard', 'data.dir', 'data.folder.workers'}
   if key in free or key.startswith(('checkpoint.', 'evaluate.')):
     configs.check_continues(changed, tmp_path)

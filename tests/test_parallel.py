@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cifar_jax import data, parallel
+from cifar_jax import data, loop, parallel
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment, assemble
-from tests.test_loop import changed
+from cifar_jax.progress import Progress
+from tests.test_loop import changed, state_of
 
 
 def experiment_on(config, devices: int, **values) -> tuple[Experiment, data.Splits]:
@@ -41,27 +42,81 @@ SMALL = {
 }
 
 
+def assert_close(one, other, tolerance: float = 1e-5) -> None:
+  """States whose every array differs by at most so much of its norm, after the same steps."""
+  assert int(one.step) == int(other.step)
+  for name in ('params', 'batch_stats', 'opt_state', 'metrics'):
+    expected, found = (jax.tree.leaves_with_path(getattr(s, name)) for s in (one, other))
+    for (path, a), (_, b) in zip(expected, found, strict=True):
+      a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+      difference, norm = np.linalg.norm(a - b), np.linalg.norm(a)
+      assert difference <= tolerance * norm, (name, jax.tree_util.keystr(path))
+
+
 def test_twenty_steps_on_eight_devices_are_those_of_one(tiny_config) -> None:
   """With augmentation, dropout and BatchNorm, whose statistics are those of the whole batch.
 
   The short batch of each epoch has 20 rows in 8 parts of 4: three devices get padding only.
   """
+  ways = {'one': (1, 'jit'), 'eight': (8, 'jit'), 'mapped': (8, 'pmap')}
   states, reports = {}, {}
-  for devices in (1, 8):
-    experiment, splits = experiment_on(tiny_config, devices, **SMALL)
+  for way, (devices, kind) in ways.items():
+    experiment, splits = experiment_on(tiny_config, devices, parallel=kind, **SMALL)
     assert experiment.mesh.size == devices
-    states[devices], reports[devices] = trained(experiment, splits, 20)
-  one, eight = states[1], states[8]
-  assert int(one.step) == int(eight.step) == 20
-  for leaf in jax.tree.leaves(eight):
-    assert leaf.is_fully_replicated
-    assert len(leaf.sharding.device_set) == 8
-  for name in ('params', 'batch_stats', 'opt_state', 'metrics'):
-    expected, found = (jax.tree.leaves_with_path(getattr(s, name)) for s in (one, eight))
-    for (path, a), (_, b) in zip(expected, found, strict=True):
-      a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-      assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(a), (name, jax.tree_util.keystr(path))
-  assert float(reports[8].loss) == pytest.approx(float(reports[1].loss), rel=1e-5)
+    states[way], reports[way] = trained(experiment, splits, 20)
+  assert int(states['one'].step) == 20
+  for way in ('eight', 'mapped'):
+    for leaf in jax.tree.leaves(states[way]):
+      assert leaf.is_fully_replicated
+      assert len(leaf.sharding.device_set) == 8
+    assert_close(states['one'], states[way])
+    assert float(reports[way].loss) == pytest.approx(float(reports['one'].loss), rel=1e-5)
+
+
+def test_a_batch_that_does_not_divide_is_filled_if_wanted(tiny_config) -> None:
+  """30 rows on 4 devices are 32, of which 30 count, also in BatchNorm; seven steps go into the
+  second epoch.
+  """
+  values = {**SMALL, 'batch_size': 30, 'uneven_batch': 'pad'}
+  states = []
+  for devices, kind in ((1, 'jit'), (4, 'jit'), (4, 'pmap')):
+    experiment, splits = experiment_on(tiny_config, devices, parallel=kind, **values)
+    assert not experiment.short_last_batch  # so that nothing but the filling masks anything
+    states.append(trained(experiment, splits, 7)[0])
+  assert_close(states[0], states[1])
+  assert_close(states[0], states[2])
+
+
+def test_ghost_batches_are_those_of_one_device(tiny_config) -> None:
+  """Statistics over 8 rows each: on 4 devices, those of each device by itself; seven steps include
+  a short batch of 20 rows.
+  """
+  states = []
+  for devices, rows, kind in ((1, 8, 'jit'), (4, 8, 'jit'), (4, 8, 'pmap'), (1, 0, 'jit')):
+    values = {**SMALL, 'parallel': kind, 'batch_norm.ghost_rows': rows}
+    experiment, splits = experiment_on(tiny_config, devices, **values)
+    states.append(trained(experiment, splits, 7)[0])
+  assert_close(states[0], states[1])
+  assert_close(states[0], states[2])
+  with pytest.raises(AssertionError):
+    assert_close(states[0], states[3], 1e-3)
+
+
+def test_ghost_batches_that_do_not_divide(tiny_config) -> None:
+  for kind, devices, rows in (('jit', 1, 5), ('pmap', 8, 8)):
+    with pytest.raises(UserError, match=rf'batch_norm\.ghost_rows={rows} does not divide'):
+      experiment_on(tiny_config, devices, parallel=kind, **{'batch_norm.ghost_rows': rows})
+
+
+def test_jit_and_pmap_restore_each_other(tiny_config, tmp_path) -> None:
+  """One epoch on 8 devices, one mapped over 4, one on 2: the state of one device throughout."""
+  ways = ((8, 'jit'), (4, 'pmap'), (2, 'jit'))
+  for epochs, (devices, kind) in enumerate(ways, start=1):
+    config = changed(tiny_config, devices=devices, parallel=kind, epochs=epochs, **SMALL)
+    loop.train(config, tmp_path / 'moving', Progress('silent'))
+  config = changed(tiny_config, **SMALL)
+  loop.train(config, tmp_path / 'staying', Progress('silent'))
+  assert_close(state_of(config, tmp_path / 'staying'), state_of(config, tmp_path / 'moving'))
 
 
 def test_the_work_is_spread_over_the_devices(tiny_config) -> None:
@@ -125,13 +180,14 @@ def test_more_devices_than_there_are() -> None:
   ('batch_size', 'devices', 'advice'),
   [(30, 8, 32), (3, 8, 8), (35, 8, 32), (1, 2, 2), (100, 3, 99)],
 )
-def test_batch_size_that_does_not_divide(batch_size, devices, advice) -> None:
+def test_batch_size_that_does_not_divide(tiny_config, batch_size, devices, advice) -> None:
   mesh = parallel.make_mesh(devices)
+  config = changed(tiny_config, batch_size=batch_size)
   with pytest.raises(
     UserError, match=rf'batch_size={batch_size} does not divide by {devices} devices; use {advice},'
   ):
-    parallel.check_batch_size(batch_size, mesh)
-  parallel.check_batch_size(advice, mesh)
+    parallel.padded_to(config, mesh)
+  assert parallel.padded_to(changed(config, batch_size=advice), mesh) == devices
 
 
 def test_description() -> None:

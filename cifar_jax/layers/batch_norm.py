@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cifar_jax.division import rows_seen
 from cifar_jax.ops.batch_norm import normalize_by_batch
 
 
@@ -26,8 +27,8 @@ class BatchNorm(nn.Module):
     use_scale: whether a learned 'scale' multiplies.
     scale_init: initialiser of 'scale' [C].
     bias_init: initialiser of 'bias' [C].
-    axis_name: name of a mapped axis (`jax.pmap`) whose devices share the statistics; under
-      `jax.jit` over a mesh they are global anyway.
+    axis_name: name of a mapped axis (`jax.pmap`) whose devices share the statistics; None takes
+      that of the step (`division.rows_seen`). Under `jax.jit` over a mesh they are global anyway.
   """
 
   use_running_average: bool | None = None
@@ -72,9 +73,14 @@ class BatchNorm(nn.Module):
       mean, var = moving_mean.value, moving_var.value
       outputs = _normalize(values, mean, var, scale, bias, self.epsilon)
     else:
+      seen = rows_seen()
       # init() runs outside of the mapped axis.
-      axis_name = None if self.is_initializing() else self.axis_name
-      if mask is None and axis_name is None:
+      axis_name = None if self.is_initializing() else self.axis_name or seen.axis
+      if seen.ghost_rows and not self.is_initializing():
+        outputs, mean, var = normalize_by_ghost_batches(
+          values, mask, scale, bias, self.epsilon, seen.ghost_rows, axis_name
+        )
+      elif mask is None and axis_name is None:
         outputs, mean, var = normalize_by_batch(values, scale, bias, self.epsilon)
       else:
         mean, var = batch_statistics(values, mask, axis_name)
@@ -97,6 +103,45 @@ def _normalize(
   factor = lax.rsqrt(var + epsilon) * scale
   rank = values.ndim
   return (values - _last_axis(mean, rank)) * _last_axis(factor, rank) + _last_axis(bias, rank)
+
+
+def normalize_by_ghost_batches(
+  values: jax.Array,
+  mask: jax.Array | None,
+  scale: jax.Array,
+  bias: jax.Array,
+  epsilon: float,
+  rows: int,
+  axis_name: str | None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Normalises every `rows` successive rows by themselves (Hoffer et al., 2017).
+
+  Returns:
+    Outputs, and mean and biased variance [C] for the moving averages: the means of those of the
+    parts, weighted by the rows that count in each.
+  """
+  parts = values.reshape((-1, rows, *values.shape[1:]))
+  if mask is None:
+
+    def one(part: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+      return normalize_by_batch(part, scale, bias, epsilon)
+
+    outputs, means, variances = jax.vmap(one)(parts)
+    weights = jnp.ones(len(parts))
+  else:
+    masks = mask.reshape(-1, rows)
+    means, variances = jax.vmap(lambda part, kept: batch_statistics(part, kept, None))(parts, masks)
+    outputs = jax.vmap(lambda part, mean, var: _normalize(part, mean, var, scale, bias, epsilon))(
+      parts, means, variances
+    )
+    weights = jnp.sum(masks, axis=1, dtype=jnp.float32)
+
+  def total(array: jax.Array) -> jax.Array:
+    return array if axis_name is None else lax.psum(array, axis_name)
+
+  count = jnp.maximum(total(jnp.sum(weights)), 1)
+  mean, var = (total(weights @ statistics) / count for statistics in (means, variances))
+  return outputs.reshape(values.shape), mean, var
 
 
 def batch_statistics(

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cifar_jax.ops.dropout import dropout
+from cifar_jax.division import own_rows, rows_seen
+from cifar_jax.ops.dropout import dropout, keep_mask
 
 
 class Dropout(nn.Module):
@@ -22,10 +23,16 @@ class Dropout(nn.Module):
 
   @nn.compact
   def __call__(self, inputs: jax.Array, deterministic: bool | None = None) -> jax.Array:
-    """Drops elements of an array of any shape."""
+    """Drops elements of an array of any shape; its leading axis is that of the batch."""
     deterministic = nn.merge_param('deterministic', self.deterministic, deterministic)
     if deterministic or self.rate == 0:
       return inputs
     if self.rate == 1:
       return jnp.zeros_like(inputs)
-    return dropout(self.make_rng(self.rng_collection), inputs, self.rate)
+    key, seen = self.make_rng(self.rng_collection), rows_seen()
+    if seen.axis is None:
+      return dropout(key, inputs, self.rate)
+    # Of the mask of the whole batch this device takes its rows, so that it drops what one device
+    # alone would.
+    mask = keep_mask(key, (len(inputs) * seen.parts, *inputs.shape[1:]), self.rate)
+    return jnp.where(own_rows(mask, seen.axis, seen.parts), inputs / (1 - self.rate), 0)

@@ -17,9 +17,13 @@ def dropout(key: jax.Array, inputs: jax.Array, rate: float) -> jax.Array:
     inputs: any shape.
     rate: 0 < rate < 1; on CPU taken to the nearest multiple of 1 / 65536.
   """
+  return jnp.where(keep_mask(key, inputs.shape, rate), inputs / (1 - rate), 0)
+
+
+def keep_mask(key: jax.Array, shape: tuple[int, ...], rate: float) -> jax.Array:
+  """The booleans of `dropout`: False with probability `rate`."""
   choose = packed_bernoulli if use_cpu_forms() else plain_bernoulli
-  keep = 1 - rate
-  return jnp.where(choose(key, keep, inputs.shape), inputs / keep, 0)
+  return choose(key, 1 - rate, shape)
 
 
 def plain_bernoulli(key: jax.Array, probability: float, shape: tuple[int, ...]) -> jax.Array:
