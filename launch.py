@@ -9,10 +9,13 @@ the same command goes on from there.
 Every option of the config can be changed on the command line; configs/base.py lists and explains
 them all:
 
-  python launch.py --config=configs/cnn_adv.py --config.epochs=5
-  --config.optimizer.learning_rate=3e-4 python launch.py --config=configs/cnn_adv.py
-  --config.data.name=synthetic --workdir=runs/try python launch.py --config=configs/cnn_simple.py
-  --config.model.widths='(32,64,128)'
+  python launch.py --config=configs/cnn_adv.py --config.optimizer.learning_rate=3e-4
+  python launch.py --config=configs/cnn_adv.py --config.data.name=synthetic --workdir=runs/try
+  python launch.py --config=configs/cnn_simple.py --config.model.widths='(32,64,128)'
+
+On several hosts the same command runs on each of them (docs/many_devices.md):
+
+  srun python launch.py --config=configs/cnn_adv.py --workdir=/shared/run
 
 Afterwards:
 
@@ -27,6 +30,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from cifar_jax import config as configs
+from cifar_jax import hosts
 from cifar_jax.errors import reported_errors
 from cifar_jax.startup import host_memory, xla_flags
 
@@ -38,6 +42,11 @@ _PROGRESS = flags.DEFINE_enum(
   ['auto', 'bar', 'lines', 'silent'],
   'auto: a bar on a terminal, one line an epoch elsewhere.',
 )
+_COORDINATOR = flags.DEFINE_string(
+  'coordinator', '', "HOST:PORT of process 0 of several; 'auto': as the cluster says."
+)
+_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many processes there are.')
+_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
 
 
 def main(argv: Sequence[str]) -> None:
@@ -50,10 +59,11 @@ def main(argv: Sequence[str]) -> None:
     run = pathlib.Path(_WORKDIR.value or f'runs/{name}')
     host_memory.keep_freed_memory()
     flags_note = xla_flags.set_flags()
-    from cifar_jax.loop import train  # imports JAX, which reads the XLA flags once
-    from cifar_jax.progress import Progress
+    with hosts.joined(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value):
+      from cifar_jax.loop import train  # imports JAX, which reads the XLA flags once
+      from cifar_jax.progress import Progress
 
-    train(_CONFIG.value, run, Progress(_PROGRESS.value), flags_note)
+      train(_CONFIG.value, run, Progress(_PROGRESS.value), flags_note)
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

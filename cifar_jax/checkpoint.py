@@ -238,7 +238,11 @@ def abstract_state(state: Any, sharding: jax.sharding.Sharding) -> Any:
 
 
 def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
-  """Writes readable JSON so that the file is either the old one or the whole new one."""
+  """Writes readable JSON so that the file is either the old one or the whole new one; of several
+  processes the first does.
+  """
+  if jax.process_index() > 0:
+    return
   with disk_errors(path.parent):
     temporary = path.with_name(f'.{path.name}.partial')
     temporary.write_text(json.dumps(content, indent=2, sort_keys=False) + '\n')

@@ -37,6 +37,7 @@ _MAY_CHANGE = (
   'tags',
   'tensorboard',
   'data.dir',
+  'data.placement',
   'data.folder.workers',
   'checkpoint.',
   'evaluate.',
@@ -88,6 +89,7 @@ _CHECKS: Mapping[str, Check] = {
   'data.last_batch': _one_of('keep', 'drop'),
   'data.channels': Check(lambda value: value in (0, 1, 3) and is_number(value), '0, 1 or 3'),
   'data.pad_to': _whole(0),
+  'data.placement': _one_of('device', 'host'),
   'data.mean': _numbers(_NUMBER),
   'data.std': _numbers(Check(lambda value: is_number(value) and value > 0, 'above 0')),
   'data.folder.image_size': Check(

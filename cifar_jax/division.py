@@ -38,9 +38,8 @@ class Division:
 
   def own(self, tree: Any) -> Any:
     """The rows of whole arrays [B, ...] that this device works on: [B / parts, ...]."""
-    if self.axis is None:
-      return tree
-    return jax.tree.map(lambda array: own_rows(array, self.axis, self.parts), tree)
+    axis, parts = self.axis, self.parts
+    return tree if axis is None else jax.tree.map(lambda array: own_rows(array, axis, parts), tree)
 
   def total(self, tree: Any) -> Any:
     """The sum over the devices."""

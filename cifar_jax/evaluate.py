@@ -47,7 +47,7 @@ def evaluate(
   chosen = getattr(splits, split)
   remarks = remark(splits)
   return {
-    **experiment.evaluate(state, experiment.place(chosen)),
+    **experiment.evaluate(state, experiment.place_to_evaluate(chosen)),
     'examples': len(chosen),
     'step': int(state.step),
     'split': split,

@@ -5,6 +5,7 @@ evaluation share it.
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,9 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from cifar_jax import checkpoint, losses, models, optim, parallel, steps
-from cifar_jax.data import Split, Splits
+from cifar_jax import checkpoint, device_memory, losses, models, optim, parallel, steps
+from cifar_jax.batches import evaluation_batches
+from cifar_jax.data import Examples, Splits
 from cifar_jax.data.augment import make_augment, make_normalize
 from cifar_jax.errors import UserError
 from cifar_jax.metrics import Metrics
@@ -39,8 +41,10 @@ class Experiment:
     total_steps: updates in the whole run.
     init: () -> the state before the first update, on the mesh.
     epoch_order: epoch -> order of the examples, int32, on the mesh.
-    train_steps: (count) -> compiled function of that many updates.
-    eval_step: the compiled evaluation of one batch.
+    train_steps: (count) -> compiled function of that many updates, on data on the devices.
+    train_step: compiled update on one batch from the host.
+    eval_step: compiled evaluation of one batch, of data on the devices.
+    evaluate_batch: compiled evaluation of one batch from the host.
   """
 
   config: ConfigDict
@@ -51,7 +55,9 @@ class Experiment:
   init: Callable[[], steps.TrainState]
   epoch_order: Callable[[jax.Array], jax.Array]
   train_steps: Callable[[int], Callable[..., tuple[steps.TrainState, steps.Report]]]
+  train_step: Callable[[steps.TrainState, steps.Batch], tuple[steps.TrainState, steps.Report]]
   eval_step: Callable[..., tuple[Metrics, jax.Array]]
+  evaluate_batch: Callable[[Any, Any, steps.Batch, Metrics], Metrics]
 
   @property
   def module(self) -> nn.Module:
@@ -77,21 +83,38 @@ class Experiment:
     """The target for restoring a checkpoint onto this experiment's devices."""
     return checkpoint.abstract_state(jax.eval_shape(self.init), parallel.replicated(self.mesh))
 
-  def place(self, split: Split) -> tuple[jax.Array, jax.Array]:
+  def place(self, split: Examples) -> tuple[jax.Array, jax.Array]:
     """Puts images uint8 [N, H, W, C] and labels int32 [N] on every device."""
     return parallel.replicate((split.images, split.labels), self.mesh)
 
-  def evaluate(
-    self, state: steps.TrainState, placed: tuple[jax.Array, jax.Array]
-  ) -> dict[str, float]:
-    """Exact mean loss and accuracy over a placed split: every example counts once."""
+  def place_to_evaluate(self, split: Examples) -> 'Placed':
+    """The split on every device, or as it is where `config.data.placement` keeps it on the host."""
+    return split if self.config.data.placement == 'host' else self.place(split)
+
+  def evaluate(self, state: steps.TrainState, placed: 'Placed') -> dict[str, float]:
+    """Exact mean loss and accuracy over a split: every example counts once."""
+    if not isinstance(placed, tuple):
+      return self._evaluate_from_host(state, placed)
     images, labels = placed
     metrics, start = parallel.replicate((Metrics.empty(), jnp.zeros((), jnp.int32)), self.mesh)
     for _ in range(0, len(labels), _evaluation_batch(self.mesh)):
       metrics, start = self.eval_step(
         state.params, state.batch_stats, images, labels, start, metrics
       )
-    return {name: float(value) for name, value in jax.device_get(metrics).compute().items()}
+    return _means(metrics)
+
+  def _evaluate_from_host(self, state: steps.TrainState, split: Examples) -> dict[str, float]:
+    metrics = parallel.replicate(Metrics.empty(), self.mesh)
+    for batch in evaluation_batches(split, self.mesh, _evaluation_batch(self.mesh)):
+      metrics = self.evaluate_batch(state.params, state.batch_stats, batch, metrics)
+    return _means(metrics)
+
+
+Placed = tuple[jax.Array, jax.Array] | Examples  # on every device, or with the host
+
+
+def _means(metrics: Metrics) -> dict[str, float]:
+  return {name: float(value) for name, value in jax.device_get(metrics).compute().items()}
 
 
 def assemble(config: ConfigDict, splits: Splits) -> Experiment:
@@ -105,6 +128,8 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
   recipe = dataclasses.replace(
     make_recipe(config, splits), padded_to=parallel.padded_to(config, mesh)
   )
+  if config.data.placement == 'device':
+    device_memory.check_fits(splits, mesh)
   mapped = config.parallel == 'pmap'
   division = parallel.mapped_division(mesh) if mapped else parallel.mesh_division(mesh)
   map_or_jit = parallel.pmap_step if mapped else parallel.jit_step
@@ -121,6 +146,8 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
     train_steps=functools.cache(
       lambda count: map_or_jit(steps.make_train_steps(recipe, count, division), mesh, updates=True)
     ),
+    train_step=parallel.jit_step(steps.make_train_step(recipe, division), mesh, updates=True),
+    evaluate_batch=parallel.jit_step(steps.make_evaluate_batch(recipe, division), mesh),
     eval_step=map_or_jit(steps.make_eval_step(recipe, _evaluation_batch(mesh), division), mesh),
   )
 

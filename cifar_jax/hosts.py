@@ -135,22 +135,3 @@ def _ending(error: BaseException) -> tuple[int, str]:
 
 def _first_line(error: BaseException) -> str:
   return str(error).strip().split('\n')[0][:200]
-
-
-def is_first() -> bool:
-  """Whether this process is the one that writes and prints."""
-  import jax
-
-  return jax.process_index() == 0
-
-
-def as_the_first_says(answer: bool) -> bool:
-  """The first process's answer, on every process; all must ask."""
-  import jax
-
-  if jax.process_count() == 1:
-    return answer
-  import numpy as np
-  from jax.experimental import multihost_utils
-
-  return bool(multihost_utils.broadcast_one_to_all(np.asarray(answer)))

@@ -5,6 +5,8 @@ reads averages of steps that are already finished. Stopping is possible after ev
 """
 
 import collections
+import contextlib
+import functools
 import math
 import pathlib
 import time
@@ -13,17 +15,18 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from cifar_jax import agreement, data, run_summary, summary
 from cifar_jax import config as configs
-from cifar_jax import data, parallel, run_summary, summary
 from cifar_jax.checkpoint import Checkpoints, write_json
 from cifar_jax.data import Splits
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment, assemble
+from cifar_jax.feed import Feed, make_feed
 from cifar_jax.profiler import Profiler
 from cifar_jax.progress import Progress
-from cifar_jax.signals import Stop, stop_signals
+from cifar_jax.signals import stop_signals
 from cifar_jax.steps import Report, TrainState
-from cifar_jax.writers import RunWriter, read_rows
+from cifar_jax.writers import NoWriter, RunWriter, read_rows
 
 # Dispatches under way before the host waits: enough to hide it, few enough to stop soon.
 _DISPATCHES_AHEAD = 4
@@ -41,12 +44,15 @@ def train(
     startup_note: what was set before JAX started, for the header.
 
   Returns:
-    The content of summary.json, or {} if a signal stopped the run before its end.
+    The content of summary.json; {} if a signal stopped the run before its end, and in all
+    processes but the first.
 
   Raises:
     UserError: the config is wrong or not that of the run in the folder, no data, a full disk, a
       loss that is not finite.
   """
+  if not agreement.is_first():
+    progress = Progress('silent')
   configs.validate(config)
   configs.check_continues(config, run)
   finished = run_summary.read(run)
@@ -79,12 +85,23 @@ def train(
       'parameters': f'```\n{summary.parameter_overview(run_summary.variables(state))}\n```',
       'network': f'```\n{run_summary.listing(experiment, splits)}\n```',
     }
-    with RunWriter(run, step, texts, config.tensorboard) as writer:
-      session = _Session(experiment, splits, run, checkpoints, writer, progress, stop, facts)
+    first = agreement.is_first()
+    open_writer = functools.partial(RunWriter, run, step, texts, config.tensorboard)
+    with (
+      open_writer() if first else NoWriter() as writer,
+      contextlib.closing(make_feed(experiment, splits.train, step)) as feed,
+    ):
+      shared_stop = agreement.SharedStop(stop, experiment.mesh)
+      session = _Session(
+        experiment, splits, feed, run, checkpoints, writer, progress, shared_stop, facts
+      )
       state = session.run(state, step)
     if int(jax.device_get(state.step)) < experiment.total_steps:
       return {}
-    results = session.results(state)
+    validation, test = session.measured(state)
+    if not first:
+      return {}
+    results = session.results(state, validation, test)
     write_json(run / run_summary.SUMMARY_NAME, results)
     progress.note(run_summary.closing(results, run))
     return results
@@ -97,11 +114,12 @@ class _Session:
     self,
     experiment: Experiment,
     splits: Splits,
+    feed: Feed,
     run: pathlib.Path,
     checkpoints: Checkpoints,
-    writer: RunWriter,
+    writer: RunWriter | NoWriter,
     progress: Progress,
-    stop: Stop,
+    stop: agreement.SharedStop,
     facts: dict[str, Any],
   ):
     self._experiment = experiment
@@ -112,10 +130,10 @@ class _Session:
     self._writer = writer
     self._progress = progress
     self._stop = stop
-    self._train = experiment.place(splits.train)
-    self._validation = experiment.place(splits.validation)
+    self._feed = feed
+    self._validation = experiment.place_to_evaluate(splits.validation)
     self._compiled: set[tuple[int, bool]] = set()
-    self._reports: collections.deque[tuple[int, Report]] = collections.deque()
+    self._reports: collections.deque[tuple[int, Report, Any]] = collections.deque()
     self._session_start = time.perf_counter()
     self._seconds_before = facts['seconds']
     self._epoch_start = self._session_start - facts['epoch_seconds']
@@ -130,19 +148,18 @@ class _Session:
     experiment, config = self._experiment, self._config
     total, per_epoch = experiment.total_steps, experiment.steps_per_epoch
     self._first_step = step
-    order, ordered_epoch = None, -1
+    shown_epoch = -1
     profiler = Profiler(config.profile, self._run, step)
     while step < total and not self._stop.asked:
       epoch, position = divmod(step, per_epoch)
-      if epoch != ordered_epoch:
-        order = experiment.epoch_order(parallel.replicate(epoch, experiment.mesh))
-        ordered_epoch = epoch
+      if epoch != shown_epoch:
+        shown_epoch = epoch
         steps = min(per_epoch, total - epoch * per_epoch)
         self._progress.start_epoch(epoch + 1, experiment.epochs, steps, position)
       count = self._count(step)
       masked = experiment.short_last_batch and position + count == per_epoch
       with profiler.dispatch(step):
-        state = self._dispatch(state, order, step, count, masked)
+        state = self._dispatch(state, step, count, masked)
       step += count
       if note := profiler.after(step, state):
         self._progress.note(note)
@@ -160,15 +177,21 @@ class _Session:
       )
     return state
 
-  def results(self, state: TrainState) -> dict[str, Any]:
-    """The content of summary.json, after the last step."""
+  def measured(self, state: TrainState) -> tuple[dict[str, float], dict[str, float]]:
+    """Loss and accuracy after the last step, on the validation and the test split."""
     experiment, splits = self._experiment, self._splits
     validation = test = self._measured or experiment.evaluate(state, self._validation)
     if not splits.validation_is_test:
-      test = experiment.evaluate(state, experiment.place(splits.test))
+      test = experiment.evaluate(state, experiment.place_to_evaluate(splits.test))
+    return validation, test
+
+  def results(
+    self, state: TrainState, validation: dict[str, float], test: dict[str, float]
+  ) -> dict[str, Any]:
+    """The content of summary.json, after the last step."""
     return run_summary.results(
-      experiment,
-      splits,
+      self._experiment,
+      self._splits,
       state,
       validation,
       test,
@@ -181,6 +204,8 @@ class _Session:
     """Updates in the next dispatch: as many as lie between two host events, unless configured."""
     config, per_epoch = self._config, self._experiment.steps_per_epoch
     wanted = config.steps_per_dispatch or (1 if jax.default_backend() == 'cpu' else per_epoch)
+    if not self._feed.at_once:
+      wanted = 1
     position = step % per_epoch
     # The one short batch of an epoch is a program of its own.
     end = per_epoch - 1 if self._experiment.short_last_batch else per_epoch
@@ -189,29 +214,26 @@ class _Session:
       count = min(count, config.checkpoint.every_steps - step % config.checkpoint.every_steps)
     return count
 
-  def _dispatch(
-    self, state: TrainState, order: Any, step: int, count: int, masked: bool
-  ) -> TrainState:
+  def _dispatch(self, state: TrainState, step: int, count: int, masked: bool) -> TrainState:
     start = time.perf_counter()
-    function = self._experiment.train_steps(count)
-    images, labels = self._train
-    with jax.transfer_guard('disallow'):
-      state, report = function(state, images, labels, order, masked=masked)
+    state, report = self._feed.update(state, step, count, masked)
+    votes = self._stop.vote()
     if (count, masked) not in self._compiled:
       jax.block_until_ready(report)
       self._compiled.add((count, masked))
       self._compile_seconds += time.perf_counter() - start
-      self._look_at(step, report)
+      self._look_at(step, report, votes)
       return state
-    self._reports.append((step, report))
+    self._reports.append((step, report, votes))
     if len(self._reports) > _DISPATCHES_AHEAD:
       self._look_at(*self._reports.popleft())
     self._dispatch_seconds += time.perf_counter() - start
     self._dispatch_images += count * self._config.batch_size
     return state
 
-  def _look_at(self, step: int, report: Report) -> None:
+  def _look_at(self, step: int, report: Report, votes: Any) -> None:
     """Reads a finished dispatch: stops if something is not finite, shows the averages."""
+    self._stop.count(votes)
     loss, accuracy, bad_step = jax.device_get((report.loss, report.accuracy, report.bad_step))
     if bad_step >= 0:
       self._progress.close()
@@ -262,7 +284,7 @@ class _Session:
     self._epoch_start, self._dispatch_seconds, self._dispatch_images = now, 0.0, 0
     # The best is saved before the latest: killed in between, the run repeats this epoch and finds
     # the best in place.
-    if _is_best(row, rows, config.checkpoint.best):
+    if agreement.as_the_first_says(_is_best(row, rows, config.checkpoint.best)):
       self._checkpoints.save(state, {**self._facts(), **row}, best=True)
     due = config.checkpoint.every_epochs and epoch % config.checkpoint.every_epochs == 0
     if due or last:

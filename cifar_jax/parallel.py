@@ -6,11 +6,13 @@ device is a mesh of one. `jax.pmap` runs the same step, with the sums written ou
 """
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
@@ -46,6 +48,10 @@ def make_mesh(devices: int) -> Mesh:
     raise UserError(
       f'--config.devices={devices}, but JAX sees {available} {jax.default_backend()} device(s); '
       'use 0 for all of them'
+    )
+  if devices and jax.process_count() > 1:
+    raise UserError(
+      f'--config.devices={devices} with {jax.process_count()} processes; use 0: all their devices'
     )
   count = devices or available
   return jax.make_mesh(
@@ -84,8 +90,35 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-  """Puts a tree of arrays on every device of the mesh."""
-  return jax.device_put(tree, replicated(mesh))
+  """Puts a tree of arrays, the same in every process, on every device of the mesh."""
+  sharding = replicated(mesh)
+  if jax.process_count() == 1:
+    return jax.device_put(tree, sharding)
+
+  def put(array: Any) -> jax.Array:
+    whole = np.asarray(array, jnp.result_type(array))
+    return jax.make_array_from_process_local_data(sharding, whole, whole.shape)
+
+  return jax.tree.map(put, tree)
+
+
+def own_part(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
+  """Of a whole batch [B, ...] the rows that this process's devices work on."""
+  parts = _by_rows(mesh).addressable_devices_indices_map(rows.shape).values()
+  starts = sorted((part[0].start or 0, part[0].stop) for part in parts if part is not None)
+  return np.concatenate([rows[start:stop] for start, stop in starts])
+
+
+def spread_own_parts(tree: Any, mesh: Mesh) -> Any:
+  """Makes arrays [B, ...] over the mesh from the parts that each process has of them."""
+  sharding = _by_rows(mesh)
+  return jax.tree.map(
+    lambda part: jax.make_array_from_process_local_data(sharding, np.asarray(part)), tree
+  )
+
+
+def _by_rows(mesh: Mesh) -> NamedSharding:
+  return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
 def mesh_division(mesh: Mesh) -> Division:
@@ -94,7 +127,7 @@ def mesh_division(mesh: Mesh) -> Division:
   """
   if mesh.size == 1:
     return Division()
-  sharding = NamedSharding(mesh, PartitionSpec(AXIS))
+  sharding = _by_rows(mesh)
 
   def spread(batch: Any) -> Any:
     return jax.tree.map(lambda array: jax.lax.with_sharding_constraint(array, sharding), batch)
@@ -115,13 +148,16 @@ def jit_step(
   Args:
     function: of arrays that are whole on every device.
     mesh: the devices.
-    updates: whether it is a training step, which has a static argument `masked` and whose first
-      argument, the state, gives its memory to the new one.
+    updates: whether it is a training step, whose first argument, the state, gives its memory to
+      the new one; an argument `masked` of it is static.
   """
-  options: dict[str, Any] = {'out_shardings': replicated(mesh)}
-  if updates:
-    options |= {'donate_argnums': 0, 'static_argnames': 'masked'}
-  return jax.jit(function, **options)
+  static = 'masked' if 'masked' in inspect.signature(function).parameters else ()
+  return jax.jit(
+    function,
+    donate_argnums=0 if updates else (),
+    static_argnames=static,
+    out_shardings=replicated(mesh),
+  )
 
 
 def pmap_step(
@@ -133,9 +169,7 @@ def pmap_step(
   checkpoints are those of `jit_step`. Only the device's number is mapped, since `jax.pmap` wants
   something to be.
   """
-  numbers = jax.device_put(
-    np.arange(mesh.size, dtype=np.int32), NamedSharding(mesh, PartitionSpec(AXIS))
-  )
+  numbers = jax.device_put(np.arange(mesh.size, dtype=np.int32), _by_rows(mesh))
 
   @functools.cache
   def mapped(arguments: int, masked: bool | None) -> Callable[..., Any]:
@@ -165,4 +199,5 @@ def describe(mesh: Mesh) -> str:
   kinds = sorted({device.device_kind for device in np.ravel(mesh.devices)})
   platform = mesh.devices.flat[0].platform
   plural = '' if mesh.size == 1 else 's'
-  return f'{mesh.size} {platform} device{plural} ({", ".join(kinds)})'
+  processes = f' in {jax.process_count()} processes' if jax.process_count() > 1 else ''
+  return f'{mesh.size} {platform} device{plural}{processes} ({", ".join(kinds)})'

@@ -283,6 +283,26 @@ def make_train_steps(
   return train_steps
 
 
+def make_evaluate_batch(
+  recipe: Recipe, division: Division = WHOLE
+) -> Callable[[Any, Any, Batch, Metrics], Metrics]:
+  """Builds `evaluate_batch(params, batch_stats, batch, metrics) -> metrics`: the sums of the rows
+  that count are added.
+  """
+
+  def evaluate_batch(params: Any, batch_stats: Any, batch: Batch, metrics: Metrics) -> Metrics:
+    variables = {'params': params, 'batch_stats': batch_stats}
+
+    def predict(images: jax.Array) -> jax.Array:
+      return models.apply(recipe.module, variables, images, train=False, mask=batch.mask)
+
+    logits = mean_logits(predict, recipe.normalize(batch.images), recipe.tta)
+    update = batch_metrics(recipe.loss(logits, batch.labels), logits, batch.labels, batch.mask)
+    return metrics.merge(_total(division, update))
+
+  return evaluate_batch
+
+
 def make_eval_step(
   recipe: Recipe, batch_size: int, division: Division = WHOLE
 ) -> Callable[..., tuple[Metrics, jax.Array]]:
@@ -292,6 +312,7 @@ def make_eval_step(
   are masked, so every example counts exactly once whatever the batch size. `start` stays on the
   device: no host work a batch.
   """
+  evaluate_batch = make_evaluate_batch(recipe, division)
 
   def eval_step(
     params: Any,
@@ -306,13 +327,7 @@ def make_eval_step(
     indices = jnp.minimum(indices, len(labels) - 1)
     indices, mask = division.own(division.spread((indices, mask)))
     batch_images, batch_labels = division.spread((images[indices], labels[indices]))
-    variables = {'params': params, 'batch_stats': batch_stats}
-
-    def predict(images: jax.Array) -> jax.Array:
-      return models.apply(recipe.module, variables, images, train=False, mask=mask)
-
-    logits = mean_logits(predict, recipe.normalize(batch_images), recipe.tta)
-    update = batch_metrics(recipe.loss(logits, batch_labels), logits, batch_labels, mask)
-    return metrics.merge(_total(division, update)), start + batch_size
+    batch = Batch(batch_images, batch_labels, indices, mask)
+    return evaluate_batch(params, batch_stats, batch, metrics), start + batch_size
 
   return eval_step

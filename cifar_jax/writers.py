@@ -72,6 +72,19 @@ class RunWriter:
       self._events.submit('validation', lambda writer: writer.write_scalars(step, validation))
 
 
+class NoWriter:
+  """In the place of `RunWriter` in all processes but the first."""
+
+  def __enter__(self) -> 'NoWriter':
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    pass
+
+  def write_epoch(self, row: Mapping[str, float]) -> None:
+    """Writes nothing."""
+
+
 def read_rows(run: pathlib.Path) -> list[dict[str, float]]:
   """The rows of a run's metrics.csv, numbers as floats; an unfinished last line is left out."""
   path = run / CSV_NAME

@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
   config.data.last_batch = 'keep'  # 'keep': short last batch, masked; 'drop'
   config.data.channels = 0  # 1: made grey; 3: grey images repeated; 0: as they are
   config.data.pad_to = 0  # side in pixels of a square with each image in its middle; 0: as it is
+  config.data.placement = 'device'  # all images on every device; 'host': a few batches ahead
   config.data.mean = (0.0,)  # subtracted after scaling to 0..1; one number, or one a channel
   config.data.std = (1.0,)  # divided by after that
 

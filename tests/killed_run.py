@@ -35,10 +35,10 @@ def hang() -> None:
 def act_before_step(step: int, act: Callable[[], None]) -> None:
   dispatch = loop._Session._dispatch
 
-  def acting(self, state, order, current, count, masked):
+  def acting(self, state, current, count, masked):
     if current == step:
       act()
-    return dispatch(self, state, order, current, count, masked)
+    return dispatch(self, state, current, count, masked)
 
   loop._Session._dispatch = acting
 

@@ -44,6 +44,7 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
   'data.last_batch': (('pad', '', None, True), ('keep', 'drop')),
   'data.channels': ((2, -1, *WHOLE), (0, 1, 3)),
   'data.pad_to': ((-1, *WHOLE), (0, 32)),
+  'data.placement': (('', 'disk', None, 1), ('device', 'host')),
   'data.mean': (
     (0.5, (), ('a',), (None,), (NAN,), (INFINITY,), (True,), None),
     ((0.5,), (0, 0.5, -1), [0.5]),
@@ -480,7 +481,7 @@ def test_continuing_with_another_value(key, tmp_path) -> None:
     'steps_per_dispatch',
     'tags',
   }
-  free |= {'tensorboard', 'data.dir', 'data.folder.workers'}
+  free |= {'tensorboard', 'data.dir', 'data.placement', 'data.folder.workers'}
   if key in free or key.startswith(('checkpoint.', 'evaluate.')):
     configs.check_continues(changed, tmp_path)
     return

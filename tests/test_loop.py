@@ -9,7 +9,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from cifar_jax import data, loop, models
+from cifar_jax import data, loop, models, parallel
 from cifar_jax.checkpoint import Checkpoints
 from cifar_jax.errors import UserError
 from cifar_jax.evaluate import evaluate
@@ -219,7 +219,7 @@ def test_test_used_as_validation_is_said_wherever_accuracy_is(
 
 def test_hidden_host_copy_fails_loudly(tiny_config, tmp_path, monkeypatch) -> None:
   """A NumPy array among the arguments of a step would be copied to the device each time."""
-  original = loop.parallel.replicate
+  original = parallel.replicate
 
   def forgetful(tree, mesh):
     return (

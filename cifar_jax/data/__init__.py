@@ -1,7 +1,7 @@
 """Where images come from and how they are split; see `load` and `split`."""
 
-from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.data.dataset import Dataset, Examples, Split
 from cifar_jax.data.sources import load
 from cifar_jax.data.splits import Splits, split
 
-__all__ = ['Dataset', 'Split', 'Splits', 'load', 'split']
+__all__ = ['Dataset', 'Examples', 'Split', 'Splits', 'load', 'split']

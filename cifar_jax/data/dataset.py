@@ -1,15 +1,47 @@
 """What every source delivers and what training uses: plain arrays with names."""
 
 import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 
 from cifar_jax.errors import UserError
 
 
+class Examples(Protocol):
+  """A split as training reads it; `Split` is the usual one.
+
+  Another class may stream its images from files: put it into `data.Splits` and set
+  `--config.data.placement=host`. Which examples are needed when follows from (seed, step) alone, so
+  a stream keeps no state: it is asked for the indices of one batch after the other.
+
+  """
+
+  @property
+  def images(self) -> Any:
+    """uint8 `[N, H, W, C]`; of a stream, something with `shape` that can be indexed by a slice or
+    an array for the few images that are looked at outside of training.
+    """
+
+  @property
+  def labels(self) -> np.ndarray:
+    """int32 `[N]`, from 0."""
+
+  def __len__(self) -> int: ...
+
+  def batches(self, indices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """For each array of indices [B], in order, their images uint8 `[B, H, W, C]`.
+
+    It runs in a background thread and may take indices ahead of the batches it yields, so that
+    readers of files work side by side; what it raises ends the run.
+    """
+    ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
-  """Images with their labels.
+  """Images with their labels, in the host's memory.
 
   Attributes:
     images: uint8 `[N, H, W, C]`.
@@ -21,6 +53,10 @@ class Split:
 
   def __len__(self) -> int:
     return len(self.labels)
+
+  def batches(self, indices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """See `Examples`."""
+    return (self.images[rows] for rows in indices)
 
 
 @dataclasses.dataclass(frozen=True)

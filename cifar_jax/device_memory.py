@@ -1,0 +1,51 @@
+"""Whether the images fit on the devices, asked before they are put there."""
+
+import contextlib
+import math
+
+from jax.sharding import Mesh
+
+from cifar_jax.data import Splits
+from cifar_jax.errors import UserError
+
+SHARE = 0.75  # of a device's memory that images may take; the rest is for the network
+
+
+def bytes_of_images(splits: Splits) -> int:
+  """Bytes that the images of all splits take on each device."""
+  parts = [splits.train, splits.validation]
+  if not splits.validation_is_test:
+    parts.append(splits.test)
+  return sum(math.prod(part.images.shape) for part in parts)
+
+
+def bytes_of_a_device(mesh: Mesh) -> int | None:
+  """Memory of one device of this process, None where nobody says; CPU devices share the host's."""
+  device = mesh.local_devices[0]
+  if device.platform == 'cpu':
+    available = _available_on_host()
+    return None if available is None else available // len(mesh.local_devices)
+  return (device.memory_stats() or {}).get('bytes_limit')
+
+
+def check_fits(splits: Splits, mesh: Mesh) -> None:
+  """Raises UserError if the images would leave the network too little memory on a device."""
+  needed, there = bytes_of_images(splits), bytes_of_a_device(mesh)
+  if there is not None and needed > SHARE * there:
+    raise UserError(
+      f'the images take {gib(needed)} on each device, which has {gib(there)}; '
+      '--config.data.placement=host keeps them with the host, or use fewer or smaller images'
+    )
+
+
+def gib(count: float) -> str:
+  """'0.18 GiB'."""
+  return f'{count / 2**30:.2f} GiB'
+
+
+def _available_on_host() -> int | None:
+  with contextlib.suppress(OSError), open('/proc/meminfo') as file:
+    for line in file:
+      if line.startswith('MemAvailable:'):
+        return int(line.split()[1]) * 1024
+  return None
