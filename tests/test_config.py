@@ -482,7 +482,7 @@ def test_continuing_with_another_value(key, tmp_path) -> None:
     'tags',
   }
   free |= {'tensorboard', 'data.dir', 'data.placement', 'data.folder.workers'}
-  if key in free or key.startswith(('checkpoint.', 'evaluate.')):
+  if key in free or key.startswith(('checkpoint.', 'evaluate.', 'profile.')):
     configs.check_continues(changed, tmp_path)
     return
   with pytest.raises(UserError) as error:
