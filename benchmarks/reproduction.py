@@ -1,0 +1,124 @@
+"""What the articles report beside what our runs reached: results/reproduction.csv and the README.
+
+  python -m benchmarks.collect_runs runs/lr runs/lr_seed1   # finished runs into results/runs.csv
+  python -m benchmarks.reproduction                         # joins them with results/published.csv
+
+A run counts for a system if its command line changed nothing but the epochs, the seed, the devices
+and what does not touch the arithmetic; several seeds of as many epochs become one row, with mean
+and standard deviation. Where no run is as long as the published one, the longest shorter run stands
+there with its own number of epochs, and where there is none, the row says so. Nothing is estimated.
+"""
+
+import csv
+import pathlib
+import re
+import shlex
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from benchmarks.collect_runs import RESULTS, read
+
+README = pathlib.Path(__file__).parent.parent / 'README.md'
+BEGIN, END = '<!-- reproduction: begin -->', '<!-- reproduction: end -->'
+# Options that leave the arithmetic of a run as it is, but for rounding.
+_NEUTRAL = ('epochs', 'seed', 'devices', 'tensorboard', 'tags', 'data.dir', 'checkpoint.')
+_OURS = ('our_epochs', 'n', 'our_accuracy', 'our_std', 'our_seconds', 'our_hardware', 'our_command')
+
+Row = dict[str, str]
+
+
+def system_of(command: str) -> tuple[str, str]:
+  """The system of a command line, and those of its options that make it another system.
+
+  Args:
+    command: as in results/runs.csv, 'launch.py --config=configs/lr.py --config.seed=1'.
+
+  Returns:
+    The config's name and the other options, sorted and joined by blanks.
+  """
+  name, options = '', []
+  for word in shlex.split(command):
+    if match := re.fullmatch(r'--config=(?:.*/)?(\w+)\.py', word):
+      name = match[1]
+    elif word.startswith('--config.') and not word.removeprefix('--config.').startswith(_NEUTRAL):
+      options.append(word)
+  return name, ' '.join(sorted(options))
+
+
+def join(published: Sequence[Row], runs: Sequence[Row]) -> list[Row]:
+  """A row for each published figure, with the runs of that system that come nearest to it."""
+  groups: defaultdict[tuple[str, str], defaultdict[int, list[Row]]]
+  groups = defaultdict(lambda: defaultdict(list))
+  for run in runs:
+    groups[system_of(run['command'])][int(run['epochs'])].append(run)
+  rows = []
+  taken = set()
+  for row in published:
+    lengths = groups[row['system'], row['options']]
+    length = max((epochs for epochs in lengths if epochs <= int(row['epochs'])), default=0)
+    key = (row['system'], row['options'], length)
+    # A short run stands beside the first figure that it does not reach, not beside all of them.
+    ours = dict.fromkeys(_OURS, '') if key in taken else _ours(lengths.get(length, []))
+    taken.add(key)
+    rows.append({**row, **ours})
+  return rows
+
+
+def _ours(runs: Sequence[Row]) -> Row:
+  if not runs:
+    return dict.fromkeys(_OURS, '')
+  accuracies = [100 * float(run['test_accuracy']) for run in runs]
+  seconds = [float(run['seconds']) for run in runs]
+  hardware = {run['processor'] for run in runs}
+  return {
+    'our_epochs': runs[0]['epochs'],
+    'n': str(len({run['seed'] for run in runs})),
+    'our_accuracy': f'{statistics.mean(accuracies):.2f}',
+    'our_std': f'{statistics.stdev(accuracies):.2f}' if len(runs) > 1 else '',
+    'our_seconds': f'{statistics.mean(seconds):.0f}',
+    'our_hardware': '; '.join(sorted(hardware)),
+    'our_command': min((run['command'] for run in runs), key=len),
+  }
+
+
+def markdown(rows: Sequence[Mapping[str, str]]) -> str:
+  """The README's table."""
+  lines = [
+    '| system | article | published | in | on | ours | epochs | n | in at most |',
+    '|---|---|---:|---:|---|---:|---:|---:|---:|',
+  ]
+  for row in rows:
+    accuracy = f'{row["our_accuracy"]} %' if row['n'] else 'not run'
+    if row['our_std']:
+      accuracy = f'{row["our_accuracy"]} ± {row["our_std"]} %'
+    complete = row['our_epochs'] in ('', row['epochs'])
+    epochs = row['epochs'] if complete else f'{row["our_epochs"]} of {row["epochs"]}'
+    time = f'{int(row["our_seconds"]):,} s' if row['our_seconds'] else ''
+    name = ' '.join([f'`{row["system"]}`', *row['options'].split()])
+    lines.append(
+      f'| {name} | {row["article"]} | {row["claim"]} | {row["time"]} | {row["hardware"]} '
+      f'| {accuracy} | {epochs} | {row["n"]} | {time} |'
+    )
+  return '\n'.join(lines)
+
+
+def with_table(readme: str, table: str) -> str:
+  """The README's text with the table between its two marks."""
+  before, _, rest = readme.partition(BEGIN)
+  _, _, after = rest.partition(END)
+  return f'{before}{BEGIN}\n{table}\n{END}{after}'
+
+
+def main(results: pathlib.Path = RESULTS, readme: pathlib.Path = README) -> None:
+  """Writes results/reproduction.csv and the README's table."""
+  rows = join(read(results / 'published.csv'), read(results / 'runs.csv'))
+  with (results / 'reproduction.csv').open('w', newline='') as file:
+    writer = csv.DictWriter(file, rows[0], lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+  readme.write_text(with_table(readme.read_text(), markdown(rows)))
+
+
+if __name__ == '__main__':
+  main()

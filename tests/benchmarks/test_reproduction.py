@@ -1,0 +1,97 @@
+"""The table is what the CSV files say, and joins only runs that are the published system."""
+
+import csv
+
+import pytest
+
+from benchmarks import reproduction
+from benchmarks.collect_runs import read
+
+PUBLISHED = {'system': 'lr', 'options': '', 'article': 'D0', 'accuracy': '37', 'claim': '37 %'} | {
+  'measured_on': 'test',
+  'time': '1 h',
+  'hardware': 'GPU',
+}
+
+
+def published(*epochs: int) -> list[dict[str, str]]:
+  return [{**PUBLISHED, 'epochs': str(count)} for count in epochs]
+
+
+def run(epochs: int, seed: int, accuracy: float, options: str = '') -> dict[str, str]:
+  command = f'launch.py --config=configs/lr.py --config.seed={seed} {options}'
+  return {
+    'run': f'lr{seed}',
+    'command': command,
+    'epochs': str(epochs),
+    'seed': str(seed),
+    'test_accuracy': str(accuracy),
+    'seconds': '10',
+    'processor': 'CPU',
+  }
+
+
+def test_readme_and_csv_are_generated_from_the_tables():
+  results, readme = reproduction.RESULTS, reproduction.README
+  rows = reproduction.join(read(results / 'published.csv'), read(results / 'runs.csv'))
+  assert read(results / 'reproduction.csv') == rows
+  text = readme.read_text()
+  assert text.count(reproduction.BEGIN) == text.count(reproduction.END) == 1
+  assert reproduction.with_table(text, reproduction.markdown(rows)) == text
+
+
+def test_every_published_system_has_a_config():
+  for row in read(reproduction.RESULTS / 'published.csv'):
+    assert (reproduction.README.parent / 'configs' / f'{row["system"]}.py').is_file()
+
+
+@pytest.mark.parametrize(
+  ('command', 'expected'),
+  [
+    ('launch.py --config=configs/lr.py', ('lr', '')),
+    ('launch.py --config=configs/lr.py --config.epochs=3 --config.seed=1', ('lr', '')),
+    ('launch.py --config=/x/y/lr.py --config.tensorboard=false', ('lr', '')),
+    (
+      'launch.py --config=configs/lr.py --config.optimizer.momentum=0.9 --config.batch_size=1',
+      ('lr', '--config.batch_size=1 --config.optimizer.momentum=0.9'),
+    ),
+  ],
+)
+def test_system_of_a_command(command, expected):
+  assert reproduction.system_of(command) == expected
+
+
+def test_seeds_become_mean_and_deviation():
+  (row,) = reproduction.join(published(20), [run(20, 0, 0.38), run(20, 1, 0.40)])
+  assert (row['our_accuracy'], row['our_std'], row['n']) == ('39.00', '1.41', '2')
+  assert '| 39.00 ± 1.41 % | 20 | 2 | 10 s |' in reproduction.markdown([row])
+
+
+def test_another_option_is_another_system():
+  (row,) = reproduction.join(published(20), [run(20, 0, 0.5, '--config.batch_size=1')])
+  assert row['n'] == ''
+  assert '| not run | 20 |  |  |' in reproduction.markdown([row])
+
+
+def test_shorter_and_longer_runs():
+  """A run stands beside the first figure that it does not exceed, once, and never beside less."""
+  rows = reproduction.join(published(10, 50, 100), [run(20, 0, 0.38), run(200, 0, 0.9)])
+  assert [row['our_epochs'] for row in rows] == ['', '20', '']
+  assert '| 38.00 % | 20 of 50 | 1 |' in reproduction.markdown(rows)
+
+
+def test_main_writes_both(tmp_path):
+  for name, rows in (('published', published(20)), ('runs', [run(20, 0, 0.38)])):
+    with (tmp_path / f'{name}.csv').open('w', newline='') as file:
+      writer = csv.DictWriter(file, rows[0])
+      writer.writeheader()
+      writer.writerows(rows)
+  readme = tmp_path / 'README.md'
+  readme.write_text(f'above\n{reproduction.BEGIN}\nold\n{reproduction.END}\nbelow\n')
+  reproduction.main(tmp_path, readme)
+  text = readme.read_text()
+  assert text.startswith('above\n')
+  assert text.endswith('\nbelow\n')
+  assert '38.00 %' in text
+  assert 'old' not in text
+  assert read(tmp_path / 'reproduction.csv')[0]['our_accuracy'] == '38.00'
