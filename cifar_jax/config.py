@@ -113,6 +113,8 @@ _CHECKS: Mapping[str, Check] = {
   'batch_norm.ghost_rows': _whole(0),
   'evaluate.tta': _one_of('none', 'flip', 'flip_translate'),
   'evaluate.every_epochs': _whole(0),
+  'evaluate.pictures_every_epochs': _whole(0),
+  'evaluate.mistakes': _whole(-1),
   'loss.label_smoothing': Check(
     lambda value: is_number(value) and 0 <= value < 1, 'a number in [0, 1)'
   ),

@@ -19,6 +19,7 @@ from cifar_jax import agreement, data, run_summary, summary
 from cifar_jax import config as configs
 from cifar_jax.checkpoint import Checkpoints, write_json
 from cifar_jax.data import Splits
+from cifar_jax.epoch_pictures import EpochPictures
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment, assemble
 from cifar_jax.feed import Feed, make_feed
@@ -84,6 +85,7 @@ def train(
       'config': f'```\n{config.to_json(indent=2)}\n```',
       'parameters': f'```\n{summary.parameter_overview(run_summary.variables(state))}\n```',
       'network': f'```\n{run_summary.listing(experiment, splits)}\n```',
+      'size': run_summary.size(experiment, splits),
     }
     first = agreement.is_first()
     open_writer = functools.partial(RunWriter, run, step, texts, config.tensorboard)
@@ -130,6 +132,7 @@ class _Session:
     self._writer = writer
     self._progress = progress
     self._stop = stop
+    self._pictures = EpochPictures(experiment.config, experiment.module, splits)
     self._feed = feed
     self._validation = experiment.place_to_evaluate(splits.validation)
     self._compiled: set[tuple[int, bool]] = set()
@@ -281,6 +284,9 @@ class _Session:
     }
     rows = read_rows(self._run)
     self._writer.write_epoch(row)
+    if agreement.is_first() and self._pictures.due(epoch):
+      variables = run_summary.variables(state)
+      self._writer.write_pictures(step, *self._pictures.draw(variables, epoch))
     self._epoch_start, self._dispatch_seconds, self._dispatch_images = now, 0.0, 0
     # The best is saved before the latest: killed in between, the run repeats this epoch and finds
     # the best in place.

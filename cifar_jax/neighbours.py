@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from cifar_jax import inside
-from cifar_jax.data import Split
+from cifar_jax.data import Examples
 from cifar_jax.trained import BATCH, Trained, padded_batches
 
 
 class Neighbours:
   """The features of some training images, to be compared with those of a new one."""
 
-  def __init__(self, network: Trained, split: Split, count: int):
+  def __init__(self, network: Trained, split: Examples, count: int):
     """Runs the network over the first `count` images of `split`, which takes a while."""
     self._network = network
     self._features = jax.jit(functools.partial(_features, network))

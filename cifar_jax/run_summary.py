@@ -106,6 +106,14 @@ def about(experiment: Experiment, splits: Splits) -> dict[str, Any]:
   }
 
 
+def size(experiment: Experiment, splits: Splits) -> str:
+  """'7 layers, 42,442 parameters', counted as Keras counts them."""
+  found = about(experiment, splits)
+  return (
+    f'{found["layers"]} layers, {found["parameters"] + found["moving_statistics"]:,} parameters'
+  )
+
+
 def listing(experiment: Experiment, splits: Splits) -> str:
   """The network, layer by layer."""
   return summary.keras_ascii(tracing.trace(experiment.module, splits.image_shape, 'softmax'))

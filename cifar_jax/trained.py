@@ -51,7 +51,7 @@ class Trained:
     """Images uint8 [B, H, W, C] as the network takes them, float32."""
     return make_normalize(self.config.data.mean, self.config.data.std)(images)
 
-  def probabilities(self, images: np.ndarray) -> np.ndarray:
+  def probabilities(self, images: Any) -> np.ndarray:
     """The softmax over the classes, averaged over the run's test-time views.
 
     Args:
@@ -60,23 +60,40 @@ class Trained:
     Returns:
       float32 [N, classes].
     """
-    parts = [np.zeros((0, len(self.class_names)), np.float32)]
-    # A few images need no batch of full size; one size a call means one compilation a call.
-    size = min(BATCH, 1 << max(len(images) - 1, 0).bit_length())
-    for batch, count in padded_batches(images, size):
-      parts.append(np.asarray(self._probabilities(self.variables, batch))[:count])
-    return np.concatenate(parts)
+    return in_batches(self._probabilities, self.variables, images, len(self.class_names))
 
   @functools.cached_property
   def _probabilities(self) -> Any:
-    def probabilities(variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
-      def predict(images: jax.Array) -> jax.Array:
-        return models.apply(self.module, variables, images, train=False)
+    return make_probabilities(self.module, self.config)
 
-      views = self.config.evaluate.get('tta', 'none')
-      return jax.nn.softmax(mean_logits(predict, self.normalize(images), views))
 
-    return jax.jit(probabilities)
+def make_probabilities(module: nn.Module, config: ConfigDict) -> Any:
+  """Compiled (variables, images uint8 [B, H, W, C]) -> float32 [B, classes]: the softmax, averaged
+  over the config's test-time views.
+  """
+  normalize = make_normalize(config.data.mean, config.data.std)
+
+  def probabilities(variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
+    def predict(images: jax.Array) -> jax.Array:
+      return models.apply(module, variables, images, train=False)
+
+    return jax.nn.softmax(
+      mean_logits(predict, normalize(images), config.evaluate.get('tta', 'none'))
+    )
+
+  return jax.jit(probabilities)
+
+
+def in_batches(
+  probabilities: Any, variables: Mapping[str, Any], images: Any, classes: int
+) -> np.ndarray:
+  """`probabilities` of `make_probabilities` for any number of images: float32 [N, classes]."""
+  parts = [np.zeros((0, classes), np.float32)]
+  # A few images need no batch of full size; one size a call means one compilation a call.
+  size = min(BATCH, 1 << max(images.shape[0] - 1, 0).bit_length())
+  for batch, count in padded_batches(images, size):
+    parts.append(np.asarray(probabilities(variables, batch))[:count])
+  return np.concatenate(parts)
 
 
 def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = None) -> Trained:
@@ -122,13 +139,15 @@ def load_splits(config: ConfigDict, data_dir: str | None = None) -> data.Splits:
   )
 
 
-def padded_batches(images: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
-  """Yields images in batches of one size, the last one filled with blanks, and how many count."""
-  for start in range(0, len(images), size):
-    batch = images[start : start + size]
+def padded_batches(images: Any, size: int) -> Iterator[tuple[np.ndarray, int]]:
+  """Yields images [N, ...], an array or a stream of them (see `data.Examples`), in batches of one
+  size, the last one filled with blanks, and how many of each count.
+  """
+  for start in range(0, images.shape[0], size):
+    batch = np.asarray(images[start : start + size])
     count = len(batch)
     if count < size:
-      batch = np.concatenate([batch, np.zeros((size - count, *images.shape[1:]), images.dtype)])
+      batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), batch.dtype)])
     yield batch, count
 
 

@@ -13,6 +13,8 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from cifar_jax.checkpoint import disk_errors
 
 CSV_NAME = 'metrics.csv'
@@ -71,6 +73,17 @@ class RunWriter:
     if not math.isnan(row['val_accuracy']):  # not every epoch need be validated
       self._events.submit('validation', lambda writer: writer.write_scalars(step, validation))
 
+  def write_pictures(
+    self, step: int, pictures: Mapping[str, np.ndarray], texts: Mapping[str, str]
+  ) -> None:
+    """Hands TensorBoard pictures, name -> uint8 [N, H, W, C], and Markdown that belongs to them."""
+
+    def write(writer: Any) -> None:
+      writer.write_images(step, pictures)
+      writer.write_texts(step, texts)
+
+    self._events.submit('validation', write)
+
 
 class NoWriter:
   """In the place of `RunWriter` in all processes but the first."""
@@ -82,6 +95,11 @@ class NoWriter:
     pass
 
   def write_epoch(self, row: Mapping[str, float]) -> None:
+    """Writes nothing."""
+
+  def write_pictures(
+    self, step: int, pictures: Mapping[str, np.ndarray], texts: Mapping[str, str]
+  ) -> None:
     """Writes nothing."""
 
 

@@ -66,6 +66,8 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
   'average.power': ((-1, NAN, INFINITY, '3', None), (0, 3.0)),
   'evaluate.tta': (('', 'mirror', None, 1), ('none', 'flip', 'flip_translate')),
   'evaluate.every_epochs': ((-1, *WHOLE), (0, 5)),
+  'evaluate.pictures_every_epochs': ((-1, *WHOLE), (0, 5)),
+  'evaluate.mistakes': ((-2, *WHOLE), (-1, 0, 20)),
   'augment.crop_padding': ((-1, *WHOLE), (0, 4)),
   'loss.label_smoothing': ((-0.1, 1.0, 1, NAN, INFINITY, '0.1', None), (0, 0.0, 0.999)),
   'checkpoint.every_epochs': ((-1, *WHOLE), (0, 5)),

@@ -140,7 +140,7 @@ def labelled_rows(by_class: Sequence[Sequence[np.ndarray]], names: Sequence[str]
 
 
 def augmented_sheet(
-  config: ConfigDict, train: data.Split, random: np.random.Generator
+  config: ConfigDict, train: data.Examples, random: np.random.Generator
 ) -> np.ndarray:
   """A contact sheet, uint8 [H, W, C]: six images, each beside eight draws of the augmentation.
 
@@ -150,7 +150,7 @@ def augmented_sheet(
     random: chooses them.
   """
   places = random.choice(len(train), min(6, len(train)), replace=False)
-  originals = train.images[places]
+  originals = np.asarray(train.images[places])
   augment = make_augment(config.augment, jax.random.key(config.seed))
   images, indices = jnp.asarray(originals, jnp.float32) / 255, jnp.asarray(places, jnp.int32)
   drawn = [

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cifar_jax import inside
-from cifar_jax.data import Split
+from cifar_jax.data import Examples
 from cifar_jax.report import pixels
 from cifar_jax.trained import Trained
 
@@ -18,7 +18,7 @@ _WIDTH = 900  # pixels of a page
 
 
 def glimpses(
-  network: Trained, split: Split, probabilities: np.ndarray, image: int, folder: pathlib.Path
+  network: Trained, split: Examples, probabilities: np.ndarray, image: int, folder: pathlib.Path
 ) -> dict[str, Any]:
   """What the report's section "Inside" shows; the pictures are written into `folder` too.
 
@@ -34,7 +34,7 @@ def glimpses(
     'filters': _filters(network, folder),
     'looks': _looks(network, split, probabilities, _last_map(layers), folder),
     'cam_layer': _last_map(layers),
-    'chosen': f'image {image % len(split)}, a {network.class_names[split.labels[image]]}',
+    'chosen': f'image {image}, a {network.class_names[split.labels[image]]}',
     'feature_maps': _feature_maps(network, split.images[image : image + 1], list(layers), folder),
   }
 
@@ -107,7 +107,7 @@ def _filters(network: Trained, folder: pathlib.Path) -> dict[str, Any] | None:
 
 def _looks(
   network: Trained,
-  split: Split,
+  split: Examples,
   probabilities: np.ndarray,
   layer: str | None,
   folder: pathlib.Path,

@@ -4,6 +4,7 @@ import base64
 import io
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -62,6 +63,14 @@ def png(image: np.ndarray) -> bytes:
     buffer, 'PNG', optimize=True
   )
   return buffer.getvalue()
+
+
+def of_figure(figure: Any, dpi: int = 80) -> np.ndarray:
+  """A matplotlib figure on white as uint8 [H, W, 3]."""
+  (pillow,) = require('look', 'PIL.Image')
+  buffer = io.BytesIO()
+  figure.savefig(buffer, format='png', dpi=dpi, facecolor='white')
+  return np.asarray(pillow.open(buffer).convert('RGB'))
 
 
 def data_uri(content: bytes, kind: str = 'image/png') -> str:

@@ -1,6 +1,7 @@
 """The report of a run: one page with everything about it, and the same pictures as files."""
 
-import json
+import dataclasses
+import functools
 import math
 import pathlib
 import shlex
@@ -10,12 +11,54 @@ from typing import Any
 import numpy as np
 
 from cifar_jax import run_summary, summary, tracing, trained
+from cifar_jax.checkpoint import disk_errors, write_json
+from cifar_jax.data import Examples
 from cifar_jax.progress import duration
 from cifar_jax.report import charts, files, glimpses, pixels, scores
 from cifar_jax.report.extras import require
+from cifar_jax.trained import Trained
 from cifar_jax.writers import read_rows
 
 _CONFUSIONS, _EXAMPLES = 6, 8
+
+
+@dataclasses.dataclass(frozen=True)
+class _Judged:
+  """A split and what the network makes of it."""
+
+  network: Trained
+  split: Examples
+  probabilities: np.ndarray  # float32 [N, classes]
+  epoch: int
+
+  @functools.cached_property
+  def predicted(self) -> np.ndarray:
+    return self.probabilities.argmax(1)
+
+  @functools.cached_property
+  def matrix(self) -> np.ndarray:
+    names = self.network.class_names
+    return scores.confusion(self.split.labels, self.predicted, len(names))
+
+  @functools.cached_property
+  def by_class(self) -> dict[str, dict[str, float]]:
+    return scores.class_report(self.matrix, self.network.class_names)
+
+  @functools.cached_property
+  def calibration(self) -> scores.Calibration:
+    return scores.calibration(self.probabilities, self.split.labels)
+
+  @functools.cached_property
+  def wrong(self) -> np.ndarray:
+    return scores.mistakes(self.probabilities, self.split.labels)
+
+  @property
+  def accuracy(self) -> float:
+    return float(np.trace(self.matrix) / self.matrix.sum())
+
+  @property
+  def loss(self) -> float:
+    return trained.prediction_loss(self.probabilities, self.split.labels)
 
 
 def write_report(
@@ -37,7 +80,7 @@ def write_report(
     image: place in the split of the image whose feature maps are shown.
 
   Returns:
-    The page, and loss and accuracy as measured for it.
+    The page, and loss, accuracy and calibration error as measured for it.
 
   Raises:
     UserError: no run or checkpoint there, no data, a package is missing, the folder cannot be
@@ -46,117 +89,139 @@ def write_report(
   require('look', 'matplotlib', 'sklearn', 'jinja2', 'PIL')
   network = trained.load(run, checkpoint, data_dir)
   splits = trained.load_splits(network.config, data_dir)
+  rows, finished = read_rows(run), run_summary.read(run)
   chosen = getattr(splits, split)
+  judged = _Judged(
+    network, chosen, network.probabilities(chosen.images), _epoch(rows, network.step)
+  )
   folder = files.make_folder(run / 'report')
-  probabilities = network.probabilities(chosen.images)
-  rows = read_rows(run)
-  matrix = scores.confusion(chosen.labels, probabilities.argmax(1), splits.num_classes)
-  report = scores.class_report(matrix, splits.class_names)
-  calibration = scores.calibration(probabilities, chosen.labels)
-  wrong = scores.mistakes(probabilities, chosen.labels)
-  accuracy = float(np.trace(matrix) / matrix.sum())
-  loss = trained.prediction_loss(probabilities, chosen.labels)
-  epoch = _epoch(rows, network.step)
   records = tracing.trace(network.module, network.image_shape, 'softmax')
-  finished = run_summary.read(run)
-  remark = run_summary.remark(splits)
-
-  def figure(name: str, drawn: Any) -> Any:
-    (markupsafe,) = require('look', 'markupsafe')
-    return markupsafe.Markup(files.save_figure(drawn, folder, name))
-
-  gallery = [
-    {
-      'image': pixels.data_uri(pixels.png(chosen.images[index])),
-      'title': scores.mistake_title(
-        epoch,
-        splits.class_names[probabilities[index].argmax()],
-        splits.class_names[chosen.labels[index]],
-      ),
-      'scores': scores.score_lines(probabilities[index], chosen.labels[index], splits.class_names),
-    }
-    for index in (wrong if mistakes < 0 else wrong[:mistakes])
-  ]
-  if len(wrong):
-    shown = list(chosen.images[wrong[: max(mistakes, 0) or 24]])
-    pixels.save(pixels.enlarge(pixels.grid(shown, 8), 3), folder / 'mistakes.png')
+  name = splits.validation_label if split == 'validation' else split
   content = {
     'title': f'{run.resolve().name} on {splits.name}',
     'subtitle': (
-      f'{splits.validation_label if split == "validation" else split} split, {len(chosen)} images, '
-      f'checkpoint of step {network.step} (epoch {epoch})'
+      f'{name} split, {len(chosen)} images, checkpoint of step {network.step} '
+      f'(epoch {judged.epoch})'
     ),
-    'remark': remark,
+    'remark': run_summary.remark(splits),
     'tiles': [
-      (f'{100 * accuracy:.2f} %', f'{split} accuracy'),
-      (f'{loss:.4f}', f'{split} loss (cross-entropy)'),
-      (f'{100 * calibration.error:.2f} %', 'expected calibration error'),
-      (f'{len(wrong):,}', f'mistakes of {len(chosen):,}'),
+      (f'{100 * judged.accuracy:.2f} %', f'{split} accuracy'),
+      (f'{judged.loss:.4f}', f'{split} loss (cross-entropy)'),
+      (f'{100 * judged.calibration.error:.2f} %', 'expected calibration error'),
+      (f'{len(judged.wrong):,}', f'mistakes of {len(chosen):,}'),
       (f'{sum(record.parameters for record in records):,}', 'parameters'),
       (str(len(records)), 'layers'),
       *_times(rows, finished),
     ],
-    'overfitting': scores.overfitting(rows),
-    'curves': [
-      figure('accuracy', charts.curves(rows, 'accuracy', splits.validation_label)),
-      figure('loss', charts.curves(rows, 'loss', splits.validation_label)),
-      figure(
-        'learning_rate', charts.over_epochs(rows, 'learning_rate', 'Learning rate, end of epoch')
-      ),
-      figure(
-        'images_per_second', charts.over_epochs(rows, 'images_per_second', 'Images per second')
-      ),
-    ]
-    if rows
-    else [],
-    'heat_map': figure('confusion', charts.heat_map(matrix, splits.class_names)),
-    'matrix': scores.matrix_text(matrix, splits.class_names),
-    'confusions': [
-      {
-        'true': splits.class_names[true],
-        'predicted': splits.class_names[predicted],
-        'count': count,
-        'images': [
-          pixels.data_uri(pixels.png(chosen.images[index]))
-          for index in wrong
-          if chosen.labels[index] == true and probabilities[index].argmax() == predicted
-        ][:_EXAMPLES],
-      }
-      for true, predicted, count in scores.worst_confusions(matrix, _CONFUSIONS)
-    ],
-    'class_chart': figure(
-      'classes',
-      charts.class_bars(
-        [report[name]['recall'] for name in splits.class_names],
-        splits.class_names,
-        'Accuracy by class (%)',
-      ),
-    ),
-    'class_report': report,
-    'mistakes': gallery,
-    'reliability': figure('reliability', charts.reliability(calibration)),
-    'confidence_remark': _confidence(calibration, accuracy),
-    **glimpses.glimpses(network, chosen, probabilities, image, folder),
+    **_training(rows, splits.validation_label, folder),
+    **_classes(judged, folder),
+    'confusions': _confusions(judged),
+    'mistakes': _gallery(judged, mistakes, folder),
+    'reliability': _chart(folder, 'reliability', charts.reliability(judged.calibration)),
+    'confidence_remark': _confidence(judged.calibration, judged.accuracy),
+    **glimpses.glimpses(network, chosen, judged.probabilities, image % len(chosen), folder),
     'ascii': summary.keras_ascii(records),
     'table': summary.keras_table(records),
     'arrays': summary.parameter_overview(network.variables),
-    'graph': figure('network', charts.network(records, network.image_shape)),
+    'graph': _chart(folder, 'network', charts.network(records, network.image_shape)),
     'command': _command(run, finished),
     'environment': _environment(finished),
     'config': network.config.to_json(indent=2),
   }
   files.write_page(folder / 'index.html', 'report.html', content)
-  measured = {'loss': loss, 'accuracy': accuracy, 'calibration_error': calibration.error}
-  with files.disk_errors(folder):
-    (folder / 'scores.json').write_text(
-      json.dumps(
-        {**measured, 'classes': report, 'confusion': matrix.tolist(), 'step': network.step},
-        indent=2,
-      )
-      + '\n'
-    )
-    (folder / 'confusion.txt').write_text(content['matrix'] + '\n', encoding='utf-8')
+  measured = {
+    'loss': judged.loss,
+    'accuracy': judged.accuracy,
+    'calibration_error': judged.calibration.error,
+  }
+  write_json(
+    folder / 'scores.json',
+    {
+      **measured,
+      'split': split,
+      'step': network.step,
+      'classes': judged.by_class,
+      'confusion': judged.matrix.tolist(),
+    },
+  )
+  with disk_errors(folder):
+    (folder / 'confusion.txt').write_text(f'{content["matrix"]}\n', encoding='utf-8')
   return folder / 'index.html', measured
+
+
+def _chart(folder: pathlib.Path, name: str, drawn: Any) -> Any:
+  """Saves a figure, and gives it as markup for the page."""
+  (markupsafe,) = require('look', 'markupsafe')
+  return markupsafe.Markup(files.save_figure(drawn, folder, name))
+
+
+def _training(
+  rows: Sequence[dict[str, float]], validation: str, folder: pathlib.Path
+) -> dict[str, Any]:
+  """The curves, and whether there is over-fitting."""
+  drawn = {}
+  if rows:
+    drawn = {
+      'accuracy': charts.curves(rows, 'accuracy', validation),
+      'loss': charts.curves(rows, 'loss', validation),
+      'learning_rate': charts.over_epochs(rows, 'learning_rate', 'Learning rate, end of epoch'),
+      'images_per_second': charts.over_epochs(rows, 'images_per_second', 'Images per second'),
+    }
+  return {
+    'overfitting': scores.overfitting(rows),
+    'curves': [_chart(folder, name, figure) for name, figure in drawn.items()],
+  }
+
+
+def _classes(judged: _Judged, folder: pathlib.Path) -> dict[str, Any]:
+  """The confusion matrix and the numbers of each class."""
+  names = judged.network.class_names
+  recalls = [judged.by_class[name]['recall'] for name in names]
+  return {
+    'heat_map': _chart(folder, 'confusion', charts.heat_map(judged.matrix, names)),
+    'matrix': scores.matrix_text(judged.matrix, names),
+    'class_chart': _chart(
+      folder, 'classes', charts.class_bars(recalls, names, 'Accuracy by class (%)')
+    ),
+    'class_report': judged.by_class,
+  }
+
+
+def _confusions(judged: _Judged) -> list[dict[str, Any]]:
+  """The most frequent ones with examples, the most confident first."""
+  names, wrong = judged.network.class_names, judged.wrong
+  found = []
+  for true, predicted, count in scores.worst_confusions(judged.matrix, _CONFUSIONS):
+    alike = (judged.split.labels[wrong] == true) & (judged.predicted[wrong] == predicted)
+    images = judged.split.images[wrong[alike][:_EXAMPLES]]
+    found.append(
+      {
+        'true': names[true],
+        'predicted': names[predicted],
+        'count': count,
+        'images': [pixels.data_uri(pixels.png(image)) for image in images],
+      }
+    )
+  return found
+
+
+def _gallery(judged: _Judged, count: int, folder: pathlib.Path) -> list[dict[str, str]]:
+  """The misclassified images with their scores; mistakes.png shows the images."""
+  names = judged.network.class_names
+  places = judged.wrong if count < 0 else judged.wrong[:count]
+  if not len(places):
+    return []
+  images = judged.split.images[places]
+  pixels.save(pixels.enlarge(pixels.grid(list(images), 8), 3), folder / 'mistakes.png')
+  labels = judged.split.labels[places]
+  return [
+    {
+      'image': pixels.data_uri(pixels.png(image)),
+      'title': scores.mistake_title(judged.epoch, names[judged.predicted[place]], names[label]),
+      'scores': scores.score_lines(judged.probabilities[place], label, names),
+    }
+    for place, image, label in zip(places, images, labels, strict=True)
+  ]
 
 
 def _epoch(rows: Sequence[Mapping[str, float]], step: int) -> int:

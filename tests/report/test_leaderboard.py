@@ -1,0 +1,88 @@
+"""Runs side by side: which rows, in which order, in which forms."""
+
+import csv
+import io
+import json
+import re
+import shutil
+
+import pytest
+
+from cifar_jax.errors import UserError
+from cifar_jax.report import leaderboard
+
+
+@pytest.fixture(scope='module')
+def runs(tiny_run, tmp_path_factory):
+  """A finished run, one with better validation that goes on, and one that has just begun."""
+  folder = tmp_path_factory.mktemp('several')
+  shutil.copytree(tiny_run, folder / 'finished')
+  for name in ('going_on', 'begun'):
+    (folder / name).mkdir()
+    shutil.copy(tiny_run / 'config.json', folder / name)
+  header, first, *_ = (tiny_run / 'metrics.csv').read_text().splitlines()
+  row = dict(zip(header.split(','), first.split(','), strict=True)) | {'val_accuracy': '0.999'}
+  row |= {'epoch_seconds': '0.5', 'train_accuracy': '0.5'}
+  (folder / 'going_on' / 'metrics.csv').write_text(f'{header}\n{",".join(row.values())}\n')
+  (folder / 'views').mkdir()
+  return folder
+
+
+def table(runs):
+  return [leaderboard.describe(run) for run in leaderboard.find_runs([runs])]
+
+
+def test_the_best_validation_comes_first_and_what_is_unknown_last(runs) -> None:
+  rows = leaderboard.ordered(table(runs), 'val_accuracy')
+  assert [row['run'] for row in rows] == ['going_on', 'finished', 'begun']
+  assert [row['state'] for row in rows] == ['1 of 2', 'finished', '0 of 2']
+  rows = leaderboard.ordered(table(runs), 'val_accuracy', ascending=True)
+  assert [row['run'] for row in rows] == ['finished', 'going_on', 'begun']
+  rows = leaderboard.ordered(table(runs), 'seconds')  # the shortest is the best
+  assert rows[0]['run'] == 'going_on'
+
+
+def test_a_finished_run_has_what_its_files_say(runs) -> None:
+  summary = json.loads((runs / 'finished' / 'summary.json').read_text())
+  row = leaderboard.describe(runs / 'finished')
+  for name in ('val_accuracy', 'test_accuracy', 'val_loss', 'seconds', 'tags'):
+    assert row[name] == summary[name]
+  assert row['tags'] == 'small first'
+  # Convolutions of 8 x 8 and 4 x 4 places with 3 x 3 windows, then 32 values to 4 classes.
+  assert row['multiply_adds'] == 64 * 27 * 4 + 16 * 36 * 8 + 32 * 4
+  assert row['parameters'] == 27 * 4 + 4 + 36 * 8 + 8 + 32 * 4 + 4
+
+
+def test_forms(runs) -> None:
+  rows = leaderboard.ordered(table(runs), 'val_accuracy')
+  columns = ('run', 'val_accuracy', 'seconds', 'test_accuracy')
+  text = leaderboard.as_text(rows, columns).splitlines()
+  assert text[0].split() == ['run', 'val', 'accuracy', 'seconds', 'test', 'accuracy']
+  assert text[1].split()[:3] == ['going_on', '99.90', '%']
+  assert len(leaderboard.as_markdown(rows, columns).splitlines()) == 5
+  (first, *_) = csv.DictReader(io.StringIO(leaderboard.as_csv(rows, columns)))
+  assert (first['run'], first['val_accuracy'], first['test_accuracy']) == ('going_on', '0.999', '')
+  assert json.loads(leaderboard.as_json(rows, columns))[0]['val_accuracy'] == 0.999
+
+
+def test_unknown_column_and_foreign_folder(runs) -> None:
+  with pytest.raises(UserError, match='did you mean'):
+    leaderboard.ordered([], 'val_acuracy')
+  with pytest.raises(UserError, match='holds none'):
+    leaderboard.find_runs([runs / 'views'])
+  with pytest.raises(UserError, match='does not exist'):
+    leaderboard.find_runs([runs / 'nowhere'])
+
+
+def test_page(runs, tmp_path) -> None:
+  pytest.importorskip('matplotlib')
+  pytest.importorskip('jinja2')
+  found = leaderboard.find_runs([runs])
+  rows = leaderboard.ordered(table(runs), 'val_accuracy')
+  leaderboard.write_page(tmp_path / 'index.html', found, rows, leaderboard.DEFAULT_COLUMNS)
+  text = (tmp_path / 'index.html').read_text()
+  assert text.count('<tr>') == 4
+  assert text.index('going_on') < text.index('finished')
+  assert all(a.startswith('data:') for a in re.findall(r'(?:src|href)="([^"#][^"]*)"', text))
+  for name in ('accuracy', 'loss', 'time'):
+    assert (tmp_path / f'compare_{name}.png').exists()
