@@ -1,9 +1,9 @@
 """Several processes, on one machine or many, as one program: how they start, agree and end.
 
-Every process runs the same code on its own devices; what they compute together is compiled into the
-steps. The first process alone writes and prints. When a process is lost the others cannot go on:
-they say so and end with `LOST`, and the same command on all of them, or on more or fewer, resumes
-from the last checkpoint.
+Every process runs the same code on its own devices; what they compute together is compiled into
+the steps. The first process alone writes and prints. When a process is lost the others cannot go
+on: they end, with status `LOST` or by JAX's own hand (SIGABRT, after `HEARTBEAT_SECONDS`), and the
+same command on all of them, or on more or fewer, resumes from the last checkpoint.
 """
 
 import contextlib
@@ -114,6 +114,25 @@ def _connect(coordinator: str, num_processes: int | None, process_id: int | None
       f'the other processes cannot be reached ({_first_line(error)}); start all of them within '
       f'{_CONNECT_SECONDS} s, with a --coordinator that every host can reach'
     ) from None
+  _sum_over_all()
+
+
+def _sum_over_all() -> None:
+  """Computes something together while all processes are known to be at the same place.
+
+  On CPU the first collective over a set of devices fails if a process is 30 s late, which it may be
+  after compiling a large network; later ones wait.
+  """
+  import jax
+  import jax.numpy as jnp
+  from jax.experimental import multihost_utils
+  from jax.sharding import NamedSharding, PartitionSpec
+
+  multihost_utils.sync_global_devices('cifar_jax starts')  # over one device of each process
+  mesh = jax.make_mesh((jax.device_count(),), ('all',), devices=jax.devices())
+  own = jnp.ones(jax.local_device_count(), jnp.int32)
+  ones = jax.make_array_from_process_local_data(NamedSharding(mesh, PartitionSpec('all')), own)
+  jax.block_until_ready(jax.jit(jnp.sum, out_shardings=NamedSharding(mesh, PartitionSpec()))(ones))
 
 
 def _ending(error: BaseException) -> tuple[int, str]:

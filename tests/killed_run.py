@@ -4,8 +4,8 @@
 
 MOMENT is 'step' (before update STEP is dispatched), 'save' (when everything of the checkpoint of
 STEP is written but it is not yet renamed to be visible), 'files' (half of that checkpoint's files
-are cut short), 'hang' (nothing is killed, but the dispatch of update STEP takes ten minutes) or
-'never'.
+are cut short), 'hang' (nothing is killed, but the dispatch of update STEP takes ten minutes),
+'asked' (SIGTERM before that dispatch) or 'never'.
 """
 
 import os
@@ -57,14 +57,21 @@ def kill_in_save(step: int, *, cut: bool) -> None:
   atomicity.AtomicRenameTemporaryPath.finalize = killing
 
 
+def arrange(moment: str, step: int) -> None:
+  """Prepares what is to happen at a moment."""
+  if moment in ('step', 'hang'):
+    act_before_step(step, die if moment == 'step' else hang)
+  elif moment == 'asked':
+    act_before_step(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+  elif moment in ('save', 'files'):
+    kill_in_save(step, cut=moment == 'files')
+
+
 def main(run: str, data: str, moment: str, step: str) -> None:
   config = tiny.get_config()
   config.data.dir = data
   config.checkpoint.every_steps = 4
-  if moment in ('step', 'hang'):
-    act_before_step(int(step), die if moment == 'step' else hang)
-  elif moment in ('save', 'files'):
-    kill_in_save(int(step), cut=moment == 'files')
+  arrange(moment, int(step))
   loop.train(config.lock(), pathlib.Path(run), Progress('lines'))
 
 

@@ -9,6 +9,7 @@ from cifar_jax import data, loop, parallel
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment, assemble
 from cifar_jax.progress import Progress
+from tests.configs import tiny
 from tests.test_loop import changed, state_of
 
 
@@ -30,16 +31,7 @@ def trained(experiment: Experiment, splits: data.Splits, count: int):
   return state, report
 
 
-# One convolution is enough here, and compiles fast for eight devices.
-SMALL = {
-  'model.widths': (4,),
-  'model.head': ('flatten', 'dropout 0.5'),
-  'augment.flip': 'random',
-  'augment.crop_padding': 1,
-  'optimizer.name': 'sgd',
-  'optimizer.learning_rate': 0.01,  # larger ones let rounding grow beyond the tolerance below
-  'optimizer.momentum': 0.9,
-}
+SMALL = tiny.ONE_CONVOLUTION
 
 
 def assert_close(one, other, tolerance: float = 1e-5) -> None:
