@@ -131,6 +131,10 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
   if config.data.placement == 'device':
     device_memory.check_fits(splits, mesh)
   mapped = config.parallel == 'pmap'
+  if mapped and (config.data.placement == 'host' or jax.process_count() > 1):
+    raise UserError(
+      '--config.parallel=pmap needs one process and --config.data.placement=device; use jit'
+    )
   division = parallel.mapped_division(mesh) if mapped else parallel.mesh_division(mesh)
   map_or_jit = parallel.pmap_step if mapped else parallel.jit_step
   init = parallel.jit_replicated(functools.partial(steps.init_state, recipe), mesh)

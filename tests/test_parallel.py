@@ -1,5 +1,8 @@
 """Eight fake devices against one, and against NumPy."""
 
+import math
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,6 +126,38 @@ def test_the_work_is_spread_over_the_devices(tiny_config) -> None:
     'f32[4,8,8,4]' in program
   )  # activations of the first convolution: 4 rows of 8x8, 4 channels
   assert 'f32[32,8,8,4]' not in program
+
+
+def moved_by_collectives(program: str) -> list[int]:
+  """Bytes of the result of every all-reduce of a compiled program; nothing else may move data."""
+  others = 'all-gather|all-to-all|collective-permute|reduce-scatter|collective-broadcast'
+  assert not re.search(rf' ({others})(-start)?\(', program)
+  moved = []
+  for results in re.findall(r'= (.*?) all-reduce(?:-start)?\(', program):
+    for kind, sizes in re.findall(r'\b([a-z]+\d+|pred)\[([\d,]*)\]', results):
+      width = 1 if kind == 'pred' else int(re.sub(r'\D', '', kind)) // 8
+      moved.append(width * math.prod(int(size) for size in sizes.split(',') if size))
+  return moved
+
+
+@pytest.mark.parametrize('batch_norm', [False, True])
+def test_a_step_moves_the_gradients_once(tiny_config, batch_norm) -> None:
+  """All-reduces of a step on 8 devices: as many bytes as the parameters have, a few numbers for the
+  metrics, and with BatchNorm the two sums over the batch that are not gradients: those of the
+  statistics. (The two sums of its backward pass are the gradients of its bias and scale.)
+  """
+  block = ('conv3 same', 'max_pool', 'batch_norm', 'dropout 0.25')
+  values = {**SMALL, 'model.block': block if batch_norm else block[:2]}
+  experiment, splits = experiment_on(tiny_config, 8, **values)
+  images, labels = experiment.place(splits.train)
+  order = experiment.epoch_order(parallel.replicate(0, experiment.mesh))
+  state = experiment.init()
+  parameters = sum(leaf.nbytes for leaf in jax.tree.leaves(state.params))
+  statistics = sum(leaf.nbytes for leaf in jax.tree.leaves(state.batch_stats))
+  lowered = experiment.train_steps(1).lower(state, images, labels, order, masked=False)
+  moved = moved_by_collectives(lowered.compile().as_text())
+  metrics = sum(moved) - parameters - statistics
+  assert 0 < metrics <= 16
 
 
 def test_batches_are_the_same_on_any_number_of_devices(tiny_config) -> None:

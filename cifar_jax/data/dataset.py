@@ -80,7 +80,7 @@ class Dataset:
   class_names: tuple[str, ...]
   source: str
   synthetic: bool = False
-  validation: Split | None = None
+  validation: Examples | None = None
   notes: tuple[str, ...] = ()
 
 

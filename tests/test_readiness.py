@@ -1,0 +1,89 @@
+"""Lowering for accelerators that are not here: every family's training step, for TPU and CUDA."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from cifar_jax import models, steps
+from cifar_jax.data import Split, Splits
+from cifar_jax.experiment import make_recipe
+from configs import base
+
+EVERY_DAY = ('airbench_net', 'conv_net')
+# What makes a family quick to trace or is needed to make it; nothing else is left out of its step.
+FIELDS = {
+  'airbench_net': {'widths': (8, 8), 'convolutions': (2, 2)},
+  'conv_net': {
+    'widths': (8, 16),
+    'block': ('conv3', 'max_pool', 'batch_norm', 'dropout 0.25'),
+    'head': ('flatten', 'dense 16', 'dropout 0.5'),
+  },
+  'convnext': {'depths': (1, 1), 'widths': (8, 16)},
+  'densenet': {'depth': 10},
+  'mixer': {'depth': 1},
+  'preact_resnet': {'depth': 8},
+  'resnet': {'depth': 8},
+  'vgg': {'depth': 11},
+  'vit': {'depth': 1},
+  'wide_resnet': {'depth': 10},
+}
+
+
+def splits() -> Splits:
+  split = Split(np.zeros((64, 32, 32, 3), np.uint8), np.zeros(64, np.int32))
+  return Splits(
+    train=split,
+    validation=split,
+    test=split,
+    class_names=tuple('0123456789'),
+    name='blank',
+    source='built in',
+    synthetic=True,
+    validation_is_test=True,
+  )
+
+
+def lowered(name: str, batch_norm_rows: int = 0) -> str:
+  """The program of one update, short batch and all, for TPU and CUDA at once, as text."""
+  config = base.get_config()
+  config.batch_size = 16
+  config.model = ConfigDict({'name': name, **FIELDS.get(name, {})})
+  config.augment.flip, config.augment.crop_padding, config.augment.cutout = 'random', 4, 8
+  config.batch_norm.ghost_rows = batch_norm_rows
+  recipe = make_recipe(config, splits())
+  state = jax.eval_shape(lambda: steps.init_state(recipe))
+  batch = steps.Batch(
+    jax.ShapeDtypeStruct((16, 32, 32, 3), jnp.uint8),
+    *(jax.ShapeDtypeStruct((16,), dtype) for dtype in (jnp.int32, jnp.int32, bool)),
+  )
+  step = jax.jit(steps.make_train_step(recipe))
+  # It refuses custom calls that are not promised to stay, callbacks among them.
+  exported = jax.export.export(step, platforms=('tpu', 'cuda'))(state, batch)
+  assert set(exported.platforms) == {'tpu', 'cuda'}
+  assert all(dtype.dtype != np.float64 for dtype in exported.out_avals)
+  return exported.mlir_module()
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=() if name in EVERY_DAY else pytest.mark.slow)
+    for name in models.names()
+  ],
+)
+def test_every_family_lowers_for_tpu_and_cuda(name, monkeypatch) -> None:
+  monkeypatch.setenv('CIFAR_JAX_CPU_FORMS', 'off')  # as on a machine with an accelerator
+  program = lowered(name)
+  assert not re.search(r'\bf64\b|xf64>', program)
+  assert 'callback' not in program
+  assert 'infeed' not in program
+
+
+@pytest.mark.slow
+def test_ghost_batches_lower_too(monkeypatch) -> None:
+  monkeypatch.setenv('CIFAR_JAX_CPU_FORMS', 'off')
+  assert 'callback' not in lowered('conv_net', batch_norm_rows=4)
