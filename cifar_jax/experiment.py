@@ -22,6 +22,8 @@ from cifar_jax.errors import UserError
 from cifar_jax.metrics import Metrics
 from cifar_jax.optim import make_average, schedules
 from cifar_jax.recipe import Recipe, steps_per_epoch
+from cifar_jax.transfer import features
+from cifar_jax.transfer.start import starting_variables
 from cifar_jax.whitening import make_whitening
 
 # Rows in one evaluation dispatch: large enough to hide the dispatch, small enough for any machine's
@@ -40,6 +42,7 @@ class Experiment:
     schedule: updates made -> learning rate.
     total_steps: updates in the whole run.
     init: () -> the state before the first update, on the mesh.
+    init_shapes: () -> the same as shapes; reads no weights.
     epoch_order: epoch -> order of the examples, int32, on the mesh.
     train_steps: (count) -> compiled function of that many updates, on data on the devices.
     train_step: compiled update on one batch from the host.
@@ -53,6 +56,7 @@ class Experiment:
   schedule: optax.Schedule
   total_steps: int
   init: Callable[[], steps.TrainState]
+  init_shapes: Callable[[], steps.TrainState]
   epoch_order: Callable[[jax.Array], jax.Array]
   train_steps: Callable[[int], Callable[..., tuple[steps.TrainState, steps.Report]]]
   train_step: Callable[[steps.TrainState, steps.Batch], tuple[steps.TrainState, steps.Report]]
@@ -81,7 +85,7 @@ class Experiment:
 
   def abstract_state(self) -> steps.TrainState:
     """The target for restoring a checkpoint onto this experiment's devices."""
-    return checkpoint.abstract_state(jax.eval_shape(self.init), parallel.replicated(self.mesh))
+    return checkpoint.abstract_state(self.init_shapes(), parallel.replicated(self.mesh))
 
   def place(self, split: Examples) -> tuple[jax.Array, jax.Array]:
     """Puts images uint8 [N, H, W, C] and labels int32 [N] on every device."""
@@ -138,6 +142,8 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
   division = parallel.mapped_division(mesh) if mapped else parallel.mesh_division(mesh)
   map_or_jit = parallel.pmap_step if mapped else parallel.jit_step
   init = parallel.jit_replicated(functools.partial(steps.init_state, recipe), mesh)
+  if features.are_cached(recipe):
+    features.check(config, jax.eval_shape(init).params)
   looked_at = splits.train.images[: config.whitening.images if config.whitening.layer else 0]
   return Experiment(
     config=config,
@@ -145,7 +151,8 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
     mesh=mesh,
     schedule=schedule_over(total_steps / recipe.steps_per_epoch),
     total_steps=total_steps,
-    init=lambda: init(images=looked_at),
+    init=lambda: init(images=looked_at, start=starting_variables(recipe.module)),
+    init_shapes=lambda: jax.eval_shape(init, images=looked_at),
     epoch_order=parallel.jit_replicated(steps.make_epoch_order(recipe), mesh),
     train_steps=functools.cache(
       lambda count: map_or_jit(steps.make_train_steps(recipe, count, division), mesh, updates=True)
@@ -162,7 +169,7 @@ def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
   total_steps, schedule_over = _plan(config, examples)
   per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
   schedule = schedule_over(total_steps / per_epoch)
-  normalize = make_normalize(config.data.mean, config.data.std)
+  normalize = features.pass_maps(make_normalize(config.data.mean, config.data.std))
   return Recipe(
     module=models.create(config.model, splits.num_classes),
     image_shape=splits.image_shape,

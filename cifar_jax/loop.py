@@ -10,6 +10,7 @@ import functools
 import math
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from ml_collections import ConfigDict
 from cifar_jax import agreement, data, run_summary, summary
 from cifar_jax import config as configs
 from cifar_jax.checkpoint import Checkpoints, write_json
-from cifar_jax.data import Splits
+from cifar_jax.data import Examples, Splits
 from cifar_jax.epoch_pictures import EpochPictures
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment, assemble
@@ -27,6 +28,7 @@ from cifar_jax.profiler import Profiler
 from cifar_jax.progress import Progress
 from cifar_jax.signals import stop_signals
 from cifar_jax.steps import Report, TrainState
+from cifar_jax.transfer import features
 from cifar_jax.writers import NoWriter, RunWriter, read_rows
 
 # Dispatches under way before the host waits: enough to hide it, few enough to stop soon.
@@ -87,15 +89,16 @@ def train(
       'network': f'```\n{run_summary.listing(experiment, splits)}\n```',
       'size': run_summary.size(experiment, splits),
     }
+    as_trained = features.make_substitute(experiment.recipe, run_summary.variables(state))
     first = agreement.is_first()
     open_writer = functools.partial(RunWriter, run, step, texts, config.tensorboard)
     with (
       open_writer() if first else NoWriter() as writer,
-      contextlib.closing(make_feed(experiment, splits.train, step)) as feed,
+      contextlib.closing(make_feed(experiment, as_trained(splits.train), step)) as feed,
     ):
       shared_stop = agreement.SharedStop(stop, experiment.mesh)
       session = _Session(
-        experiment, splits, feed, run, checkpoints, writer, progress, shared_stop, facts
+        experiment, splits, as_trained, feed, run, checkpoints, writer, progress, shared_stop, facts
       )
       state = session.run(state, step)
     if int(jax.device_get(state.step)) < experiment.total_steps:
@@ -116,6 +119,7 @@ class _Session:
     self,
     experiment: Experiment,
     splits: Splits,
+    as_trained: Callable[[Examples], Examples],
     feed: Feed,
     run: pathlib.Path,
     checkpoints: Checkpoints,
@@ -134,7 +138,8 @@ class _Session:
     self._stop = stop
     self._pictures = EpochPictures(experiment.config, experiment.module, splits)
     self._feed = feed
-    self._validation = experiment.place_to_evaluate(splits.validation)
+    self._as_trained = as_trained
+    self._validation = experiment.place_to_evaluate(as_trained(splits.validation))
     self._compiled: set[tuple[int, bool]] = set()
     self._reports: collections.deque[tuple[int, Report, Any]] = collections.deque()
     self._session_start = time.perf_counter()
@@ -185,7 +190,7 @@ class _Session:
     experiment, splits = self._experiment, self._splits
     validation = test = self._measured or experiment.evaluate(state, self._validation)
     if not splits.validation_is_test:
-      test = experiment.evaluate(state, experiment.place_to_evaluate(splits.test))
+      test = experiment.evaluate(state, experiment.place_to_evaluate(self._as_trained(splits.test)))
     return validation, test
 
   def results(

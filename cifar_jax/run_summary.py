@@ -47,15 +47,16 @@ def header(
   limit = f', {experiment.total_steps} in all' if config.max_steps else ''
   validation = (
     f'the test set ({splits.validation_label})'
-    if splits.validation_is_test
+    if splits.validation_is_test and splits.has_test
     else f'{len(splits.validation)} images'
   )
   startup = f'; {startup_note}' if startup_note else ''
+  tested = len(splits.test) if splits.has_test else 'which serve as'
   notes = ''.join(f'            {note}\n' for note in splits.notes)
   return (
     f'{listing(experiment, splits)}\n\n'
     f'data        {splits.name} from {splits.source}: {len(splits.train)} training images, '
-    f'validation on {validation}, {len(splits.test)} test images\n{notes}'
+    f'validation on {validation}, {tested} test images\n{notes}'
     f'devices     {parallel.describe(experiment.mesh)}{startup}\n'
     f'training    {experiment.epochs} epochs of {experiment.steps_per_epoch} steps of '
     f'{config.batch_size} images{limit}, {config.optimizer.name}, seed {config.seed}\n'

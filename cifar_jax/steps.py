@@ -10,7 +10,7 @@ number:
 A run may therefore stop after any step and go on, on any number of devices, with the same batches.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -101,15 +101,17 @@ def random_keys(seed: int) -> RandomKeys:
   return RandomKeys(*jax.random.split(jax.random.key(seed), 4))
 
 
-def init_state(recipe: Recipe, images: Any = None) -> TrainState:
+def init_state(recipe: Recipe, images: Any = None, start: Any = None) -> TrainState:
   """The state before the first update.
 
   Args:
     recipe: of the run.
     images: what `recipe.adapt` looks at, uint8 [N, H, W, C].
+    start: variables that take the place of random ones, a part of the module's tree; or None.
   """
   blank = jnp.zeros((1, *recipe.image_shape), jnp.float32)
   variables = recipe.module.init(random_keys(recipe.seed).init, blank, train=False)
+  variables = _replaced(variables, start or {})
   params, batch_stats = variables['params'], variables.get('batch_stats', {})
   if recipe.adapt is not None:
     params = recipe.adapt(params, images)
@@ -123,6 +125,13 @@ def init_state(recipe: Recipe, images: Any = None) -> TrainState:
     # A copy, since donating one buffer twice is an error.
     slow=() if recipe.average is None else jax.tree.map(jnp.copy, (params, batch_stats)),
   )
+
+
+def _replaced(tree: Any, parts: Any) -> Any:
+  """A tree of dictionaries with some of its leaves replaced."""
+  if not isinstance(tree, Mapping):
+    return parts
+  return {key: _replaced(tree[key], parts[key]) if key in parts else tree[key] for key in tree}
 
 
 def make_epoch_order(recipe: Recipe) -> Callable[[jax.Array], jax.Array]:

@@ -8,7 +8,7 @@ name is refused.
 
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,11 +31,11 @@ def read_pickle(data: bytes, where: str) -> dict[str, Any]:
     UserError: the pickle is damaged, names something forbidden or is no dictionary.
   """
   try:
-    content = _Unpickler(io.BytesIO(data), encoding='bytes').load()
+    content = RestrictedUnpickler(io.BytesIO(data), _GLOBALS, encoding='bytes').load()
     if not isinstance(content, dict):
       raise pickle.UnpicklingError('it holds no dictionary')
     return {key: _plain(value) for key, value in content.items()}
-  except _ForbiddenError as error:
+  except ForbiddenError as error:
     raise UserError(
       f'{where} is a pickle that wants to use {error}, which the official files never do; '
       'it was not run: get the file again from its official source.'
@@ -46,11 +46,11 @@ def read_pickle(data: bytes, where: str) -> dict[str, Any]:
     ) from None
 
 
-class _ForbiddenError(Exception):
+class ForbiddenError(Exception):
   """Names the global that a pickle may not use."""
 
 
-class _Allowed:
+class Allowed:
   """Stands for a permitted global: it may be called or passed on, but not altered."""
 
   __slots__ = ('_function',)
@@ -59,6 +59,7 @@ class _Allowed:
     self._function = function
 
   def __call__(self, *arguments: Any) -> Any:
+    """What the stand-in makes of a call in the pickle."""
     return self._function(*arguments)
 
   def __setstate__(self, state: Any) -> None:
@@ -107,24 +108,30 @@ def _not_callable(*_: Any) -> None:
   raise pickle.UnpicklingError('it calls numpy.ndarray')
 
 
-_RECONSTRUCT = _Allowed(lambda *_: _Array())
-_GLOBALS = {
+_RECONSTRUCT = Allowed(lambda *_: _Array())
+_GLOBALS: Mapping[tuple[str, str], Allowed] = {
   ('numpy.core.multiarray', '_reconstruct'): _RECONSTRUCT,
   ('numpy._core.multiarray', '_reconstruct'): _RECONSTRUCT,
-  ('numpy', 'ndarray'): _Allowed(_not_callable),
-  ('numpy', 'dtype'): _Allowed(_make_dtype),
-  ('_codecs', 'encode'): _Allowed(_encode),
+  ('numpy', 'ndarray'): Allowed(_not_callable),
+  ('numpy', 'dtype'): Allowed(_make_dtype),
+  ('_codecs', 'encode'): Allowed(_encode),
 }
 
 
 # The Unpickler written in Python, not the faster one in C: it keeps its memo in a dictionary and
 # reads strings from the bytes at hand, so a few forged bytes cannot make it reserve gigabytes.
-class _Unpickler(pickle._Unpickler):
-  """An unpickler that knows five names, and no key but text.
+class RestrictedUnpickler(pickle._Unpickler):
+  """An unpickler that knows the names it is given, and no key but text.
 
   Keys are hashed, and hashing a tuple in a tuple in a tuple ... runs out of C stack, which no
   exception reports. So sets are unknown, and dictionaries are filled by code of our own.
   """
+
+  def __init__(
+    self, stream: io.BytesIO, allowed: Mapping[tuple[str, str], Allowed], encoding: str = 'ASCII'
+  ):
+    super().__init__(stream, encoding=encoding)
+    self._allowed = allowed
 
   stack: list[Any]  # as the base class calls it; what was pushed since the last mark
   pop_mark: Callable[[], list[Any]]
@@ -155,12 +162,12 @@ class _Unpickler(pickle._Unpickler):
   dispatch[pickle.SETITEM[0]] = _load_setitem
   dispatch[pickle.SETITEMS[0]] = _load_setitems
 
-  def find_class(self, module: str, name: str) -> _Allowed:
+  def find_class(self, module: str, name: str) -> Allowed:
     """Resolves a name in the pickle to its stand-in."""
     try:
-      return _GLOBALS[module, name]
+      return self._allowed[module, name]
     except KeyError:
-      raise _ForbiddenError(f'{module}.{name}') from None
+      raise ForbiddenError(f'{module}.{name}') from None
 
 
 def _text(key: Any) -> str:
@@ -172,6 +179,6 @@ def _text(key: Any) -> str:
 
 def _plain(value: Any) -> Any:
   """Replaces a stand-in by its array."""
-  if isinstance(value, _Allowed | _Dtype):
+  if isinstance(value, Allowed | _Dtype):
     raise pickle.UnpicklingError('it holds a type instead of data')
   return value.value if isinstance(value, _Array) else value

@@ -1,0 +1,124 @@
+"""A head on cached maps: the same numbers as with the whole network, resumed to the bit."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from cifar_jax import data, loop
+from cifar_jax.errors import UserError
+from cifar_jax.evaluate import evaluate
+from cifar_jax.experiment import assemble
+from cifar_jax.progress import Progress
+from cifar_jax.transfer import networks
+from tests.configs import tiny
+from tests.test_loop import assert_identical, changed, state_of
+from tests.transfer.tiny_network import NETWORK, tensors, write_safetensors
+
+
+@pytest.fixture
+def config(tiny_data, tmp_path, monkeypatch) -> ConfigDict:
+  """As tests/configs/tiny.py, but with the tiny network of published weights below a head."""
+  monkeypatch.setitem(networks.NETWORKS, 'tiny', NETWORK)
+  config = tiny.get_config()
+  config.data.dir = str(tiny_data)
+  config.optimizer.name = 'sgd'
+  config.optimizer.learning_rate = 0.1
+  config.optimizer.momentum = 0.9
+  config.optimizer.groups.base = ConfigDict()
+  config.optimizer.groups.base.pattern = 'base/.*'
+  config.optimizer.groups.base.frozen_from_epoch = 0
+  config.model = ConfigDict()
+  config.model.name = 'pretrained'
+  config.model.network = 'tiny'
+  config.model.weights = str(write_safetensors(tmp_path / 'tiny.safetensors', tensors()))
+  config.model.pooled = False
+  config.model.head = ('flatten', 'dense 8', 'dropout 0.2')
+  config.model.features = 'cached'
+  return config.lock()
+
+
+def run(config: ConfigDict, folder: pathlib.Path) -> dict:
+  return loop.train(config, folder, Progress('silent'))
+
+
+def test_cached_maps_train_as_computed_ones(config, tmp_path) -> None:
+  cached = run(config, tmp_path / 'cached')
+  computed = run(changed(config, **{'model.features': 'computed'}), tmp_path / 'computed')
+  for name in ('val_loss', 'val_accuracy', 'test_loss', 'test_accuracy'):
+    assert cached[name] == pytest.approx(computed[name], rel=1e-4)
+  state = state_of(config, tmp_path / 'cached')
+  kernel = np.asarray(state.params['base']['conv']['kernel'])
+  assert np.array_equal(kernel, tensors()['conv.weight'].transpose(2, 3, 1, 0))
+  mean = state.batch_stats['base']['bn']['mean']
+  assert np.array_equal(np.asarray(mean), tensors()['bn.running_mean'])
+  # A finished run needs neither the file of weights nor the cache.
+  pathlib.Path(config.model.weights).unlink()
+  assert evaluate(tmp_path / 'cached')['loss'] == pytest.approx(cached['test_loss'], rel=1e-5)
+
+
+def test_resumed_to_the_bit(config, tmp_path) -> None:
+  run(config, tmp_path / 'straight')
+  stopped = changed(config, max_steps=8)
+  run(stopped, tmp_path / 'stopped')
+  run(config, tmp_path / 'stopped')
+  assert_identical(state_of(config, tmp_path / 'stopped'), state_of(config, tmp_path / 'straight'))
+
+
+def test_maps_are_computed_once(config, tmp_path, monkeypatch) -> None:
+  from cifar_jax.transfer import features
+
+  calls = []
+  compute = features._compute
+  monkeypatch.setattr(features, '_compute', lambda *a: calls.append(1) or compute(*a))
+  config = changed(config, **{'data.mean': (0.123,)})  # no other test has these maps
+  run(changed(config, epochs=1), tmp_path / 'a')
+  assert len(calls) == 3  # train, validation, test
+  run(changed(config, epochs=1, seed=0, batch_size=64), tmp_path / 'b')
+  assert len(calls) == 3
+  run(changed(config, epochs=1, **{'data.std': (2.0,)}), tmp_path / 'c')
+  assert len(calls) == 6
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'augment.flip': 'random'}, r"'cached' computes .*--config\.augment\.flip would change them"),
+    ({'evaluate.tta': 'flip'}, r'--config\.evaluate\.tta would change them'),
+    ({'optimizer.groups.base.frozen_from_epoch': 3}, 'so the base must be frozen'),
+    ({'optimizer.groups.base.pattern': 'base/conv/.*'}, 'so the base must be frozen'),
+    ({'model.weights': 'nowhere.pth'}, r'--config\.model\.weights=nowhere\.pth: there is no such'),
+    (
+      {'model.network': 'vgg61'},
+      r"--config\.model\.network=vgg61 is unknown; did you mean 'vgg1",
+    ),
+    ({'model.batch_norm': 'none'}, r"batch_norm must be 'frozen' or 'trained', not 'none'"),
+    ({'model.one_sigmoid': True}, 'is for two classes, and the data have 4'),
+  ],
+)
+def test_mistakes(config, tmp_path, changes, message) -> None:
+  with config.unlocked():
+    config.model.one_sigmoid, config.model.batch_norm = False, 'frozen'
+  with pytest.raises(UserError, match=message):
+    run(changed(config, **changes), tmp_path / 'run')
+
+
+def test_batch_norm_frozen_or_trained(config) -> None:
+  """Trained, the statistics of the base move; frozen, they do not, while its kernels learn."""
+  with config.unlocked():
+    config.model.batch_norm = 'frozen'
+    config.model.features = 'computed'
+    config.optimizer.groups = ConfigDict()
+  splits = data.split(data.load(config.data), '20', 'random', 0)
+  for how in ('frozen', 'trained'):
+    experiment = assemble(changed(config, **{'model.batch_norm': how}), splits)
+    before = experiment.init()
+    mean = np.asarray(before.batch_stats['base']['bn']['mean'])
+    kernel = np.asarray(before.params['base']['conv']['kernel'])
+    images, labels = experiment.place(splits.train)
+    order = experiment.epoch_order(jax.numpy.int32(0))
+    after, _ = experiment.train_steps(1)(before, images, labels, order, masked=False)
+    assert np.array_equal(after.batch_stats['base']['bn']['mean'], mean) == (how == 'frozen')
+    assert not np.array_equal(after.params['base']['conv']['kernel'], kernel)
