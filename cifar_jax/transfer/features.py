@@ -74,7 +74,9 @@ def make_substitute(recipe: Recipe, variables: Mapping[str, Any]) -> Callable[[E
   """
   if not are_cached(recipe):
     return lambda split: split
-  return functools.partial(cached, recipe, variables)
+  # A copy: the next update reuses the memory of the state, frozen parts included.
+  base = {name: {'base': tree['base']} for name, tree in variables.items() if 'base' in tree}
+  return functools.partial(cached, recipe, jax.device_get(base))
 
 
 def cached(recipe: Recipe, variables: Mapping[str, Any], split: Examples) -> Split:
@@ -82,14 +84,13 @@ def cached(recipe: Recipe, variables: Mapping[str, Any], split: Examples) -> Spl
 
   Args:
     recipe: of the run.
-    variables: of the network, those of its base among them.
+    variables: of the base, below 'base' in each collection.
     split: images uint8 [N, H, W, 3].
 
   Raises:
     UserError: no room for them.
   """
-  base = {name: tree.get('base', {}) for name, tree in variables.items()}
-  key = hashlib.sha256(digest_of(base).encode())
+  key = hashlib.sha256(digest_of(variables).encode())
   module = recipe.module
   # Two images tell one normalisation from another.
   shades = np.stack([np.zeros((1, 1, 3), np.uint8), np.full((1, 1, 3), 255, np.uint8)])

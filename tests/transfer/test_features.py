@@ -59,6 +59,7 @@ def test_cached_maps_train_as_computed_ones(config, tmp_path) -> None:
   assert evaluate(tmp_path / 'cached')['loss'] == pytest.approx(cached['test_loss'], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_resumed_to_the_bit(config, tmp_path) -> None:
   run(config, tmp_path / 'straight')
   stopped = changed(config, max_steps=8)
@@ -67,6 +68,7 @@ def test_resumed_to_the_bit(config, tmp_path) -> None:
   assert_identical(state_of(config, tmp_path / 'stopped'), state_of(config, tmp_path / 'straight'))
 
 
+@pytest.mark.slow
 def test_maps_are_computed_once(config, tmp_path, monkeypatch) -> None:
   from cifar_jax.transfer import features
 
@@ -105,6 +107,7 @@ def test_mistakes(config, tmp_path, changes, message) -> None:
     run(changed(config, **changes), tmp_path / 'run')
 
 
+@pytest.mark.slow
 def test_batch_norm_frozen_or_trained(config) -> None:
   """Trained, the statistics of the base move; frozen, they do not, while its kernels learn."""
   with config.unlocked():
