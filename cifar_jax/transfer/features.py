@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
@@ -24,6 +25,7 @@ from cifar_jax.transfer.weights import digest_of
 
 _FORMAT = 1  # Raise it whenever the same weights and images give other maps.
 _BATCH = 32
+_NAMES = ('flip', 'policy')  # options of config.augment that name something to do
 
 
 def are_cached(recipe: Recipe) -> bool:
@@ -51,7 +53,8 @@ def check(config: ConfigDict, params: Any) -> None:
   changing = [
     f'--config.augment.{option}'
     for option, value in config.augment.items()
-    if value not in ('none', '', 0, 0.0, False, None, ())
+    if (option in _NAMES and value != 'none') or (type(value) in (bool, int, float) and value)
+    if not option.startswith('policy_')
   ]
   if config.evaluate.tta != 'none':
     changing.append('--config.evaluate.tta')
@@ -94,9 +97,14 @@ def cached(recipe: Recipe, variables: Mapping[str, Any], split: Examples) -> Spl
   module = recipe.module
   # Two images tell one normalisation from another.
   shades = np.stack([np.zeros((1, 1, 3), np.uint8), np.full((1, 1, 3), 255, np.uint8)])
-  facts = [_FORMAT, module.network, module.pooled, np.asarray(recipe.normalize(shades)).tolist()]
+  facts = [
+    _FORMAT,
+    module.network,
+    module.pooled,
+    np.asarray(recipe.normalize(jnp.asarray(shades))).tolist(),
+  ]
   key.update(json.dumps([*facts, split.images.shape]).encode())
-  key.update(np.ascontiguousarray(split.images))
+  key.update(np.ascontiguousarray(split.images).data)
   path = cache_folder() / f'features-{key.hexdigest()[:24]}.npy'
   try:
     return Split(np.load(path, mmap_mode='r', allow_pickle=False).view(np.ndarray), split.labels)
@@ -122,7 +130,8 @@ def cached(recipe: Recipe, variables: Mapping[str, Any], split: Examples) -> Spl
 def _compute(recipe: Recipe, variables: Mapping[str, Any], images: np.ndarray) -> np.ndarray:
   @jax.jit
   def maps(variables: Mapping[str, Any], batch: jax.Array) -> jax.Array:
-    return recipe.module.apply(variables, recipe.normalize(batch), method='base_maps')
+    found: Any = recipe.module.apply(variables, recipe.normalize(batch), method='base_maps')
+    return found
 
   parts = []
   with tqdm(total=len(images), desc='maps', unit='image', disable=None, leave=False) as bar:

@@ -1,9 +1,11 @@
 """Finds a file of published weights and reads it into the variables of its network."""
 
+import hashlib
 import importlib.util
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -89,10 +91,8 @@ def shapes(network: Network, num_classes: int, image_size: int) -> dict:
   return jax.eval_shape(lambda key, x: module.init(key, x, train=False), jax.random.key(0), blank)
 
 
-def digest_of(variables: dict) -> str:
+def digest_of(variables: Mapping[str, Any]) -> str:
   """A checksum of all arrays in a tree."""
-  import hashlib
-
   digest = hashlib.sha256()
   for path, array in jax.tree_util.tree_leaves_with_path(variables):
     digest.update(jax.tree_util.keystr(path).encode())
@@ -107,10 +107,8 @@ def _usual_places(name: str) -> Iterator[pathlib.Path]:
     for folder in (spec.submodule_search_locations or []) if spec else []:
       yield pathlib.Path(folder, inside)
   keras = pathlib.Path(os.environ.get('KERAS_HOME') or '~/.keras').expanduser() / 'models'
-  torch = pathlib.Path(
-    os.environ.get('TORCH_HOME')
-    or pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'torch'
-  )
+  user_cache = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+  torch = pathlib.Path(os.environ.get('TORCH_HOME') or f'{user_cache}/torch').expanduser()
   for file in NETWORKS[name].files:
-    folder = keras if file.endswith('.h5') else torch.expanduser() / 'hub' / 'checkpoints'
-    yield folder / file
+    own = keras if file.endswith('.h5') else torch / 'hub' / 'checkpoints'
+    yield own / file

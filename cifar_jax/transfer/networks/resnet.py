@@ -71,6 +71,7 @@ class Block(nn.Module):
     """Maps [B, H, W, C] to [B, H / strides, W / strides, C']."""
     outer = self.width * (4 if self.bottleneck else 1)
     # (filters, window, step) of each convolution
+    plan: tuple[tuple[int, int, int], ...]
     if self.bottleneck:
       plan = ((self.width, 1, 1), (self.width, 3, self.strides), (outer, 1, 1))
     else:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cifar_jax import layers
 from cifar_jax.transfer.tensors import Place, convolution, dense, vector
@@ -82,7 +83,7 @@ def _torch_layers(convolutions: tuple[int, ...]) -> Mapping[int, str]:
   return names
 
 
-def _first_dense(array: jax.Array) -> jax.Array:
+def _first_dense(array: np.ndarray) -> np.ndarray:
   """PyTorch flattens [512, 7, 7], channels first."""
   outputs = array.shape[0]
   return dense(array.reshape(outputs, 512, 7, 7).transpose(0, 2, 3, 1).reshape(outputs, -1))
