@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cifar_jax import inside
-from cifar_jax.data import Examples
+from cifar_jax.data import Split
 from cifar_jax.errors import UserError
 from cifar_jax.neighbours import Neighbours
 from cifar_jax.pictures import UnreadableError, decode
@@ -103,7 +103,7 @@ def make_app(network: Trained, neighbours: Callable[[], Neighbours | None], host
   return app
 
 
-def serve(network: Trained, split: Examples | None, count: int, host: str, port: int) -> None:
+def serve(network: Trained, split: Split | None, count: int, host: str, port: int) -> None:
   """Serves until Ctrl-C.
 
   Args:

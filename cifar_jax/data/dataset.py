@@ -12,7 +12,7 @@ from cifar_jax.errors import UserError
 class Examples(Protocol):
   """A split as training reads it; `Split` is the usual one.
 
-  Another class may stream its images from files: put it into `data.Splits` and set
+  A subclass of `Split` may stream its images from files: put it into `data.Splits` and set
   `--config.data.placement=host`. Which examples are needed when follows from (seed, step) alone, so
   a stream keeps no state: it is asked for the indices of one batch after the other.
 
@@ -80,7 +80,7 @@ class Dataset:
   class_names: tuple[str, ...]
   source: str
   synthetic: bool = False
-  validation: Examples | None = None
+  validation: Split | None = None
   notes: tuple[str, ...] = ()
 
 

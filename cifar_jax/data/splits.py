@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 
-from cifar_jax.data.dataset import Dataset, Examples, Split
+from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.errors import UserError
 
 
@@ -26,9 +26,9 @@ class Splits:
     has_test: whether the source has test images.
   """
 
-  train: Examples
-  validation: Examples
-  test: Examples
+  train: Split
+  validation: Split
+  test: Split
   class_names: tuple[str, ...]
   name: str
   source: str
