@@ -75,6 +75,7 @@ def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
     f'speed       {_speed(results)}\n'
     f'look at     {run / "metrics.csv"} and {run / SUMMARY_NAME}\n'
     f'curves      tensorboard --logdir {run}\n'
+    f'report      python -m cifar_jax report {run}\n'
     f'check       python -m cifar_jax evaluate {run}'
   )
 
