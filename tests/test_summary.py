@@ -91,6 +91,17 @@ def test_number_of_layers_is_that_of_keras(name: str, layers: int):
   assert len(records_of(name)) == layers
 
 
+def test_listing_of_the_head_on_cached_features():
+  """D3's dense layers on the features of VGG16, 4x4x512."""
+  head = ('flatten', 'dense 512', 'dropout 0.5', 'dense 256', 'dropout 0.2')
+  records = tracing.trace(
+    models.create({'name': 'conv_net', 'head': head}, 1), (4, 4, 512), 'sigmoid'
+  )
+  expected = (LISTINGS / 'vgg16_head.txt').read_bytes()
+  assert (summary.keras_ascii(records) + '\n').encode() == expected
+  assert sum(record.parameters for record in records) == 4_326_401
+
+
 def test_single_unit_with_sigmoid():
   module = models.create({'name': 'conv_net', 'head': ('flatten', 'dense 4')}, 1)
   text = summary.keras_ascii(tracing.trace(module, (2, 2, 1), 'sigmoid'), header=False)
