@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from cifar_jax.errors import UserError
 
 LOST = 75  # exit status where a peer was lost: EX_TEMPFAIL of <sysexits.h>, "try again"
-HEARTBEAT_SECONDS = 20  # of silence after which a process counts as lost
+HEARTBEAT_SECONDS = 30  # of silence after which a process counts as lost
 _CONNECT_SECONDS = 120  # to wait for the others at the start
 # Set by what starts several processes; JAX knows how to read the rest of each of them.
 _COUNTS = ('SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE')

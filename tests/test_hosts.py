@@ -72,6 +72,12 @@ def test_how_one_of_several_ends(error, status, words) -> None:
   assert words in text
 
 
+def free_address() -> str:
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    return f'127.0.0.1:{free.getsockname()[1]}'
+
+
 def together(
   run: pathlib.Path,
   data: pathlib.Path,
@@ -85,9 +91,7 @@ def together(
   """Statuses and outputs of processes that train together, and how long the others lived after one
   was killed.
   """
-  with socket.socket() as free:
-    free.bind(('127.0.0.1', 0))
-    coordinator = f'127.0.0.1:{free.getsockname()[1]}'
+  coordinator = free_address()
   environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': str(devices)}
   started = [
     subprocess.Popen(
@@ -150,7 +154,7 @@ def test_one_of_four_is_killed(
   statuses, outputs, seconds = together(
     run, tiny_data, processes=4, epochs=3, killed=killed, moment=moment, step=step
   )
-  assert statuses[killed] == -signal.SIGKILL
+  assert statuses[killed] == -signal.SIGKILL, outputs[killed]
   assert seconds < 60
   for number, (status, output) in enumerate(zip(statuses, outputs, strict=True)):
     if number != killed:
