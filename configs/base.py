@@ -41,7 +41,9 @@ def get_config() -> ConfigDict:
   config.data.folder.interpolation = 'bilinear'  # 'nearest', 'bilinear' or 'lanczos'
   config.data.folder.damaged = 'error'  # or 'skip': files that cannot be decoded are left out
   config.data.folder.max_megapixels = 64.0  # a larger image counts as damaged, undecoded
-  config.data.folder.workers = 0  # images decoded at the same time; 0: one a processor core
+  # Decoded once, kept on disk; False: decoded in each epoch by worker processes, placement 'host'.
+  config.data.folder.cache = True
+  config.data.folder.workers = 0  # threads or processes that decode; 0: one a processor core
 
   config.augment = ConfigDict()
   # Left-right: 'none'; 'random': with probability 1/2; 'alternating': each image in every other

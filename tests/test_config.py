@@ -55,6 +55,7 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
   'data.folder.interpolation': (('cubic', '', None, 2), ('nearest', 'bilinear', 'lanczos')),
   'data.folder.damaged': (('ignore', '', None, False), ('error', 'skip')),
   'data.folder.max_megapixels': ((0, -1.0, NAN, INFINITY, '64', None), (0.1, 200)),
+  'data.folder.cache': ((0, 1, 'auto', None), (True, False)),
   'data.folder.workers': ((-1, *WHOLE), (0, 8)),
   'augment.flip': ((0, True, 'yes', '', None), ('none', 'random', 'alternating')),
   'augment.cutout': ((-1, *WHOLE), (0, 12)),
@@ -483,7 +484,7 @@ def test_continuing_with_another_value(key, tmp_path) -> None:
     'steps_per_dispatch',
     'tags',
   }
-  free |= {'tensorboard', 'data.dir', 'data.placement', 'data.folder.workers'}
+  free |= {'tensorboard', 'data.dir', 'data.placement', 'data.folder.workers', 'data.folder.cache'}
   if key in free or key.startswith(('checkpoint.', 'evaluate.', 'profile.')):
     configs.check_continues(changed, tmp_path)
     return

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.data.dataset import Dataset, Examples, Split
 from cifar_jax.data.image_folder import decoded
 from cifar_jax.data.image_folder.decode import Geometry
 from cifar_jax.data.image_folder.decoded import DecodedFolder
 from cifar_jax.data.image_folder.duplicates import exact_pairs, near_pairs
 from cifar_jax.data.image_folder.listing import Listing, list_folder
+from cifar_jax.data.image_folder.stream import FileSplit
 from cifar_jax.errors import UserError
 
 _NAMED = 5  # files named in a message; the rest are counted
@@ -38,10 +39,13 @@ def load(data_config: ConfigDict) -> Dataset:
     raise UserError(f'--config.data.dir={root} does not exist; set it to the folder of the images')
   listing = list_folder(root)
   shape = geometry(options)
+  if not options.cache:
+    return _streamed(data_config, listing, shape)
   if not decoded.fits_on_disk(len(listing.files), shape):
     raise UserError(
       f'{len(listing.files)} decoded images of {shape.height} x {shape.width} pixels do not fit on '
-      'half of the free disk; make room, or set $CIFAR_JAX_CACHE to a folder on another disk'
+      'half of the free disk; make room, set $CIFAR_JAX_CACHE to a folder on another disk, or '
+      'decode them in each epoch: --config.data.folder.cache=False --config.data.placement=host'
     )
   folder = decoded.load(listing, shape, options.workers or os.cpu_count() or 1)
   if folder.damaged and options.damaged == 'error':
@@ -60,6 +64,36 @@ def load(data_config: ConfigDict) -> Dataset:
     class_names=listing.class_names,
     source=str(root),
     notes=tuple(notes),
+  )
+
+
+def _streamed(data_config: ConfigDict, listing: Listing, shape: Geometry) -> Dataset:
+  """The data set whose images stay in their files."""
+  if data_config.placement != 'host':
+    raise UserError(
+      '--config.data.folder.cache=False streams images through the host; set '
+      '--config.data.placement=host as well'
+    )
+  if data_config.folder.damaged == 'skip':
+    raise UserError(
+      "--config.data.folder.damaged='skip' needs to know all damaged files beforehand, which a "
+      'stream does not; use --config.data.folder.cache=True'
+    )
+  workers = data_config.folder.workers
+  parts = {split: FileSplit(files, shape, workers) for split, files in listing.splits.items()}
+  notes = [
+    f'{split}: Found {len(part)} images belonging to {len(listing.class_names)} classes'
+    for split, part in parts.items()
+  ]
+  _check_classes(listing, parts['train'])
+  return Dataset(
+    name='folder',
+    train=parts['train'],
+    test=parts.get('test', FileSplit((), shape)),
+    validation=parts.get('validation'),
+    class_names=listing.class_names,
+    source=str(listing.root),
+    notes=(*notes, *_imbalance(listing, parts['train'])),
   )
 
 
@@ -95,7 +129,7 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
   return parts, notes
 
 
-def _check_classes(listing: Listing, train: Split) -> None:
+def _check_classes(listing: Listing, train: Examples) -> None:
   counts = np.bincount(train.labels, minlength=len(listing.class_names))
   empty = [name for name, count in zip(listing.class_names, counts, strict=True) if not count]
   if empty:
@@ -105,7 +139,7 @@ def _check_classes(listing: Listing, train: Split) -> None:
     )
 
 
-def _imbalance(listing: Listing, train: Split) -> list[str]:
+def _imbalance(listing: Listing, train: Examples) -> list[str]:
   counts = np.bincount(train.labels, minlength=len(listing.class_names))
   if counts.max() < _IMBALANCE * counts.min():
     return []

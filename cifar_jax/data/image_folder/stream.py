@@ -1,0 +1,131 @@
+"""Images decoded when they are needed, by Grain's worker processes, for folders that do not fit
+decoded on the disk.
+
+Nothing is kept: which files a batch needs follows from (seed, step), see `data.Examples`. So the
+stream of a resumed run is that of one that never stopped, whatever the number of workers.
+"""
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from cifar_jax.data.image_folder.decode import DamagedImageError, Geometry, decode_file
+from cifar_jax.data.image_folder.listing import ImageFile
+from cifar_jax.errors import UserError
+
+# Batches planned at a time: after so many the workers are started anew.
+_PLANNED = 100_000
+_BATCHES_AHEAD = 2  # of each worker
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSplit:
+  """Images that stay in their files, as `data.Examples`.
+
+  Attributes:
+    files: in the order of the listing.
+    geometry: the size and how it is reached.
+    workers: processes that decode; 0 for one a processor core.
+  """
+
+  files: tuple[ImageFile, ...]
+  geometry: Geometry
+  workers: int = 0
+
+  @property
+  def labels(self) -> np.ndarray:
+    """int32 [N], from 0."""
+    return np.array([file.label for file in self.files], np.int32)
+
+  @property
+  def images(self) -> 'FileImages':
+    """Decoded when they are indexed, for the few that are looked at outside of training."""
+    return FileImages(self.files, self.geometry)
+
+  def __len__(self) -> int:
+    return len(self.files)
+
+  def take(self, index: slice | np.ndarray) -> 'FileSplit':
+    """The part that a slice or an array of places names."""
+    places = np.arange(len(self.files))[index]
+    return dataclasses.replace(self, files=tuple(self.files[place] for place in places))
+
+  def batches(self, indices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """See `data.Examples`; raises UserError, naming the file, where one cannot be decoded."""
+    try:
+      import grain
+    except ImportError:
+      raise UserError(
+        "images are streamed by Grain: pip install 'cifar_jax[folders]', or pip install grain"
+      ) from None
+    workers = self.workers or os.cpu_count() or 1
+    rows = iter(indices)
+    while planned := list(itertools.islice(rows, _PLANNED)):
+      plan = grain.MapDataset.source(planned).map(DecodeBatch(self.files, self.geometry))
+      reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_BATCHES_AHEAD)
+      stream = plan.to_iter_dataset(reading)
+      if workers > 1:
+        options = grain.MultiprocessingOptions(min(workers, len(planned)), _BATCHES_AHEAD)
+        stream = stream.mp_prefetch(options)
+      for batch in stream:
+        if isinstance(batch, str):
+          raise UserError(batch)
+        yield batch
+
+
+@dataclasses.dataclass(frozen=True)
+class DecodeBatch:
+  """Places [B] -> uint8 [B, H, W, 3], or the sentence of an error; sent to the workers once."""
+
+  files: tuple[ImageFile, ...]
+  geometry: Geometry
+
+  def __call__(self, rows: np.ndarray) -> np.ndarray | str:
+    """Decodes one batch."""
+    try:
+      return decode_rows(self.files, self.geometry, rows)
+    except UserError as error:
+      return str(error)
+
+
+@dataclasses.dataclass(frozen=True)
+class FileImages:
+  """Stands for the array uint8 [N, H, W, 3] of a split."""
+
+  files: tuple[ImageFile, ...]
+  geometry: Geometry
+
+  @property
+  def shape(self) -> tuple[int, int, int, int]:
+    """(N, H, W, 3)."""
+    return (len(self.files), self.geometry.height, self.geometry.width, 3)
+
+  @property
+  def dtype(self) -> np.dtype:
+    """uint8."""
+    return np.dtype(np.uint8)
+
+  def __len__(self) -> int:
+    return len(self.files)
+
+  def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
+    return decode_rows(self.files, self.geometry, np.arange(len(self.files))[index])
+
+
+def decode_rows(
+  files: Sequence[ImageFile], geometry: Geometry, rows: np.ndarray
+) -> np.ndarray:
+  """uint8 [B, H, W, 3] of these files; raises UserError, naming the file that is damaged."""
+  images = np.empty((len(rows), geometry.height, geometry.width, 3), np.uint8)
+  for place, row in enumerate(rows):
+    try:
+      images[place] = decode_file(files[row].path, geometry).pixels
+    except DamagedImageError as error:
+      raise UserError(
+        f'{files[row].path} cannot be used ({error}); remove it, or leave such files out with '
+        '--config.data.folder.damaged=skip and --config.data.folder.cache=True'
+      ) from None
+  return images
