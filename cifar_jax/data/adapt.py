@@ -24,6 +24,9 @@ def adapt(dataset: Dataset, channels: int, pad_to: int) -> Dataset:
     UserError: the images have another number of channels, or are larger than the square.
   """
 
+  if not channels and not pad_to:
+    return dataset
+
   def change(split: Split) -> Split:
     return Split(pad(with_channels(split.images, channels), pad_to), split.labels)
 

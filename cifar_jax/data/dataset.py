@@ -58,6 +58,10 @@ class Split:
     """See `Examples`."""
     return (self.images[rows] for rows in indices)
 
+  def take(self, index: slice | np.ndarray) -> 'Split':
+    """The part that a slice or an array of places names."""
+    return Split(self.images[index], self.labels[index])
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:

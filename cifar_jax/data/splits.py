@@ -95,13 +95,13 @@ def split(dataset: Dataset, validation: str, validation_from: str, seed: int) ->
     total = len(dataset.train)
     count = _count(validation, total)
     if validation_from == 'last':
-      train, held_out = _take(train, slice(total - count)), _take(train, slice(total - count, None))
+      train, held_out = train.take(slice(total - count)), train.take(slice(total - count, None))
     else:
       if seed < 0:
         raise UserError(f'--config.seed={seed} is negative; use 0 or more.')
       order = np.random.default_rng(seed).permutation(total)
-      held_out = _take(dataset.train, np.sort(order[:count]))
-      train = _take(dataset.train, np.sort(order[count:]))
+      held_out = dataset.train.take(np.sort(order[:count]))
+      train = dataset.train.take(np.sort(order[count:]))
   return Splits(
     train=train,
     validation=held_out,
@@ -137,7 +137,3 @@ def _count(validation: str, total: int) -> int:
       f'{usage}.'
     )
   return count
-
-
-def _take(part: Split, index: slice | np.ndarray) -> Split:
-  return Split(part.images[index], part.labels[index])

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from cifar_jax.data.dataset import Dataset, Examples, Split
+from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.image_folder import decoded
 from cifar_jax.data.image_folder.decode import Geometry
 from cifar_jax.data.image_folder.decoded import DecodedFolder
 from cifar_jax.data.image_folder.duplicates import exact_pairs, near_pairs
 from cifar_jax.data.image_folder.listing import Listing, list_folder
-from cifar_jax.data.image_folder.stream import FileSplit
+from cifar_jax.data.image_folder.stream import file_split
 from cifar_jax.errors import UserError
 
 _NAMED = 5  # files named in a message; the rest are counted
@@ -80,7 +80,7 @@ def _streamed(data_config: ConfigDict, listing: Listing, shape: Geometry) -> Dat
       'stream does not; use --config.data.folder.cache=True'
     )
   workers = data_config.folder.workers
-  parts = {split: FileSplit(files, shape, workers) for split, files in listing.splits.items()}
+  parts = {split: file_split(files, shape, workers) for split, files in listing.splits.items()}
   notes = [
     f'{split}: Found {len(part)} images belonging to {len(listing.class_names)} classes'
     for split, part in parts.items()
@@ -89,7 +89,7 @@ def _streamed(data_config: ConfigDict, listing: Listing, shape: Geometry) -> Dat
   return Dataset(
     name='folder',
     train=parts['train'],
-    test=parts.get('test', FileSplit((), shape)),
+    test=parts.get('test', file_split((), shape, 1)),
     validation=parts.get('validation'),
     class_names=listing.class_names,
     source=str(listing.root),
@@ -129,7 +129,7 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
   return parts, notes
 
 
-def _check_classes(listing: Listing, train: Examples) -> None:
+def _check_classes(listing: Listing, train: Split) -> None:
   counts = np.bincount(train.labels, minlength=len(listing.class_names))
   empty = [name for name, count in zip(listing.class_names, counts, strict=True) if not count]
   if empty:
@@ -139,7 +139,7 @@ def _check_classes(listing: Listing, train: Examples) -> None:
     )
 
 
-def _imbalance(listing: Listing, train: Examples) -> list[str]:
+def _imbalance(listing: Listing, train: Split) -> list[str]:
   counts = np.bincount(train.labels, minlength=len(listing.class_names))
   if counts.max() < _IMBALANCE * counts.min():
     return []

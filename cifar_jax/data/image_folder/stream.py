@@ -9,9 +9,12 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from absl import flags
 
+from cifar_jax.data.dataset import Split
 from cifar_jax.data.image_folder.decode import DamagedImageError, Geometry, decode_file
 from cifar_jax.data.image_folder.listing import ImageFile
 from cifar_jax.errors import UserError
@@ -22,36 +25,24 @@ _BATCHES_AHEAD = 2  # of each worker
 
 
 @dataclasses.dataclass(frozen=True)
-class FileSplit:
-  """Images that stay in their files, as `data.Examples`.
+class FileSplit(Split):
+  """Images that stay in their files; made by `file_split`.
 
   Attributes:
-    files: in the order of the listing.
-    geometry: the size and how it is reached.
-    workers: processes that decode; 0 for one a processor core.
+    images: a `FileImages`, which decodes when it is indexed, for the few images that are looked at
+      outside of training.
+    labels: int32 [N], from 0.
+    workers: processes that decode.
   """
 
-  files: tuple[ImageFile, ...]
-  geometry: Geometry
-  workers: int = 0
-
-  @property
-  def labels(self) -> np.ndarray:
-    """int32 [N], from 0."""
-    return np.array([file.label for file in self.files], np.int32)
-
-  @property
-  def images(self) -> 'FileImages':
-    """Decoded when they are indexed, for the few that are looked at outside of training."""
-    return FileImages(self.files, self.geometry)
-
-  def __len__(self) -> int:
-    return len(self.files)
+  workers: int = 1
 
   def take(self, index: slice | np.ndarray) -> 'FileSplit':
     """The part that a slice or an array of places names."""
-    places = np.arange(len(self.files))[index]
-    return dataclasses.replace(self, files=tuple(self.files[place] for place in places))
+    images: Any = self.images
+    places = np.arange(len(self))[index]
+    files = tuple(images.files[place] for place in places)
+    return file_split(files, images.geometry, self.workers)
 
   def batches(self, indices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """See `data.Examples`; raises UserError, naming the file, where one cannot be decoded."""
@@ -61,19 +52,34 @@ class FileSplit:
       raise UserError(
         "images are streamed by Grain: pip install 'cifar_jax[folders]', or pip install grain"
       ) from None
-    workers = self.workers or os.cpu_count() or 1
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()  # Grain asks for flags of its own; not all commands use absl
+    images: Any = self.images
     rows = iter(indices)
     while planned := list(itertools.islice(rows, _PLANNED)):
-      plan = grain.MapDataset.source(planned).map(DecodeBatch(self.files, self.geometry))
+      plan = grain.MapDataset.source(planned).map(DecodeBatch(images.files, images.geometry))
       reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_BATCHES_AHEAD)
       stream = plan.to_iter_dataset(reading)
-      if workers > 1:
-        options = grain.MultiprocessingOptions(min(workers, len(planned)), _BATCHES_AHEAD)
+      if self.workers > 1:
+        options = grain.MultiprocessingOptions(min(self.workers, len(planned)), _BATCHES_AHEAD)
         stream = stream.mp_prefetch(options)
       for batch in stream:
         if isinstance(batch, str):
           raise UserError(batch)
         yield batch
+
+
+def file_split(files: Sequence[ImageFile], geometry: Geometry, workers: int) -> FileSplit:
+  """A split of these files.
+
+  Args:
+    files: in the order of the listing.
+    geometry: the size and how it is reached.
+    workers: processes that decode; 0 for one a processor core.
+  """
+  labels = np.array([file.label for file in files], np.int32)
+  images: Any = FileImages(tuple(files), geometry)
+  return FileSplit(images, labels, workers or os.cpu_count() or 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,9 +121,7 @@ class FileImages:
     return decode_rows(self.files, self.geometry, np.arange(len(self.files))[index])
 
 
-def decode_rows(
-  files: Sequence[ImageFile], geometry: Geometry, rows: np.ndarray
-) -> np.ndarray:
+def decode_rows(files: Sequence[ImageFile], geometry: Geometry, rows: np.ndarray) -> np.ndarray:
   """uint8 [B, H, W, 3] of these files; raises UserError, naming the file that is damaged."""
   images = np.empty((len(rows), geometry.height, geometry.width, 3), np.uint8)
   for place, row in enumerate(rows):
