@@ -290,7 +290,7 @@ class _Session:
     rows = read_rows(self._run)
     self._writer.write_epoch(row)
     if agreement.is_first() and self._pictures.due(epoch):
-      variables = run_summary.variables(state)
+      variables = jax.device_get(run_summary.variables(state))  # drawn on one device
       self._writer.write_pictures(step, *self._pictures.draw(variables, epoch))
     self._epoch_start, self._dispatch_seconds, self._dispatch_images = now, 0.0, 0
     # The best is saved before the latest: killed in between, the run repeats this epoch and finds

@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from cifar_jax import flops, parallel, summary, tracing
+from ml_collections import ConfigDict
+
+from cifar_jax import device_memory, flops, parallel, summary, tracing
 from cifar_jax.data import Splits
 from cifar_jax.experiment import Experiment
 from cifar_jax.progress import duration
@@ -57,11 +59,18 @@ def header(
     f'{listing(experiment, splits)}\n\n'
     f'data        {splits.name} from {splits.source}: {len(splits.train)} training images, '
     f'validation on {validation}, {tested} test images\n{notes}'
-    f'devices     {parallel.describe(experiment.mesh)}{startup}\n'
+    f'devices     {parallel.describe(experiment.mesh)}, images {_placement(config, splits)}'
+    f'{startup}\n'
     f'training    {experiment.epochs} epochs of {experiment.steps_per_epoch} steps of '
     f'{config.batch_size} images{limit}, {config.optimizer.name}, seed {config.seed}\n'
     f'run         {run}\n'
   )
+
+
+def _placement(config: ConfigDict, splits: Splits) -> str:
+  if config.data.placement == 'host':
+    return 'with the host'
+  return f'{device_memory.gib(device_memory.bytes_of_images(splits))} on each'
 
 
 def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
