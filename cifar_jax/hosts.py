@@ -19,7 +19,7 @@ LOST = 75  # exit status where a peer was lost: EX_TEMPFAIL of <sysexits.h>, "tr
 HEARTBEAT_SECONDS = 30  # of silence after which a process counts as lost
 _CONNECT_SECONDS = 120  # to wait for the others at the start
 # Set by what starts several processes; JAX knows how to read the rest of each of them.
-_COUNTS = ('SLURM_NTASKS', 'OMPI_COMM_WORLD_SIZE')
+_COUNTS = ('SLURM_STEP_NUM_TASKS', 'OMPI_COMM_WORLD_SIZE')
 _LISTS = ('TPU_WORKER_HOSTNAMES', 'TPU_PROCESS_ADDRESSES')
 # What collectives, the coordination service and barriers say when a process has gone.
 _SIGNS_OF_LOSS = re.compile(

@@ -26,8 +26,8 @@ SILENT = Progress('silent')
   ('environment', 'several'),
   [
     ({}, False),
-    ({'SLURM_NTASKS': '1'}, False),
-    ({'SLURM_NTASKS': '4'}, True),
+    ({'SLURM_STEP_NUM_TASKS': '1'}, False),
+    ({'SLURM_STEP_NUM_TASKS': '4'}, True),
     ({'OMPI_COMM_WORLD_SIZE': '2'}, True),
     ({'TPU_WORKER_HOSTNAMES': 'localhost'}, False),
     ({'TPU_WORKER_HOSTNAMES': 't1k-0,t1k-1'}, True),
