@@ -32,11 +32,11 @@ def layer_outputs(
 
   def record(method: Any, arguments: Any, options: Any, context: Any) -> Any:
     result = method(*arguments, **options)
-    path = '/'.join(context.module.path)
-    # A module ends after those in it, of which the outputs are there already.
-    innermost = not any(other.startswith(f'{path}/') for other in outputs)
-    if context.method_name == '__call__' and path and innermost and isinstance(result, jax.Array):
-      outputs[path] = result
+    if context.method_name == '__call__' and isinstance(result, jax.Array):
+      path = '/'.join(context.module.path)
+      # A module ends after those in it, of which the outputs are there already.
+      if path and not any(other.startswith(f'{path}/') for other in outputs):
+        outputs[path] = result
     return result
 
   with nn.intercept_methods(record):

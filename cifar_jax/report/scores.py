@@ -7,6 +7,8 @@ import numpy as np
 
 from cifar_jax.report.extras import require
 
+_MOST_LINES = 20
+
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
@@ -109,10 +111,15 @@ def mistake_title(epoch: int, predicted: str, actual: str) -> str:
 
 
 def score_lines(probabilities: np.ndarray, label: int, class_names: Sequence[str]) -> str:
-  """A line a class: its probability in per cent, its name, and !!! at the true class."""
+  """A line a class: its probability in per cent, its name, and !!! at the true class; of more than
+  20 classes the ten most probable ones and the true one.
+  """
+  shown = np.arange(len(probabilities))
+  if len(shown) > _MOST_LINES:
+    shown = np.union1d(np.argsort(-probabilities, kind='stable')[:10], [label])
   return '\n'.join(
-    f'{100 * probability:5.1f} {name}{" !!!" if index == label else ""}'
-    for index, (probability, name) in enumerate(zip(probabilities, class_names, strict=True))
+    f'{100 * probabilities[index]:5.1f} {class_names[index]}{" !!!" if index == label else ""}'
+    for index in shown
   )
 
 

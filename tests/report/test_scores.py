@@ -110,6 +110,14 @@ def test_score_lines_are_those_of_the_article() -> None:
   assert scores.mistake_title(3, 'dog', 'cat') == '[3] predicted dog actual cat'
 
 
+def test_of_many_classes_the_likely_ones_are_shown() -> None:
+  probabilities = np.full(100, 0.001)
+  probabilities[40:50] = 0.09
+  lines = scores.score_lines(probabilities, 99, [str(index) for index in range(100)]).splitlines()
+  assert [line.split()[1] for line in lines] == [*map(str, range(40, 50)), '99']
+  assert lines[-1].endswith(' 99 !!!')
+
+
 def rows(train: list[float], validation: list[float]) -> list[dict[str, float]]:
   return [
     {'epoch': epoch, 'train_loss': t, 'val_loss': v, 'val_accuracy': 1 - v / 2}
