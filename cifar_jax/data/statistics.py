@@ -2,13 +2,13 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from cifar_jax.data.dataset import Dataset, Split
 
-_ROWS = 4096  # images summed at a time, which bounds the memory in use
+_ROWS = 512  # images looked at at a time, which bounds the memory in use
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +36,11 @@ def channel_statistics(split: Split) -> tuple[np.ndarray, np.ndarray]:
   channels = split.images.shape[-1]
   total, squares = np.zeros(channels), np.zeros(channels)
   for start in range(0, len(split), _ROWS):
-    pixels = split.images[start : start + _ROWS].reshape(-1, channels).astype(np.float32) / 255
+    chunk = np.asarray(split.images[start : start + _ROWS])
+    pixels = chunk.reshape(-1, channels).astype(np.float32) / 255
     total += pixels.sum(0, dtype=np.float64)
     squares += np.square(pixels).sum(0, dtype=np.float64)
-  count = split.images.size / channels
+  count = np.prod(split.images.shape[:3])
   mean = total / count
   return mean, np.sqrt(np.maximum(squares / count - mean**2, 0))
 
@@ -53,7 +54,7 @@ def duplicates(dataset: Dataset) -> Duplicates:
   for name, split in (('train', dataset.train), ('test', dataset.test)):
     seen: set[bytes] = set()
     repeated = 0
-    for image, label in zip(split.images, split.labels, strict=True):
+    for image, label in zip(_each(split), split.labels, strict=True):
       digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
       repeated += digest in seen
       across += digest in known.get('train', ())
@@ -62,3 +63,8 @@ def duplicates(dataset: Dataset) -> Duplicates:
     within[name], known[name] = repeated, seen
   contradictions = sum(len(labels) > 1 for labels in labels_of.values())
   return Duplicates(within, across, contradictions)
+
+
+def _each(split: Split) -> Iterator[np.ndarray]:
+  for start in range(0, len(split), _ROWS):
+    yield from np.asarray(split.images[start : start + _ROWS])

@@ -100,7 +100,7 @@ def class_samples(
   """`count` random images of a class, fewer if it has fewer; a blank one if it has none."""
   places = np.flatnonzero(split.labels == label)
   if not len(places):
-    return [np.zeros_like(split.images[0])]
+    return [np.zeros(split.images.shape[1:], np.uint8)]
   return list(split.images[random.choice(places, min(count, len(places)), replace=False)])
 
 

@@ -100,8 +100,8 @@ def _filters(network: Trained, folder: pathlib.Path) -> dict[str, Any] | None:
     'name': name,
     'image': pixels.data_uri(pixels.png(sheet)),
     'width': sheet.shape[1],
-    'caption': f'{count} filters of {height} by {width} pixels and {channels} channel{"s"[: channels > 1]}; '
-    'mid-grey is 0, all on one scale.',
+    'caption': f'{count} filters of {height} by {width} by {channels}; mid-grey is 0, all on one '
+    'scale.',
   }
 
 

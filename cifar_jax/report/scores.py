@@ -119,7 +119,7 @@ def score_lines(probabilities: np.ndarray, label: int, class_names: Sequence[str
     shown = np.union1d(np.argsort(-probabilities, kind='stable')[:10], [label])
   return '\n'.join(
     f'{100 * probabilities[index]:5.1f} {class_names[index]}{" !!!" if index == label else ""}'
-    for index in shown
+    for index in shown.tolist()
   )
 
 
