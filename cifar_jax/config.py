@@ -78,6 +78,7 @@ _CHECKS: Mapping[str, Check] = {
   'uneven_batch': _one_of('error', 'pad'),
   'devices': _whole(0),
   'steps_per_dispatch': _whole(0),
+  'start_from': _TEXT,
   'tags': Check(
     lambda value: isinstance(value, tuple) and all(isinstance(tag, str) for tag in value),
     'a tuple of words',

@@ -145,14 +145,15 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
   if features.are_cached(recipe):
     features.check(config, jax.eval_shape(init).params)
   looked_at = splits.train.images[: config.whitening.images if config.whitening.layer else 0]
+  shapes = functools.partial(jax.eval_shape, init, images=looked_at)
   return Experiment(
     config=config,
     recipe=recipe,
     mesh=mesh,
     schedule=schedule_over(total_steps / recipe.steps_per_epoch),
     total_steps=total_steps,
-    init=lambda: init(images=looked_at, start=starting_variables(recipe.module)),
-    init_shapes=lambda: jax.eval_shape(init, images=looked_at),
+    init=lambda: init(images=looked_at, start=starting_variables(config, recipe.module, shapes())),
+    init_shapes=shapes,
     epoch_order=parallel.jit_replicated(steps.make_epoch_order(recipe), mesh),
     train_steps=functools.cache(
       lambda count: map_or_jit(steps.make_train_steps(recipe, count, division), mesh, updates=True)

@@ -60,6 +60,8 @@ def get_config() -> ConfigDict:
   config.model = ConfigDict()
   config.model.name = 'conv_net'  # a registered name, or 'package.module:Class'
 
+  config.start_from = ''  # folder of a run whose best checkpoint gives the first parameters
+
   config.loss = ConfigDict()
   config.loss.label_smoothing = 0.0  # 0..1
 

@@ -36,6 +36,7 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
   'devices': ((-1, *WHOLE), (0, 8)),
   'steps_per_dispatch': ((-1, *WHOLE), (0, 1000)),
   'tags': (('word', (1,), None, ('a', None)), ((), ('a', 'b c'), ['a'])),
+  'start_from': ((3, None, ('a',)), ('', 'runs/head')),
   'tensorboard': ((0, 1, 'False', None), (True, False)),
   'data.name': ((3, None, ('cifar10',)), ('cifar10', 'synthetic')),
   'data.dir': ((3, None, ('a',)), ('', '/somewhere')),

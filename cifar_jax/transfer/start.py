@@ -1,21 +1,58 @@
 """The variables with which a run starts where they are not drawn at random."""
 
+import pathlib
 from typing import Any
 
 import flax.linen as nn
+import jax
+from ml_collections import ConfigDict
 
+from cifar_jax.checkpoint import Checkpoints
+from cifar_jax.errors import UserError
 from cifar_jax.models.pretrained import Pretrained
+from cifar_jax.steps import TrainState
 from cifar_jax.transfer import weights
 
 
-def starting_variables(module: nn.Module) -> dict[str, Any]:
-  """Published weights of a pretrained base, nested like the variables of the module; {} for none.
+def starting_variables(config: ConfigDict, module: nn.Module, shapes: TrainState) -> dict[str, Any]:
+  """Those of the run `config.start_from`, or the published weights of a pretrained base.
+
+  Args:
+    config: of the run that starts.
+    module: its network.
+    shapes: its state.
+
+  Returns:
+    'params' and 'batch_stats', nested like the variables of the module, perhaps a part of them; {}
+    where all are drawn at random.
 
   Raises:
     UserError: they are not to be found, cannot be read, or are of another network.
   """
+  if config.start_from:
+    return _of_run(pathlib.Path(config.start_from), shapes)
   if not isinstance(module, Pretrained) or module.weights == 'random':
     return {}
   path = weights.find(module.network, module.weights)
   loaded = weights.load(module.network, path)
   return {name: {'base': tree} for name, tree in loaded.variables.items() if tree}
+
+
+def _of_run(run: pathlib.Path, shapes: TrainState) -> dict[str, Any]:
+  flag = f'--config.start_from={run}'
+  if not run.is_dir():
+    raise UserError(f'{flag}: there is no such folder of a run')
+  with Checkpoints(run, read_only=True) as checkpoints:
+    restored = checkpoints.restore_variables('best')
+  if restored is None:
+    raise UserError(f'{flag} has no checkpoint yet; train it first')
+  variables = dict(restored[0])
+  wanted = {'params': shapes.params, 'batch_stats': shapes.batch_stats}
+  for collection, tree in wanted.items():
+    found = variables.get(collection, {})
+    if jax.tree.map(lambda leaf: leaf.shape, tree) != jax.tree.map(lambda leaf: leaf.shape, found):
+      raise UserError(
+        f'{flag} holds another network: its {collection} have other names or shapes; set '
+        'config.model as that run has it'
+      )
+  return variables

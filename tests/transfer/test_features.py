@@ -25,7 +25,7 @@ def config(tiny_data, tmp_path, monkeypatch) -> ConfigDict:
   config = tiny.get_config()
   config.data.dir = str(tiny_data)
   config.optimizer.name = 'sgd'
-  config.optimizer.learning_rate = 0.1
+  config.optimizer.learning_rate = 0.01
   config.optimizer.momentum = 0.9
   config.optimizer.groups.base = ConfigDict()
   config.optimizer.groups.base.pattern = 'base/.*'
@@ -125,3 +125,33 @@ def test_batch_norm_frozen_or_trained(config) -> None:
     after, _ = experiment.train_steps(1)(before, images, labels, order, masked=False)
     assert np.array_equal(after.batch_stats['base']['bn']['mean'], mean) == (how == 'frozen')
     assert not np.array_equal(after.params['base']['conv']['kernel'], kernel)
+
+
+@pytest.mark.slow
+def test_fine_tuning_starts_from_the_head_and_moves_the_base_slowly(config, tmp_path) -> None:
+  """First the head on cached maps, then everything, the base with a hundredth of the rate."""
+  run(changed(config, epochs=1), tmp_path / 'head')
+  head = state_of(config, tmp_path / 'head', 'best')
+  with config.unlocked():
+    config.model.features = 'computed'
+    config.optimizer.groups = ConfigDict()
+    config.optimizer.groups.base = ConfigDict()
+    config.optimizer.groups.base.pattern = 'base/.*'
+    config.optimizer.groups.base.learning_rate_factor = 0.01
+    config.start_from = str(tmp_path / 'head')
+  splits = data.split(data.load(config.data), '20', 'random', 0)
+  start = assemble(config, splits).init()
+  assert_identical((start.params, start.batch_stats), (head.params, head.batch_stats))
+  run(changed(config, epochs=1), tmp_path / 'tuned')
+  tuned = state_of(config, tmp_path / 'tuned')
+  moved = {
+    part: max(float(abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, trees), strict=True))
+    for part in ('base', 'head')
+    for trees in [(tuned.params[part], head.params[part])]
+  }
+  assert 0 < moved['base'] < moved['head'] / 10
+  other = changed(config, **{'model.head': ('flatten', 'dense 9')})
+  with pytest.raises(UserError, match='holds another network: its params have other names'):
+    run(other, tmp_path / 'other')
+  with pytest.raises(UserError, match='there is no such folder'):
+    run(changed(config, start_from='nowhere'), tmp_path / 'other')
