@@ -186,6 +186,11 @@ def test_summary_takes_overrides_and_other_images(capsys) -> None:
   assert f'{3072 * 7 + 7 + 7 * 10 + 10:,}' in table
 
 
+def test_summary_of_a_network_of_grey_images(capsys) -> None:
+  _, out, _ = called(capsys, 'summary', f'--config={REPOSITORY}/configs/lenet5.py')
+  assert out.rstrip('\n') == (ASCII / 'lenet5.txt').read_text().rstrip('\n')
+
+
 @pytest.mark.parametrize(
   ('arguments', 'words'),
   [

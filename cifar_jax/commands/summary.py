@@ -23,9 +23,8 @@ def add_parser(verbs: Any) -> None:
   parsing.add_config(parser)
   parser.add_argument(
     '--image_shape',
-    default='32,32,3',
     metavar='H,W,C',
-    help='size of the images; default: 32,32,3',
+    help='size of the images; default: 32,32,3, or 32,32,1 with --config.data.channels=1',
   )
   parser.add_argument('--num_classes', type=int, default=10, help='default: 10')
   parser.add_argument(
@@ -37,13 +36,14 @@ def run(arguments: argparse.Namespace) -> None:
   """Prints the drawing or the table."""
   config = configs.load(arguments.config, arguments.overrides)
   configs.validate(config)
-  match = re.fullmatch(r'([1-9]\d*),([1-9]\d*),([1-9]\d*)', arguments.image_shape)
+  image_shape = arguments.image_shape
+  if image_shape is None:
+    image_shape = f'32,32,{config.data.channels or 3}'
+  match = re.fullmatch(r'([1-9]\d*),([1-9]\d*),([1-9]\d*)', image_shape)
   if arguments.num_classes < 1:
     raise UserError(f'--num_classes={arguments.num_classes}: there must be at least 1')
   if not match:
-    raise UserError(
-      f'--image_shape={arguments.image_shape}: write height,width,channels as in 32,32,3'
-    )
+    raise UserError(f'--image_shape={image_shape}: write height,width,channels as in 32,32,3')
   from cifar_jax import models, summary, tracing
 
   module = models.create(config.model, arguments.num_classes)
