@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+from cifar_jax import commands
 from cifar_jax.errors import UserError
 from cifar_jax.report import leaderboard
 
@@ -86,3 +87,26 @@ def test_page(runs, tmp_path) -> None:
   assert all(a.startswith('data:') for a in re.findall(r'(?:src|href)="([^"#][^"]*)"', text))
   for name in ('accuracy', 'loss', 'time'):
     assert (tmp_path / f'compare_{name}.png').exists()
+
+
+def test_watching_shows_what_changes(runs, capsys, monkeypatch) -> None:
+  """The table comes again after a run wrote a row, and not while nothing happens."""
+  sleeps = []
+
+  def sleep(seconds: float) -> None:
+    sleeps.append(seconds)
+    if len(sleeps) == 2:
+      text = (runs / 'going_on' / 'metrics.csv').read_text()
+      (runs / 'begun' / 'metrics.csv').write_text(text)
+    if len(sleeps) == 4:
+      raise KeyboardInterrupt
+
+  monkeypatch.setattr('time.sleep', sleep)
+  with pytest.raises(SystemExit) as end:
+    commands.main(['compare', str(runs), '--watch=3', '--columns=run,state'])
+  (runs / 'begun' / 'metrics.csv').unlink()
+  assert end.value.code == 130
+  assert sleeps == [3, 3, 3, 3]
+  out = capsys.readouterr().out
+  assert out.count('finished') == 4  # the name and the state of that run, in two tables
+  assert out.index('0 of 2') < out.rindex('1 of 2')
