@@ -3,8 +3,8 @@
   python launch.py --config=configs/efficientnet_bottleneck.py --config.data.dir=catsdogs
   python launch.py --config=configs/efficientnet_finetuned.py --config.data.dir=catsdogs
 
-It starts from the first run's best checkpoint. Blocks 0 to 10 stay frozen; the later ones learn at a
-tenth of the head's rate; BatchNorm keeps the statistics of ImageNet.
+It starts from the first run's best checkpoint. Blocks 0 to 10 stay frozen; the later ones learn at
+a tenth of the head's rate; BatchNorm keeps the statistics of ImageNet.
 """
 
 from ml_collections import ConfigDict
