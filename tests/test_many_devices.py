@@ -16,7 +16,10 @@ from tests.test_hosts import REPOSITORY, free_address
 from tests.test_loop import assert_identical, changed, rows_of, state_of
 from tests.test_parallel import assert_close
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+  pytest.mark.slow,
+  pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning'),
+]
 ADV = str(REPOSITORY / 'configs' / 'cnn_adv.py')
 SILENT = Progress('silent')
 TWENTY_STEPS = {
