@@ -23,6 +23,13 @@ def as_the_first_says(answer: bool) -> bool:
   return bool(multihost_utils.broadcast_one_to_all(np.asarray(answer)))
 
 
+def number_of_the_first(number: float) -> float:
+  """The first process's number, on every process; all must ask."""
+  if jax.process_count() == 1:
+    return number
+  return float(multihost_utils.broadcast_one_to_all(np.asarray(number, np.float32)))
+
+
 class SharedStop:
   """A request to stop that reaches all processes after the same step.
 

@@ -159,13 +159,16 @@ class Checkpoints:
       )
     return None
 
-  def restore_variables(self, which: str = 'latest') -> tuple[dict[str, Any], int] | None:
+  def restore_variables(
+    self, which: str = 'latest', averaged: bool = False
+  ) -> tuple[dict[str, Any], int] | None:
     """Reads what the network is applied with onto the first device, whatever trained it.
 
     Neither the optimiser nor the devices of the run need be known, only the checkpoint.
 
     Args:
       which: 'latest', 'best', or a step number as text.
+      averaged: the slow copy in place of the trained weights.
 
     Returns:
       (the collections 'params' and 'batch_stats', the step), or None if there is no checkpoint yet.
@@ -189,7 +192,8 @@ class Checkpoints:
       except Exception as error:  # see `restore`
         failures.append(f'step {step} ({type(error).__name__})')
         continue
-      return {'params': state['params'], 'batch_stats': state['batch_stats']}, step
+      chosen = state['slow'] if averaged else state
+      return {name: chosen.get(name, {}) for name in ('params', 'batch_stats')}, step
     if failures:
       raise UserError(f'no checkpoint in {self._run} can be read, tried {"; ".join(failures)}')
     return None

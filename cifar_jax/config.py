@@ -12,6 +12,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from cifar_jax.errors import UserError
+from cifar_jax.monitor import COUNTING, MONITORS
 from cifar_jax.options import (
   BELOW_ONE,
   BOOLEAN,
@@ -41,6 +42,7 @@ _MAY_CHANGE = (
   'data.folder.cache',
   'data.folder.workers',
   'checkpoint.',
+  'early_stopping.',
   'evaluate.',
   'profile.',
 )
@@ -74,6 +76,7 @@ _CHECKS: Mapping[str, Check] = {
   'epochs': _whole(1),
   'max_steps': _whole(0),
   'batch_size': _whole(1),
+  'gradient_accumulation': _whole(1),
   'parallel': _one_of('jit', 'pmap'),
   'uneven_batch': _one_of('error', 'pad'),
   'devices': _whole(0),
@@ -92,6 +95,9 @@ _CHECKS: Mapping[str, Check] = {
   'data.channels': Check(lambda value: value in (0, 1, 3) and is_number(value), '0, 1 or 3'),
   'data.pad_to': _whole(0),
   'data.placement': _one_of('device', 'host'),
+  'data.normalize': _one_of('given', 'channel', 'zca'),
+  'data.zca_images': _whole(1),
+  'data.zca_epsilon': POSITIVE,
   'data.mean': _numbers(_NUMBER),
   'data.std': _numbers(Check(lambda value: is_number(value) and value > 0, 'above 0')),
   'data.folder.image_size': Check(
@@ -105,15 +111,42 @@ _CHECKS: Mapping[str, Check] = {
   'data.folder.cache': BOOLEAN,
   'data.folder.workers': _whole(0),
   'augment.flip': _one_of('none', 'random', 'alternating'),
+  'augment.vertical_flip': BOOLEAN,
   'augment.crop_padding': _whole(0),
+  'augment.crop_border': _one_of('reflect', 'zero'),
+  'augment.rotation': NOT_NEGATIVE,
+  'augment.height_shift': NOT_NEGATIVE,
+  'augment.width_shift': NOT_NEGATIVE,
+  'augment.shear': NOT_NEGATIVE,
+  'augment.zoom': BELOW_ONE,
+  'augment.interpolation': _one_of('nearest', 'bilinear'),
+  'augment.border': _one_of('nearest', 'reflect', 'wrap', 'zero'),
+  'augment.brightness': NOT_NEGATIVE,
+  'augment.contrast': NOT_NEGATIVE,
+  'augment.saturation': NOT_NEGATIVE,
+  'augment.hue': Check(lambda value: is_number(value) and 0 <= value <= 0.5, 'from 0 to 0.5'),
+  'augment.policy': _one_of('none', 'randaugment', 'trivialaugment'),
+  'augment.policy_operations': _whole(1),
+  'augment.policy_magnitude': _whole(0, 30),
   'augment.cutout': _whole(0),
+  'augment.erasing': Check(lambda value: is_number(value) and 0 <= value <= 1, 'from 0 to 1'),
+  'augment.mixup': NOT_NEGATIVE,
+  'augment.cutmix': NOT_NEGATIVE,
   'whitening.layer': _TEXT,
   'whitening.images': _whole(1),
   'whitening.epsilon': POSITIVE,
-  'average.every_steps': _whole(0),
-  'average.decay': BELOW_ONE,
-  'average.power': NOT_NEGATIVE,
   'batch_norm.ghost_rows': _whole(0),
+  'early_stopping.patience': _whole(0),
+  'early_stopping.monitor': _one_of(*MONITORS),
+  'early_stopping.min_delta': NOT_NEGATIVE,
+  'early_stopping.counting': _one_of(*COUNTING),
+  'plateau.patience': _whole(0),
+  'plateau.monitor': _one_of(*MONITORS),
+  'plateau.factor': Check(lambda value: is_number(value) and 0 < value < 1, 'between 0 and 1'),
+  'plateau.min_delta': NOT_NEGATIVE,
+  'plateau.cooldown': _whole(0),
+  'plateau.min_learning_rate': NOT_NEGATIVE,
+  'plateau.counting': _one_of(*COUNTING),
   'evaluate.tta': _one_of('none', 'flip', 'flip_translate'),
   'evaluate.every_epochs': _whole(0),
   'evaluate.pictures_every_epochs': _whole(0),
@@ -123,13 +156,19 @@ _CHECKS: Mapping[str, Check] = {
   ),
   'profile.steps': _whole(0),
   'profile.after_steps': _whole(0),
+  'loss.class_weights': Check(
+    lambda value: isinstance(value, tuple) and all(NOT_NEGATIVE.holds(v) for v in value),
+    'a tuple of numbers not below 0, one a class',
+  ),
+  'loss.l1': NOT_NEGATIVE,
+  'loss.l2': NOT_NEGATIVE,
   'checkpoint.every_epochs': _whole(0),
   'checkpoint.every_steps': _whole(0),
   'checkpoint.keep': _whole(1),
   'checkpoint.best': _one_of('val_accuracy', 'val_loss'),
 }
 # Sections whose options depend on the rule, network or schedule that their name chooses.
-_CHOSEN = ('model', 'optimizer', 'schedule')
+_CHOSEN = ('model', 'optimizer', 'schedule', 'average')
 
 
 def validate(config: ConfigDict) -> None:
@@ -141,7 +180,7 @@ def validate(config: ConfigDict) -> None:
   """
   # They import JAX, which `--help` need not wait for.
   from cifar_jax import models, optim
-  from cifar_jax.optim import schedules
+  from cifar_jax.optim import averaging, schedules
 
   present = dict(flatten(config))
   for key in present:
@@ -156,8 +195,26 @@ def validate(config: ConfigDict) -> None:
     if not isinstance(config.get(section), ConfigDict):
       raise UserError(f'the config lacks {section}; start it from configs/base.py')
   optim.validate(config.optimizer)
+  averaging.validate(config.average)
+  _check_early_end(config)
   schedules.validate(config.schedule, config.epochs)
   models.create(config.model, num_classes=10)
+
+
+def _check_early_end(config: ConfigDict) -> None:
+  """Raises UserError where a run that may stop early needs to know its end, or cannot tell."""
+  for section in ('early_stopping', 'plateau'):
+    watched = config[section].patience and config[section].monitor.startswith('val_')
+    if watched and not config.evaluate.every_epochs:
+      raise UserError(
+        f'--config.{section} watches {config[section].monitor}, which '
+        '--config.evaluate.every_epochs=0 measures at the end only; use 1'
+      )
+  if config.early_stopping.patience and config.average.name == 'lookahead':
+    raise UserError(
+      "--config.average.name='lookahead' acts at the end of the run, which "
+      "--config.early_stopping.patience leaves open; use 'ema', or patience 0"
+    )
 
 
 def flatten(config: ConfigDict) -> Iterator[tuple[str, Any]]:

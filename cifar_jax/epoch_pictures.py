@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cifar_jax.data import Splits
+from cifar_jax.data.normalize import Normalize
 from cifar_jax.report.extras import require
 from cifar_jax.trained import in_batches, make_probabilities
 
@@ -21,11 +22,12 @@ from cifar_jax.trained import in_batches, make_probabilities
 class EpochPictures:
   """What `config.evaluate.pictures_every_epochs` asks for."""
 
-  def __init__(self, config: ConfigDict, module: nn.Module, splits: Splits):
+  def __init__(self, config: ConfigDict, module: nn.Module, normalize: Normalize, splits: Splits):
     """Raises UserError if pictures are wanted and a package that draws them is missing."""
     self._config = config
     self._splits = splits
     self._module = module
+    self._normalize = normalize
     self._every = config.evaluate.pictures_every_epochs if config.tensorboard else 0
     if self._every:
       require('look', 'matplotlib', 'sklearn', 'PIL')
@@ -79,4 +81,4 @@ class EpochPictures:
 
   @functools.cached_property
   def _probabilities(self) -> Any:
-    return make_probabilities(self._module, self._config)
+    return make_probabilities(self._module, self._normalize, self._config.evaluate.tta)

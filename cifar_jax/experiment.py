@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 from cifar_jax import checkpoint, device_memory, losses, models, optim, parallel, steps
 from cifar_jax.batches import evaluation_batches
 from cifar_jax.data import Examples, Splits
-from cifar_jax.data.augment import make_augment, make_normalize
+from cifar_jax.data.augment import Augmentation, make_augment, make_mix
+from cifar_jax.data.normalize import Normalize, Statistics, fit_normalize
 from cifar_jax.errors import UserError
 from cifar_jax.metrics import Metrics
 from cifar_jax.optim import make_average, schedules
@@ -101,16 +102,18 @@ class Experiment:
       return self._evaluate_from_host(state, placed)
     images, labels = placed
     metrics, start = parallel.replicate((Metrics.empty(), jnp.zeros((), jnp.int32)), self.mesh)
+    variables = steps.evaluated_variables(self.recipe, state)
     for _ in range(0, len(labels), _evaluation_batch(self.mesh)):
       metrics, start = self.eval_step(
-        state.params, state.batch_stats, images, labels, start, metrics
+        variables['params'], variables['batch_stats'], images, labels, start, metrics
       )
     return _means(metrics)
 
   def _evaluate_from_host(self, state: steps.TrainState, split: Examples) -> dict[str, float]:
     metrics = parallel.replicate(Metrics.empty(), self.mesh)
+    variables = steps.evaluated_variables(self.recipe, state)
     for batch in evaluation_batches(split, self.mesh, _evaluation_batch(self.mesh)):
-      metrics = self.evaluate_batch(state.params, state.batch_stats, batch, metrics)
+      metrics = self.evaluate_batch(variables['params'], variables['batch_stats'], batch, metrics)
     return _means(metrics)
 
 
@@ -132,6 +135,13 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
   recipe = dataclasses.replace(
     make_recipe(config, splits), padded_to=parallel.padded_to(config, mesh)
   )
+  rows = recipe.padded_batch_size // mesh.size
+  if rows % config.gradient_accumulation:
+    raise UserError(
+      f'--config.gradient_accumulation={config.gradient_accumulation} does not divide the {rows} '
+      'rows of a batch on each device into equal parts; choose it, or --config.batch_size, so that '
+      'it does'
+    )
   if config.data.placement == 'device':
     device_memory.check_fits(splits, mesh)
   mapped = config.parallel == 'pmap'
@@ -167,26 +177,58 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
 def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
   """What a config asks for on some data, without devices."""
   examples = len(splits.train)
-  total_steps, schedule_over = _plan(config, examples)
+  total_steps, _ = _plan(config, examples)
   per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
-  schedule = schedule_over(total_steps / per_epoch)
-  normalize = features.pass_maps(make_normalize(config.data.mean, config.data.std))
+  loss = functools.partial(losses.cross_entropy, label_smoothing=config.loss.label_smoothing)
+  weights = config.loss.class_weights
+  fitted = fit_normalize(config.data, splits.train.images)
+  normalize = features.pass_maps(fitted)
   return Recipe(
     module=models.create(config.model, splits.num_classes),
     image_shape=splits.image_shape,
-    optimizer=optim.create(config.optimizer, schedule, per_epoch, schedule_over),
-    loss=functools.partial(losses.cross_entropy, label_smoothing=config.loss.label_smoothing),
+    optimizer=_optimizer(config, examples),
+    slowed_optimizer=(
+      functools.partial(_optimizer, config, examples) if config.plateau.patience else None
+    ),
+    loss=loss,
+    training_loss=losses.class_weighted(loss, weights) if weights else None,
+    penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
+    gradient_accumulation=config.gradient_accumulation,
+    sharpness_radius=config.optimizer.get('sharpness_radius') or 0.0,
     normalize=normalize,
-    augment=make_augment(config.augment, steps.random_keys(config.seed).example),
+    statistics=fitted if isinstance(fitted, Statistics) else None,
+    augment=_augmentation(config, fitted),
     seed=config.seed,
     examples=examples,
     batch_size=config.batch_size,
     last_batch=config.data.last_batch,
-    average=make_average(config.average, total_steps),
+    mix=make_mix(config.augment),
+    average=make_average(config.average, total_steps, per_epoch),
     adapt=make_whitening(config.whitening, normalize),
     ghost_rows=config.batch_norm.ghost_rows,
     tta=config.evaluate.tta,
   )
+
+
+def _augmentation(config: ConfigDict, normalize: Normalize) -> Augmentation:
+  if config.model.get('features') == 'cached':  # maps come in place of images, and stay as they are
+    return lambda key, maps, indices, epoch: maps
+  return make_augment(config.augment, normalize, steps.random_keys(config.seed).example)
+
+
+def _optimizer(
+  config: ConfigDict, examples: int, factor: jax.Array | None = None
+) -> optax.GradientTransformation:
+  """The optimizer of a config, its learning rates times a factor if there is one."""
+  total_steps, unchanged = _plan(config, examples)
+  per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
+
+  def schedule_over(epochs: float) -> optax.Schedule:
+    schedule = unchanged(epochs)
+    return schedule if factor is None else lambda count: factor * schedule(count)
+
+  schedule = schedule_over(total_steps / per_epoch)
+  return optim.create(config.optimizer, schedule, per_epoch, schedule_over)
 
 
 def _plan(config: ConfigDict, examples: int) -> tuple[int, Callable[[float], optax.Schedule]]:
@@ -202,18 +244,17 @@ def _plan(config: ConfigDict, examples: int) -> tuple[int, Callable[[float], opt
 
 def _check_fits(config: ConfigDict, splits: Splits) -> None:
   """Raises UserError where config and data contradict each other."""
-  examples, channels = len(splits.train), splits.image_shape[2]
+  examples = len(splits.train)
   if config.batch_size > examples and config.data.last_batch == 'drop':
     raise UserError(
       f'--config.batch_size={config.batch_size} is more than the {examples} training examples, and '
       "--config.data.last_batch='drop' would drop them all; use a smaller batch or 'keep'"
     )
-  for option in ('mean', 'std'):
-    if len(config.data[option]) not in (1, channels):
-      raise UserError(
-        f'--config.data.{option} has {len(config.data[option])} numbers for images of {channels} '
-        'channels; give one number, or one a channel'
-      )
+  weights = config.loss.class_weights
+  if weights and len(weights) != splits.num_classes:
+    raise UserError(
+      f'--config.loss.class_weights has {len(weights)} numbers for {splits.num_classes} classes'
+    )
 
 
 def _evaluation_batch(mesh: Mesh) -> int:

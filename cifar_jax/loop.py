@@ -6,14 +6,16 @@ reads averages of steps that are already finished. Stopping is possible after ev
 
 import collections
 import contextlib
+import dataclasses
 import functools
 import math
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from cifar_jax import agreement, data, run_summary, summary
@@ -24,10 +26,12 @@ from cifar_jax.epoch_pictures import EpochPictures
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment, assemble
 from cifar_jax.feed import Feed, make_feed
+from cifar_jax.monitor import rate_factor, stops_early
+from cifar_jax.parallel import replicate
 from cifar_jax.profiler import Profiler
 from cifar_jax.progress import Progress
 from cifar_jax.signals import stop_signals
-from cifar_jax.steps import Report, TrainState
+from cifar_jax.steps import Report, TrainState, evaluated_variables
 from cifar_jax.transfer import features
 from cifar_jax.writers import NoWriter, RunWriter, read_rows
 
@@ -59,7 +63,9 @@ def train(
   configs.validate(config)
   configs.check_continues(config, run)
   finished = run_summary.read(run)
-  if finished.get('epochs') == config.epochs and finished.get('max_steps') == config.max_steps:
+  goes_on = finished.get('stopped_early') and not stops_early(config.early_stopping, read_rows(run))
+  same_end = all(finished.get(option) == config[option] for option in ('epochs', 'max_steps'))
+  if same_end and not goes_on:
     progress.note(f'{run} has finished; --config.epochs={2 * config.epochs} would go on')
     progress.note(run_summary.closing(finished, run))
     return finished
@@ -80,6 +86,8 @@ def train(
     _check_resumes(run, experiment, splits, step, facts)
     configs.save(config, run)
     write_json(run / run_summary.ABOUT_NAME, run_summary.about(experiment, splits))
+    if experiment.recipe.statistics is not None:
+      experiment.recipe.statistics.save(run)
     progress.note(run_summary.header(experiment, splits, run, startup_note))
     if restored:
       progress.note(f'resuming after step {step} of {experiment.total_steps}\n')
@@ -101,7 +109,7 @@ def train(
         experiment, splits, as_trained, feed, run, checkpoints, writer, progress, shared_stop, facts
       )
       state = session.run(state, step)
-    if int(jax.device_get(state.step)) < experiment.total_steps:
+    if int(jax.device_get(state.step)) < experiment.total_steps and not session.stops_early:
       return {}
     validation, test = session.measured(state)
     if not first:
@@ -113,7 +121,11 @@ def train(
 
 
 class _Session:
-  """One sitting of a run: from its start or last checkpoint to its end or an interruption."""
+  """One sitting of a run: from its start or last checkpoint to its end or an interruption.
+
+  Attributes:
+    stops_early: whether the epochs so far are the whole run, by `config.early_stopping`.
+  """
 
   def __init__(
     self,
@@ -136,7 +148,9 @@ class _Session:
     self._writer = writer
     self._progress = progress
     self._stop = stop
-    self._pictures = EpochPictures(experiment.config, experiment.module, splits)
+    self._pictures = EpochPictures(
+      experiment.config, experiment.module, experiment.recipe.normalize, splits
+    )
     self._feed = feed
     self._as_trained = as_trained
     self._validation = experiment.place_to_evaluate(as_trained(splits.validation))
@@ -150,6 +164,7 @@ class _Session:
     self._compile_seconds = 0.0
     self._first_step = 0
     self._measured: dict[str, float] = {}  # on the validation split, in the last state
+    self._decide(read_rows(run))
 
   def run(self, state: TrainState, step: int) -> TrainState:
     """Trains from `step` to the end, or until a stop was asked for and the state is saved."""
@@ -158,7 +173,7 @@ class _Session:
     self._first_step = step
     shown_epoch = -1
     profiler = Profiler(config.profile, self._run, step)
-    while step < total and not self._stop.asked:
+    while step < total and not self._stop.asked and not self.stops_early:
       epoch, position = divmod(step, per_epoch)
       if epoch != shown_epoch:
         shown_epoch = epoch
@@ -173,11 +188,16 @@ class _Session:
         self._progress.note(note)
       self._progress.advance(count)
       if step % per_epoch == 0 or step == total:
-        self._end_epoch(state, step)
+        state = self._end_epoch(state, step)
       elif config.checkpoint.every_steps and step % config.checkpoint.every_steps == 0:
         self._save(state, step)
     profiler.close()
-    if self._stop.asked and step < total:
+    if self.stops_early and step < total:
+      self._progress.note(
+        f'stopped early: {config.early_stopping.monitor} got no better for more than '
+        f'--config.early_stopping.patience={config.early_stopping.patience} allows'
+      )
+    elif self._stop.asked and step < total:
       self._save(state, step)
       self._progress.close()
       self._progress.note(
@@ -263,18 +283,22 @@ class _Session:
       self._look_at(*self._reports.popleft())
     self._dispatch_seconds += time.perf_counter() - start
 
-  def _end_epoch(self, state: TrainState, step: int) -> None:
-    """Validates, writes the epoch's row, keeps the best and the latest checkpoint."""
+  def _end_epoch(self, state: TrainState, step: int) -> TrainState:
+    """Validates, writes the epoch's row, keeps the best and the latest checkpoint.
+
+    Returns:
+      The state, perhaps with a lower learning rate.
+    """
     self._drain()
     experiment, config = self._experiment, self._config
     epoch = -(-step // experiment.steps_per_epoch)  # the last one may have ended before its end
     last = step == experiment.total_steps
     training = {n: float(v) for n, v in jax.device_get(state.metrics).compute().items()}
     every = config.evaluate.every_epochs
-    validation = {'loss': math.nan, 'accuracy': math.nan}
+    validation, self._measured = {'loss': math.nan, 'accuracy': math.nan}, {}
     if last or (every and epoch % every == 0):
       validation = experiment.evaluate(state, self._validation)
-      self._measured = validation if last else {}
+      self._measured = validation
     now = time.perf_counter()
     row: dict[str, float] = {
       'step': step,
@@ -283,24 +307,39 @@ class _Session:
       'train_accuracy': training['accuracy'],
       'val_loss': validation['loss'],
       'val_accuracy': validation['accuracy'],
-      'learning_rate': float(experiment.schedule(step - 1)),
+      'learning_rate': float(experiment.schedule(step - 1) * self._rate_factor),
       'images_per_second': self._dispatch_images / max(self._dispatch_seconds, 1e-9),
       'epoch_seconds': now - self._epoch_start,
     }
     rows = read_rows(self._run)
     self._writer.write_epoch(row)
     if agreement.is_first() and self._pictures.due(epoch):
-      variables = jax.device_get(run_summary.variables(state))  # drawn on one device
+      # Drawn on one device.
+      variables = jax.device_get(evaluated_variables(experiment.recipe, state))
       self._writer.write_pictures(step, *self._pictures.draw(variables, epoch))
+    self._decide([*rows, row])
+    if config.plateau.patience:
+      factor = jnp.float32(self._rate_factor)
+      state = dataclasses.replace(state, rate_factor=replicate(factor, experiment.mesh))
     self._epoch_start, self._dispatch_seconds, self._dispatch_images = now, 0.0, 0
     # The best is saved before the latest: killed in between, the run repeats this epoch and finds
     # the best in place.
     if agreement.as_the_first_says(_is_best(row, rows, config.checkpoint.best)):
       self._checkpoints.save(state, {**self._facts(), **row}, best=True)
     due = config.checkpoint.every_epochs and epoch % config.checkpoint.every_epochs == 0
-    if due or last:
+    if due or last or self.stops_early:
       self._checkpoints.save(state, {**self._facts(), **row})
     self._progress.end_epoch(epoch, experiment.epochs, row, self._left(step) or 0.0)
+    return state
+
+  def _decide(self, rows: Sequence[Mapping[str, float]]) -> None:
+    """What follows from the epochs so far: whether the run goes on, and at which rate."""
+    config = self._config
+    # The first process alone has written the rows.
+    self.stops_early = agreement.as_the_first_says(stops_early(config.early_stopping, rows))
+    self._rate_factor = agreement.number_of_the_first(
+      rate_factor(config.plateau, rows, config.optimizer.learning_rate)
+    )
 
   def _save(self, state: TrainState, step: int) -> None:
     self._drain()

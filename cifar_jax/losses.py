@@ -1,13 +1,41 @@
 """Losses: one number an example, so that masks and exact means stay with the caller."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 from ml_collections import ConfigDict
 
 from cifar_jax.options import BELOW_ONE, check_value
+
+
+@struct.dataclass
+class Target:
+  """What the rows of a batch are: a class each, or a mixture of two.
+
+  Attributes:
+    labels: int32 [B].
+    others: int32 [B], the second classes; None without mixtures.
+    weight: float32 [B], the part of `labels` in the mixtures.
+  """
+
+  labels: jax.Array
+  others: jax.Array | None = None
+  weight: jax.Array | None = None
+
+  def losses(self, loss: Callable[[jax.Array, jax.Array], jax.Array], logits: jax.Array) -> Any:
+    """float32 [B]; a loss that is linear in the target, as all here, of mixtures too."""
+    if self.others is None or self.weight is None:
+      return loss(logits, self.labels)
+    return self.weight * loss(logits, self.labels) + (1 - self.weight) * loss(logits, self.others)
+
+  def main(self) -> jax.Array:
+    """int32 [B], the class with the larger part."""
+    if self.others is None or self.weight is None:
+      return self.labels
+    return jnp.where(self.weight >= 0.5, self.labels, self.others)
 
 
 def validate(loss_config: ConfigDict | Mapping[str, Any]) -> None:
@@ -33,3 +61,36 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float =
   if label_smoothing == 0:  # keeps a logit of -inf, a class ruled out, from becoming 0 * inf
     return -of_label
   return -(1 - label_smoothing) * of_label - label_smoothing * log_probabilities.mean(axis=-1)
+
+
+def class_weighted(
+  loss: Callable[[jax.Array, jax.Array], jax.Array], weights: Sequence[float]
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+  """A loss (logits [B, K], labels [B]) -> [B] times the weight of each label, one of K.
+
+  As with Keras's `class_weight`, a mean over it is over the number of examples, not over the sum of
+  their weights.
+  """
+
+  def weighted(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return jnp.asarray(weights, jnp.float32)[labels] * loss(logits, labels)
+
+  return weighted
+
+
+def kernel_penalty(l1: float, l2: float) -> Callable[[Any], jax.Array] | None:
+  """params -> l1 times the sum of |w| plus l2 times the sum of w^2 over all kernels, rank 2 and up.
+
+  Keras's `regularizers.L1L2` on every layer; None if both are 0. The gradient of l2 is 2 l2 w, so
+  sgd with weight_decay = 2 l2 on kernels does the same.
+  """
+  if not l1 and not l2:
+    return None
+
+  def penalty(params: Any) -> jax.Array:
+    kernels = [array for array in jax.tree.leaves(params) if array.ndim >= 2]
+    return sum(
+      (l1 * jnp.sum(jnp.abs(w)) + l2 * jnp.sum(jnp.square(w)) for w in kernels), jnp.zeros(())
+    )
+
+  return penalty

@@ -12,7 +12,8 @@ import jax
 import optax
 from flax import linen as nn
 
-from cifar_jax.data.augment import Augmentation
+from cifar_jax.data.augment import Augmentation, Mix
+from cifar_jax.data.normalize import Normalize, Statistics
 from cifar_jax.optim import Average
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]  # logits [B, classes], labels [B] -> float32 [B]
@@ -28,11 +29,19 @@ class Recipe:
     optimizer: an Optax chain, its schedule inside.
     loss: (logits [B, classes], labels int32 [B]) -> float32 [B].
     normalize: uint8 [B, H, W, C] -> float32 of the same shape.
-    augment: (key, float32 images, their indices, epoch) -> float32 images.
+    statistics: what `normalize` took from the training images, to be kept with the run; or None.
+    augment: (key, uint8 images, their indices, epoch) -> float32 images, normalised.
     seed: of the run.
     examples: in the training set.
     batch_size: over all devices together.
     last_batch: 'keep' or 'drop'.
+    training_loss: the same of training, where it differs from that of evaluation; or None.
+    penalty: params -> float32 [], added to the mean loss of training; or None.
+    gradient_accumulation: parts of a batch that are computed one after another.
+    sharpness_radius: of sharpness-aware minimisation; 0: none.
+    mix: what makes mixtures of two images and their labels, or None.
+    slowed_optimizer: factor of the learning rate, float32 [] -> the optimizer with it and the same
+      state; None where the rate is never lowered on the way.
     average: what follows each update, or None.
     adapt: (params, images uint8 [N, H, W, C]) -> params, a part of the initialisation that looks at
       training images; or None.
@@ -45,12 +54,19 @@ class Recipe:
   image_shape: tuple[int, ...]
   optimizer: optax.GradientTransformation
   loss: Loss
-  normalize: Callable[[jax.Array], jax.Array]
+  normalize: Normalize
   augment: Augmentation
   seed: int
   examples: int
   batch_size: int
   last_batch: str
+  statistics: Statistics | None = None
+  training_loss: Loss | None = None
+  penalty: Callable[[Any], jax.Array] | None = None
+  gradient_accumulation: int = 1
+  sharpness_radius: float = 0.0
+  mix: Mix | None = None
+  slowed_optimizer: Callable[[jax.Array], optax.GradientTransformation] | None = None
   average: Average | None = None
   adapt: Callable[[Any, Any], Any] | None = None
   ghost_rows: int = 0

@@ -77,7 +77,9 @@ def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
   """The result, and where to look."""
   suffix = f' [{results["remark"]}]' if results['remark'] else ''
   cut = results['steps'] == results['max_steps']
-  length = f'{results["steps"]} steps' if cut else f'{results["epochs"]} epochs'
+  length = (
+    f'{results["steps"]} steps' if cut else f'{results.get("last_epoch", results["epochs"])} epochs'
+  )
   return (
     f'\ntest loss {results["test_loss"]:.4f}, test accuracy {100 * results["test_accuracy"]:.2f} %'
     f'{suffix} after {length}, {duration(results["seconds"])}\n'
@@ -181,8 +183,10 @@ def results(
     'best_val_loss': best['val_loss'],
     'best_val_accuracy': best['val_accuracy'],
     'epochs': config.epochs,
+    'last_epoch': int(rows[-1]['epoch']),
     'max_steps': config.max_steps,
-    'steps': experiment.total_steps,
+    'steps': int(state.step),
+    'stopped_early': int(state.step) < experiment.total_steps,
     'batch_size': config.batch_size,
     'parameters': trainable,
     'moving_statistics': moving,

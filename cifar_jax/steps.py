@@ -20,6 +20,8 @@ from flax import struct
 
 from cifar_jax import models
 from cifar_jax.division import Division
+from cifar_jax.gradients import Rows, compute_gradients, total_metrics
+from cifar_jax.losses import Target
 from cifar_jax.metrics import Metrics, batch_metrics
 from cifar_jax.recipe import Recipe
 from cifar_jax.views import mean_logits
@@ -41,7 +43,9 @@ class TrainState:
     metrics: sums over the epoch that is under way, so that its averages survive an interruption.
     bad_step: int32 [], the first step whose loss or updated parameters were not finite; -1 while
       all are.
-    slow: the slow copy of (params, batch_stats) that `config.average` keeps; () without it.
+    slow: the slow copy, a dictionary of 'params' and 'batch_stats', that `config.average` keeps; ()
+      without it.
+    rate_factor: float32 [], of the learning rate, where `config.plateau` may lower it; else ().
   """
 
   step: jax.Array
@@ -51,6 +55,7 @@ class TrainState:
   metrics: Metrics
   bad_step: jax.Array
   slow: Any = ()
+  rate_factor: Any = ()
 
 
 @struct.dataclass
@@ -123,7 +128,8 @@ def init_state(recipe: Recipe, images: Any = None, start: Any = None) -> TrainSt
     metrics=Metrics.empty(),
     bad_step=jnp.full((), -1, jnp.int32),
     # A copy, since donating one buffer twice is an error.
-    slow=() if recipe.average is None else jax.tree.map(jnp.copy, (params, batch_stats)),
+    slow=() if recipe.average is None else jax.tree.map(jnp.copy, _variables(params, batch_stats)),
+    rate_factor=jnp.ones(()) if recipe.slowed_optimizer is not None else (),
   )
 
 
@@ -132,6 +138,17 @@ def _replaced(tree: Any, parts: Any) -> Any:
   if not isinstance(tree, Mapping):
     return parts
   return {key: _replaced(tree[key], parts[key]) if key in parts else tree[key] for key in tree}
+
+
+def _variables(params: Any, batch_stats: Any) -> dict[str, Any]:
+  return {'params': params, 'batch_stats': batch_stats}
+
+
+def evaluated_variables(recipe: Recipe, state: TrainState) -> dict[str, Any]:
+  """The collections 'params' and 'batch_stats' that the network is to be judged and used with."""
+  if recipe.average is not None and recipe.average.evaluated:
+    return state.slow
+  return _variables(state.params, state.batch_stats)
 
 
 def make_epoch_order(recipe: Recipe) -> Callable[[jax.Array], jax.Array]:
@@ -165,16 +182,25 @@ def make_train_step(
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(step_key, state.step))
     epoch, position = state.step // recipe.steps_per_epoch, state.step % recipe.steps_per_epoch
     batch = division.spread(batch)
-    images = recipe.augment(augment_key, recipe.normalize(batch.images), batch.indices, epoch)
-    images, labels, mask = division.own((images, batch.labels, batch.mask))
-    gradients, outcome = _gradients(
-      recipe, division, state, images, labels, mask, {'dropout': dropout_key}
+    images = recipe.augment(augment_key, batch.images, batch.indices, epoch)
+    target = Target(batch.labels)
+    if recipe.mix is not None:
+      mixed = recipe.mix(augment_key, images, batch.mask)
+      images = mixed.images
+      target = Target(batch.labels, batch.labels[mixed.partners], mixed.weight)
+    rows = division.own(Rows(images, target, batch.mask))
+    gradients, outcome = compute_gradients(
+      recipe, division, state.params, state.batch_stats, rows, dropout_key
     )
-    updates, opt_state = recipe.optimizer.update(gradients, state.opt_state, state.params)
+    optimizer = recipe.optimizer
+    if recipe.slowed_optimizer is not None:
+      optimizer = recipe.slowed_optimizer(state.rate_factor)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params, batch_stats = optax.apply_updates(state.params, updates), outcome.batch_stats
     slow = state.slow
     if recipe.average is not None:
-      slow, (params, batch_stats) = recipe.average(state.step + 1, slow, (params, batch_stats))
+      slow, fast = recipe.average.update(state.step + 1, slow, _variables(params, batch_stats))
+      params, batch_stats = fast['params'], fast['batch_stats']
 
     first_of_epoch = position == 0
     metrics = jax.tree.map(
@@ -192,62 +218,12 @@ def make_train_step(
       metrics=metrics,
       bad_step=jnp.where(bad, state.step, state.bad_step),
       slow=slow,
+      rate_factor=state.rate_factor,
     )
     means = metrics.compute()
     return state, Report(loss=means['loss'], accuracy=means['accuracy'], bad_step=state.bad_step)
 
   return train_step
-
-
-@struct.dataclass
-class _Outcome:
-  """What one pass through the network leaves beside the gradients."""
-
-  metrics: Metrics
-  batch_stats: Any
-
-
-def _gradients(
-  recipe: Recipe,
-  division: Division,
-  state: TrainState,
-  images: jax.Array,
-  labels: jax.Array,
-  mask: jax.Array | None,
-  rngs: dict[str, jax.Array],
-) -> tuple[Any, _Outcome]:
-  """Gradients of the mean loss over the rows that count, as a tree like `state.params`.
-
-  Images, labels and mask are the rows of this device; what is returned is that of all devices.
-  """
-  counted: Any = len(labels) * division.parts
-  if mask is not None:
-    counted = division.total(jnp.sum(mask))
-
-  def share_of_mean_loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Any]]:
-    with division.seen_by_layers(recipe.ghost_rows):
-      logits, updated = models.apply(
-        recipe.module,
-        {'params': params, 'batch_stats': state.batch_stats},
-        images,
-        train=True,
-        mask=mask,
-        rngs=rngs,
-        mutable=['batch_stats'],
-      )
-    losses = recipe.loss(logits, labels)
-    share = jnp.sum(losses if mask is None else losses * mask) / counted
-    return share, (losses, logits, updated.get('batch_stats', {}))
-
-  shares, (losses, logits, batch_stats) = jax.grad(share_of_mean_loss, has_aux=True)(state.params)
-  metrics = _total(division, batch_metrics(losses, logits, labels, mask))
-  return division.total(shares), _Outcome(metrics, division.agreed(batch_stats))
-
-
-def _total(division: Division, metrics: Metrics) -> Metrics:
-  return metrics.replace(
-    loss=division.total(metrics.loss), accuracy=division.total(metrics.accuracy)
-  )
 
 
 def make_train_steps(
@@ -307,7 +283,7 @@ def make_evaluate_batch(
 
     logits = mean_logits(predict, recipe.normalize(batch.images), recipe.tta)
     update = batch_metrics(recipe.loss(logits, batch.labels), logits, batch.labels, batch.mask)
-    return metrics.merge(_total(division, update))
+    return metrics.merge(total_metrics(division, update))
 
   return evaluate_batch
 

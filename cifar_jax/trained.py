@@ -18,8 +18,9 @@ from ml_collections import ConfigDict
 from cifar_jax import config as configs
 from cifar_jax import data, models, run_summary
 from cifar_jax.checkpoint import Checkpoints
-from cifar_jax.data.augment import make_normalize
+from cifar_jax.data.normalize import Normalize, of_run
 from cifar_jax.errors import UserError
+from cifar_jax.optim import averaging
 from cifar_jax.views import mean_logits
 
 BATCH = 256  # images in one dispatch
@@ -37,6 +38,7 @@ class Trained:
     step: updates made.
     class_names: one name a class.
     image_shape: (H, W, C) of the images that it takes.
+    normalize: images uint8 [B, H, W, C] as the network takes them, float32.
   """
 
   run: pathlib.Path
@@ -46,10 +48,7 @@ class Trained:
   step: int
   class_names: tuple[str, ...]
   image_shape: tuple[int, int, int]
-
-  def normalize(self, images: jax.Array) -> jax.Array:
-    """Images uint8 [B, H, W, C] as the network takes them, float32."""
-    return make_normalize(self.config.data.mean, self.config.data.std)(images)
+  normalize: Normalize
 
   def probabilities(self, images: Any) -> np.ndarray:
     """The softmax over the classes, averaged over the run's test-time views.
@@ -64,22 +63,19 @@ class Trained:
 
   @functools.cached_property
   def _probabilities(self) -> Any:
-    return make_probabilities(self.module, self.config)
+    return make_probabilities(self.module, self.normalize, self.config.evaluate.get('tta', 'none'))
 
 
-def make_probabilities(module: nn.Module, config: ConfigDict) -> Any:
+def make_probabilities(module: nn.Module, normalize: Normalize, tta: str) -> Any:
   """Compiled (variables, images uint8 [B, H, W, C]) -> float32 [B, classes]: the softmax, averaged
-  over the config's test-time views.
+  over the test-time views `tta`.
   """
-  normalize = make_normalize(config.data.mean, config.data.std)
 
   def probabilities(variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
     def predict(images: jax.Array) -> jax.Array:
       return models.apply(module, variables, images, train=False)
 
-    return jax.nn.softmax(
-      mean_logits(predict, normalize(images), config.evaluate.get('tta', 'none'))
-    )
+    return jax.nn.softmax(mean_logits(predict, normalize(images), tta))
 
   return jax.jit(probabilities)
 
@@ -113,7 +109,7 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     splits = load_splits(config, data_dir)
     about = {'class_names': splits.class_names, 'image_shape': splits.image_shape}
   with Checkpoints(run, read_only=True) as checkpoints:
-    restored = checkpoints.restore_variables(checkpoint)
+    restored = checkpoints.restore_variables(checkpoint, averaging.is_evaluated(config.average))
   if restored is None:
     raise UserError(f"{run} has no '{checkpoint}' checkpoint yet; train it first")
   variables, step = restored
@@ -126,6 +122,7 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     step=step,
     class_names=tuple(about['class_names']),
     image_shape=(height, width, channels),
+    normalize=of_run(config.data, run),
   )
 
 

@@ -45,7 +45,7 @@ def get_config() -> ConfigDict:
     }
   )
   config.schedule.name = 'triangular'  # its defaults: 0.2, 1 after 23 % of the run, 0.07
-  config.average.every_steps = 5
+  config.average.name = 'lookahead'
   config.evaluate.tta = 'flip_translate'
 
   config.model = ConfigDict()

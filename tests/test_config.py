@@ -29,6 +29,7 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
   'seed': ((-1, 2**64, *WHOLE), (0, 2**32 - 1)),
   'epochs': ((0, -3, *WHOLE), (1, 10**6)),
   'max_steps': ((-1, *WHOLE), (0, 476)),
+  'gradient_accumulation': ((0, -1, *WHOLE), (1, 4)),
   'batch_size': ((0, -32, *WHOLE), (1, 4096)),
   'parallel': (('', 'JIT', 'ddp', None, 1), ('jit', 'pmap')),
   'uneven_batch': (('', 'drop', None, 1), ('error', 'pad')),
@@ -46,6 +47,9 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
   'data.channels': ((2, -1, *WHOLE), (0, 1, 3)),
   'data.pad_to': ((-1, *WHOLE), (0, 32)),
   'data.placement': (('', 'disk', None, 1), ('device', 'host')),
+  'data.normalize': (('zca_whitening', '', None, 1), ('given', 'channel', 'zca')),
+  'data.zca_images': ((0, -1, *WHOLE), (1, 50000)),
+  'data.zca_epsilon': ((0, -1e-6, NAN, INFINITY, '1', None), (1e-9, 1)),
   'data.mean': (
     (0.5, (), ('a',), (None,), (NAN,), (INFINITY,), (True,), None),
     ((0.5,), (0, 0.5, -1), [0.5]),
@@ -59,19 +63,52 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
   'data.folder.cache': ((0, 1, 'auto', None), (True, False)),
   'data.folder.workers': ((-1, *WHOLE), (0, 8)),
   'augment.flip': ((0, True, 'yes', '', None), ('none', 'random', 'alternating')),
+  'augment.vertical_flip': ((0, 1, 'False', None), (True, False)),
+  'augment.crop_border': (('black', '', None, 0), ('reflect', 'zero')),
+  **{
+    f'augment.{name}': ((-0.1, NAN, INFINITY, '1', None), (0, 0.2, 10.0))
+    for name in ('rotation', 'height_shift', 'width_shift', 'shear')
+  },
+  'augment.zoom': ((-0.1, 1.0, 1, NAN, '0.2', None), (0, 0.2)),
+  'augment.interpolation': (('cubic', '', None, 1), ('nearest', 'bilinear')),
+  'augment.border': (('constant', '', None, 0), ('nearest', 'reflect', 'wrap', 'zero')),
+  **{
+    f'augment.{name}': ((-0.1, NAN, INFINITY, '1', None), (0, 0.4, 2))
+    for name in ('brightness', 'contrast', 'saturation', 'mixup', 'cutmix')
+  },
+  'augment.hue': ((-0.1, 0.6, 1, NAN, '0.1', None), (0, 0.5)),
+  'augment.policy': (('autoaugment', '', None, 2), ('none', 'randaugment', 'trivialaugment')),
+  'augment.policy_operations': ((0, -1, *WHOLE), (1, 5)),
+  'augment.policy_magnitude': ((-1, 31, *WHOLE), (0, 30)),
   'augment.cutout': ((-1, *WHOLE), (0, 12)),
+  'augment.erasing': ((-0.1, 1.1, NAN, '0.5', None), (0, 1, 0.25)),
   'whitening.layer': ((3, None), ('', 'whitening')),
   'whitening.images': ((0, -1, *WHOLE), (1, 5000)),
   'whitening.epsilon': ((0, 0.0, -1e-4, NAN, INFINITY, '1', None), (1e-9, 1)),
-  'average.every_steps': ((-1, *WHOLE), (0, 5)),
-  'average.decay': ((-0.1, 1, 1.0, NAN, '0.5', None), (0, 0.95)),
-  'average.power': ((-1, NAN, INFINITY, '3', None), (0, 3.0)),
+  'early_stopping.patience': ((-1, *WHOLE), (0, 10)),
+  'early_stopping.min_delta': ((-0.1, NAN, INFINITY, '1', None), (0, 0.01)),
+  'plateau.patience': ((-1, *WHOLE), (0, 10)),
+  'plateau.factor': ((0, 1, 1.0, -0.5, NAN, '0.1', None), (0.1, 0.99)),
+  'plateau.min_delta': ((-0.1, NAN, INFINITY, '1', None), (0, 0.01)),
+  'plateau.cooldown': ((-1, *WHOLE), (0, 10)),
+  'plateau.min_learning_rate': ((-0.1, NAN, INFINITY, '1', None), (0, 1e-6)),
+  **{
+    f'{section}.monitor': (('loss', '', None, 1), ('val_loss', 'train_accuracy'))
+    for section in ('early_stopping', 'plateau')
+  },
+  **{
+    f'{section}.counting': (('keras3', '', None, 2), ('keras', 'keras2.0'))
+    for section in ('early_stopping', 'plateau')
+  },
   'evaluate.tta': (('', 'mirror', None, 1), ('none', 'flip', 'flip_translate')),
   'evaluate.every_epochs': ((-1, *WHOLE), (0, 5)),
   'evaluate.pictures_every_epochs': ((-1, *WHOLE), (0, 5)),
   'evaluate.mistakes': ((-2, *WHOLE), (-1, 0, 20)),
   'augment.crop_padding': ((-1, *WHOLE), (0, 4)),
   'loss.label_smoothing': ((-0.1, 1.0, 1, NAN, INFINITY, '0.1', None), (0, 0.0, 0.999)),
+  'loss.class_weights': ((1.0, (-1.0,), ('a',), (NAN,), None), ((), (1, 2.5), [1.0])),
+  'loss.l1': ((-0.1, NAN, INFINITY, '1', None), (0, 1e-4)),
+  'loss.l2': ((-0.1, NAN, INFINITY, '1', None), (0, 1e-4)),
   'checkpoint.every_epochs': ((-1, *WHOLE), (0, 5)),
   'checkpoint.every_steps': ((-1, *WHOLE), (0, 5)),
   'profile.steps': ((-1, *WHOLE), (0, 5)),
@@ -92,6 +129,8 @@ CHOSEN: dict[str, Any] = {
     r"--config\.schedule\.name 'cosin' is unknown; did you mean 'cosine'\?",
   ),
   'schedule.factor': (0.5, r"'constant' takes no --config\.schedule\.factor"),
+  'average.name': ('emma', r"--config\.average\.name 'emma' is unknown; did you mean 'ema'\?"),
+  'average.decay': (0.9, r"average 'none' takes no --config\.average\.decay"),
   'model.name': ('conv_nat', r"--config\.model\.name: no network is called 'conv_nat'.*'conv_net'"),
   'model.dtype': ('float16', r"--config\.model\.dtype: 'float16' .*'bfloat16'"),
   'model.widht': ((3,), r"--config\.model\.widht: .* did you mean 'widths'"),
@@ -154,11 +193,7 @@ def test_shipped_config_is_valid_and_locked(path) -> None:
 
 
 def test_the_tables_here_cover_every_option() -> None:
-  options = {
-    key
-    for key in plain(base.get_config())
-    if key.split('.')[0] not in ('model', 'optimizer', 'schedule')
-  }
+  options = {key for key in plain(base.get_config()) if key.split('.')[0] not in configs._CHOSEN}
   assert set(VALUES) == options
   assert set(configs._CHECKS) == options
 
@@ -486,7 +521,7 @@ def test_continuing_with_another_value(key, tmp_path) -> None:
     'tags',
   }
   free |= {'tensorboard', 'data.dir', 'data.placement', 'data.folder.workers', 'data.folder.cache'}
-  if key in free or key.startswith(('checkpoint.', 'evaluate.', 'profile.')):
+  if key in free or key.startswith(('checkpoint.', 'evaluate.', 'profile.', 'early_stopping.')):
     configs.check_continues(changed, tmp_path)
     return
   with pytest.raises(UserError) as error:

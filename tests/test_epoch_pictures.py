@@ -23,14 +23,14 @@ def with_pictures(config, every: int, mistakes: int = 20):
 
 @pytest.mark.parametrize(('every', 'epochs'), [(0, []), (1, [1, 2, 3, 4]), (2, [2, 4])])
 def test_due(tiny_config, every, epochs) -> None:
-  pictures = EpochPictures(with_pictures(tiny_config, every), None, None)
+  pictures = EpochPictures(with_pictures(tiny_config, every), None, None, None)
   assert [epoch for epoch in (1, 2, 3, 4) if pictures.due(epoch)] == epochs
 
 
 def test_without_tensorboard_there_are_none(tiny_config) -> None:
   config = with_pictures(tiny_config, 1).copy_and_resolve_references().unlock()
   config.tensorboard = False
-  assert not EpochPictures(config, None, None).due(1)
+  assert not EpochPictures(config, None, None, None).due(1)
 
 
 def test_what_is_drawn(tiny_run) -> None:
@@ -38,7 +38,9 @@ def test_what_is_drawn(tiny_run) -> None:
   splits = trained.load_splits(network.config)
   config = with_pictures(network.config, 1, mistakes=3)
   module = models.create(config.model, 4)
-  pictures, texts = EpochPictures(config, module, splits).draw(network.variables, 2)
+  pictures, texts = EpochPictures(config, module, network.normalize, splits).draw(
+    network.variables, 2
+  )
   predicted = network.probabilities(splits.validation.images).argmax(1)
   wrong = np.flatnonzero(predicted != splits.validation.labels)
   assert len(wrong) > 0

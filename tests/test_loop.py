@@ -282,7 +282,7 @@ def test_averaged_run_stops_and_resumes_as_if_it_never_had(tiny_config, tmp_path
   """Saved in mid-epoch, three steps after the last averaging, with the slow copy in it."""
   config = changed(
     tiny_config,
-    **{'average.every_steps': 5, 'augment.flip': 'alternating', 'checkpoint.every_steps': 8},
+    **{'average.name': 'lookahead', 'augment.flip': 'alternating', 'checkpoint.every_steps': 8},
   )
   loop.train(config, tmp_path / 'whole', SILENT)
   with pytest.raises(KeyboardInterrupt):
@@ -292,8 +292,9 @@ def test_averaged_run_stops_and_resumes_as_if_it_never_had(tiny_config, tmp_path
   loop.train(config, tmp_path / 'parts', SILENT)
   whole, parts = (state_of(config, tmp_path / name) for name in ('whole', 'parts'))
   assert_identical(whole, parts)
-  assert_identical(whole.slow, (whole.params, whole.batch_stats))  # the last step copies
-  plain = changed(config, **{'average.every_steps': 0})
+  last = {'params': whole.params, 'batch_stats': whole.batch_stats}
+  assert_identical(whole.slow, last)  # the last step copies
+  plain = changed(config, **{'average.name': 'none'})
   loop.train(plain, tmp_path / 'plain', SILENT)
   assert state_of(plain, tmp_path / 'plain').slow == ()
 

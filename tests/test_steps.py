@@ -11,10 +11,10 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ml_collections import ConfigDict
 
 from cifar_jax import layers, losses, optim, steps
-from cifar_jax.data.augment import Augmentation, make_normalize
+from cifar_jax.data.augment import Augmentation
+from cifar_jax.data.normalize import make_normalize, scale
 from cifar_jax.metrics import Metrics
 from cifar_jax.optim import Average, make_average
 from cifar_jax.recipe import Recipe, steps_per_epoch
@@ -62,7 +62,7 @@ class Recorder(nn.Module):
 
 def keep_images(key, images, indices, epoch) -> jax.Array:
   del key, indices, epoch
-  return images
+  return scale(images)
 
 
 def recipe_of(module: nn.Module, **parts: Any) -> Recipe:
@@ -329,7 +329,7 @@ def test_any_number_of_steps_a_dispatch_sees_the_same_batches() -> None:
 
 def noise(key, images, indices, epoch) -> jax.Array:
   del indices, epoch
-  return images + jax.random.uniform(key, images.shape)
+  return scale(images) + jax.random.uniform(key, images.shape)
 
 
 def test_every_step_has_a_key_of_its_own_that_repeats() -> None:
@@ -460,24 +460,28 @@ def test_initial_parameters_follow_from_the_seed_alone() -> None:
   assert not np.array_equal(one, other)
 
 
+def collections_of(state: steps.TrainState) -> dict[str, Any]:
+  return {'params': state.params, 'batch_stats': state.batch_stats}
+
+
 def test_average_of_weights_and_statistics_by_hand() -> None:
   """Every 2 of 7 steps and at the end, against NumPy on the trajectory of single steps."""
-  section = ConfigDict({'every_steps': 2, 'decay': 0.9, 'power': 3.0})
+  section = {'name': 'lookahead', 'every_steps': 2, 'decay': 0.9, 'power': 3.0}
   options: dict[str, Any] = {'optimizer': optax.sgd(0.5), 'last_batch': 'drop'}
-  trainer = Trainer(Linear(batch_norm=True), average=make_average(section, 7), **options)
+  trainer = Trainer(Linear(batch_norm=True), average=make_average(section, 7, 2), **options)
   plain = Trainer(Linear(batch_norm=True), **options)
   state = trainer.start
-  slow = jax.device_get((state.params, state.batch_stats))
+  slow = jax.device_get(collections_of(state))
   jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.slow), slow)
   for step in range(1, 8):
     # One plain step from the same state, whose averaging is then done here.
     fast, _ = plain.dispatch(state.replace(slow=()))
-    expected = jax.device_get((fast.params, fast.batch_stats))
+    expected = jax.device_get(collections_of(fast))
     state, _ = trainer.dispatch(state)
     if step % 2 == 0 or step == 7:
       weight = 1.0 if step == 7 else 0.9**2 * (step / 7) ** 3
       expected = slow = jax.tree.map(lambda s, f, w=weight: w * s + (1 - w) * f, slow, expected)
-    for found in ((state.params, state.batch_stats), *([state.slow] if expected is slow else [])):
+    for found in (collections_of(state), *([state.slow] if expected is slow else [])):
       jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-7), found, expected)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-7), state.slow, slow)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from cifar_jax.data.augment import make_normalize
+from cifar_jax.data.normalize import make_normalize
 from cifar_jax.errors import UserError
 from cifar_jax.layers import Conv
 from cifar_jax.whitening import make_whitening, whitening_kernel

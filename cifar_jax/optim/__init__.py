@@ -1,7 +1,8 @@
 """How parameters move: rules and schedules by name, groups of parameters, averaging."""
 
 from cifar_jax.optim.averaging import Average, make_average
-from cifar_jax.optim.rules import RULES, create, learning_rate, one_minus_power, validate
+from cifar_jax.optim.keras_rules import one_minus_power
+from cifar_jax.optim.rules import RULES, create, learning_rate, validate
 
 __all__ = [
   'RULES',

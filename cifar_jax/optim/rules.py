@@ -1,4 +1,4 @@
-"""Optimizers by name: Optax chains, and the rules of the Keras releases of 2017 exactly.
+"""Optimizers by name: Optax chains, with their options.
 
 lr = the schedule's rate after t updates, T = t + 1, g = gradient, p = parameters:
 
@@ -11,36 +11,30 @@ rmsprop        a <- rho a + (1 - rho) g^2 ; p <- p - lr g / sqrt(a + epsilon). O
 adam           Kingma and Ba (2015), both moments bias-corrected before epsilon is added.
 adamw          adam with decoupled weight decay (Loshchilov and Hutter, 2019):
                p <- p - lr (direction + weight_decay p).
-keras_sgd      v <- momentum v - lr g ; p <- p + v, with nesterov p <- p + momentum v - lr g. The
-               rate is inside the velocity.
-keras_rmsprop  a as in rmsprop, from 0 ; p <- p - lr g / (sqrt(a) + epsilon).
-keras_adam     m <- beta1 m + (1 - beta1) g ; v <- beta2 v + (1 - beta2) g^2 ;
-               p <- p - lr sqrt(1 - beta2^T) / (1 - beta1^T) m / (sqrt(v) + epsilon). Epsilon is
-               added to the uncorrected root: "epsilon hat" in Kingma and Ba.
 airbench_muon  Muon (Jordan, 2024) as in airbench94_muon, for kernels only: see `muon`.
 
-The Keras rules are those of releases 1.2 to 2.1.2, which the articles used; their `decay` argument
-is the schedule 'time_decay'. Only sgd and adamw take weight_decay: for the other rules the word has
-meant both L2 and decoupled decay. Every rule takes gradient_clip_norm: gradients with a larger
-global norm are scaled down to it before anything else, weight decay included, sees them. Every
-rule takes max_norm, a bound on the kernels that each update ends with: `max_norm`.
+keras_sgd, keras_rmsprop and keras_adam, the rules of the Keras releases of 2017, are in
+`keras_rules`; lamb, lion, muon and others, Optax's own, in `optax_rules`. Rules for which
+weight_decay has meant both L2 and decoupled decay do not take it.
+
+Every rule takes gradient_clip_norm: gradients with a larger global norm are scaled down to it
+before anything else, weight decay included, sees them. Every rule takes max_norm, a bound on the
+kernels that each update ends with: `max_norm`; and sharpness_radius, which changes where gradients
+are taken: `gradients.compute_gradients`.
 
 Groups of parameters may have a rate, a decay, a rule or an end of their own: `parameter_groups`.
 
 A new rule is a function here and a line in `RULES`.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
 from cifar_jax.errors import UserError
-from cifar_jax.optim import parameter_groups
+from cifar_jax.optim import keras_rules, optax_rules, parameter_groups
 from cifar_jax.optim.max_norm import keep_max_norm
 from cifar_jax.optim.muon import airbench_muon
 from cifar_jax.optim.parameter_groups import Group
@@ -54,18 +48,7 @@ from cifar_jax.options import (
   resolve,
 )
 
-
-def _momentum(momentum: float, nesterov: bool) -> optax.GradientTransformation:
-  # Without momentum Nesterov's step is the plain one too, and a velocity would only take memory.
-  return optax.trace(momentum, nesterov) if momentum else optax.identity()
-
-
-def _kernels(params: optax.Params) -> Any:
-  """True for kernels; False for biases and for the scale and bias of normalisation layers."""
-  return jax.tree.map(lambda array: array.ndim >= 2, params)
-
-
-_DECAYED = {'all': None, 'kernels': _kernels}
+_DECAYED = {'all': None, 'kernels': optax_rules.kernels}
 
 
 def _sgd(
@@ -79,7 +62,7 @@ def _sgd(
     optax.add_decayed_weights(weight_decay, _DECAYED[weight_decay_mask])
     if weight_decay
     else optax.identity(),
-    _momentum(momentum, nesterov),
+    keras_rules.momentum_trace(momentum, nesterov),
     optax.scale_by_learning_rate(schedule),
   )
 
@@ -112,83 +95,23 @@ def _adamw(
   )
 
 
-def _keras_sgd(
-  schedule: optax.Schedule, momentum: float, nesterov: bool
-) -> optax.GradientTransformation:
-  return optax.chain(optax.scale_by_learning_rate(schedule), _momentum(momentum, nesterov))
-
-
-def _keras_rmsprop(
-  schedule: optax.Schedule, rho: float, epsilon: float
-) -> optax.GradientTransformation:
-  return optax.chain(
-    optax.scale_by_rms(rho, epsilon, initial_scale=0.0, eps_in_sqrt=False),
-    optax.scale_by_learning_rate(schedule),
-  )
-
-
-def _keras_adam(
-  schedule: optax.Schedule, beta1: float, beta2: float, epsilon: float
-) -> optax.GradientTransformation:
-  return optax.chain(
-    scale_by_keras_adam(beta1, beta2, epsilon), optax.scale_by_learning_rate(schedule)
-  )
-
-
-def one_minus_power(base: float, exponent: jax.Array) -> jax.Array:
-  """1 - base**exponent in float32 without cancellation, for a bias correction.
-
-  Args:
-    base: a decay rate in [0, 1).
-    exponent: int32 scalar, at least 1: the number of terms in the moving average.
-
-  Returns:
-    float32 scalar, within 4e-7 of itself; a plain 1 - 0.999**1 is off by 1e-5 of itself.
-  """
-  log_base = math.log(base) if base > 0 else -math.inf
-  return -jnp.expm1(exponent * log_base)
-
-
-def scale_by_keras_adam(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransformation:
-  """The direction of keras_adam: both moments uncorrected, one correction of the whole step.
-
-  The state is that of `optax.scale_by_adam`.
-  """
-
-  def init(params: optax.Params) -> optax.ScaleByAdamState:
-    return optax.ScaleByAdamState(
-      count=jnp.zeros([], jnp.int32),
-      mu=optax.tree.zeros_like(params),
-      nu=optax.tree.zeros_like(params),
-    )
-
-  def update(
-    gradients: optax.Updates, state: optax.ScaleByAdamState, params: optax.Params | None = None
-  ) -> tuple[optax.Updates, optax.ScaleByAdamState]:
-    del params
-    count = optax.safe_increment(state.count)
-    mu = optax.tree.update_moment(gradients, state.mu, beta1, 1)
-    nu = optax.tree.update_moment(gradients, state.nu, beta2, 2)
-    correction = jnp.sqrt(one_minus_power(beta2, count)) / one_minus_power(beta1, count)
-    direction = jax.tree.map(lambda m, v: correction * m / (jnp.sqrt(v) + epsilon), mu, nu)
-    return direction, optax.ScaleByAdamState(count, mu, nu)
-
-  return optax.GradientTransformation(init, update)
-
-
 _ADAM = {'learning_rate': 0.001, 'beta1': 0.9, 'beta2': 0.999, 'epsilon': 1e-8}
 _RMSPROP = {'learning_rate': 0.001, 'rho': 0.9, 'epsilon': 1e-8}
 _SGD = {'learning_rate': 0.01, 'momentum': 0.0, 'nesterov': False}
-_COMMON = {'gradient_clip_norm': None, 'max_norm': None}
+_COMMON = {'gradient_clip_norm': None, 'max_norm': None, 'sharpness_radius': None}
 
 RULES: dict[str, Choice] = {
   'sgd': Choice(_sgd, {**_SGD, 'weight_decay': 0.0, 'weight_decay_mask': 'all', **_COMMON}),
   'rmsprop': Choice(_rmsprop, {**_RMSPROP, **_COMMON}),
   'adam': Choice(_adam, {**_ADAM, **_COMMON}),
   'adamw': Choice(_adamw, {**_ADAM, 'weight_decay': 1e-4, 'weight_decay_mask': 'all', **_COMMON}),
-  'keras_sgd': Choice(_keras_sgd, {**_SGD, **_COMMON}),
-  'keras_rmsprop': Choice(_keras_rmsprop, {**_RMSPROP, **_COMMON}),
-  'keras_adam': Choice(_keras_adam, {**_ADAM, **_COMMON}),
+  'keras_sgd': Choice(keras_rules.keras_sgd, {**_SGD, **_COMMON}),
+  'keras_rmsprop': Choice(keras_rules.keras_rmsprop, {**_RMSPROP, **_COMMON}),
+  'keras_adam': Choice(keras_rules.keras_adam, {**_ADAM, **_COMMON}),
+  **{
+    name: Choice(choice.build, {**choice.options, **_COMMON})
+    for name, choice in optax_rules.RULES.items()
+  },
   'airbench_muon': Choice(
     airbench_muon, {'learning_rate': 0.24, 'momentum': 0.6, 'nesterov': True, **_COMMON}
   ),
@@ -202,12 +125,14 @@ CHECKS: dict[str, Check] = {
   'beta1': BELOW_ONE,
   'beta2': BELOW_ONE,
   'epsilon': POSITIVE,
+  'trust': POSITIVE,
   'weight_decay': NOT_NEGATIVE,
   'weight_decay_mask': Check(
     lambda value: value in _DECAYED, ' or '.join(repr(name) for name in _DECAYED)
   ),
   'gradient_clip_norm': POSITIVE,
   'max_norm': POSITIVE,
+  'sharpness_radius': POSITIVE,
 }
 
 
@@ -239,13 +164,15 @@ def _rule_of(group: Group, section: Mapping[str, Any]) -> Options:
   for option, other in (
     ('learning_rate', 'learning_rate_factor'),
     ('gradient_clip_norm', ''),
+    ('sharpness_radius', ''),
   ):
     if option in group.rule:
       advice = (
         f'; use --config.{flag}.{other}' if other else ', which acts on all gradients at once'
       )
       raise UserError(f'--config.{flag} takes no {option}{advice}')
-  inherited = {} if 'name' in group.rule else {**section, 'gradient_clip_norm': None}
+  of_all = {'gradient_clip_norm': None, 'sharpness_radius': None}
+  inherited = {} if 'name' in group.rule else {**section, **of_all}
   rule, options = resolve(flag, {**inherited, **group.rule}, RULES, CHECKS)
   if group.weight_decay_factor != 1:
     if 'weight_decay' not in options:

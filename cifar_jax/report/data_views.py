@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 
 from cifar_jax import data
 from cifar_jax.data import statistics
-from cifar_jax.data.augment import make_augment
+from cifar_jax.data.augment import make_augment, make_mix
 from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.data.normalize import scale
 from cifar_jax.report import charts, files, pixels
 from cifar_jax.report.extras import require
 
@@ -151,12 +152,13 @@ def augmented_sheet(
   """
   places = random.choice(len(train), min(6, len(train)), replace=False)
   originals = np.asarray(train.images[places])
-  augment = make_augment(config.augment, jax.random.key(config.seed))
-  images, indices = jnp.asarray(originals, jnp.float32) / 255, jnp.asarray(places, jnp.int32)
-  drawn = [
-    np.asarray(augment(jax.random.key(draw), images, indices, jnp.asarray(draw, jnp.int32)))
-    for draw in range(_DRAWS)
-  ]
+  augment = make_augment(config.augment, scale, jax.random.key(config.seed))
+  mix, indices = make_mix(config.augment), jnp.asarray(places, jnp.int32)
+  drawn = []
+  for draw in range(_DRAWS):
+    key = jax.random.key(draw)
+    images = augment(key, jnp.asarray(originals), indices, jnp.asarray(draw, jnp.int32))
+    drawn.append(np.asarray(images if mix is None else mix(key, images, None).images))
   sheet: list[np.ndarray] = []
   for row, original in enumerate(originals):
     sheet.append(original)

@@ -22,6 +22,7 @@ from cifar_jax.errors import UserError
 from cifar_jax.optim import schedules
 
 UPDATES = 20
+NAMES = ', '.join(sorted(optim.RULES))
 SHAPES = {'kernel': (3, 3, 2, 4), 'bias': (4,), 'dense': (5, 3)}
 GRADIENT_SCALES = {'kernel': 1.0, 'bias': 1e-8, 'dense': 30.0}
 
@@ -42,6 +43,7 @@ def config(name: str, **options) -> ConfigDict:
       'weight_decay_mask': placeholder(str),
       'gradient_clip_norm': placeholder(float),
       'max_norm': placeholder(float),
+      'sharpness_radius': placeholder(float),
     }
   )
   section.update(options)
@@ -180,6 +182,7 @@ def test_keras_defaults():
     'nesterov': False,
     'gradient_clip_norm': None,
     'max_norm': None,
+    'sharpness_radius': None,
   }
   assert optim.RULES['keras_rmsprop'].options == {
     'learning_rate': 0.001,
@@ -187,6 +190,7 @@ def test_keras_defaults():
     'epsilon': 1e-8,
     'gradient_clip_norm': None,
     'max_norm': None,
+    'sharpness_radius': None,
   }
   assert optim.RULES['keras_adam'].options == {
     'learning_rate': 0.001,
@@ -195,6 +199,7 @@ def test_keras_defaults():
     'epsilon': 1e-8,
     'gradient_clip_norm': None,
     'max_norm': None,
+    'sharpness_radius': None,
   }
 
 
@@ -335,31 +340,29 @@ def test_learning_rate_is_the_given_one_or_the_default():
       'adam',
       {'momentum': 0.9},
       "optimizer 'adam' takes no --config.optimizer.momentum; it takes learning_rate, beta1, "
-      'beta2, epsilon, gradient_clip_norm, max_norm',
+      'beta2, epsilon, gradient_clip_norm, max_norm, sharpness_radius',
     ),
     (
       'keras_sgd',
       {'weight_decay': 0.0},
       "optimizer 'keras_sgd' takes no --config.optimizer.weight_decay; it takes learning_rate, "
-      'momentum, nesterov, gradient_clip_norm, max_norm',
+      'momentum, nesterov, gradient_clip_norm, max_norm, sharpness_radius',
     ),
     (
       'keras_adma',
       {},
       "--config.optimizer.name 'keras_adma' is unknown; did you mean 'keras_adam'? it is one of "
-      'adam, adamw, airbench_muon, keras_adam, keras_rmsprop, keras_sgd, rmsprop, sgd',
+      f'{NAMES}',
     ),
     (
       'SGD',
       {},
-      "--config.optimizer.name 'SGD' is unknown; did you mean 'sgd'? it is one of "
-      'adam, adamw, airbench_muon, keras_adam, keras_rmsprop, keras_sgd, rmsprop, sgd',
+      f"--config.optimizer.name 'SGD' is unknown; did you mean 'sgd'? it is one of {NAMES}",
     ),
     (
       'zzz',
       {},
-      "--config.optimizer.name 'zzz' is unknown; it is one of "
-      'adam, adamw, airbench_muon, keras_adam, keras_rmsprop, keras_sgd, rmsprop, sgd',
+      f"--config.optimizer.name 'zzz' is unknown; it is one of {NAMES}",
     ),
     (
       'sgd',

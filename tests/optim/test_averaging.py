@@ -1,0 +1,70 @@
+"""Averages of weights against NumPy; that of airbench94 is tested with the steps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cifar_jax.errors import UserError
+from cifar_jax.optim import averaging
+
+TOTAL, PER_EPOCH = 12, 3
+FAST = np.random.default_rng(0).standard_normal((TOTAL + 1, 4)).astype(np.float32)
+
+
+def slow_trajectory(section) -> list[np.ndarray]:
+  """The slow copy before and after each of 12 updates that make the fast weights FAST[1:]."""
+  average = averaging.make_average(section, TOTAL, PER_EPOCH)
+  assert average is not None
+  assert average.evaluated
+  update, slow, found = jax.jit(average.update), {'w': jnp.asarray(FAST[0])}, [FAST[0]]
+  for step in range(1, TOTAL + 1):
+    slow, fast = update(jnp.int32(step), slow, {'w': FAST[step]})
+    np.testing.assert_array_equal(fast['w'], FAST[step])
+    found.append(np.asarray(slow['w']))
+  return found
+
+
+@pytest.mark.parametrize('every', [1, 4])
+def test_ema(every) -> None:
+  found = slow_trajectory({'name': 'ema', 'decay': 0.6, 'every_steps': every})
+  slow = FAST[0].astype(np.float64)
+  for step in range(1, TOTAL + 1):
+    if step % every == 0:
+      taken = step // every - 1
+      decay = min(0.6**every, (1 + taken) / (10 + taken))
+      slow = decay * slow + (1 - decay) * FAST[step]
+    np.testing.assert_allclose(found[step], slow, atol=1e-6)
+
+
+def test_swa_is_the_mean_of_the_ends_of_epochs_from_its_start_on() -> None:
+  found = slow_trajectory({'name': 'swa', 'start_epoch': 2.0})
+  for step in range(TOTAL + 1):
+    expected = FAST[step] if step <= 6 else FAST[6 : step + 1 : PER_EPOCH].mean(0)
+    np.testing.assert_allclose(found[step], expected, atol=1e-6)
+
+
+def test_swa_of_given_steps() -> None:
+  found = slow_trajectory({'name': 'swa', 'start_epoch': 1.0, 'every_steps': 2})
+  np.testing.assert_allclose(found[12], FAST[[3, 5, 7, 9, 11]].mean(0), atol=1e-6)
+
+
+def test_which_average_is_the_result() -> None:
+  assert averaging.make_average({'name': 'none'}, TOTAL, PER_EPOCH) is None
+  found = {name: averaging.is_evaluated({'name': name}) for name in ('none', 'lookahead', 'ema')}
+  assert found == {'none': False, 'lookahead': False, 'ema': True}
+  assert averaging.is_evaluated({'name': 'swa', 'start_epoch': 1.0})
+  assert not averaging.is_evaluated({})  # a run of an older version
+
+
+@pytest.mark.parametrize(
+  ('section', 'message'),
+  [
+    ({'name': 'swa'}, r"average 'swa' needs --config\.average\.start_epoch"),
+    ({'name': 'ema', 'every_steps': 0}, r'average\.every_steps must be a whole number from 1 up'),
+    ({'name': 'ema', 'power': 1.0}, r"average 'ema' takes no --config\.average\.power"),
+  ],
+)
+def test_mistakes(section, message) -> None:
+  with pytest.raises(UserError, match=message):
+    averaging.validate(section)
