@@ -110,6 +110,7 @@ _CHECKS: Mapping[str, Check] = {
   'data.folder.max_megapixels': POSITIVE,
   'data.folder.cache': BOOLEAN,
   'data.folder.workers': _whole(0),
+  'augment.from_epoch': _whole(0),
   'augment.flip': _one_of('none', 'random', 'alternating'),
   'augment.vertical_flip': BOOLEAN,
   'augment.crop_padding': _whole(0),

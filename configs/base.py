@@ -52,6 +52,7 @@ def get_config() -> ConfigDict:
   config.data.folder.workers = 0  # threads or processes that decode; 0: one a processor core
 
   config.augment = ConfigDict()
+  config.augment.from_epoch = 0  # the first epoch with it, from 0; mixup and cutmix do not wait
   # Left-right: 'none'; 'random': with probability 1/2; 'alternating': each image in every other
   # epoch, a coin decides in which.
   config.augment.flip = 'none'

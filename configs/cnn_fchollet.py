@@ -5,6 +5,12 @@ deepsense.ai, 2017), which trains it without the augmentation of the original an
 the original claims 75 % accuracy after 25 epochs and 79 % after 50.
 
   python launch.py --config configs/cnn_fchollet.py
+
+With the shifts and flips of the original:
+
+  python launch.py --config configs/cnn_fchollet.py --config.augment.flip=random \
+    --config.augment.width_shift=0.1 --config.augment.height_shift=0.1 \
+    --config.augment.interpolation=nearest
 """
 
 from ml_collections import ConfigDict

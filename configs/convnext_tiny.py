@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
   config.data.std = (0.2470, 0.2435, 0.2616)
   config.augment.flip = 'random'
   config.augment.crop_padding = 4
+  config.augment.crop_border = 'zero'
   config.loss.label_smoothing = 0.1
   config.optimizer.name = 'adamw'
   config.optimizer.learning_rate = 1e-3

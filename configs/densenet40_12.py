@@ -5,7 +5,8 @@ accuracy without augmentation and 94.76 % with it: second line.
 
   python launch.py --config=configs/densenet40_12.py
   python launch.py --config=configs/densenet40_12.py --config.model.dropout=0 \
-    --config.augment.flip=random --config.augment.crop_padding=4
+    --config.augment.flip=random --config.augment.crop_padding=4 \
+    --config.augment.crop_border=zero
 """
 
 from ml_collections import ConfigDict

@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
   config.data.std = (0.2470, 0.2435, 0.2616)
   config.augment.flip = 'random'
   config.augment.crop_padding = 4
+  config.augment.crop_border = 'zero'
   config.optimizer.name = 'sgd'
   config.optimizer.learning_rate = 0.1
   config.optimizer.momentum = 0.9

@@ -34,6 +34,11 @@ SETTINGS: dict[str, tuple[int, int, dict[str, Any]]] = {
     {'optimizer.name': 'keras_rmsprop', 'optimizer.learning_rate': 1e-4} | SLOWING | ON_TEST,
   ),
   'cnn_pkaur': (200, 128, ADAM | ON_TEST),
+  'cnn_pkaur_augmented': (
+    400,
+    128,
+    ADAM | ON_TEST | {'augment.from_epoch': 200, 'augment.zoom': 0.2, 'augment.flip': 'random'},
+  ),
   'tutorial_4layer': (
     100,
     32,

@@ -62,6 +62,7 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
   'data.folder.max_megapixels': ((0, -1.0, NAN, INFINITY, '64', None), (0.1, 200)),
   'data.folder.cache': ((0, 1, 'auto', None), (True, False)),
   'data.folder.workers': ((-1, *WHOLE), (0, 8)),
+  'augment.from_epoch': ((-1, *WHOLE), (0, 200)),
   'augment.flip': ((0, True, 'yes', '', None), ('none', 'random', 'alternating')),
   'augment.vertical_flip': ((0, 1, 'False', None), (True, False)),
   'augment.crop_border': (('black', '', None, 0), ('reflect', 'zero')),

@@ -157,7 +157,8 @@ def augmented_sheet(
   drawn = []
   for draw in range(_DRAWS):
     key = jax.random.key(draw)
-    images = augment(key, jnp.asarray(originals), indices, jnp.asarray(draw, jnp.int32))
+    epoch = jnp.asarray(config.augment.from_epoch + draw, jnp.int32)
+    images = augment(key, jnp.asarray(originals), indices, epoch)
     drawn.append(np.asarray(images if mix is None else mix(key, images, None).images))
   sheet: list[np.ndarray] = []
   for row, original in enumerate(originals):

@@ -53,7 +53,23 @@ def make_augment(
       images = change(jax.random.fold_in(key, place), images)
     return images
 
-  return augment
+  if not augment_config.from_epoch:
+    return augment
+
+  def augment_later(
+    key: jax.Array, images: jax.Array, indices: jax.Array, epoch: jax.Array
+  ) -> jax.Array:
+    return jax.lax.cond(
+      epoch >= augment_config.from_epoch,
+      augment,
+      lambda key, images, indices, epoch: normalize(scale(images)),
+      key,
+      images,
+      indices,
+      epoch,
+    )
+
+  return augment_later
 
 
 def _before_normalization(config: ConfigDict) -> dict[int, _Change]:

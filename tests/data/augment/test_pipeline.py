@@ -152,3 +152,16 @@ def test_one_and_eight_devices_see_the_same_images() -> None:
   sharded = jax.device_put(LEVELS, NamedSharding(mesh, PartitionSpec('data')))
   eight = augment(jax.random.key(0), sharded, jnp.arange(48), 0)
   np.testing.assert_allclose(eight, one, atol=1e-5)
+
+
+def test_later_start_leaves_the_epochs_before_alone() -> None:
+  images = random_images(16, 5, 5, 1)
+  later = jax.jit(augmentation(flip='random', zoom=0.2, from_epoch=2))
+  at_once = jax.jit(augmentation(flip='random', zoom=0.2))
+  key, indices = jax.random.key(3), jnp.arange(16)
+  for epoch in (0, 1):
+    np.testing.assert_allclose(later(key, images, indices, epoch), images, rtol=1e-6)
+  for epoch in (2, 7):
+    found, expected = (run(key, images, indices, epoch) for run in (later, at_once))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(found, images)
