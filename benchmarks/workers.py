@@ -94,7 +94,7 @@ class Worker:
   def measure(self, steps: int) -> Measurement:
     """Makes `steps` updates in the process."""
     assert self._process.stdin
-    self._process.stdin.write(f'{steps}\\n')
+    self._process.stdin.write(f'{steps}\n')
     self._process.stdin.flush()
     return Measurement(steps, *self._answer())
 

@@ -1,4 +1,6 @@
-from benchmarks.workers import Measurement, take_turns
+import pytest
+
+from benchmarks.workers import Measurement, Worker, take_turns
 
 
 class Scripted:
@@ -30,3 +32,15 @@ def test_turns_are_interleaved_and_medians_taken() -> None:
   assert row['cpu_ms_per_image'] == 4.0  # 0.2 s of CPU a step of 50 images
   assert (row['start_seconds'], row['first_step_seconds']) == (1.5, 3.0)
   assert row['peak_memory_mb'] == 106
+
+
+@pytest.mark.slow
+def test_a_real_process_answers() -> None:
+  worker = Worker('ours', 'tests/configs/tiny.py', ['--config.batch_size=16'])
+  assert worker.batch_size == 16
+  assert 'jax' in worker.version
+  first, second = worker.measure(1), worker.measure(3)
+  worker.close()
+  assert (first.steps, second.steps) == (1, 3)
+  assert first.seconds > second.seconds > 0  # the first compiles
+  assert second.peak_memory_mb > 50
