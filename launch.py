@@ -30,7 +30,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from cifar_jax import config as configs
-from cifar_jax import hosts
+from cifar_jax.devices import hosts
 from cifar_jax.errors import reported_errors
 from cifar_jax.startup import host_memory, xla_flags
 
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     flags_note = xla_flags.set_flags()
     with hosts.joined(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value):
       from cifar_jax.loop import train  # imports JAX, which reads the XLA flags once
-      from cifar_jax.progress import Progress
+      from cifar_jax.run_folder.progress import Progress
 
       train(_CONFIG.value, run, Progress(_PROGRESS.value), flags_note)
 

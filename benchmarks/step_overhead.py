@@ -59,10 +59,10 @@ def _runners(config: Any) -> tuple[Any, Any]:
   import jax
   import jax.numpy as jnp
 
-  from cifar_jax import steps
   from cifar_jax.data import Split, Splits
+  from cifar_jax.devices.feed import make_feed
   from cifar_jax.experiment import assemble
-  from cifar_jax.feed import make_feed
+  from cifar_jax.training import steps
 
   split = Split(*random_images())
   names = tuple('0123456789')

@@ -12,7 +12,6 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from cifar_jax.errors import UserError
-from cifar_jax.monitor import COUNTING, MONITORS
 from cifar_jax.options import (
   BELOW_ONE,
   BOOLEAN,
@@ -23,6 +22,7 @@ from cifar_jax.options import (
   is_number,
 )
 from cifar_jax.suggestions import did_you_mean, nearest
+from cifar_jax.training.monitor import COUNTING, MONITORS
 
 CONFIG_NAME = 'config.json'
 
@@ -275,7 +275,7 @@ def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> 
 
 def save(config: ConfigDict, run: pathlib.Path) -> None:
   """Writes the config into a run's folder, readable and reloadable."""
-  from cifar_jax.checkpoint import write_json
+  from cifar_jax.run_folder.checkpoint import write_json
 
   write_json(run / CONFIG_NAME, json.loads(config.to_json()))
 

@@ -14,18 +14,21 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from cifar_jax import checkpoint, device_memory, losses, models, optim, parallel, steps
-from cifar_jax.batches import evaluation_batches
+from cifar_jax import models, optim
 from cifar_jax.data import Examples, Splits
 from cifar_jax.data.augment import Augmentation, make_augment, make_mix
 from cifar_jax.data.normalize import Normalize, Statistics, fit_normalize
+from cifar_jax.devices import device_memory, parallel
+from cifar_jax.devices.batches import evaluation_batches
 from cifar_jax.errors import UserError
-from cifar_jax.metrics import Metrics
 from cifar_jax.optim import make_average, schedules
-from cifar_jax.recipe import Recipe, steps_per_epoch
+from cifar_jax.run_folder import checkpoint
+from cifar_jax.training import losses, steps
+from cifar_jax.training.metrics import Metrics
+from cifar_jax.training.recipe import Recipe, steps_per_epoch
+from cifar_jax.training.whitening import make_whitening
 from cifar_jax.transfer import features
 from cifar_jax.transfer.start import starting_variables
-from cifar_jax.whitening import make_whitening
 
 # Rows in one evaluation dispatch: large enough to hide the dispatch, small enough for any machine's
 # cache.

@@ -18,22 +18,25 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from cifar_jax import agreement, data, run_summary, summary
 from cifar_jax import config as configs
-from cifar_jax.checkpoint import Checkpoints, write_json
+from cifar_jax import data
+from cifar_jax.anatomy import summary
 from cifar_jax.data import Examples, Splits
-from cifar_jax.epoch_pictures import EpochPictures
+from cifar_jax.devices import agreement
+from cifar_jax.devices.feed import Feed, make_feed
+from cifar_jax.devices.parallel import replicate
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment, assemble
-from cifar_jax.feed import Feed, make_feed
-from cifar_jax.monitor import rate_factor, stops_early
-from cifar_jax.parallel import replicate
-from cifar_jax.profiler import Profiler
-from cifar_jax.progress import Progress
-from cifar_jax.signals import stop_signals
-from cifar_jax.steps import Report, TrainState, evaluated_variables
+from cifar_jax.run_folder import run_summary
+from cifar_jax.run_folder.checkpoint import Checkpoints, write_json
+from cifar_jax.run_folder.epoch_pictures import EpochPictures
+from cifar_jax.run_folder.profiler import Profiler
+from cifar_jax.run_folder.progress import Progress
+from cifar_jax.run_folder.signals import stop_signals
+from cifar_jax.run_folder.writers import NoWriter, RunWriter, read_rows
+from cifar_jax.training.monitor import rate_factor, stops_early
+from cifar_jax.training.steps import Report, TrainState, evaluated_variables
 from cifar_jax.transfer import features
-from cifar_jax.writers import NoWriter, RunWriter, read_rows
 
 # Dispatches under way before the host waits: enough to hide it, few enough to stop soon.
 _DISPATCHES_AHEAD = 4

@@ -54,7 +54,7 @@ def tiny_config(tiny_data: pathlib.Path) -> ConfigDict:
 def tiny_run(tiny_data: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
   """The folder of a finished run of two epochs; treat it as read-only but for report/."""
   from cifar_jax.loop import train
-  from cifar_jax.progress import Progress
+  from cifar_jax.run_folder.progress import Progress
 
   run = tmp_path_factory.mktemp('runs') / 'tiny'
   config = tiny.get_config()

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from orbax.checkpoint._src.path import atomicity
 
 from cifar_jax import loop
-from cifar_jax.checkpoint import LATEST
-from cifar_jax.progress import Progress
+from cifar_jax.run_folder.checkpoint import LATEST
+from cifar_jax.run_folder.progress import Progress
 from tests.configs import tiny
 
 

@@ -8,8 +8,9 @@ MOMENT is one of tests/killed_run.py.
 import pathlib
 import sys
 
-from cifar_jax import hosts, loop
-from cifar_jax.progress import Progress
+from cifar_jax import loop
+from cifar_jax.devices import hosts
+from cifar_jax.run_folder.progress import Progress
 from tests import killed_run
 from tests.configs import tiny
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from cifar_jax import commands, loop
-from cifar_jax.progress import Progress
+from cifar_jax.run_folder.progress import Progress
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 ASCII = REPOSITORY / 'tests' / 'fixtures' / 'ascii'
@@ -166,7 +166,7 @@ def test_run_folder_is_named_after_the_config(tiny_data, tmp_path) -> None:
 
 
 def test_summary_is_the_drawing_of_the_article(capsys) -> None:
-  """That of the network of D0 in tests/test_summary.py, on one's own terminal."""
+  """That of the network of D0 in tests/anatomy/test_summary.py, on one's own terminal."""
   status, out, err = called(capsys, 'summary', f'--config={REPOSITORY}/configs/cnn_adv.py')
   assert (status, err) == (0, '')
   assert out.rstrip('\n') == (ASCII / 'cnn_adv.txt').read_text().rstrip('\n')

@@ -9,12 +9,13 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from cifar_jax import data, loop, models, parallel
-from cifar_jax.checkpoint import Checkpoints
+from cifar_jax import data, loop, models
+from cifar_jax.devices import parallel
 from cifar_jax.errors import UserError
-from cifar_jax.evaluate import evaluate
 from cifar_jax.experiment import assemble
-from cifar_jax.progress import Progress
+from cifar_jax.inference.evaluate import evaluate
+from cifar_jax.run_folder.checkpoint import Checkpoints
+from cifar_jax.run_folder.progress import Progress
 
 SILENT = Progress('silent')
 TIMED = ('images_per_second', 'epoch_seconds')

@@ -11,10 +11,10 @@ import pytest
 
 from cifar_jax import config as configs
 from cifar_jax import loop
-from cifar_jax.progress import Progress
-from tests.test_hosts import REPOSITORY, free_address
+from cifar_jax.run_folder.progress import Progress
+from tests.devices.test_hosts import REPOSITORY, free_address
+from tests.devices.test_parallel import assert_close
 from tests.test_loop import assert_identical, changed, rows_of, state_of
-from tests.test_parallel import assert_close
 
 pytestmark = [
   pytest.mark.slow,

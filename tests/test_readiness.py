@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from cifar_jax import models, steps
+from cifar_jax import models
 from cifar_jax.data import Split, Splits
 from cifar_jax.experiment import make_recipe
+from cifar_jax.training import steps
 from configs import base
 
 EVERY_DAY = ('airbench_net', 'conv_net')

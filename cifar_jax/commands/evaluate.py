@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
   """Prints one line, or one JSON object."""
   host_memory.keep_freed_memory()
   xla_flags.set_flags()
-  from cifar_jax.evaluate import evaluate  # imports JAX, which reads the XLA flags once
+  from cifar_jax.inference.evaluate import evaluate  # imports JAX, which reads the XLA flags once
 
   results = evaluate(arguments.run, arguments.checkpoint, arguments.split, arguments.data_dir)
   if arguments.json:

@@ -45,7 +45,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
   """Writes the pictures and says where they are, or prints the table."""
-  from cifar_jax import lessons
+  from cifar_jax.inference import lessons
 
   if arguments.lesson == 'layers':
     print(lessons.layer_table())

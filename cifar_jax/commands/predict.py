@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     raise UserError(f'--top={arguments.top}: there must be at least 1')
   host_memory.keep_freed_memory()
   xla_flags.set_flags()
-  from cifar_jax import predict, trained  # imports JAX, which reads the XLA flags once
+  from cifar_jax.inference import predict, trained  # imports JAX, which reads the XLA flags once
 
   network = trained.load(arguments.run, arguments.checkpoint, arguments.data_dir)
   top = min(arguments.top, len(network.class_names))

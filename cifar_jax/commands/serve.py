@@ -38,9 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
     raise UserError(f'--neighbours={arguments.neighbours}: give 0 or more')
   host_memory.keep_freed_memory()
   xla_flags.set_flags()
-  from cifar_jax import trained  # imports JAX, which reads the XLA flags once
+  from cifar_jax.inference import trained  # imports JAX, which reads the XLA flags once
+  from cifar_jax.inference.serve import serve
   from cifar_jax.report.extras import require
-  from cifar_jax.serve import serve
 
   require('serve', 'flask', 'waitress', 'PIL', 'matplotlib')
   network = trained.load(arguments.run, arguments.checkpoint, arguments.data_dir)

@@ -44,7 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
     raise UserError(f'--num_classes={arguments.num_classes}: there must be at least 1')
   if not match:
     raise UserError(f'--image_shape={image_shape}: write height,width,channels as in 32,32,3')
-  from cifar_jax import models, summary, tracing
+  from cifar_jax import models
+  from cifar_jax.anatomy import summary, tracing
 
   module = models.create(config.model, arguments.num_classes)
   records = tracing.trace(module, tuple(int(size) for size in match.groups()), 'softmax')

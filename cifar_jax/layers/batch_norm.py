@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cifar_jax.division import rows_seen
+from cifar_jax.devices.division import rows_seen
 from cifar_jax.ops.batch_norm import normalize_by_batch
 
 

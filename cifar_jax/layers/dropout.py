@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cifar_jax.division import own_rows, rows_seen
+from cifar_jax.devices.division import own_rows, rows_seen
 from cifar_jax.ops.dropout import dropout, keep_mask
 
 

@@ -11,9 +11,9 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from cifar_jax.anatomy.tracing import LayerRecord
 from cifar_jax.report.extras import require
 from cifar_jax.report.scores import Calibration
-from cifar_jax.tracing import LayerRecord
 
 INK = '#123456'  # dark on white; in a page it stands for the reader's text colour
 TRAIN, VALIDATION, OTHERS = '#d55e00', '#009e73', ('#0072b2', '#cc79a7', '#e69f00', '#56b4e9')

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from cifar_jax.checkpoint import disk_errors
 from cifar_jax.errors import UserError
 from cifar_jax.report.charts import INK
 from cifar_jax.report.extras import require
+from cifar_jax.run_folder.checkpoint import disk_errors
 
 
 def save_figure(figure: Any, folder: pathlib.Path, name: str) -> str:

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cifar_jax import inside
+from cifar_jax.anatomy import inside
 from cifar_jax.data import Examples
+from cifar_jax.inference.trained import Trained
 from cifar_jax.report import pixels
-from cifar_jax.trained import Trained
 
 _LOOKS = 6
 _MAPS = 32  # of a layer, at most

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cifar_jax import config as configs
-from cifar_jax import run_summary
 from cifar_jax.errors import UserError
-from cifar_jax.progress import duration
+from cifar_jax.run_folder import run_summary
+from cifar_jax.run_folder.progress import duration
+from cifar_jax.run_folder.writers import read_rows
 from cifar_jax.suggestions import did_you_mean
-from cifar_jax.writers import read_rows
 
 # Column -> whether the best is the highest; text sorts from A.
 COLUMNS: Mapping[str, bool] = {

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cifar_jax import lessons
 from cifar_jax.errors import UserError
-from cifar_jax.pictures import UnreadableError, decode, read_bytes, reduced_size
+from cifar_jax.inference import lessons
+from cifar_jax.inference.pictures import UnreadableError, decode, read_bytes, reduced_size
 from cifar_jax.report import charts, files
 
 _SIDE = 256  # pixels to which the longer side of a picture is reduced

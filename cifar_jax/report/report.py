@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from cifar_jax import run_summary, summary, tracing, trained
-from cifar_jax.checkpoint import disk_errors, write_json
+from cifar_jax.anatomy import summary, tracing
 from cifar_jax.data import Examples
-from cifar_jax.progress import duration
+from cifar_jax.inference import trained
+from cifar_jax.inference.trained import Trained
 from cifar_jax.report import charts, files, glimpses, pixels, scores
 from cifar_jax.report.extras import require
-from cifar_jax.trained import Trained
-from cifar_jax.writers import read_rows
+from cifar_jax.run_folder import run_summary
+from cifar_jax.run_folder.checkpoint import disk_errors, write_json
+from cifar_jax.run_folder.progress import duration
+from cifar_jax.run_folder.writers import read_rows
 
 _CONFUSIONS, _EXAMPLES = 6, 8
 

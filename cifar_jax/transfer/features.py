@@ -20,7 +20,7 @@ from cifar_jax.errors import UserError
 from cifar_jax.folders import cache_folder
 from cifar_jax.models.pretrained import Pretrained
 from cifar_jax.optim import parameter_groups
-from cifar_jax.recipe import Recipe
+from cifar_jax.training.recipe import Recipe
 from cifar_jax.transfer.weights import digest_of
 
 _FORMAT = 1  # Raise it whenever the same weights and images give other maps.

@@ -7,10 +7,10 @@ import flax.linen as nn
 import jax
 from ml_collections import ConfigDict
 
-from cifar_jax.checkpoint import Checkpoints
 from cifar_jax.errors import UserError
 from cifar_jax.models.pretrained import Pretrained
-from cifar_jax.steps import TrainState
+from cifar_jax.run_folder.checkpoint import Checkpoints
+from cifar_jax.training.steps import TrainState
 from cifar_jax.transfer import weights
 
 

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from cifar_jax import models, summary
+from cifar_jax import models
+from cifar_jax.anatomy import summary
 
 # With what the peers have beyond ours: a scale that is not trained is none, but Keras gives the
 # logits of airbench a bias.

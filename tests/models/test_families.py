@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from cifar_jax import layers, models, summary, tracing
+from cifar_jax import layers, models
+from cifar_jax.anatomy import summary, tracing
 from cifar_jax.errors import UserError
 
 FOUR = {'name': 'resnet', 'shortcut': 'project', 'widths': (64, 128, 256, 512)}

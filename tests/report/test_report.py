@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from cifar_jax import evaluate, trained
 from cifar_jax.errors import UserError
+from cifar_jax.inference import evaluate, trained
 from cifar_jax.report import scores
 from tests.report.browser import needs_browser, page_facts
 

@@ -9,9 +9,9 @@ from ml_collections import ConfigDict
 
 from cifar_jax import data, loop
 from cifar_jax.errors import UserError
-from cifar_jax.evaluate import evaluate
 from cifar_jax.experiment import assemble
-from cifar_jax.progress import Progress
+from cifar_jax.inference.evaluate import evaluate
+from cifar_jax.run_folder.progress import Progress
 from cifar_jax.transfer import networks
 from tests.configs import tiny
 from tests.test_loop import assert_identical, changed, state_of

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-from cifar_jax import losses
 from cifar_jax.data.augment import make_mix
 from cifar_jax.data.augment.mix import random_partners, symmetric_beta
+from cifar_jax.training import losses
 
 ROWS = 600
 # Row i has the colour i + 1 everywhere, so that a mixture shows what it is made of.

@@ -11,7 +11,7 @@ pytest.importorskip('grain')
 from cifar_jax import data, loop
 from cifar_jax.data.image_folder.stream import FileSplit
 from cifar_jax.errors import UserError
-from cifar_jax.progress import Progress
+from cifar_jax.run_folder.progress import Progress
 from tests.configs import tiny
 from tests.data.image_folder.picture_files import data_config, write_tree
 from tests.test_loop import assert_identical, changed, state_of

@@ -1,0 +1,125 @@
+"""How the training examples reach the steps: all of them on every device, or a batch at a time.
+
+`config.data.placement` chooses. Either way update s uses the same examples with the same random
+numbers, since both follow from (seed, s). Images that do not fit on a device stay with the host,
+which puts the next few batches on the devices while they work on this one.
+
+To stream images that do not even fit in the host's memory, give `data.Splits` a split whose
+`batches` yields them as they come, from Grain for example: see `data.Examples`.
+"""
+
+import contextlib
+import queue
+import threading
+from typing import Any, Protocol
+
+import jax
+
+from cifar_jax.data import Examples
+from cifar_jax.devices import parallel
+from cifar_jax.devices.batches import train_batches
+from cifar_jax.experiment import Experiment
+from cifar_jax.training import steps
+
+_BATCHES_AHEAD = 3  # on the devices or on their way
+
+
+class Feed(Protocol):
+  """What the loop needs."""
+
+  at_once: bool  # whether one dispatch may make many updates
+
+  def update(
+    self, state: steps.TrainState, step: int, count: int, masked: bool
+  ) -> tuple[steps.TrainState, steps.Report]:
+    """Makes updates step .. step + count - 1, all of one epoch; does not wait for them.
+
+    The one short batch of an epoch comes alone and `masked`.
+    """
+
+  def close(self) -> None:
+    """Stops what runs in the background."""
+
+
+def make_feed(experiment: Experiment, split: Examples, first_step: int) -> Feed:
+  """The feed that `config.data.placement` asks for, for updates from `first_step` on."""
+  if experiment.config.data.placement == 'host':
+    return HostFeed(experiment, split, first_step)
+  return DeviceFeed(experiment, split)
+
+
+class DeviceFeed:
+  """The whole training set lives on every device; a step costs the host nothing."""
+
+  at_once = True
+
+  def __init__(self, experiment: Experiment, split: Examples):
+    self._experiment = experiment
+    self._images, self._labels = experiment.place(split)
+    self._order: Any = None
+    self._ordered_epoch = -1
+
+  def update(
+    self, state: steps.TrainState, step: int, count: int, masked: bool
+  ) -> tuple[steps.TrainState, steps.Report]:
+    """See `Feed`."""
+    experiment = self._experiment
+    epoch = step // experiment.steps_per_epoch
+    if epoch != self._ordered_epoch:
+      self._order = experiment.epoch_order(parallel.replicate(epoch, experiment.mesh))
+      self._ordered_epoch = epoch
+    function = experiment.train_steps(count)
+    with jax.transfer_guard('disallow'):
+      return function(state, self._images, self._labels, self._order, masked=masked)
+
+  def close(self) -> None:
+    """See `Feed`."""
+
+
+class HostFeed:
+  """A thread puts one batch after the other on the devices, a few ahead of the updates.
+
+  Each process reads the rows that its own devices work on and no others.
+  """
+
+  at_once = False
+
+  def __init__(self, experiment: Experiment, split: Examples, first_step: int):
+    self._experiment = experiment
+    self._batches: queue.Queue[steps.Batch | BaseException] = queue.Queue(_BATCHES_AHEAD)
+    self._closed = threading.Event()
+    self._thread = threading.Thread(
+      target=self._fill, args=(split, first_step), name='batches', daemon=True
+    )
+    self._thread.start()
+
+  def update(
+    self, state: steps.TrainState, step: int, count: int, masked: bool
+  ) -> tuple[steps.TrainState, steps.Report]:
+    """See `Feed`; updates must come one by one and in order."""
+    del step, count, masked
+    batch = self._batches.get()
+    if isinstance(batch, BaseException):
+      raise batch
+    with jax.transfer_guard('disallow'):
+      return self._experiment.train_step(state, batch)
+
+  def close(self) -> None:
+    """See `Feed`."""
+    self._closed.set()
+    with contextlib.suppress(queue.Empty):
+      while True:  # makes room, in case the thread waits for it
+        self._batches.get_nowait()
+    self._thread.join(timeout=5)
+
+  def _fill(self, split: Examples, first_step: int) -> None:
+    experiment = self._experiment
+    try:
+      for batch in train_batches(
+        experiment.recipe, split, experiment.mesh, first_step, experiment.total_steps
+      ):
+        if self._closed.is_set():
+          return
+        self._batches.put(batch)
+    except BaseException as error:  # is raised in `update`
+      self._batches.put(error)

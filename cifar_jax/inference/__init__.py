@@ -1,0 +1,1 @@
+"""Trained networks in use: evaluation, predictions on pictures, the web page, lessons."""

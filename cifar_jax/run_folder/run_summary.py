@@ -1,0 +1,229 @@
+"""What a run says about itself: its header and closing lines, and the content of summary.json."""
+
+import contextlib
+import json
+import math
+import os
+import pathlib
+import platform
+import resource
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cifar_jax.anatomy import flops, summary, tracing
+from cifar_jax.data import Splits
+from cifar_jax.devices import device_memory, parallel
+from cifar_jax.experiment import Experiment
+from cifar_jax.run_folder.progress import duration
+from cifar_jax.training.steps import TrainState
+
+SUMMARY_NAME = 'summary.json'
+ABOUT_NAME = 'about.json'
+
+
+def read(run: pathlib.Path, name: str = SUMMARY_NAME) -> dict[str, Any]:
+  """A run's summary.json, or its other file `name`; {} while it has none that can be read."""
+  try:
+    return json.loads((run / name).read_text())
+  except (OSError, ValueError):
+    return {}
+
+
+def remark(splits: Splits) -> str:
+  """What must stand beside every accuracy of this data: 'test used as validation', 'synthetic',
+  both or ''.
+  """
+  parts = [splits.validation_label] if splits.validation_is_test else []
+  return ', '.join([*parts, 'synthetic'] if splits.synthetic else parts)
+
+
+def header(
+  experiment: Experiment, splits: Splits, run: pathlib.Path, startup_note: str = ''
+) -> str:
+  """The network, the data, the devices and the plan, printed before the first step."""
+  config = experiment.config
+  limit = f', {experiment.total_steps} in all' if config.max_steps else ''
+  validation = (
+    f'the test set ({splits.validation_label})'
+    if splits.validation_is_test and splits.has_test
+    else f'{len(splits.validation)} images'
+  )
+  startup = f'; {startup_note}' if startup_note else ''
+  tested = len(splits.test) if splits.has_test else 'which serve as'
+  notes = ''.join(f'            {note}\n' for note in splits.notes)
+  return (
+    f'{listing(experiment, splits)}\n\n'
+    f'data        {splits.name} from {splits.source}: {len(splits.train)} training images, '
+    f'validation on {validation}, {tested} test images\n{notes}'
+    f'devices     {parallel.describe(experiment.mesh)}, images {_placement(config, splits)}'
+    f'{startup}\n'
+    f'training    {experiment.epochs} epochs of {experiment.steps_per_epoch} steps of '
+    f'{config.batch_size} images{limit}, {config.optimizer.name}, seed {config.seed}\n'
+    f'run         {run}\n'
+  )
+
+
+def _placement(config: ConfigDict, splits: Splits) -> str:
+  if config.data.placement == 'host':
+    return 'with the host'
+  return f'{device_memory.gib(device_memory.bytes_of_images(splits))} on each'
+
+
+def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
+  """The result, and where to look."""
+  suffix = f' [{results["remark"]}]' if results['remark'] else ''
+  cut = results['steps'] == results['max_steps']
+  length = (
+    f'{results["steps"]} steps' if cut else f'{results.get("last_epoch", results["epochs"])} epochs'
+  )
+  return (
+    f'\ntest loss {results["test_loss"]:.4f}, test accuracy {100 * results["test_accuracy"]:.2f} %'
+    f'{suffix} after {length}, {duration(results["seconds"])}\n'
+    f'speed       {_speed(results)}\n'
+    f'look at     {run / "metrics.csv"} and {run / SUMMARY_NAME}\n'
+    f'curves      tensorboard --logdir {run}\n'
+    f'report      python -m cifar_jax report {run}\n'
+    f'check       python -m cifar_jax evaluate {run}'
+  )
+
+
+def _speed(results: Mapping[str, Any]) -> str:
+  """'1769 images/s, 405 GFLOP/s', and the share of the devices' peak where that is known."""
+  text = f'{results["images_per_second"]:.0f} images/s'
+  if 'operations_per_second' in results:  # summaries of older versions lack it
+    text += f', {results["operations_per_second"] / 1e9:.4g} GFLOP/s'
+  if results.get('utilisation') is not None:
+    text += f', {100 * results["utilisation"]:.1f} % of the peak'
+  return text
+
+
+def about(experiment: Experiment, splits: Splits) -> dict[str, Any]:
+  """The content of about.json: what is known before the first step, and what it takes to use the
+  network without its data.
+  """
+  records = tracing.trace(experiment.module, splits.image_shape, 'softmax')
+  return {
+    'data': splits.name,
+    'data_source': splits.source,
+    'remark': remark(splits),
+    'class_names': list(splits.class_names),
+    'image_shape': list(splits.image_shape),
+    'layers': len(records),
+    'parameters': sum(record.trainable for record in records),
+    'moving_statistics': sum(record.non_trainable for record in records),
+    'multiply_adds': flops.multiply_adds(experiment.module, splits.image_shape),
+  }
+
+
+def size(experiment: Experiment, splits: Splits) -> str:
+  """'7 layers, 42,442 parameters', counted as Keras counts them."""
+  found = about(experiment, splits)
+  return (
+    f'{found["layers"]} layers, {found["parameters"] + found["moving_statistics"]:,} parameters'
+  )
+
+
+def listing(experiment: Experiment, splits: Splits) -> str:
+  """The network, layer by layer."""
+  return summary.keras_ascii(tracing.trace(experiment.module, splits.image_shape, 'softmax'))
+
+
+def variables(state: TrainState) -> dict[str, Any]:
+  """The collections that a network is applied with."""
+  return {'params': state.params, 'batch_stats': state.batch_stats}
+
+
+def results(
+  experiment: Experiment,
+  splits: Splits,
+  state: TrainState,
+  validation: Mapping[str, float],
+  test: Mapping[str, float],
+  rows: Sequence[Mapping[str, float]],
+  seconds: float,
+  compile_seconds: float,
+) -> dict[str, Any]:
+  """The content of summary.json: one flat object that needs nothing else to be compared with
+  others.
+
+  Args:
+    experiment: what was trained.
+    splits: on what.
+    state: after the last step; all accuracies are those of the last step, not of the best epoch,
+      unless named so.
+    validation: loss and accuracy.
+    test: loss and accuracy.
+    rows: of metrics.csv.
+    seconds: of work in all sittings.
+    compile_seconds: of the last sitting.
+  """
+  config = experiment.config
+  sign = -1 if config.checkpoint.best == 'val_loss' else 1
+  validated = [row for row in rows if not math.isnan(row[config.checkpoint.best])]
+  best = max(validated, key=lambda row: sign * row[config.checkpoint.best])
+  trainable, moving = summary.parameter_count(variables(state))
+  images_per_second = statistics.median(row['images_per_second'] for row in rows)
+  multiply_adds = flops.multiply_adds(experiment.module, splits.image_shape)
+  operations_per_second = flops.TRAINING * multiply_adds * images_per_second
+  peaks = [flops.peak(device.device_kind) for device in experiment.mesh.devices.flat]
+  known = [peak for peak in peaks if peak]
+  return {
+    'val_loss': validation['loss'],
+    'val_accuracy': validation['accuracy'],
+    'test_loss': test['loss'],
+    'test_accuracy': test['accuracy'],
+    'remark': remark(splits),
+    'train_loss': rows[-1]['train_loss'],
+    'train_accuracy': rows[-1]['train_accuracy'],
+    'best_epoch': int(best['epoch']),
+    'best_val_loss': best['val_loss'],
+    'best_val_accuracy': best['val_accuracy'],
+    'epochs': config.epochs,
+    'last_epoch': int(rows[-1]['epoch']),
+    'max_steps': config.max_steps,
+    'steps': int(state.step),
+    'stopped_early': int(state.step) < experiment.total_steps,
+    'batch_size': config.batch_size,
+    'parameters': trainable,
+    'moving_statistics': moving,
+    'seconds': seconds,
+    'compile_seconds': compile_seconds,
+    'images_per_second': images_per_second,
+    'multiply_adds': multiply_adds,  # of one image's forward pass
+    'operations_per_second': operations_per_second,
+    'utilisation': operations_per_second / sum(known) if len(known) == len(peaks) else None,
+    'peak_memory_mb': _peak_memory_mb(),
+    'seed': config.seed,
+    'model': config.model.name,
+    'data': splits.name,
+    'data_source': splits.source,
+    'train_examples': len(splits.train),
+    'validation_examples': len(splits.validation),
+    'test_examples': len(splits.test),
+    'tags': ' '.join(config.tags),
+    'devices': parallel.describe(experiment.mesh),
+    'processor': _processor(),
+    'python': platform.python_version(),
+    **{name: metadata.version(name) for name in ('jax', 'flax', 'optax', 'orbax-checkpoint')},
+    'xla_flags': os.environ.get('XLA_FLAGS', ''),
+    'command': ' '.join(sys.argv),
+  }
+
+
+def _peak_memory_mb() -> float:
+  """Largest resident memory of this process so far, in MiB."""
+  unit = 1024 if sys.platform == 'darwin' else 1
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit / 1024
+
+
+def _processor() -> str:
+  """'AMD EPYC, 2 cores': what a reader of a timing has to know."""
+  name = platform.processor() or platform.machine()
+  with contextlib.suppress(OSError), open('/proc/cpuinfo') as file:
+    name = next((line.split(':')[1].strip() for line in file if 'model name' in line), name)
+  return f'{name}, {os.cpu_count()} cores'

@@ -1,0 +1,133 @@
+"""The web page of a run: what it answers, what it refuses, and how it works in a browser."""
+
+import io
+import threading
+
+import numpy as np
+import pytest
+
+from cifar_jax.inference import trained
+from tests.report.webdriver import Driver, needs_driver
+
+pytest.importorskip('flask')
+Image = pytest.importorskip('PIL.Image')
+pytest.importorskip('matplotlib')
+
+from cifar_jax.inference import serve  # noqa: E402
+from cifar_jax.inference.neighbours import Neighbours  # noqa: E402
+
+
+def png(image: np.ndarray) -> bytes:
+  buffer = io.BytesIO()
+  Image.fromarray(image).save(buffer, 'PNG')
+  return buffer.getvalue()
+
+
+@pytest.fixture(scope='module')
+def network(tiny_run):
+  return trained.load(tiny_run)
+
+
+@pytest.fixture(scope='module')
+def train(network):
+  return trained.load_splits(network.config).train
+
+
+@pytest.fixture(scope='module')
+def app(network, train):
+  neighbours = Neighbours(network, train, 50)
+  return serve.make_app(network, lambda: neighbours, '127.0.0.1')
+
+
+@pytest.fixture
+def client(app):
+  return app.test_client()
+
+
+def test_a_training_image_is_its_own_nearest(client, network, train) -> None:
+  content = png(train.images[7])
+  answer = client.post('/predict', data={'image': (io.BytesIO(content), '../../x.png')})
+  assert answer.status_code == 200
+  found = answer.get_json()
+  expected = network.probabilities(train.images[7:8])[0]
+  assert [each['name'] for each in found['classes']] == [
+    network.class_names[place] for place in np.argsort(-expected)
+  ]
+  assert found['classes'][0]['probability'] == pytest.approx(expected.max(), rel=1e-5)
+  assert found['nearest'][0]['image'] == found['seen']
+  assert len(found['nearest']) == 6
+  assert len(found['reasons']) == 2
+
+
+@pytest.mark.parametrize(
+  ('data', 'status', 'word'),
+  [
+    ({'image': (io.BytesIO(b'no picture'), 'x.png')}, 400, 'no picture'),
+    ({'image': (io.BytesIO(b''), 'x.png')}, 400, 'cannot be used'),
+    ({}, 400, 'no picture was sent'),
+  ],
+)
+def test_what_cannot_be_used(client, data, status, word) -> None:
+  answer = client.post('/predict', data=data)
+  assert answer.status_code == status
+  assert word in answer.get_json()['error']
+
+
+def test_uploads_are_limited(client) -> None:
+  content = bytes(serve.MOST_UPLOADED + 1)
+  kind = 'multipart/form-data; boundary=x'
+  answer = client.post('/predict', data=content, content_type=kind)
+  assert answer.status_code == 413
+  assert 'larger than 16 MiB' in answer.get_json()['error']
+
+
+@pytest.mark.parametrize(
+  'path',
+  ['/../../etc/passwd', '/static/../serve.py', '/%2e%2e/%2e%2e/etc/passwd', '/report/base.html'],
+)
+def test_no_path_leads_to_a_file(client, path) -> None:
+  assert client.get(path).status_code == 404
+
+
+def test_only_this_machine_is_answered(client, network) -> None:
+  """A page elsewhere whose name was made to point here is refused."""
+  for host, status in (
+    ('127.0.0.1:7860', 200),
+    ('localhost:7860', 200),
+    ('evil.example:7860', 403),
+  ):
+    assert client.get('/', headers={'Host': host}).status_code == status
+  open_to_all = serve.make_app(network, lambda: None, '0.0.0.0').test_client()
+  assert open_to_all.get('/', headers={'Host': 'box.example'}).status_code == 200
+
+
+def test_scripts_from_elsewhere_are_forbidden(client) -> None:
+  policy = client.get('/').headers['Content-Security-Policy']
+  assert "default-src 'none'" in policy
+  assert 'unsafe-inline' not in policy.split('style-src')[0]
+
+
+@needs_driver
+@pytest.mark.slow
+@pytest.mark.parametrize(('width', 'dark'), [(375, True), (1200, False)])
+def test_a_real_upload_in_a_browser(app, train, tmp_path, width, dark) -> None:
+  waitress = pytest.importorskip('waitress')
+  server = waitress.create_server(app, host='127.0.0.1', port=0)
+  threading.Thread(target=server.run, daemon=True).start()
+  (tmp_path / 'picture.png').write_bytes(png(train.images[3]))
+  (tmp_path / 'notes.txt').write_text('no picture')
+  try:
+    with Driver(width, dark) as driver:
+      driver.open(f'http://127.0.0.1:{server.effective_port}/')
+      driver.upload('input[type=file]', tmp_path / 'picture.png')
+      driver.wait('!document.getElementById("result").hidden')
+      assert driver.run('document.querySelectorAll("#bars .bar").length') == 4
+      assert driver.run('document.querySelectorAll("#nearest img").length') == 6
+      missing = '[...document.images].filter(each => each.complete && !each.naturalWidth).length'
+      assert driver.run(missing) == 0
+      assert driver.run('document.documentElement.scrollWidth') <= width
+      driver.screenshot(tmp_path / 'page.png')
+      driver.upload('input[type=file]', tmp_path / 'notes.txt')
+      driver.wait('document.getElementById("note").textContent.includes("no picture")')
+  finally:
+    server.close()

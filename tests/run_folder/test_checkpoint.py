@@ -1,0 +1,398 @@
+"""Checkpoints with states of a few arrays: the same bits back, whatever happens to the disk."""
+
+import errno
+import gc
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cifar_jax.errors import UserError
+from cifar_jax.run_folder import checkpoint
+from cifar_jax.run_folder.checkpoint import BEST, LATEST, Checkpoints, write_json
+from cifar_jax.training.metrics import Metrics
+from cifar_jax.training.steps import TrainState
+
+# What Orbax leaves behind of a failed read or write; the tests 'nothing but' look at it.
+pytestmark = [
+  pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning'),
+  pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning'),
+]
+REPOSITORY = pathlib.Path(__file__).parents[2]
+FACTS = {'seconds': 1.25, 'epoch_seconds': 0.1}
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+  """So that what is left of a failure is not reported in some later test of another file."""
+  yield
+  gc.collect()
+
+
+def make_state(step: int, width: int = 3) -> TrainState:
+  """A state with values that a careless round trip would change; every step has other ones."""
+  generator = np.random.default_rng(step)
+  kernel = generator.normal(size=(4, width)).astype(np.float32)
+  kernel[0, 0] = np.nextafter(np.float32(1), np.float32(2))
+  params = {
+    'Conv_0': {
+      'kernel': jnp.asarray(kernel),
+      'bias': jnp.array([np.inf, -0.0, 1e-45], jnp.float32),
+    },
+    'Dense_0': {'kernel': jnp.asarray(generator.normal(size=(2, 2)), jnp.bfloat16)},
+  }
+  return TrainState(
+    step=jnp.int32(step),
+    params=params,
+    batch_stats={'BatchNorm_0': {'mean': jnp.zeros((1, 1)), 'var': jnp.float32(np.nan)}},
+    opt_state=optax.adam(1e-3).init(params),
+    metrics=Metrics.empty(),
+    bad_step=jnp.int32(-1),
+  )
+
+
+def target(state: TrainState) -> TrainState:
+  device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+  return checkpoint.abstract_state(state, device)
+
+
+def bits(state: TrainState) -> list[tuple[str, str, tuple[int, ...], bytes]]:
+  return [
+    (jax.tree_util.keystr(path), str(leaf.dtype), leaf.shape, np.asarray(leaf).tobytes())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+  ]
+
+
+def save_steps(run: pathlib.Path, *numbers: int, keep: int = 2) -> None:
+  with Checkpoints(run, keep) as checkpoints:
+    for step in numbers:
+      checkpoints.save(make_state(step), {**FACTS, 'number': step})
+
+
+def restored_step(run: pathlib.Path, which: str = 'latest') -> int:
+  with Checkpoints(run, read_only=True) as checkpoints:
+    restored = checkpoints.restore(target(make_state(0)), which)
+  assert restored is not None
+  state, facts = restored
+  step = int(state.step)
+  assert facts['number'] == step
+  assert bits(state) == bits(make_state(step))
+  return step
+
+
+def truncate(folder: pathlib.Path) -> None:
+  files = [path for path in folder.rglob('*') if path.is_file()]
+  assert len(files) > 3
+  for path in files:
+    with path.open('r+b') as file:
+      file.truncate(path.stat().st_size // 2)
+
+
+def test_round_trip_keeps_every_bit(tmp_path) -> None:
+  state = make_state(7)
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(state, FACTS)
+  with Checkpoints(tmp_path) as checkpoints:
+    restored, facts = checkpoints.restore(target(state))
+  assert bits(restored) == bits(state)
+  assert jax.tree.structure(restored) == jax.tree.structure(state)
+  assert facts == FACTS
+  assert {'bfloat16', 'float32', 'int32'} == {entry[1] for entry in bits(restored)}
+
+
+def test_restores_onto_the_devices_of_the_target(tmp_path) -> None:
+  """Saved on one device, restored onto eight: every device holds the whole state."""
+  save_steps(tmp_path, 1)
+  mesh = jax.make_mesh((8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
+  everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    state, _ = checkpoints.restore(checkpoint.abstract_state(make_state(1), everywhere))
+  for leaf in jax.tree.leaves(state):
+    assert leaf.sharding.device_set == set(jax.devices()[:8])
+    assert leaf.is_fully_replicated
+  assert bits(state) == bits(make_state(1))
+
+
+def test_empty_run_has_no_checkpoint(tmp_path) -> None:
+  for read_only in (False, True):
+    with Checkpoints(tmp_path / 'new', read_only=read_only) as checkpoints:
+      assert checkpoints.latest() is None
+      assert checkpoints.best() is None
+      assert checkpoints.steps() == []
+      assert checkpoints.restore(target(make_state(0))) is None
+      assert checkpoints.restore(target(make_state(0)), 'best') is None
+  with Checkpoints(tmp_path / 'never', read_only=True):
+    assert not (tmp_path / 'never').exists()
+
+
+@pytest.mark.parametrize(('keep', 'kept'), [(1, [9]), (2, [5, 9]), (5, [2, 4, 5, 9])])
+def test_keeps_the_latest(tmp_path, keep, kept) -> None:
+  save_steps(tmp_path, 2, 4, 5, 9, keep=keep)
+  with Checkpoints(tmp_path, keep) as checkpoints:
+    assert checkpoints.steps() == kept
+    assert checkpoints.latest() == 9
+  assert sorted(int(path.name) for path in (tmp_path / LATEST).iterdir()) == kept
+  assert [restored_step(tmp_path, str(step)) for step in kept] == kept
+
+
+def test_best_stays_beside_the_latest_and_is_one(tmp_path) -> None:
+  with Checkpoints(tmp_path, keep=1) as checkpoints:
+    for step, best in [(1, True), (2, True), (3, False), (4, False)]:
+      facts = {**FACTS, 'number': step}
+      if best:
+        checkpoints.save(make_state(step), facts, best=True)
+      checkpoints.save(make_state(step), facts)
+    assert (checkpoints.best(), checkpoints.latest()) == (2, 4)
+    assert checkpoints.steps() == [2, 4]
+  assert restored_step(tmp_path, 'best') == 2
+  assert restored_step(tmp_path, 'latest') == 4
+  assert restored_step(tmp_path, '2') == 2
+
+
+def test_a_step_that_is_there_is_left_alone(tmp_path) -> None:
+  save_steps(tmp_path, 3)
+  before = {p: p.stat().st_mtime_ns for p in (tmp_path / LATEST).rglob('*')}
+  save_steps(tmp_path, 3)
+  assert {p: p.stat().st_mtime_ns for p in (tmp_path / LATEST).rglob('*')} == before
+
+
+def test_unknown_step_lists_the_steps(tmp_path) -> None:
+  save_steps(tmp_path, 10, 20)
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    with pytest.raises(UserError, match=r'no checkpoint of step 15; it has \[10, 20\]'):
+      checkpoints.restore(target(make_state(0)), '15')
+    with pytest.raises(UserError, match=r"'newest' is not 'latest', 'best' or a step number"):
+      checkpoints.restore(target(make_state(0)), 'newest')
+    with pytest.raises(UserError, match="'-1' is not"):
+      checkpoints.restore(target(make_state(0)), '-1')
+
+
+def test_damaged_newest_is_passed_over_and_written_again(tmp_path) -> None:
+  save_steps(tmp_path, 1, 2, 3, keep=3)
+  truncate(tmp_path / LATEST / '3')
+  with Checkpoints(tmp_path, keep=3) as checkpoints:
+    state, facts = checkpoints.restore(target(make_state(0)))
+    assert (state.step, facts['number']) == (2, 2)
+    checkpoints.save(make_state(3), {**FACTS, 'number': 3})
+    assert checkpoints.steps() == [1, 2, 3]
+  assert restored_step(tmp_path) == 3
+
+
+@pytest.mark.parametrize('part', ['state', 'facts'])
+def test_missing_part_is_passed_over(tmp_path, part) -> None:
+  save_steps(tmp_path, 1, 2)
+  shutil.rmtree(tmp_path / LATEST / '2' / part)
+  assert restored_step(tmp_path) == 1
+
+
+def test_damaged_best_is_replaced_by_the_next_best(tmp_path) -> None:
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(make_state(1), {**FACTS, 'number': 1}, best=True)
+  truncate(tmp_path / BEST / '1')
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(make_state(2), {**FACTS, 'number': 2}, best=True)
+  assert restored_step(tmp_path, 'best') == 2
+
+
+def test_all_damaged_is_an_error(tmp_path) -> None:
+  save_steps(tmp_path, 1, 2)
+  for step in ('1', '2'):
+    truncate(tmp_path / LATEST / step)
+  with (
+    Checkpoints(tmp_path, read_only=True) as checkpoints,
+    pytest.raises(
+      UserError, match=r'no checkpoint in .* can be read, tried step 2 .*step 1 .*'
+    ) as e,
+  ):
+    checkpoints.restore(target(make_state(0)))
+  assert '\n' not in str(e.value)
+  assert str(tmp_path) in str(e.value)
+
+
+def test_another_network_is_an_error(tmp_path) -> None:
+  save_steps(tmp_path, 1)
+  wider = target(make_state(1, width=4))
+  narrower = target(make_state(1))
+  del narrower.params['Dense_0']
+  for other in (wider, narrower):
+    with (
+      Checkpoints(tmp_path, read_only=True) as checkpoints,
+      pytest.raises(
+        UserError, match=r'of another network: (Conv|Dense)_0/kernel is .*--workdir'
+      ) as error,
+    ):
+      checkpoints.restore(other)
+    assert '\n' not in str(error.value)
+
+
+def test_leftovers_of_a_killed_save_are_cleaned_at_the_next_start(tmp_path) -> None:
+  save_steps(tmp_path, 1)
+  code = (
+    'import os, sys, pathlib\n'
+    'from orbax.checkpoint._src.path import atomicity\n'
+    'async def die(self, *_, **__): os._exit(9)\n'
+    'atomicity.AtomicRenameTemporaryPath.finalize = die\n'
+    'from tests.run_folder.test_checkpoint import save_steps\n'
+    'save_steps(pathlib.Path(sys.argv[1]), 2)\n'
+  )
+  killed = subprocess.run([sys.executable, '-c', code, str(tmp_path)], cwd=REPOSITORY, timeout=120)
+  assert killed.returncode == 9
+  names = {path.name for path in (tmp_path / LATEST).iterdir()}
+  assert '1' in names
+  assert '2' not in names
+  assert len(names) == 2
+  assert restored_step(tmp_path) == 1  # reading alone changes nothing
+  assert {path.name for path in (tmp_path / LATEST).iterdir()} == names
+  with Checkpoints(tmp_path, keep=2) as checkpoints:
+    assert checkpoints.steps() == [1]
+    checkpoints.save(make_state(3), {**FACTS, 'number': 3})
+  assert {path.name for path in (tmp_path / LATEST).iterdir()} == {'1', '3'}
+  assert restored_step(tmp_path) == 3
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[pathlib.Path]:
+  """A file system of one megabyte; only root may mount it."""
+  folder = tmp_path / 'disk'
+  folder.mkdir()
+  command = ['mount', '-t', 'tmpfs', '-o', 'size=1m', 'none', str(folder)]
+  if shutil.which('mount') is None or subprocess.run(command, capture_output=True).returncode:
+    pytest.skip('mounting a small file system is not permitted')
+  try:
+    yield folder
+  finally:
+    subprocess.run(['umount', str(folder)], check=True)
+
+
+def fill(disk: pathlib.Path, leave: int) -> None:
+  content = b'x' * (shutil.disk_usage(disk).free - leave)
+  (disk / 'filling').write_bytes(content)
+
+
+def test_full_disk_is_said_and_older_checkpoints_stay(small_disk) -> None:
+  """First no room for the state, then none for the first byte."""
+  save_steps(small_disk, 1)
+  state = make_state(2)
+  state.params['Dense_0']['kernel'] = jnp.asarray(
+    np.random.default_rng(0).normal(size=(600, 600)), jnp.float32
+  )
+  with (
+    Checkpoints(small_disk, keep=1) as checkpoints,
+    pytest.raises(UserError, match=r'cannot write to .*: the disk is full') as error,
+  ):
+    checkpoints.save(state, FACTS)
+  assert '\n' not in str(error.value)
+  assert restored_step(small_disk) == 1
+
+  with Checkpoints(small_disk, keep=1) as checkpoints:  # cleans up what the first try left
+    fill(small_disk, leave=0)
+    with pytest.raises(UserError, match='the disk is full'):
+      checkpoints.save(make_state(3), {**FACTS, 'number': 3})
+    (small_disk / 'filling').unlink()
+    assert restored_step(small_disk) == 1
+    # "mend that and run the same command again"
+    checkpoints.save(make_state(3), {**FACTS, 'number': 3})
+  assert restored_step(small_disk) == 3
+
+
+def stderr_of(run: pathlib.Path, *lines: str) -> str:
+  """What the user sees of a failure, as launch.py reports it."""
+  code = [
+    'import pathlib, sys',
+    'from absl import logging',
+    'from cifar_jax.errors import reported_errors',
+    'from tests.run_folder.test_checkpoint import *',
+    'logging.set_verbosity(logging.WARNING)',
+    'run = pathlib.Path(sys.argv[1])',
+    'with reported_errors(), Checkpoints(run, keep=1) as checkpoints:',
+    *(f'  {line}' for line in lines),
+  ]
+  done = subprocess.run(
+    [sys.executable, '-c', '\n'.join(code), str(run)],
+    cwd=REPOSITORY,
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert done.returncode == 2, done.stderr
+  return done.stderr
+
+
+def test_nothing_but_one_line_on_a_full_disk(small_disk) -> None:
+  save_steps(small_disk, 1)
+  fill(small_disk, leave=30_000)
+  stderr = stderr_of(small_disk, "checkpoints.save(make_state(2), {**FACTS, 'number': 2})")
+  assert 'the disk is full' in stderr
+  assert stderr.startswith('error: cannot write to')
+  assert len(stderr.splitlines()) == 1
+
+
+def test_nothing_but_sentences_for_another_network(tmp_path) -> None:
+  save_steps(tmp_path, 1)
+  stderr = stderr_of(tmp_path, 'checkpoints.restore(target(make_state(1, width=4)))')
+  assert 'is of another network: Conv_0/kernel is (4, 3) there and (4, 4) here' in stderr
+  assert 'Traceback' not in stderr
+  assert 'Exception ignored' not in stderr
+  assert len(stderr.splitlines()) == 1
+
+
+def test_full_disk_leaves_the_old_json(small_disk) -> None:
+  path = small_disk / 'summary.json'
+  write_json(path, {'a': 1})
+  fill(small_disk, leave=8192)
+  with pytest.raises(UserError, match='the disk is full'):
+    write_json(path, {'a': 'x' * 100_000})
+  assert json.loads(path.read_text()) == {'a': 1}
+
+
+def test_folder_that_cannot_be_written(tmp_path) -> None:
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(UserError, match=r'cannot write to .*file'):
+    Checkpoints(tmp_path / 'file')
+  with pytest.raises(UserError, match='cannot write to'):
+    write_json(tmp_path / 'file' / 'a.json', {})
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS])
+def test_disk_errors_of_python_become_one_sentence(tmp_path, number) -> None:
+  with (
+    pytest.raises(UserError, match=r'^cannot write to .*run the same command again$'),
+    checkpoint.disk_errors(tmp_path),
+  ):
+    raise OSError(number, os.strerror(number))
+
+
+def test_other_errors_pass() -> None:
+  with pytest.raises(KeyError), checkpoint.disk_errors(pathlib.Path('x')):
+    raise KeyError('bug')
+
+
+def test_write_json_never_leaves_half_a_file(tmp_path, monkeypatch) -> None:
+  """Killed after the first half was written, the reader still finds the old content."""
+  path = tmp_path / 'summary.json'
+  write_json(path, {'loss': 0.5, 'name': 'ü'})
+  assert json.loads(path.read_text()) == {'loss': 0.5, 'name': 'ü'}
+
+  write_text = pathlib.Path.write_text
+
+  def half(self, text, *args, **kwargs):
+    write_text(self, text[: len(text) // 2], *args, **kwargs)
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(pathlib.Path, 'write_text', half)
+  with pytest.raises(KeyboardInterrupt):
+    write_json(path, {'loss': 0.25})
+  monkeypatch.undo()
+  assert json.loads(path.read_text()) == {'loss': 0.5, 'name': 'ü'}
+  write_json(path, {'loss': 0.25})
+  assert json.loads(path.read_text()) == {'loss': 0.25}
+  assert [entry.name for entry in tmp_path.iterdir()] == ['summary.json']

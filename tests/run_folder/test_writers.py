@@ -1,0 +1,180 @@
+"""metrics.csv and TensorBoard events, read back by other programs' readers."""
+
+import csv
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from cifar_jax.errors import UserError
+from cifar_jax.run_folder.writers import RunWriter, read_rows
+
+COLUMNS = [
+  *('step', 'epoch', 'train_loss', 'train_accuracy', 'val_loss', 'val_accuracy'),
+  *('learning_rate', 'images_per_second', 'epoch_seconds'),
+]
+REPOSITORY = pathlib.Path(__file__).parents[2]
+
+
+def row(epoch: int) -> dict[str, float]:
+  values = [6 * epoch, epoch, 1 / epoch, 0.1 * epoch, 1e-30, 1.0, 1e-3 / 3, 12345.678, 1e16]
+  return dict(zip(COLUMNS, values, strict=True))
+
+
+def write(run: pathlib.Path, *epochs: int, resume_step: int = 0) -> None:
+  with RunWriter(run, resume_step, {}, tensorboard=False) as writer:
+    for epoch in epochs:
+      writer.write_epoch(row(epoch))
+
+
+def test_csv_has_the_documented_columns_and_every_digit(tmp_path) -> None:
+  write(tmp_path, 1, 2, 3)
+  with (tmp_path / 'metrics.csv').open(newline='') as file:
+    lines = list(csv.reader(file))
+  assert lines[0] == COLUMNS
+  assert [line[:2] for line in lines[1:]] == [['6', '1'], ['12', '2'], ['18', '3']]
+  assert [dict(zip(COLUMNS, map(float, line), strict=True)) for line in lines[1:]] == [
+    row(1),
+    row(2),
+    row(3),
+  ]
+  assert read_rows(tmp_path) == [row(1), row(2), row(3)]
+
+
+def test_values_that_are_not_finite_round_trip(tmp_path) -> None:
+  """A validation loss may overflow while training goes on."""
+  with RunWriter(tmp_path, 0, {}, tensorboard=False) as writer:
+    writer.write_epoch({**row(1), 'val_loss': float('inf')})
+  assert read_rows(tmp_path) == [{**row(1), 'val_loss': float('inf')}]
+
+
+def test_no_file_is_no_rows(tmp_path) -> None:
+  assert read_rows(tmp_path) == []
+
+
+def test_every_row_is_on_disk_at_once(tmp_path) -> None:
+  with RunWriter(tmp_path, 0, {}, tensorboard=False) as writer:
+    assert (tmp_path / 'metrics.csv').read_text().strip() == ','.join(COLUMNS)
+    writer.write_epoch(row(1))
+    assert read_rows(tmp_path) == [row(1)]
+
+
+def test_rows_after_the_resumed_step_are_dropped(tmp_path) -> None:
+  write(tmp_path, 1, 2, 3)
+  write(tmp_path, 2, resume_step=11)
+  assert read_rows(tmp_path) == [row(1), row(2)]
+  write(tmp_path, resume_step=12)
+  assert read_rows(tmp_path) == [row(1), row(2)]
+  write(tmp_path, 1)  # a new run in the old folder
+  assert read_rows(tmp_path) == [row(1)]
+  assert [path.name for path in tmp_path.iterdir()] == ['metrics.csv']
+
+
+def test_half_written_last_line_is_ignored(tmp_path) -> None:
+  """Cut after every possible byte: either the whole row or none of it, and never an error.
+
+  A cut inside the last number leaves a shorter number; then the row must not be taken as it stands.
+  """
+  write(tmp_path, 1, 2)
+  path = tmp_path / 'metrics.csv'
+  whole = path.read_bytes()
+  start = len(whole[: whole.rindex(b'12,2')])
+  for end in range(start, len(whole)):
+    path.write_bytes(whole[:end])
+    rows = read_rows(tmp_path)
+    assert rows[0] == row(1)
+    assert rows[1:] in ([], [row(2)]), whole[start:end]
+    write(tmp_path, 2, resume_step=6)
+    assert read_rows(tmp_path) == [row(1), row(2)]
+
+
+def test_folder_that_cannot_be_written(tmp_path) -> None:
+  with pytest.raises(UserError, match='cannot write to'):
+    RunWriter(tmp_path / 'missing', 0, {}, tensorboard=False)
+
+
+def test_tensorboard_reads_the_same_numbers(tmp_path) -> None:
+  from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+  from tensorboard.util.tensor_util import make_ndarray
+
+  texts = {'config': '```\nseed: 0\n```', 'network': '```\nInput\n```'}
+  with RunWriter(tmp_path, 6, texts, tensorboard=True) as writer:
+    writer.write_epoch(row(2))
+    writer.write_epoch(row(3))
+  folder = tmp_path / 'tensorboard'
+  assert {path.name for path in folder.iterdir()} == {'train', 'validation'}
+  expected = {
+    'train': {
+      'loss': 'train_loss',
+      'accuracy': 'train_accuracy',
+      'learning_rate': 'learning_rate',
+      'images_per_second': 'images_per_second',
+      'epoch_seconds': 'epoch_seconds',
+    },
+    'validation': {'loss': 'val_loss', 'accuracy': 'val_accuracy'},
+  }
+  for curve, columns in expected.items():
+    events = EventAccumulator(str(folder / curve), size_guidance={'tensors': 0})
+    events.Reload()
+    tags = set(events.Tags()['tensors'])
+    found_texts = {tag for tag in tags if tag not in columns}
+    assert tags - found_texts == set(columns)
+    for tag, column in columns.items():
+      found = events.Tensors(tag)
+      assert [event.step for event in found] == [12, 18]
+      values = [float(make_ndarray(event.tensor_proto)) for event in found]
+      assert values == [pytest.approx(row(epoch)[column], rel=1e-6) for epoch in (2, 3)]
+    if curve == 'validation':
+      assert found_texts == set()
+      continue
+    shown = {
+      tag.split('/')[0]: (event.step, make_ndarray(event.tensor_proto).item().decode())
+      for tag in found_texts
+      for event in events.Tensors(tag)
+    }
+    assert shown == {name: (6, text) for name, text in texts.items()}
+
+
+def in_a_fresh_process(run: pathlib.Path, *lines: str) -> str:
+  code = '\n'.join(
+    [
+      'import pathlib, sys',
+      *lines,
+      'from cifar_jax.run_folder.writers import RunWriter',
+      'from tests.run_folder.test_writers import row',
+      'with RunWriter(pathlib.Path(sys.argv[1]), 0, {"config": "x"}, sys.argv[2] == "True") as w:',
+      '  w.write_epoch(row(1))',
+      'print("tensorflow" in sys.modules and sys.modules["tensorflow"] is not None)',
+    ]
+  )
+  wanted = str(bool(lines))
+  done = subprocess.run(
+    [sys.executable, '-c', code, str(run), wanted],
+    cwd=REPOSITORY,
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert done.returncode == 0, done.stderr
+  return done.stdout.strip()
+
+
+def test_no_tensorflow_is_imported_when_no_events_are_wanted(tmp_path) -> None:
+  assert in_a_fresh_process(tmp_path) == 'False'
+  assert [path.name for path in tmp_path.iterdir()] == ['metrics.csv']
+
+
+def test_missing_tensorflow_is_no_error(tmp_path) -> None:
+  """Events are wanted, but `import tensorflow` fails: metrics.csv has the numbers all the same."""
+  assert in_a_fresh_process(tmp_path, 'sys.modules["tensorflow"] = None') == 'False'
+  assert read_rows(tmp_path) == [row(1)]
+
+
+def test_failure_to_write_events_is_said_at_the_end(tmp_path) -> None:
+  (tmp_path / 'tensorboard').write_text('a file where the folder has to be')
+  writer = RunWriter(tmp_path, 0, {}, tensorboard=True)
+  writer.write_epoch(row(1))
+  with pytest.raises(UserError, match=r'cannot write to .*tensorboard'):
+    writer.__exit__(None, None, None)
+  assert read_rows(tmp_path) == [row(1)]

@@ -1,0 +1,538 @@
+"""The pure steps against NumPy: order of the examples, updates, masks, averages, random keys."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cifar_jax import layers, optim
+from cifar_jax.data.augment import Augmentation
+from cifar_jax.data.normalize import make_normalize, scale
+from cifar_jax.optim import Average, make_average
+from cifar_jax.training import losses, steps
+from cifar_jax.training.metrics import Metrics
+from cifar_jax.training.recipe import Recipe, steps_per_epoch
+from cifar_jax.training.views import VIEWS
+
+CLASSES = 3
+EXAMPLES = 10
+GENERATOR = np.random.default_rng(0)
+IMAGES = GENERATOR.integers(0, 256, (EXAMPLES, 2, 3, 2), dtype=np.uint8)
+LABELS = GENERATOR.integers(0, CLASSES, EXAMPLES).astype(np.int32)
+
+
+class Linear(nn.Module):
+  """Softmax regression, after BatchNorm if wanted."""
+
+  batch_norm: bool = False
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
+    pixels = images.reshape(len(images), -1)
+    if self.batch_norm:
+      pixels = layers.BatchNorm()(pixels, use_running_average=not train, mask=mask)
+    return layers.Dense(CLASSES)(pixels)
+
+
+class Recorder(nn.Module):
+  """Keeps the first pixel of every image it was trained on and the dropout mask of each step."""
+
+  batch: int
+  history: int
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+    shape = (self.history, self.batch)
+    calls = self.variable('batch_stats', 'calls', jnp.zeros, (), jnp.int32)
+    seen = self.variable('batch_stats', 'seen', jnp.zeros, shape)
+    dropped = self.variable('batch_stats', 'dropped', jnp.zeros, shape)
+    if train:
+      kept = layers.Dropout(0.5)(jnp.ones(self.batch), deterministic=False)
+      seen.value = seen.value.at[calls.value].set(images[:, 0, 0, 0])
+      dropped.value = dropped.value.at[calls.value].set(kept)
+      calls.value = calls.value + 1
+    return layers.Dense(CLASSES)(images.reshape(len(images), -1))
+
+
+def keep_images(key, images, indices, epoch) -> jax.Array:
+  del key, indices, epoch
+  return scale(images)
+
+
+def recipe_of(module: nn.Module, **parts: Any) -> Recipe:
+  """A recipe over the ten images, plain softmax regression unless told otherwise."""
+  plain: dict[str, Any] = {
+    'image_shape': IMAGES.shape[1:],
+    'optimizer': optax.sgd(0.5),
+    'loss': losses.cross_entropy,
+    'normalize': make_normalize((0.0,), (1.0,)),
+    'augment': keep_images,
+    'seed': 5,
+    'examples': EXAMPLES,
+    'batch_size': 4,
+    'last_batch': 'keep',
+  }
+  return Recipe(module, **{**plain, **parts})
+
+
+def epoch_order(seed: int, examples: int, batch_size: int, last_batch: str):
+  parts = {'seed': seed, 'examples': examples, 'batch_size': batch_size, 'last_batch': last_batch}
+  return steps.make_epoch_order(recipe_of(Linear(), **parts))
+
+
+class Trainer:
+  """The pure steps of one small run, jitted, with the bookkeeping that the loop does."""
+
+  def __init__(
+    self,
+    module: nn.Module,
+    *,
+    batch_size: int = 4,
+    last_batch: str = 'keep',
+    images: np.ndarray = IMAGES,
+    labels: np.ndarray = LABELS,
+    optimizer: optax.GradientTransformation | None = None,
+    loss: Callable[[jax.Array, jax.Array], jax.Array] = losses.cross_entropy,
+    augment: Augmentation = keep_images,
+    seed: int = 5,
+    average: Average | None = None,
+  ):
+    self.images, self.labels, self.batch_size = images, labels, batch_size
+    self.recipe = recipe_of(
+      module,
+      image_shape=images.shape[1:],
+      optimizer=optimizer or optax.sgd(0.5),
+      loss=loss,
+      augment=augment,
+      seed=seed,
+      examples=len(labels),
+      batch_size=batch_size,
+      last_batch=last_batch,
+      average=average,
+    )
+    self.per_epoch, self.short = self.recipe.steps_per_epoch, self.recipe.short_last_batch
+    self.order = jax.jit(steps.make_epoch_order(self.recipe))
+    self._compiled: dict[int, Any] = {}
+    self.start = jax.jit(lambda: steps.init_state(self.recipe))()
+
+  def dispatch(self, state: steps.TrainState, count: int = 1, images: np.ndarray | None = None):
+    """`count` updates of one epoch, unmasked unless the one short batch."""
+    if count not in self._compiled:
+      function = steps.make_train_steps(self.recipe, count)
+      self._compiled[count] = jax.jit(function, static_argnames='masked')
+    epoch, position = divmod(int(state.step), self.per_epoch)
+    masked = self.short and position + count == self.per_epoch
+    chosen = self.images if images is None else images
+    return self._compiled[count](state, chosen, self.labels, self.order(epoch), masked=masked)
+
+  def rows(self, step: int) -> np.ndarray:
+    """Which examples update `step` must use: the epoch's permutation, cut, without the fill."""
+    epoch, position = divmod(step, self.per_epoch)
+    permutation = np.asarray(self.order(epoch))[: len(self.labels)]
+    return permutation[position * self.batch_size : (position + 1) * self.batch_size]
+
+
+def numpy_losses(weights: np.ndarray, bias: np.ndarray, rows: np.ndarray):
+  """Pixels, probabilities, cross-entropy and hits of some rows under a linear model, float64."""
+  pixels = IMAGES[rows].reshape(len(rows), -1) / 255
+  logits = pixels @ weights + bias
+  exponentials = np.exp(logits - logits.max(1, keepdims=True))
+  probabilities = exponentials / exponentials.sum(1, keepdims=True)
+  cross_entropies = -np.log(probabilities[np.arange(len(rows)), LABELS[rows]])
+  return pixels, probabilities, cross_entropies, logits.argmax(1) == LABELS[rows]
+
+
+@pytest.mark.parametrize(
+  ('examples', 'batch_size', 'keep', 'drop'),
+  [(10, 4, 3, 2), (8, 4, 2, 2), (3, 4, 1, 0), (1, 1, 1, 1), (50000, 128, 391, 390)],
+)
+def test_steps_per_epoch(examples, batch_size, keep, drop) -> None:
+  assert steps_per_epoch(examples, batch_size, 'keep') == keep
+  assert steps_per_epoch(examples, batch_size, 'drop') == drop
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+  seed=st.integers(0, 2**32 - 1),
+  examples=st.integers(1, 40),
+  batch_size=st.integers(1, 60),
+  epoch=st.integers(0, 10**6),
+)
+def test_order_is_a_permutation_filled_from_its_own_beginning(
+  seed, examples, batch_size, epoch
+) -> None:
+  order = np.asarray(epoch_order(seed, examples, batch_size, 'keep')(epoch))
+  assert order.dtype == np.int32
+  assert len(order) == -(-examples // batch_size) * batch_size
+  assert sorted(order[:examples]) == list(range(examples))
+  np.testing.assert_array_equal(order, np.resize(order[:examples], len(order)))
+
+
+@settings(max_examples=8, deadline=None)
+@given(examples=st.integers(1, 40), batch_size=st.integers(1, 40), epoch=st.integers(0, 1000))
+def test_dropped_last_batch_cuts_the_same_permutation(examples, batch_size, epoch) -> None:
+  whole = np.asarray(epoch_order(3, examples, 1, 'keep')(epoch))
+  order = np.asarray(epoch_order(3, examples, batch_size, 'drop')(epoch))
+  np.testing.assert_array_equal(order, whole[: examples // batch_size * batch_size])
+
+
+def test_order_is_another_one_each_epoch_and_each_seed() -> None:
+  orders = [
+    tuple(np.asarray(epoch_order(seed, 30, 4, 'keep')(epoch))[:30].tolist())
+    for seed in range(4)
+    for epoch in range(6)
+  ]
+  assert len(set(orders)) == 24
+  # Each example must be able to come first: 30 of 30 in 400 epochs is missed once in 10**4 seeds.
+  order = jax.jit(epoch_order(0, 30, 4, 'keep'))
+  assert {int(order(epoch)[0]) for epoch in range(400)} == set(range(30))
+
+
+def test_order_is_a_function_of_seed_and_epoch_alone() -> None:
+  first = epoch_order(7, 20, 6, 'keep')
+  backwards = [np.asarray(first(epoch)) for epoch in (3, 2, 1)]
+  again = epoch_order(7, 20, 6, 'keep')
+  forwards = [np.asarray(jax.jit(again)(jnp.int32(epoch))) for epoch in (1, 2, 3)]
+  np.testing.assert_array_equal(backwards[::-1], forwards)
+  other_batches = np.asarray(epoch_order(7, 20, 5, 'keep')(2))
+  np.testing.assert_array_equal(other_batches, forwards[1][:20])
+
+
+def test_two_epochs_of_sgd_and_their_averages_by_hand() -> None:
+  """Ten examples in batches of 4, 4 and 2: the mean of the last is over its two real rows."""
+  trainer = Trainer(Linear())
+  state = trainer.start
+  weights = np.asarray(state.params['Dense_0']['kernel'], np.float64)
+  bias = np.asarray(state.params['Dense_0']['bias'], np.float64)
+  sizes = []
+  for step in range(6):
+    if step % 3 == 0:
+      epoch_losses, epoch_hits = [], []
+    rows = trainer.rows(step)
+    sizes.append(len(rows))
+    pixels, probabilities, cross_entropies, hits = numpy_losses(weights, bias, rows)
+    difference = (probabilities - np.eye(CLASSES)[LABELS[rows]]) / len(rows)
+    weights -= 0.5 * pixels.T @ difference
+    bias -= 0.5 * difference.sum(0)
+    epoch_losses.extend(cross_entropies)
+    epoch_hits.extend(hits)
+
+    state, report = trainer.dispatch(state)
+    np.testing.assert_allclose(state.params['Dense_0']['kernel'], weights, atol=2e-6)
+    np.testing.assert_allclose(state.params['Dense_0']['bias'], bias, atol=2e-6)
+    assert float(report.loss) == pytest.approx(np.mean(epoch_losses), rel=2e-6)
+    assert float(report.accuracy) == pytest.approx(np.mean(epoch_hits), rel=1e-7)
+    assert state.step == step + 1
+  assert sizes == [4, 4, 2, 4, 4, 2]
+  means = state.metrics.compute()
+  assert len(epoch_losses) == EXAMPLES
+  assert float(means['loss']) == pytest.approx(np.mean(epoch_losses), rel=2e-6)
+  assert float(means['accuracy']) == pytest.approx(np.mean(epoch_hits), rel=1e-7)
+
+
+def test_dropped_examples_count_nowhere() -> None:
+  trainer = Trainer(Linear(), last_batch='drop', optimizer=optax.sgd(0.0))
+  state = trainer.start
+  weights, bias = (np.asarray(state.params['Dense_0'][name]) for name in ('kernel', 'bias'))
+  for _ in range(2):
+    state, report = trainer.dispatch(state)
+  rows = np.asarray(trainer.order(0))[:8]
+  assert float(report.loss) == pytest.approx(
+    np.mean(numpy_losses(weights, bias, rows)[2]), rel=2e-6
+  )
+
+
+@pytest.mark.parametrize('batch_norm', [False, True])
+def test_padded_rows_have_no_influence(batch_norm) -> None:
+  """The short batch is filled with the epoch's first examples; their pixels may be anything."""
+  trainer = Trainer(Linear(batch_norm), optimizer=optax.sgd(0.5, momentum=0.9))
+  state, _ = trainer.dispatch(trainer.start)
+  state, _ = trainer.dispatch(state)
+  order = np.asarray(trainer.order(0))
+  expected = trainer.dispatch(state)
+
+  padding = IMAGES.copy()
+  padding[order[10:]] = 255 - padding[order[10:]]
+  jax.tree.map(np.testing.assert_array_equal, trainer.dispatch(state, images=padding), expected)
+
+  real = IMAGES.copy()
+  real[order[9]] = 255 - real[order[9]]
+  changed, _ = trainer.dispatch(state, images=real)
+  assert not np.array_equal(
+    changed.params['Dense_0']['kernel'], expected[0].params['Dense_0']['kernel']
+  )
+  if batch_norm:  # the control: the same comparison sees a real row's influence on the averages
+    moving, moved = (s.batch_stats['BatchNorm_0']['mean'] for s in (expected[0], changed))
+    assert not np.array_equal(moving, moved)
+
+
+def test_batch_norm_of_the_short_batch_by_hand() -> None:
+  """Mean and variance of its two real rows alone enter the moving averages (momentum 0.99)."""
+  trainer = Trainer(Linear(batch_norm=True))
+  state, _ = trainer.dispatch(trainer.start)
+  state, _ = trainer.dispatch(state)
+  before = {k: np.asarray(v, np.float64) for k, v in state.batch_stats['BatchNorm_0'].items()}
+  state, _ = trainer.dispatch(state)
+  pixels = IMAGES[trainer.rows(2)].reshape(2, -1) / 255
+  after = state.batch_stats['BatchNorm_0']
+  np.testing.assert_allclose(
+    after['mean'], 0.99 * before['mean'] + 0.01 * pixels.mean(0), rtol=1e-5
+  )
+  np.testing.assert_allclose(after['var'], 0.99 * before['var'] + 0.01 * pixels.var(0), rtol=1e-5)
+
+
+def test_padded_row_with_an_infinite_loss_has_no_influence() -> None:
+  """A loss may be infinite, as where a class is ruled out; zero times infinity is not zero."""
+  labels = LABELS.copy()
+  order = np.asarray(Trainer(Linear()).order(0))
+  labels[order[0]] = CLASSES  # padding of the short batch; never a real row of it
+
+  def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    finite = losses.cross_entropy(logits, jnp.minimum(labels, CLASSES - 1))
+    return jnp.where(labels == CLASSES, jnp.inf, finite)
+
+  trainer = Trainer(Linear(), labels=labels, loss=loss)
+  last = trainer.start.replace(step=jnp.int32(2))
+  state, report = trainer.dispatch(last)
+  assert np.isfinite(report.loss)
+  assert np.isfinite(state.params['Dense_0']['kernel']).all()
+  assert state.bad_step == -1
+
+
+def recording(history: int, **options: Any) -> Trainer:
+  images = np.zeros((EXAMPLES, 2, 2, 1), np.uint8)
+  images[:, 0, 0, 0] = np.arange(EXAMPLES)
+  return Trainer(Recorder(4, history), images=images, optimizer=optax.sgd(0.0), **options)
+
+
+def test_any_number_of_steps_a_dispatch_sees_the_same_batches() -> None:
+  """12 steps one by one, and in dispatches of 2, 1, 2, 1, ...; against the epoch orders."""
+  trainer = recording(12)
+  expected = np.concatenate([np.asarray(trainer.order(epoch)) for epoch in range(4)])
+  recorded = []
+  for counts in ([1] * 12, [2, 1] * 4):
+    state = trainer.start
+    for count in counts:
+      state, report = trainer.dispatch(state, count)
+    assert state.step == 12
+    seen = np.asarray(state.batch_stats['seen']) * 255
+    np.testing.assert_array_equal(np.rint(seen).ravel(), expected)
+    recorded.append((state.batch_stats, state.metrics, report))
+  jax.tree.map(np.testing.assert_array_equal, *recorded)
+
+
+def noise(key, images, indices, epoch) -> jax.Array:
+  del indices, epoch
+  return scale(images) + jax.random.uniform(key, images.shape)
+
+
+def test_every_step_has_a_key_of_its_own_that_repeats() -> None:
+  trainer = recording(6, batch_size=4, last_batch='drop', augment=noise)
+  state = trainer.start
+  for _ in range(6):
+    state, _ = trainer.dispatch(state)
+  stats = jax.device_get(state.batch_stats)
+  rows = np.concatenate([np.asarray(trainer.order(epoch)) for epoch in range(3)]).reshape(6, 4)
+  noises = stats['seen'] - rows / 255
+  assert len(np.unique(np.round(noises, 6))) == 24  # per step and per image
+  assert len({tuple(row) for row in stats['dropped']}) > 1
+
+  # A state that was put together at step 4, as from a checkpoint, goes on with the same numbers.
+  jumped = trainer.start.replace(step=jnp.int32(4))
+  for _ in range(2):
+    jumped, _ = trainer.dispatch(jumped)
+  np.testing.assert_array_equal(jumped.batch_stats['seen'][:2], stats['seen'][4:])
+  np.testing.assert_array_equal(jumped.batch_stats['dropped'][:2], stats['dropped'][4:])
+
+  other, _ = recording(6, last_batch='drop', augment=noise, seed=6).dispatch(trainer.start)
+  assert not np.array_equal(other.batch_stats['seen'][0], stats['seen'][0])
+
+
+def test_augmentation_and_dropout_do_not_share_a_key() -> None:
+  """With one key for both, what is dropped would depend on what was augmented."""
+  keys: list[tuple[int, ...]] = []
+
+  def remember(key: jax.Array) -> None:
+    jax.debug.callback(lambda data: keys.append(tuple(data.tolist())), jax.random.key_data(key))
+
+  def augment(key, images, indices, epoch) -> jax.Array:
+    del indices, epoch
+    remember(key)
+    return images
+
+  class KeyReader(nn.Module):
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+      if train:
+        remember(self.make_rng('dropout'))
+      return layers.Dense(CLASSES)(images.reshape(len(images), -1))
+
+  trainer = Trainer(KeyReader(), augment=augment)
+  jax.block_until_ready(trainer.dispatch(trainer.start))
+  jax.effects_barrier()
+  roots = jax.tree.leaves(steps.random_keys(5))
+  assert len(keys) == 2
+  # Flax derives the key of a module from that of the stream: what if the stream had the first key?
+  variables = {'params': trainer.start.params}
+  for key in list(keys):
+    shared = jax.random.wrap_key_data(jnp.array(key, jnp.uint32))
+    KeyReader().apply(variables, jnp.zeros((1, 2, 3, 2)), train=True, rngs={'dropout': shared})
+  jax.effects_barrier()
+  assert len({*keys, *(tuple(jax.random.key_data(key).tolist()) for key in roots)}) == 8
+
+
+def test_augmentation_learns_which_examples_it_sees_and_in_which_epoch() -> None:
+  """The images are replaced by the examples' indices and the epoch, which the network records."""
+
+  def augment(key, images, indices, epoch) -> jax.Array:
+    del key
+    return jnp.broadcast_to((indices + 100 * epoch)[:, None, None, None], images.shape)
+
+  trainer = recording(6, last_batch='drop', augment=augment)
+  state = trainer.start
+  for _ in range(6):
+    state, _ = trainer.dispatch(state)
+  orders = [np.asarray(trainer.order(epoch)) + 100 * epoch for epoch in range(3)]
+  np.testing.assert_array_equal(np.ravel(state.batch_stats['seen']), np.concatenate(orders))
+
+
+def test_bad_step_is_the_first_one() -> None:
+  """A loss of NaN for one of ten examples: once an epoch, in the step that the order says."""
+  labels = np.zeros(EXAMPLES, np.int32)
+  labels[6] = 1
+
+  def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return jnp.where(labels == 1, jnp.nan, jnp.sum(logits, -1))
+
+  trainer = Trainer(Linear(), labels=labels, loss=loss, optimizer=optax.set_to_zero())
+  state, found = trainer.start, []
+  for _ in range(9):
+    state, report = trainer.dispatch(state)
+    assert report.bad_step == state.bad_step
+    found.append(int(state.bad_step))
+  first = next(step for step in range(3) if 6 in trainer.rows(step))
+  assert found == [-1] * first + [first] * (9 - first)
+
+
+def test_bad_step_sees_parameters_that_overflow_before_the_loss_does() -> None:
+  trainer = Trainer(
+    Linear(), loss=lambda logits, _: 1e20 * jnp.sum(logits, -1), optimizer=optax.sgd(1e20)
+  )
+  state, report = trainer.dispatch(trainer.start)
+  assert np.isfinite(report.loss)
+  assert state.bad_step == 0
+
+
+@pytest.mark.parametrize('rule', sorted(optim.RULES.keys() - {'airbench_muon'}))
+def test_state_is_arrays_only_and_keeps_its_shape(rule) -> None:
+  """So that it can be donated, scanned and saved, and the second step needs no second program."""
+  optimizer = optim.create(
+    {'name': rule, 'learning_rate': 0.1, 'gradient_clip_norm': 1.0}, lambda _: jnp.float32(0.1)
+  )
+  trainer = Trainer(Linear(), optimizer=optimizer, last_batch='drop')
+  state = trainer.start
+  assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))
+  for _ in range(3):
+    after, _ = trainer.dispatch(state)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    types = [[leaf.aval for leaf in jax.tree.leaves(s)] for s in (state, after)]
+    assert types[0] == types[1]
+    state = after
+  assert trainer._compiled[1]._cache_size() == 1
+  assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype('float32')}
+  assert state.step.dtype == state.bad_step.dtype == jnp.int32
+
+
+def test_initial_parameters_follow_from_the_seed_alone() -> None:
+  trainers = [
+    Trainer(Linear(), seed=1),
+    Trainer(Linear(), seed=1, batch_size=2, last_batch='drop'),
+    Trainer(Linear(), seed=2),
+  ]
+  one, same, other = (trainer.start.params['Dense_0']['kernel'] for trainer in trainers)
+  np.testing.assert_array_equal(one, same)
+  assert not np.array_equal(one, other)
+
+
+def collections_of(state: steps.TrainState) -> dict[str, Any]:
+  return {'params': state.params, 'batch_stats': state.batch_stats}
+
+
+def test_average_of_weights_and_statistics_by_hand() -> None:
+  """Every 2 of 7 steps and at the end, against NumPy on the trajectory of single steps."""
+  section = {'name': 'lookahead', 'every_steps': 2, 'decay': 0.9, 'power': 3.0}
+  options: dict[str, Any] = {'optimizer': optax.sgd(0.5), 'last_batch': 'drop'}
+  trainer = Trainer(Linear(batch_norm=True), average=make_average(section, 7, 2), **options)
+  plain = Trainer(Linear(batch_norm=True), **options)
+  state = trainer.start
+  slow = jax.device_get(collections_of(state))
+  jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.slow), slow)
+  for step in range(1, 8):
+    # One plain step from the same state, whose averaging is then done here.
+    fast, _ = plain.dispatch(state.replace(slow=()))
+    expected = jax.device_get(collections_of(fast))
+    state, _ = trainer.dispatch(state)
+    if step % 2 == 0 or step == 7:
+      weight = 1.0 if step == 7 else 0.9**2 * (step / 7) ** 3
+      expected = slow = jax.tree.map(lambda s, f, w=weight: w * s + (1 - w) * f, slow, expected)
+    for found in (collections_of(state), *([state.slow] if expected is slow else [])):
+      jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-7), found, expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-7), state.slow, slow)
+
+
+def test_state_has_no_slow_copy_unless_averages_are_wanted() -> None:
+  assert Trainer(Linear()).start.slow == ()
+
+
+@pytest.mark.parametrize('tta', sorted(VIEWS))
+def test_test_time_augmentation_is_exact(tta) -> None:
+  """Views written out with NumPy; the image's logits are their weighted mean, its loss that of
+  these.
+  """
+  state = Trainer(Linear()).start
+  weights, bias = (np.asarray(state.params['Dense_0'][name]) for name in ('kernel', 'bias'))
+  pixels = IMAGES / 255
+  padded = np.pad(pixels, ((0, 0), (1, 1), (1, 1), (0, 0)), mode='reflect')
+  height, width = IMAGES.shape[1:3]
+  up_left, down_right = padded[:, :height, :width], padded[:, 2:, 2:]
+  mirrored = [view[:, :, ::-1] for view in (pixels, up_left, down_right)]
+  views = {
+    'none': [(1, pixels)],
+    'flip': [(1 / 2, pixels), (1 / 2, mirrored[0])],
+    'flip_translate': [
+      *((1 / 4, pixels), (1 / 4, mirrored[0])),
+      *((1 / 8, view) for view in (up_left, down_right, *mirrored[1:])),
+    ],
+  }[tta]
+  logits = sum(weight * (view.reshape(EXAMPLES, -1) @ weights + bias) for weight, view in views)
+  expected = losses.cross_entropy(jnp.asarray(logits), jnp.asarray(LABELS))
+  step = steps.make_eval_step(recipe_of(Linear(), tta=tta), 4)
+  metrics, start = Metrics.empty(), jnp.zeros((), jnp.int32)
+  for _ in range(0, EXAMPLES, 4):
+    metrics, start = step(state.params, state.batch_stats, IMAGES, LABELS, start, metrics)
+  means = metrics.compute()
+  assert float(means['loss']) == pytest.approx(float(jnp.mean(expected)), rel=2e-6)
+  assert float(means['accuracy']) == pytest.approx(np.mean(logits.argmax(1) == LABELS), rel=1e-7)
+
+
+@pytest.mark.parametrize('batch_size', [1, 4, 10, 16])
+def test_evaluation_is_exact_for_any_batch_size(batch_size) -> None:
+  state = Trainer(Linear()).start
+  evaluate = steps.make_eval_step(recipe_of(Linear()), batch_size)
+  metrics, start = Metrics.empty(), jnp.zeros((), jnp.int32)
+  evaluate = jax.jit(evaluate)
+  for _ in range(0, EXAMPLES, batch_size):
+    metrics, start = evaluate(state.params, state.batch_stats, IMAGES, LABELS, start, metrics)
+  weights, bias = (np.asarray(state.params['Dense_0'][name]) for name in ('kernel', 'bias'))
+  _, _, cross_entropies, hits = numpy_losses(weights, bias, np.arange(EXAMPLES))
+  means = metrics.compute()
+  assert float(means['loss']) == pytest.approx(np.mean(cross_entropies), rel=2e-6)
+  assert float(means['accuracy']) == pytest.approx(np.mean(hits), rel=1e-7)
+  assert float(metrics.loss.count) == EXAMPLES
