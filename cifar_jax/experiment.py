@@ -33,6 +33,7 @@ from cifar_jax.transfer.start import starting_variables
 # Rows in one evaluation dispatch: large enough to hide the dispatch, small enough for any machine's
 # cache.
 EVALUATION_BATCH = 512
+_SMALL_IMAGE = 64 * 64  # pixels up to which it is of that size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Experiment:
     images, labels = placed
     metrics, start = parallel.replicate((Metrics.empty(), jnp.zeros((), jnp.int32)), self.mesh)
     variables = steps.evaluated_variables(self.recipe, state)
-    for _ in range(0, len(labels), _evaluation_batch(self.mesh)):
+    for _ in range(0, len(labels), _evaluation_batch(self.recipe.image_shape, self.mesh)):
       metrics, start = self.eval_step(
         variables['params'], variables['batch_stats'], images, labels, start, metrics
       )
@@ -115,7 +116,9 @@ class Experiment:
   def _evaluate_from_host(self, state: steps.TrainState, split: Examples) -> dict[str, float]:
     metrics = parallel.replicate(Metrics.empty(), self.mesh)
     variables = steps.evaluated_variables(self.recipe, state)
-    for batch in evaluation_batches(split, self.mesh, _evaluation_batch(self.mesh)):
+    for batch in evaluation_batches(
+      split, self.mesh, _evaluation_batch(self.recipe.image_shape, self.mesh)
+    ):
       metrics = self.evaluate_batch(variables['params'], variables['batch_stats'], batch, metrics)
     return _means(metrics)
 
@@ -173,7 +176,9 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
     ),
     train_step=parallel.jit_step(steps.make_train_step(recipe, division), mesh, updates=True),
     evaluate_batch=parallel.jit_step(steps.make_evaluate_batch(recipe, division), mesh),
-    eval_step=map_or_jit(steps.make_eval_step(recipe, _evaluation_batch(mesh), division), mesh),
+    eval_step=map_or_jit(
+      steps.make_eval_step(recipe, _evaluation_batch(recipe.image_shape, mesh), division), mesh
+    ),
   )
 
 
@@ -260,5 +265,8 @@ def _check_fits(config: ConfigDict, splits: Splits) -> None:
     )
 
 
-def _evaluation_batch(mesh: Mesh) -> int:
-  return -(-EVALUATION_BATCH // mesh.size) * mesh.size
+def _evaluation_batch(image_shape: tuple[int, ...], mesh: Mesh) -> int:
+  """Rows of an evaluation dispatch: fewer of large images, as many on each device."""
+  pixels = image_shape[0] * image_shape[1]
+  rows = min(EVALUATION_BATCH, max(1, EVALUATION_BATCH * _SMALL_IMAGE // pixels))
+  return -(-rows // mesh.size) * mesh.size

@@ -29,12 +29,13 @@ from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment, assemble
 from cifar_jax.run_folder import run_summary
 from cifar_jax.run_folder.checkpoint import Checkpoints, write_json
+from cifar_jax.run_folder.continuation import check_continues, fresh_facts
 from cifar_jax.run_folder.epoch_pictures import EpochPictures
 from cifar_jax.run_folder.profiler import Profiler
 from cifar_jax.run_folder.progress import Progress
 from cifar_jax.run_folder.signals import stop_signals
 from cifar_jax.run_folder.writers import NoWriter, RunWriter, read_rows
-from cifar_jax.training.monitor import rate_factor, stops_early
+from cifar_jax.training.monitor import is_best, rate_factor, stops_early
 from cifar_jax.training.steps import Report, TrainState, evaluated_variables
 from cifar_jax.transfer import features
 
@@ -84,9 +85,9 @@ def train(
 
   with Checkpoints(run, config.checkpoint.keep) as checkpoints, stop_signals() as stop:
     restored = checkpoints.restore(experiment.abstract_state())
-    state, facts = restored or (experiment.init(), _fresh_facts(splits))
+    state, facts = restored or (experiment.init(), fresh_facts(splits))
     step = int(jax.device_get(state.step))
-    _check_resumes(run, experiment, splits, step, facts)
+    check_continues(experiment, splits, run, step, facts)
     configs.save(config, run)
     write_json(run / run_summary.ABOUT_NAME, run_summary.about(experiment, splits))
     if experiment.recipe.statistics is not None:
@@ -327,7 +328,7 @@ class _Session:
     self._epoch_start, self._dispatch_seconds, self._dispatch_images = now, 0.0, 0
     # The best is saved before the latest: killed in between, the run repeats this epoch and finds
     # the best in place.
-    if agreement.as_the_first_says(_is_best(row, rows, config.checkpoint.best)):
+    if agreement.as_the_first_says(is_best(row, rows, config.checkpoint.best)):
       self._checkpoints.save(state, {**self._facts(), **row}, best=True)
     due = config.checkpoint.every_epochs and epoch % config.checkpoint.every_epochs == 0
     if due or last or self.stops_early:
@@ -350,7 +351,7 @@ class _Session:
 
   def _facts(self) -> dict[str, float]:
     return {
-      **_fresh_facts(self._splits),
+      **fresh_facts(self._splits),
       'seconds': self._seconds(),
       'epoch_seconds': time.perf_counter() - self._epoch_start,
     }
@@ -366,36 +367,3 @@ class _Session:
       return None
     pace = (time.perf_counter() - self._session_start - self._compile_seconds) / done
     return pace * (self._experiment.total_steps - step)
-
-
-def _fresh_facts(splits: Splits) -> dict[str, Any]:
-  """What the host remembers beside the state, before the first step."""
-  return {'seconds': 0.0, 'epoch_seconds': 0.0, 'data': splits.fingerprint}
-
-
-def _check_resumes(
-  run: pathlib.Path, experiment: Experiment, splits: Splits, step: int, facts: dict[str, Any]
-) -> None:
-  """Raises UserError where a checkpoint is of other data or of a longer run."""
-  if facts['data'] != splits.fingerprint:
-    raise UserError(
-      f'{run} was trained on other data than {splits.source} holds now; '
-      'give it back its data, or choose another --workdir'
-    )
-  if step > experiment.total_steps:
-    raise UserError(
-      f'{run} has already trained {step / experiment.steps_per_epoch:g} epochs, more than '
-      f'{_length(experiment.config)}; ask for more, or choose another --workdir'
-    )
-
-
-def _is_best(row: dict[str, float], earlier: list[dict[str, float]], name: str) -> bool:
-  values = [other[name] for other in earlier if not math.isnan(other[name])]
-  if not values or math.isnan(row[name]):
-    return not math.isnan(row[name])
-  return row[name] < min(values) if name == 'val_loss' else row[name] > max(values)
-
-
-def _length(config: ConfigDict) -> str:
-  limit = f' and --config.max_steps={config.max_steps}' if config.max_steps else ''
-  return f'--config.epochs={config.epochs}{limit}'

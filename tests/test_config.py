@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
+from cifar_jax import option_checks
 from cifar_jax.errors import UserError
 from configs import base, cnn_adv
 
@@ -196,7 +197,7 @@ def test_shipped_config_is_valid_and_locked(path) -> None:
 def test_the_tables_here_cover_every_option() -> None:
   options = {key for key in plain(base.get_config()) if key.split('.')[0] not in configs._CHOSEN}
   assert set(VALUES) == options
-  assert set(configs._CHECKS) == options
+  assert set(option_checks.CHECKS) == options
 
 
 @pytest.mark.parametrize(

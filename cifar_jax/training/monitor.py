@@ -74,6 +74,14 @@ def rate_factor(
   return rate / learning_rate
 
 
+def is_best(row: Mapping[str, float], earlier: Iterable[Mapping[str, float]], monitor: str) -> bool:
+  """Whether an epoch is better than every one before; an epoch without a validation never is."""
+  if math.isnan(row[monitor]):
+    return False
+  *others, value = _lower_is_better(monitor, [*earlier, row])
+  return value < min(others, default=math.inf)
+
+
 def _lower_is_better(monitor: str, rows: Sequence[Mapping[str, float]]) -> Iterable[float]:
   sign = -1 if monitor.endswith('accuracy') else 1
   return (sign * row[monitor] for row in rows if not math.isnan(row[monitor]))

@@ -99,3 +99,20 @@ def test_plateau_by_hand_in_both_countings() -> None:
   # The epoch of a reduction counts as the first one of the next wait.
   np.testing.assert_allclose(factors('keras2.0'), [1, 1, 1, 0.5, 0.5, 0.25, 0.25])
   assert monitor.rate_factor(plateau(patience=0), rows_of(values), 0.1) == 1
+
+
+@pytest.mark.parametrize(
+  ('name', 'earlier', 'value', 'best'),
+  [
+    ('val_loss', [], 2.0, True),
+    ('val_loss', [1.0, 3.0], 0.9, True),
+    ('val_loss', [1.0, 3.0], 1.0, False),
+    ('val_accuracy', [0.5, 0.7], 0.71, True),
+    ('val_accuracy', [0.5, 0.7], 0.6, False),
+    ('val_accuracy', [np.nan, 0.5], 0.6, True),
+    ('val_accuracy', [np.nan], np.nan, False),
+    ('val_loss', [0.5], np.nan, False),
+  ],
+)
+def test_best_epoch(name: str, earlier: list[float], value: float, best: bool) -> None:
+  assert monitor.is_best({name: value}, rows_of(earlier, name), name) is best

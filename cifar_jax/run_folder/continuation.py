@@ -1,0 +1,45 @@
+"""Going on with a run: what the host remembers beside the state, and whether it fits."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cifar_jax.data import Splits
+from cifar_jax.errors import UserError
+from cifar_jax.experiment import Experiment
+
+
+def fresh_facts(splits: Splits) -> dict[str, Any]:
+  """What the host remembers beside the state, before the first step."""
+  return {'seconds': 0.0, 'epoch_seconds': 0.0, 'data': splits.fingerprint}
+
+
+def check_continues(
+  experiment: Experiment, splits: Splits, run: pathlib.Path, step: int, facts: Mapping[str, Any]
+) -> None:
+  """Raises UserError where a checkpoint is of other data or of a longer run.
+
+  Args:
+    experiment: what is to be trained.
+    splits: on what.
+    run: folder of the run.
+    step: updates made, by the checkpoint.
+    facts: saved with it.
+  """
+  if facts['data'] != splits.fingerprint:
+    raise UserError(
+      f'{run} was trained on other data than {splits.source} holds now; '
+      'give it back its data, or choose another --workdir'
+    )
+  if step > experiment.total_steps:
+    raise UserError(
+      f'{run} has already trained {step / experiment.steps_per_epoch:g} epochs, more than '
+      f'{_length(experiment.config)}; ask for more, or choose another --workdir'
+    )
+
+
+def _length(config: ConfigDict) -> str:
+  limit = f' and --config.max_steps={config.max_steps}' if config.max_steps else ''
+  return f'--config.epochs={config.epochs}{limit}'
