@@ -26,7 +26,7 @@ FIELDS = {
   'convnext': {'depths': (1, 1), 'widths': (8, 16)},
   'densenet': {'depth': 10},
   'mixer': {'depth': 1},
-  'preact_resnet': {'depth': 8},
+  'preact_resnet': {'depth': 10},
   'resnet': {'depth': 8},
   'vgg': {'depth': 11},
   'vit': {'depth': 1},
