@@ -88,6 +88,26 @@ class Experiment:
     """Epochs in the run, the last one perhaps unfinished."""
     return -(-self.total_steps // self.steps_per_epoch)
 
+  def dispatch_length(self, step: int, at_once: bool) -> int:
+    """Updates in the dispatch after `step`: as many as lie between two host events, unless
+    configured.
+
+    Args:
+      step: updates made.
+      at_once: whether the feed can make several without the host.
+    """
+    config, per_epoch = self.config, self.steps_per_epoch
+    wanted = config.steps_per_dispatch or (1 if jax.default_backend() == 'cpu' else per_epoch)
+    if not at_once:
+      wanted = 1
+    position = step % per_epoch
+    # The one short batch of an epoch is a program of its own.
+    end = per_epoch - 1 if self.short_last_batch else per_epoch
+    count = max(1, min(wanted, end - position, self.total_steps - step))
+    if config.checkpoint.every_steps:
+      count = min(count, config.checkpoint.every_steps - step % config.checkpoint.every_steps)
+    return count
+
   def abstract_state(self) -> steps.TrainState:
     """The target for restoring a checkpoint onto this experiment's devices."""
     return checkpoint.abstract_state(self.init_shapes(), parallel.replicated(self.mesh))

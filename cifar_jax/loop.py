@@ -20,7 +20,6 @@ from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax import data
-from cifar_jax.anatomy import summary
 from cifar_jax.data import Examples, Splits
 from cifar_jax.devices import agreement
 from cifar_jax.devices.feed import Feed, make_feed
@@ -95,15 +94,11 @@ def train(
     progress.note(run_summary.header(experiment, splits, run, startup_note))
     if restored:
       progress.note(f'resuming after step {step} of {experiment.total_steps}\n')
-    texts = {
-      'config': f'```\n{config.to_json(indent=2)}\n```',
-      'parameters': f'```\n{summary.parameter_overview(run_summary.variables(state))}\n```',
-      'network': f'```\n{run_summary.listing(experiment, splits)}\n```',
-      'size': run_summary.size(experiment, splits),
-    }
     as_trained = features.make_substitute(experiment.recipe, run_summary.variables(state))
     first = agreement.is_first()
-    open_writer = functools.partial(RunWriter, run, step, texts, config.tensorboard)
+    open_writer = functools.partial(
+      RunWriter, run, step, run_summary.texts(experiment, splits, state), config.tensorboard
+    )
     with (
       open_writer() if first else NoWriter() as writer,
       contextlib.closing(make_feed(experiment, as_trained(splits.train), step)) as feed,
@@ -183,7 +178,7 @@ class _Session:
         shown_epoch = epoch
         steps = min(per_epoch, total - epoch * per_epoch)
         self._progress.start_epoch(epoch + 1, experiment.epochs, steps, position)
-      count = self._count(step)
+      count = experiment.dispatch_length(step, self._feed.at_once)
       masked = experiment.short_last_batch and position + count == per_epoch
       with profiler.dispatch(step):
         state = self._dispatch(state, step, count, masked)
@@ -231,20 +226,6 @@ class _Session:
       self._seconds(),
       self._compile_seconds,
     )
-
-  def _count(self, step: int) -> int:
-    """Updates in the next dispatch: as many as lie between two host events, unless configured."""
-    config, per_epoch = self._config, self._experiment.steps_per_epoch
-    wanted = config.steps_per_dispatch or (1 if jax.default_backend() == 'cpu' else per_epoch)
-    if not self._feed.at_once:
-      wanted = 1
-    position = step % per_epoch
-    # The one short batch of an epoch is a program of its own.
-    end = per_epoch - 1 if self._experiment.short_last_batch else per_epoch
-    count = max(1, min(wanted, end - position, self._experiment.total_steps - step))
-    if config.checkpoint.every_steps:
-      count = min(count, config.checkpoint.every_steps - step % config.checkpoint.every_steps)
-    return count
 
   def _dispatch(self, state: TrainState, step: int, count: int, masked: bool) -> TrainState:
     start = time.perf_counter()

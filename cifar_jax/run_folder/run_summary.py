@@ -133,6 +133,17 @@ def listing(experiment: Experiment, splits: Splits) -> str:
   return summary.keras_ascii(tracing.trace(experiment.module, splits.image_shape, 'softmax'))
 
 
+def texts(experiment: Experiment, splits: Splits, state: TrainState) -> dict[str, str]:
+  """What TensorBoard shows of a run beside its curves: by name, in Markdown."""
+  found = {
+    'config': experiment.config.to_json(indent=2),
+    'parameters': summary.parameter_overview(variables(state)),
+    'network': listing(experiment, splits),
+  }
+  blocks = {name: f'```\n{text}\n```' for name, text in found.items()}
+  return {**blocks, 'size': size(experiment, splits)}
+
+
 def variables(state: TrainState) -> dict[str, Any]:
   """The collections that a network is applied with."""
   return {'params': state.params, 'batch_stats': state.batch_stats}

@@ -1,14 +1,9 @@
 """Checkpoints with states of a few arrays: the same bits back, whatever happens to the disk."""
 
-import errno
-import gc
-import json
-import os
 import pathlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +13,7 @@ import pytest
 
 from cifar_jax.errors import UserError
 from cifar_jax.run_folder import checkpoint
-from cifar_jax.run_folder.checkpoint import BEST, LATEST, Checkpoints, write_json
+from cifar_jax.run_folder.checkpoint import BEST, LATEST, Checkpoints
 from cifar_jax.training.metrics import Metrics
 from cifar_jax.training.steps import TrainState
 
@@ -29,13 +24,6 @@ pytestmark = [
 ]
 REPOSITORY = pathlib.Path(__file__).parents[2]
 FACTS = {'seconds': 1.25, 'epoch_seconds': 0.1}
-
-
-@pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-  """So that what is left of a failure is not reported in some later test of another file."""
-  yield
-  gc.collect()
 
 
 def make_state(step: int, width: int = 3) -> TrainState:
@@ -259,51 +247,6 @@ def test_leftovers_of_a_killed_save_are_cleaned_at_the_next_start(tmp_path) -> N
   assert restored_step(tmp_path) == 3
 
 
-@pytest.fixture
-def small_disk(tmp_path) -> Iterator[pathlib.Path]:
-  """A file system of one megabyte; only root may mount it."""
-  folder = tmp_path / 'disk'
-  folder.mkdir()
-  command = ['mount', '-t', 'tmpfs', '-o', 'size=1m', 'none', str(folder)]
-  if shutil.which('mount') is None or subprocess.run(command, capture_output=True).returncode:
-    pytest.skip('mounting a small file system is not permitted')
-  try:
-    yield folder
-  finally:
-    subprocess.run(['umount', str(folder)], check=True)
-
-
-def fill(disk: pathlib.Path, leave: int) -> None:
-  content = b'x' * (shutil.disk_usage(disk).free - leave)
-  (disk / 'filling').write_bytes(content)
-
-
-def test_full_disk_is_said_and_older_checkpoints_stay(small_disk) -> None:
-  """First no room for the state, then none for the first byte."""
-  save_steps(small_disk, 1)
-  state = make_state(2)
-  state.params['Dense_0']['kernel'] = jnp.asarray(
-    np.random.default_rng(0).normal(size=(600, 600)), jnp.float32
-  )
-  with (
-    Checkpoints(small_disk, keep=1) as checkpoints,
-    pytest.raises(UserError, match=r'cannot write to .*: the disk is full') as error,
-  ):
-    checkpoints.save(state, FACTS)
-  assert '\n' not in str(error.value)
-  assert restored_step(small_disk) == 1
-
-  with Checkpoints(small_disk, keep=1) as checkpoints:  # cleans up what the first try left
-    fill(small_disk, leave=0)
-    with pytest.raises(UserError, match='the disk is full'):
-      checkpoints.save(make_state(3), {**FACTS, 'number': 3})
-    (small_disk / 'filling').unlink()
-    assert restored_step(small_disk) == 1
-    # "mend that and run the same command again"
-    checkpoints.save(make_state(3), {**FACTS, 'number': 3})
-  assert restored_step(small_disk) == 3
-
-
 def stderr_of(run: pathlib.Path, *lines: str) -> str:
   """What the user sees of a failure, as launch.py reports it."""
   code = [
@@ -327,15 +270,6 @@ def stderr_of(run: pathlib.Path, *lines: str) -> str:
   return done.stderr
 
 
-def test_nothing_but_one_line_on_a_full_disk(small_disk) -> None:
-  save_steps(small_disk, 1)
-  fill(small_disk, leave=30_000)
-  stderr = stderr_of(small_disk, "checkpoints.save(make_state(2), {**FACTS, 'number': 2})")
-  assert 'the disk is full' in stderr
-  assert stderr.startswith('error: cannot write to')
-  assert len(stderr.splitlines()) == 1
-
-
 def test_nothing_but_sentences_for_another_network(tmp_path) -> None:
   save_steps(tmp_path, 1)
   stderr = stderr_of(tmp_path, 'checkpoints.restore(target(make_state(1, width=4)))')
@@ -343,56 +277,3 @@ def test_nothing_but_sentences_for_another_network(tmp_path) -> None:
   assert 'Traceback' not in stderr
   assert 'Exception ignored' not in stderr
   assert len(stderr.splitlines()) == 1
-
-
-def test_full_disk_leaves_the_old_json(small_disk) -> None:
-  path = small_disk / 'summary.json'
-  write_json(path, {'a': 1})
-  fill(small_disk, leave=8192)
-  with pytest.raises(UserError, match='the disk is full'):
-    write_json(path, {'a': 'x' * 100_000})
-  assert json.loads(path.read_text()) == {'a': 1}
-
-
-def test_folder_that_cannot_be_written(tmp_path) -> None:
-  (tmp_path / 'file').write_text('')
-  with pytest.raises(UserError, match=r'cannot write to .*file'):
-    Checkpoints(tmp_path / 'file')
-  with pytest.raises(UserError, match='cannot write to'):
-    write_json(tmp_path / 'file' / 'a.json', {})
-
-
-@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS])
-def test_disk_errors_of_python_become_one_sentence(tmp_path, number) -> None:
-  with (
-    pytest.raises(UserError, match=r'^cannot write to .*run the same command again$'),
-    checkpoint.disk_errors(tmp_path),
-  ):
-    raise OSError(number, os.strerror(number))
-
-
-def test_other_errors_pass() -> None:
-  with pytest.raises(KeyError), checkpoint.disk_errors(pathlib.Path('x')):
-    raise KeyError('bug')
-
-
-def test_write_json_never_leaves_half_a_file(tmp_path, monkeypatch) -> None:
-  """Killed after the first half was written, the reader still finds the old content."""
-  path = tmp_path / 'summary.json'
-  write_json(path, {'loss': 0.5, 'name': 'ü'})
-  assert json.loads(path.read_text()) == {'loss': 0.5, 'name': 'ü'}
-
-  write_text = pathlib.Path.write_text
-
-  def half(self, text, *args, **kwargs):
-    write_text(self, text[: len(text) // 2], *args, **kwargs)
-    raise KeyboardInterrupt
-
-  monkeypatch.setattr(pathlib.Path, 'write_text', half)
-  with pytest.raises(KeyboardInterrupt):
-    write_json(path, {'loss': 0.25})
-  monkeypatch.undo()
-  assert json.loads(path.read_text()) == {'loss': 0.5, 'name': 'ü'}
-  write_json(path, {'loss': 0.25})
-  assert json.loads(path.read_text()) == {'loss': 0.25}
-  assert [entry.name for entry in tmp_path.iterdir()] == ['summary.json']

@@ -9,17 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cifar_jax import layers, optim
 from cifar_jax.data.augment import Augmentation
 from cifar_jax.data.normalize import make_normalize, scale
 from cifar_jax.optim import Average, make_average
 from cifar_jax.training import losses, steps
-from cifar_jax.training.metrics import Metrics
-from cifar_jax.training.recipe import Recipe, steps_per_epoch
-from cifar_jax.training.views import VIEWS
+from cifar_jax.training.recipe import Recipe
 
 CLASSES = 3
 EXAMPLES = 10
@@ -149,62 +145,6 @@ def numpy_losses(weights: np.ndarray, bias: np.ndarray, rows: np.ndarray):
   return pixels, probabilities, cross_entropies, logits.argmax(1) == LABELS[rows]
 
 
-@pytest.mark.parametrize(
-  ('examples', 'batch_size', 'keep', 'drop'),
-  [(10, 4, 3, 2), (8, 4, 2, 2), (3, 4, 1, 0), (1, 1, 1, 1), (50000, 128, 391, 390)],
-)
-def test_steps_per_epoch(examples, batch_size, keep, drop) -> None:
-  assert steps_per_epoch(examples, batch_size, 'keep') == keep
-  assert steps_per_epoch(examples, batch_size, 'drop') == drop
-
-
-@settings(max_examples=12, deadline=None)
-@given(
-  seed=st.integers(0, 2**32 - 1),
-  examples=st.integers(1, 40),
-  batch_size=st.integers(1, 60),
-  epoch=st.integers(0, 10**6),
-)
-def test_order_is_a_permutation_filled_from_its_own_beginning(
-  seed, examples, batch_size, epoch
-) -> None:
-  order = np.asarray(epoch_order(seed, examples, batch_size, 'keep')(epoch))
-  assert order.dtype == np.int32
-  assert len(order) == -(-examples // batch_size) * batch_size
-  assert sorted(order[:examples]) == list(range(examples))
-  np.testing.assert_array_equal(order, np.resize(order[:examples], len(order)))
-
-
-@settings(max_examples=8, deadline=None)
-@given(examples=st.integers(1, 40), batch_size=st.integers(1, 40), epoch=st.integers(0, 1000))
-def test_dropped_last_batch_cuts_the_same_permutation(examples, batch_size, epoch) -> None:
-  whole = np.asarray(epoch_order(3, examples, 1, 'keep')(epoch))
-  order = np.asarray(epoch_order(3, examples, batch_size, 'drop')(epoch))
-  np.testing.assert_array_equal(order, whole[: examples // batch_size * batch_size])
-
-
-def test_order_is_another_one_each_epoch_and_each_seed() -> None:
-  orders = [
-    tuple(np.asarray(epoch_order(seed, 30, 4, 'keep')(epoch))[:30].tolist())
-    for seed in range(4)
-    for epoch in range(6)
-  ]
-  assert len(set(orders)) == 24
-  # Each example must be able to come first: 30 of 30 in 400 epochs is missed once in 10**4 seeds.
-  order = jax.jit(epoch_order(0, 30, 4, 'keep'))
-  assert {int(order(epoch)[0]) for epoch in range(400)} == set(range(30))
-
-
-def test_order_is_a_function_of_seed_and_epoch_alone() -> None:
-  first = epoch_order(7, 20, 6, 'keep')
-  backwards = [np.asarray(first(epoch)) for epoch in (3, 2, 1)]
-  again = epoch_order(7, 20, 6, 'keep')
-  forwards = [np.asarray(jax.jit(again)(jnp.int32(epoch))) for epoch in (1, 2, 3)]
-  np.testing.assert_array_equal(backwards[::-1], forwards)
-  other_batches = np.asarray(epoch_order(7, 20, 5, 'keep')(2))
-  np.testing.assert_array_equal(other_batches, forwards[1][:20])
-
-
 def test_two_epochs_of_sgd_and_their_averages_by_hand() -> None:
   """Ten examples in batches of 4, 4 and 2: the mean of the last is over its two real rows."""
   trainer = Trainer(Linear())
@@ -306,103 +246,6 @@ def test_padded_row_with_an_infinite_loss_has_no_influence() -> None:
   assert state.bad_step == -1
 
 
-def recording(history: int, **options: Any) -> Trainer:
-  images = np.zeros((EXAMPLES, 2, 2, 1), np.uint8)
-  images[:, 0, 0, 0] = np.arange(EXAMPLES)
-  return Trainer(Recorder(4, history), images=images, optimizer=optax.sgd(0.0), **options)
-
-
-def test_any_number_of_steps_a_dispatch_sees_the_same_batches() -> None:
-  """12 steps one by one, and in dispatches of 2, 1, 2, 1, ...; against the epoch orders."""
-  trainer = recording(12)
-  expected = np.concatenate([np.asarray(trainer.order(epoch)) for epoch in range(4)])
-  recorded = []
-  for counts in ([1] * 12, [2, 1] * 4):
-    state = trainer.start
-    for count in counts:
-      state, report = trainer.dispatch(state, count)
-    assert state.step == 12
-    seen = np.asarray(state.batch_stats['seen']) * 255
-    np.testing.assert_array_equal(np.rint(seen).ravel(), expected)
-    recorded.append((state.batch_stats, state.metrics, report))
-  jax.tree.map(np.testing.assert_array_equal, *recorded)
-
-
-def noise(key, images, indices, epoch) -> jax.Array:
-  del indices, epoch
-  return scale(images) + jax.random.uniform(key, images.shape)
-
-
-def test_every_step_has_a_key_of_its_own_that_repeats() -> None:
-  trainer = recording(6, batch_size=4, last_batch='drop', augment=noise)
-  state = trainer.start
-  for _ in range(6):
-    state, _ = trainer.dispatch(state)
-  stats = jax.device_get(state.batch_stats)
-  rows = np.concatenate([np.asarray(trainer.order(epoch)) for epoch in range(3)]).reshape(6, 4)
-  noises = stats['seen'] - rows / 255
-  assert len(np.unique(np.round(noises, 6))) == 24  # per step and per image
-  assert len({tuple(row) for row in stats['dropped']}) > 1
-
-  # A state that was put together at step 4, as from a checkpoint, goes on with the same numbers.
-  jumped = trainer.start.replace(step=jnp.int32(4))
-  for _ in range(2):
-    jumped, _ = trainer.dispatch(jumped)
-  np.testing.assert_array_equal(jumped.batch_stats['seen'][:2], stats['seen'][4:])
-  np.testing.assert_array_equal(jumped.batch_stats['dropped'][:2], stats['dropped'][4:])
-
-  other, _ = recording(6, last_batch='drop', augment=noise, seed=6).dispatch(trainer.start)
-  assert not np.array_equal(other.batch_stats['seen'][0], stats['seen'][0])
-
-
-def test_augmentation_and_dropout_do_not_share_a_key() -> None:
-  """With one key for both, what is dropped would depend on what was augmented."""
-  keys: list[tuple[int, ...]] = []
-
-  def remember(key: jax.Array) -> None:
-    jax.debug.callback(lambda data: keys.append(tuple(data.tolist())), jax.random.key_data(key))
-
-  def augment(key, images, indices, epoch) -> jax.Array:
-    del indices, epoch
-    remember(key)
-    return images
-
-  class KeyReader(nn.Module):
-    @nn.compact
-    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-      if train:
-        remember(self.make_rng('dropout'))
-      return layers.Dense(CLASSES)(images.reshape(len(images), -1))
-
-  trainer = Trainer(KeyReader(), augment=augment)
-  jax.block_until_ready(trainer.dispatch(trainer.start))
-  jax.effects_barrier()
-  roots = jax.tree.leaves(steps.random_keys(5))
-  assert len(keys) == 2
-  # Flax derives the key of a module from that of the stream: what if the stream had the first key?
-  variables = {'params': trainer.start.params}
-  for key in list(keys):
-    shared = jax.random.wrap_key_data(jnp.array(key, jnp.uint32))
-    KeyReader().apply(variables, jnp.zeros((1, 2, 3, 2)), train=True, rngs={'dropout': shared})
-  jax.effects_barrier()
-  assert len({*keys, *(tuple(jax.random.key_data(key).tolist()) for key in roots)}) == 8
-
-
-def test_augmentation_learns_which_examples_it_sees_and_in_which_epoch() -> None:
-  """The images are replaced by the examples' indices and the epoch, which the network records."""
-
-  def augment(key, images, indices, epoch) -> jax.Array:
-    del key
-    return jnp.broadcast_to((indices + 100 * epoch)[:, None, None, None], images.shape)
-
-  trainer = recording(6, last_batch='drop', augment=augment)
-  state = trainer.start
-  for _ in range(6):
-    state, _ = trainer.dispatch(state)
-  orders = [np.asarray(trainer.order(epoch)) + 100 * epoch for epoch in range(3)]
-  np.testing.assert_array_equal(np.ravel(state.batch_stats['seen']), np.concatenate(orders))
-
-
 def test_bad_step_is_the_first_one() -> None:
   """A loss of NaN for one of ten examples: once an epoch, in the step that the order says."""
   labels = np.zeros(EXAMPLES, np.int32)
@@ -489,50 +332,3 @@ def test_average_of_weights_and_statistics_by_hand() -> None:
 
 def test_state_has_no_slow_copy_unless_averages_are_wanted() -> None:
   assert Trainer(Linear()).start.slow == ()
-
-
-@pytest.mark.parametrize('tta', sorted(VIEWS))
-def test_test_time_augmentation_is_exact(tta) -> None:
-  """Views written out with NumPy; the image's logits are their weighted mean, its loss that of
-  these.
-  """
-  state = Trainer(Linear()).start
-  weights, bias = (np.asarray(state.params['Dense_0'][name]) for name in ('kernel', 'bias'))
-  pixels = IMAGES / 255
-  padded = np.pad(pixels, ((0, 0), (1, 1), (1, 1), (0, 0)), mode='reflect')
-  height, width = IMAGES.shape[1:3]
-  up_left, down_right = padded[:, :height, :width], padded[:, 2:, 2:]
-  mirrored = [view[:, :, ::-1] for view in (pixels, up_left, down_right)]
-  views = {
-    'none': [(1, pixels)],
-    'flip': [(1 / 2, pixels), (1 / 2, mirrored[0])],
-    'flip_translate': [
-      *((1 / 4, pixels), (1 / 4, mirrored[0])),
-      *((1 / 8, view) for view in (up_left, down_right, *mirrored[1:])),
-    ],
-  }[tta]
-  logits = sum(weight * (view.reshape(EXAMPLES, -1) @ weights + bias) for weight, view in views)
-  expected = losses.cross_entropy(jnp.asarray(logits), jnp.asarray(LABELS))
-  step = steps.make_eval_step(recipe_of(Linear(), tta=tta), 4)
-  metrics, start = Metrics.empty(), jnp.zeros((), jnp.int32)
-  for _ in range(0, EXAMPLES, 4):
-    metrics, start = step(state.params, state.batch_stats, IMAGES, LABELS, start, metrics)
-  means = metrics.compute()
-  assert float(means['loss']) == pytest.approx(float(jnp.mean(expected)), rel=2e-6)
-  assert float(means['accuracy']) == pytest.approx(np.mean(logits.argmax(1) == LABELS), rel=1e-7)
-
-
-@pytest.mark.parametrize('batch_size', [1, 4, 10, 16])
-def test_evaluation_is_exact_for_any_batch_size(batch_size) -> None:
-  state = Trainer(Linear()).start
-  evaluate = steps.make_eval_step(recipe_of(Linear()), batch_size)
-  metrics, start = Metrics.empty(), jnp.zeros((), jnp.int32)
-  evaluate = jax.jit(evaluate)
-  for _ in range(0, EXAMPLES, batch_size):
-    metrics, start = evaluate(state.params, state.batch_stats, IMAGES, LABELS, start, metrics)
-  weights, bias = (np.asarray(state.params['Dense_0'][name]) for name in ('kernel', 'bias'))
-  _, _, cross_entropies, hits = numpy_losses(weights, bias, np.arange(EXAMPLES))
-  means = metrics.compute()
-  assert float(means['loss']) == pytest.approx(np.mean(cross_entropies), rel=2e-6)
-  assert float(means['accuracy']) == pytest.approx(np.mean(hits), rel=1e-7)
-  assert float(metrics.loss.count) == EXAMPLES
