@@ -14,9 +14,10 @@ from ml_collections import ConfigDict
 from tests.configs import tiny
 
 # Programs compiled by one test, or one of its processes, serve the others; none outlives the
-# session.
-_CACHE = tempfile.TemporaryDirectory(prefix='cifar_jax_tests_')
-os.environ['CIFAR_JAX_CACHE'] = _CACHE.name
+# session. The processes that share the tests among them inherit the folder.
+if 'PYTEST_XDIST_WORKER' not in os.environ:
+  _CACHE = tempfile.TemporaryDirectory(prefix='cifar_jax_tests_')
+  os.environ['CIFAR_JAX_CACHE'] = _CACHE.name
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
