@@ -13,6 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cifar_jax.ops.forms import plain_forms
+
 FORWARD, TRAINING = 2, 6  # operations for each multiply-add of one image's forward pass
 
 # Dense 16-bit products of one JAX device, 10^12 operations a second, as the makers state them (a
@@ -46,7 +48,8 @@ def multiply_adds(module: nn.Module, image_shape: Sequence[int]) -> int:
   images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
   key = jax.eval_shape(lambda: jax.random.key(0))
   variables = jax.eval_shape(lambda key, images: module.init(key, images, train=False), key, images)
-  program = jax.make_jaxpr(lambda v, x: module.apply(v, x, train=False))(variables, images)
+  with plain_forms():
+    program = jax.make_jaxpr(lambda v, x: module.apply(v, x, train=False))(variables, images)
   return _count(program.jaxpr)
 
 

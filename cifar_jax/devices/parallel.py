@@ -8,6 +8,7 @@ device is a mesh of one. `jax.pmap` runs the same step, with the sums written ou
 import functools
 import inspect
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from ml_collections import ConfigDict
 from cifar_jax.devices.division import Division
 from cifar_jax.errors import UserError
 from cifar_jax.folders import cache_folder
+from cifar_jax.ops.forms import on_one_device
 
 AXIS = 'data'  # the one axis of the mesh, over which the rows of a batch lie
 
@@ -37,6 +39,9 @@ def keep_compiled_programs() -> None:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError:
     return  # no room or no permission: compile each time
+  # What cannot be stored is compiled each time, which is no reason to alarm anybody: a full disk,
+  # or calls of oneDNN (see ops/onednn.py).
+  warnings.filterwarnings('ignore', 'Error writing persistent compilation cache', UserWarning)
   jax.config.update('jax_compilation_cache_dir', str(folder))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
 
@@ -153,7 +158,7 @@ def jit_step(
   """
   static = 'masked' if 'masked' in inspect.signature(function).parameters else ()
   return jax.jit(
-    function,
+    on_one_device(function) if mesh.size == 1 else function,
     donate_argnums=0 if updates else (),
     static_argnames=static,
     out_shardings=replicated(mesh),
@@ -175,7 +180,7 @@ def pmap_step(
   def mapped(arguments: int, masked: bool | None) -> Callable[..., Any]:
     options = {} if masked is None else {'masked': masked}
     return jax.pmap(
-      lambda number, *whole: function(*whole, **options),
+      on_one_device(lambda number, *whole: function(*whole, **options)),
       axis_name=AXIS,
       in_axes=(0, *[None] * arguments),
       out_axes=None,

@@ -67,7 +67,8 @@ def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
   flipped = jnp.asarray(kernel[::-1, ::-1], jnp.float32)[:, :, None, None]
   border = ((height - 1, height - 1), (width - 1, width - 1))
   maps = jnp.asarray(image, jnp.float32)[None, :, :, None]
-  return np.asarray(conv(maps, flipped, (1, 1), border, (1, 1), 1))[0, :, :, 0]
+  found = conv(maps, flipped, None, (1, 1), border, (1, 1), groups=1, relu=False)
+  return np.asarray(found)[0, :, :, 0]
 
 
 def sobel(image: np.ndarray) -> np.ndarray:

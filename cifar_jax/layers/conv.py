@@ -57,7 +57,7 @@ class Conv(nn.Module):
     kernel = self.param('kernel', self.kernel_init, (*kernel_size, channels, self.features))
     bias = self.param('bias', self.bias_init, (self.features,)) if self.use_bias else None
     inputs, kernel, bias = nn.dtypes.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
-    outputs = conv(inputs, kernel, strides, self.padding, dilation, self.feature_group_count)
-    if bias is not None:
-      outputs = outputs + bias.reshape(1, 1, 1, -1)
-    return activation_function(self.activation)(outputs)
+    relu = self.activation == 'relu'
+    groups = self.feature_group_count
+    outputs = conv(inputs, kernel, bias, strides, self.padding, dilation, groups, relu)
+    return outputs if relu else activation_function(self.activation)(outputs)

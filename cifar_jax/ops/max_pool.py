@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from cifar_jax.ops.forms import use_cpu_forms
 
@@ -58,7 +59,9 @@ def _forward(
 def _backward(
   window: tuple[int, int], residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array]:
-  inputs, outputs = residuals
+  dtype = gradient.dtype
+  # As integers of the same bits, since XLA's CPU backend would widen bfloat16 to float32 and back.
+  inputs, outputs, gradient = map(_as_bits, (*residuals, gradient))
   batch, rows, columns, channels = outputs.shape
   height, width = window
   place_in_window = jnp.arange(height * width).reshape(1, 1, height, 1, width, 1)
@@ -71,7 +74,15 @@ def _backward(
     taken |= is_maximum
   result = result.reshape(batch, rows * height, columns * width, channels)
   margins = ((0, inputs.shape[axis] - result.shape[axis]) for axis in range(4))
-  return (jnp.pad(result, tuple(margins)),)
+  result = jnp.pad(result, tuple(margins))
+  return (lax.bitcast_convert_type(result, dtype) if dtype == jnp.bfloat16 else result,)
+
+
+def _as_bits(values: jax.Array) -> jax.Array:
+  """Of bfloat16 the bits; anything else as it is."""
+  if values.dtype == jnp.bfloat16:
+    return lax.bitcast_convert_type(values, jnp.int16)
+  return values
 
 
 def _by_place(

@@ -62,6 +62,21 @@ def test_max_pool_gives_ties_to_the_first_as_select_and_scatter_does():
   np.testing.assert_array_equal(gradient.reshape(4), [1, 0, 0, 0])
 
 
+def test_max_pool_of_bfloat16_is_that_of_float32():
+  """It compares bits, those of zeros with either sign and of NaN among them."""
+  values = RNG.choice([-2.0, -0.5, -0.0, 0.0, 1.0, 3.0], size=(4, 9, 8, 5))
+  inputs, cotangent = jnp.asarray(np.abs(values), jnp.float32), normal(4, 4, 4, 5)
+  cotangent = cotangent.astype(jnp.bfloat16).astype(jnp.float32)
+  for signed in (inputs, jnp.where(values == 0, 1, values)):
+    wide, narrow = (
+      jax.vjp(lambda x: max_pool.disjoint_max_pool(x, (2, 2)), signed.astype(dtype))
+      for dtype in (jnp.float32, jnp.bfloat16)
+    )
+    np.testing.assert_array_equal(wide[0], narrow[0].astype(jnp.float32))
+    (expected,), (actual,) = wide[1](cotangent), narrow[1](cotangent.astype(jnp.bfloat16))
+    np.testing.assert_array_equal(actual.astype(jnp.float32), expected)
+
+
 def test_max_pool_leaves_overlapping_windows_to_xla(monkeypatch):
   monkeypatch.setattr(max_pool, 'disjoint_max_pool', None)
   inputs = normal(1, 6, 6, 1)
@@ -92,8 +107,11 @@ def test_pointwise_conv(channels):
 )
 def test_other_convs_are_plain(monkeypatch, kernel_shape, strides, padding, groups):
   monkeypatch.setattr(conv, 'pointwise_conv', None)
-  arguments = (normal(2, 6, 6, 4), normal(*kernel_shape), strides, padding, (1, 1), groups)
-  np.testing.assert_array_equal(conv.conv(*arguments), conv.plain_conv(*arguments))
+  inputs, kernel, options = normal(2, 6, 6, 4), normal(*kernel_shape), (strides, padding, (1, 1))
+  np.testing.assert_array_equal(
+    conv.conv(inputs, kernel, None, *options, groups, relu=False),
+    conv.plain_conv(inputs, kernel, *options, groups),
+  )
 
 
 @pytest.mark.parametrize('shape', [(8, 3), (4, 5, 3, 2)])

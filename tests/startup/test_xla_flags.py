@@ -7,7 +7,7 @@ import pytest
 from cifar_jax.startup import xla_flags
 from cifar_jax.startup.xla_flags import set_flags
 
-FLAG = '--xla_cpu_experimental_ynn_fusion_type=dot,eltwise,reduce'
+FLAG = '--xla_cpu_experimental_ynn_fusion_type=dot,reduce'
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,205 @@
+"""Convolutions and matrix products by oneDNN, which jaxlib contains.
+
+XLA's CPU backend can call oneDNN, but the compiler of the published builds never does of itself.
+The calls are there, under the names below, with what to compute written as JSON; so a program can
+ask for them. `forms.use_library_calls` says where.
+
+A program with such a call is compiled anew in each process, since XLA cannot store it (jaxlib
+0.10.2: a MemoryError).
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Pads = tuple[tuple[int, int], tuple[int, int]]
+
+_FEW_CHANNELS = 4  # up to here a copy of every window is small beside the maps
+_EXAMPLES_AT_ONCE = 32
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def conv(
+  inputs: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array | None,
+  strides: tuple[int, int],
+  pads: Pads,
+  relu: bool,
+) -> jax.Array:
+  """Convolves [B, H, W, C] with [kh, kw, C, F] to [B, H', W', F]; adds the bias, then takes ReLU.
+
+  Args:
+    inputs: maps, float32 or bfloat16; sums are float32.
+    kernel: of the same dtype.
+    bias: [F], of the same dtype, or None.
+    strides: step of the window.
+    pads: (top, bottom), (left, right), each less than the window.
+    relu: whether ReLU is taken. That of NaN is 0 here, but a kernel that met one gets it for its
+      gradient.
+  """
+  return _call_conv(inputs, kernel, bias, strides, pads, relu=relu)
+
+
+_Kept = tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]
+
+
+def _conv_forward(
+  inputs: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array | None,
+  strides: tuple[int, int],
+  pads: Pads,
+  relu: bool,
+) -> tuple[jax.Array, _Kept]:
+  outputs = conv(inputs, kernel, bias, strides, pads, relu)
+  return outputs, (inputs, kernel, bias, outputs if relu else None)
+
+
+def _conv_backward(
+  strides: tuple[int, int], pads: Pads, relu: bool, kept: _Kept, gradient: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+  del relu
+  inputs, kernel, bias, outputs = kept
+  if outputs is not None:
+    gradient = where_positive(outputs, gradient)
+  to_bias = None
+  if bias is not None:
+    to_bias = gradient.sum((0, 1, 2), dtype=jnp.float32).astype(bias.dtype)
+  if strides != (1, 1):
+    _, pull = jax.vjp(functools.partial(_xla_conv, strides=strides, pads=pads), inputs, kernel)
+    return *pull(gradient), to_bias
+  height, width = kernel.shape[:2]
+  turned = kernel[::-1, ::-1].swapaxes(2, 3)
+  (top, bottom), (left, right) = pads
+  around = (height - 1 - top, height - 1 - bottom), (width - 1 - left, width - 1 - right)
+  to_inputs = _call_conv(gradient, turned, None, strides, around)
+  return to_inputs, _kernel_gradient(inputs, gradient, kernel, pads), to_bias
+
+
+conv.defvjp(_conv_forward, _conv_backward)
+
+
+def where_positive(outputs: jax.Array, gradient: jax.Array) -> jax.Array:
+  """The gradient where outputs of ReLU are above 0, elsewhere 0.
+
+  Both as integers of the same bits: XLA's CPU backend would widen bfloat16 to float32 and back.
+  """
+  integer = jnp.int16 if outputs.dtype == jnp.bfloat16 else jnp.int32
+  kept, bits = (lax.bitcast_convert_type(array, integer) for array in (outputs, gradient))
+  return lax.bitcast_convert_type(jnp.where(kept > 0, bits, 0), gradient.dtype)
+
+
+def _kernel_gradient(
+  inputs: jax.Array, gradient: jax.Array, kernel: jax.Array, pads: Pads
+) -> jax.Array:
+  """By the quickest of the ways that were measured."""
+  height, width, channels, _ = kernel.shape
+  if channels <= _FEW_CHANNELS or height == width == 1:
+    return _kernel_gradient_from_windows(inputs, gradient, (height, width), pads)
+  if inputs.dtype == jnp.bfloat16:
+    return _kernel_gradient_as_conv(inputs, gradient, pads)
+  convolve = functools.partial(_xla_conv, inputs, strides=(1, 1), pads=pads)
+  (found,) = jax.linear_transpose(convolve, kernel)(gradient)
+  return found
+
+
+def _xla_conv(
+  inputs: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads
+) -> jax.Array:
+  return lax.conv_general_dilated(
+    inputs, kernel, strides, pads, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+  )
+
+
+def _kernel_gradient_as_conv(inputs: jax.Array, gradient: jax.Array, pads: Pads) -> jax.Array:
+  """The maps convolved with their gradient, the examples taking the place of the channels.
+
+  A few examples at a time, since oneDNN's kernels slow down where windows as large as the maps hold
+  many channels.
+  """
+  total = jnp.zeros((), jnp.float32)
+  for start in range(0, inputs.shape[0], _EXAMPLES_AT_ONCE):
+    rows = slice(start, start + _EXAMPLES_AT_ONCE)
+    kernel = gradient[rows].transpose(1, 2, 0, 3)
+    found = _call_conv(inputs[rows].transpose(3, 1, 2, 0), kernel, None, (1, 1), pads)
+    total = total + found.astype(jnp.float32)
+  return total.astype(inputs.dtype).transpose(1, 2, 0, 3)
+
+
+def _kernel_gradient_from_windows(
+  inputs: jax.Array, gradient: jax.Array, windows: tuple[int, int], pads: Pads
+) -> jax.Array:
+  """Of each row of the window a product, over copies of the maps shifted along the width."""
+  height, width, features = gradient.shape[1:]
+  padded = jnp.pad(inputs, ((0, 0), *pads, (0, 0)))
+  shifted = jnp.concatenate([padded[:, :, at : at + width] for at in range(windows[1])], axis=-1)
+  columns = shifted.shape[-1]
+  rows = [
+    _call_matmul_transposed(
+      shifted[:, at : at + height].reshape(-1, columns), gradient.reshape(-1, features)
+    )
+    for at in range(windows[0])
+  ]
+  return jnp.stack(rows).reshape(*windows, inputs.shape[3], features)
+
+
+def _call_conv(
+  inputs: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array | None,
+  strides: tuple[int, int],
+  pads: Pads,
+  relu: bool = False,
+) -> jax.Array:
+  images = {'dims': 4, 'data': {'batch_dim': 0, 'feature_dim': 3, 'spatial_dims': [1, 2]}}
+  filters = {'input_feature_dim': 2, 'output_feature_dim': 3, 'spatial_dims': [0, 1]}
+  sizes = [
+    (size + low + high - window) // stride + 1
+    for size, (low, high), window, stride in zip(
+      inputs.shape[1:3], pads, kernel.shape[:2], strides, strict=True
+    )
+  ]
+  config = {
+    'dims': 4,
+    'input': images,
+    'kernel': {'dims': 4, 'filter': {**filters, 'shape': kernel.shape}},
+    'output': images,
+    'feature_groups': 1,
+    'window': {
+      'size': kernel.shape[:2],
+      'pad_left': [low for low, _ in pads],
+      'pad_right': [high for _, high in pads],
+      'strides': strides,
+      'window_dilations': [1, 1],
+    },
+    'fusions': {'ops': ['BIAS'] * (bias is not None) + ['RELU'] * relu},
+  }
+  shape = (inputs.shape[0], *sizes, kernel.shape[3])
+  operands = [inputs, kernel] if bias is None else [inputs, kernel, bias]
+  return _call('convolution', {'onednn_conv_config': config}, shape, operands)
+
+
+def _call_matmul_transposed(left: jax.Array, right: jax.Array) -> jax.Array:
+  """[N, K], [N, M] -> [K, M]."""
+  config = {'transpose_a': True, 'transpose_b': False}
+  shape = (left.shape[1], right.shape[1])
+  return _call('matmul', {'onednn_matmul_config': config}, shape, [left, right])
+
+
+def _call(
+  name: str, config: dict[str, Any], shape: Sequence[int], operands: Sequence[jax.Array]
+) -> jax.Array:
+  call = jax.ffi.ffi_call(
+    f'__onednn${name}',
+    jax.ShapeDtypeStruct(shape, operands[0].dtype),
+    vmap_method='sequential',
+    custom_call_api_version=2,
+    legacy_backend_config=json.dumps(config),
+  )
+  return call(*operands)

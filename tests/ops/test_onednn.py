@@ -1,0 +1,141 @@
+"""Convolutions by oneDNN against XLA's own, in values and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from cifar_jax.layers import Conv
+from cifar_jax.ops import conv, forms, onednn
+from tests.ops.test_forms import assert_same_function, normal
+
+pytestmark = pytest.mark.skipif(
+  not forms.has_library('float32'), reason='no oneDNN in this jaxlib, or for this processor'
+)
+needs_bfloat16 = pytest.mark.skipif(
+  not forms.has_library('bfloat16'), reason='the processor has no products of bfloat16'
+)
+
+
+def plain(inputs, kernel, bias, strides, pads, relu):
+  outputs = conv.plain_conv(inputs, kernel, strides, pads, (1, 1), 1)
+  if bias is not None:
+    outputs = outputs + bias.reshape(1, 1, 1, -1)
+  return jax.nn.relu(outputs) if relu else outputs
+
+
+@pytest.mark.parametrize('relu', [False, True])
+@pytest.mark.parametrize('with_bias', [False, True])
+@pytest.mark.parametrize(
+  ('window', 'strides', 'pads'),
+  [
+    ((3, 3), (1, 1), ((1, 1), (1, 1))),
+    ((3, 3), (2, 2), ((0, 1), (0, 1))),
+    ((1, 1), (1, 1), ((0, 0), (0, 0))),
+    ((1, 1), (2, 2), ((0, 0), (0, 0))),
+    ((2, 5), (1, 1), ((0, 1), (4, 0))),
+    ((5, 2), (3, 1), ((2, 2), (0, 0))),
+  ],
+)
+@pytest.mark.parametrize('channels', [(3, 8), (6, 5)])
+def test_float32(channels, window, strides, pads, with_bias, relu):
+  inputs, kernel = normal(3, 9, 8, channels[0]), normal(*window, *channels)
+  bias = normal(channels[1]) if with_bias else None
+  arguments = (inputs, kernel, bias) if with_bias else (inputs, kernel)
+
+  def form(inputs, kernel, bias=None):
+    return onednn.conv(inputs, kernel, bias, strides, pads, relu)
+
+  assert_same_function(form, lambda x, k, b=None: plain(x, k, b, strides, pads, relu), *arguments)
+  if not relu:  # differences across its corner are no gradients
+    check_grads(form, arguments, order=1, modes=['rev'], rtol=2e-2, atol=2e-2)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize('relu', [False, True])
+@pytest.mark.parametrize('channels', [(3, 8), (6, 5)])
+def test_bfloat16_rounds_what_float32_gives(channels, relu):
+  """Sums are float32: of 70 images (more than are taken at once) no more than roundings is lost."""
+  inputs, kernel, bias = (
+    array.astype(jnp.bfloat16)
+    for array in (normal(70, 9, 8, channels[0]), normal(3, 3, *channels), normal(channels[1]))
+  )
+  pads = ((1, 1), (1, 1))
+  wide = [array.astype(jnp.float32) for array in (inputs, kernel, bias)]
+  values, pull_back = jax.vjp(lambda *a: onednn.conv(*a, (1, 1), pads, relu), inputs, kernel, bias)
+  expected, plain_pull_back = jax.vjp(lambda *a: plain(*a, (1, 1), pads, relu), *wide)
+  cotangent = normal(*values.shape).astype(jnp.bfloat16)
+  # Where ReLU decides by a rounded value, the gradient is a choice.
+  cotangent = jnp.where(jnp.abs(expected) > 0.05, cotangent, 0)
+  gradients = pull_back(cotangent)
+  plain_gradients = plain_pull_back(cotangent.astype(jnp.float32))
+  for actual, exact in zip((values, *gradients), (expected, *plain_gradients), strict=True):
+    assert actual.dtype == jnp.bfloat16
+    exact = np.asarray(exact)
+    largest = np.abs(exact).max()
+    np.testing.assert_allclose(actual.astype(jnp.float32), exact, rtol=0, atol=largest * 2**-7)
+
+
+def test_what_is_not_finite_shows():
+  """A loss that became NaN must not look healthy: the parameters, at least, become NaN as well."""
+  inputs = jnp.ones((1, 4, 4, 2)).at[0, 1, 1, 0].set(jnp.nan)
+  kernel = jnp.ones((1, 1, 2, 3))
+  no_pads = ((0, 0), (0, 0))
+  assert np.isnan(onednn.conv(inputs, kernel, None, (1, 1), no_pads, False)[0, 1, 1]).all()
+  for relu in (False, True):
+    _, pull_back = jax.vjp(lambda k: onednn.conv(inputs, k, None, (1, 1), no_pads, relu), kernel)  # noqa: B023
+    (gradient,) = pull_back(jnp.ones((1, 4, 4, 3)))
+    assert np.isnan(gradient[0, 0, 0]).all()
+
+
+def test_the_gradient_of_relu_is_zero_at_zero():
+  for dtype in (jnp.float32, jnp.bfloat16):
+    outputs = jnp.array([0.0, -0.0, 1e-30, 2.0], dtype)
+    gradient = jnp.array([1.0, 1.0, -3.0, jnp.inf], dtype)
+    np.testing.assert_array_equal(
+      onednn.where_positive(outputs, gradient).astype(jnp.float32), [0, 0, -3, np.inf]
+    )
+
+
+def test_the_layer_calls_it_on_one_device_and_leaves_several_to_the_compiler():
+  """The tests have eight devices."""
+  layer = Conv(5, activation='relu')
+  images = normal(2, 6, 6, 3)
+  variables = layer.init(jax.random.key(0), images)
+
+  def program(function):
+    return jax.jit(function).lower(variables, images).as_text()
+
+  assert '__onednn$convolution' not in program(layer.apply)
+  assert '__onednn$convolution' in program(forms.on_one_device(layer.apply))
+  np.testing.assert_allclose(
+    jax.jit(forms.on_one_device(layer.apply))(variables, images),
+    layer.apply(variables, images),
+    atol=1e-5,
+  )
+
+
+@pytest.mark.parametrize('version', ['0.9.0', '0.99.0'])
+def test_other_versions_of_jaxlib_are_not_trusted(monkeypatch, version):
+  forms.has_library.cache_clear()
+  monkeypatch.setattr(forms.importlib.metadata, 'version', lambda package: version)
+  assert not forms.has_library('float32')
+  forms.has_library.cache_clear()
+
+
+def test_nothing_but_what_it_was_made_for(monkeypatch):
+  """Dilation, groups, padding beyond the window, other types and plain forms."""
+  monkeypatch.setattr(onednn, 'conv', None)
+  inputs, kernel = normal(2, 6, 6, 4), normal(3, 3, 4, 6)
+
+  @forms.on_one_device
+  def convolve(inputs, kernel, padding='SAME', dilation=(1, 1), groups=1):
+    return conv.conv(inputs, kernel, None, (1, 1), padding, dilation, groups, False)
+
+  convolve(inputs, kernel, dilation=(2, 2))
+  convolve(inputs, normal(3, 3, 2, 6), groups=2)
+  convolve(inputs, kernel, ((3, 0), (0, 0)))
+  convolve(inputs.astype(jnp.float16), kernel.astype(jnp.float16))
+  with forms.plain_forms():
+    convolve(inputs, kernel)
