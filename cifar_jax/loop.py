@@ -28,6 +28,7 @@ from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment, assemble
 from cifar_jax.run_folder import run_summary
 from cifar_jax.run_folder.checkpoint import Checkpoints, write_json
+from cifar_jax.run_folder.clock import RunClock
 from cifar_jax.run_folder.continuation import check_continues, fresh_facts
 from cifar_jax.run_folder.epoch_pictures import EpochPictures
 from cifar_jax.run_folder.profiler import Profiler
@@ -155,12 +156,7 @@ class _Session:
     self._validation = experiment.place_to_evaluate(as_trained(splits.validation))
     self._compiled: set[tuple[int, bool]] = set()
     self._reports: collections.deque[tuple[int, Report, Any]] = collections.deque()
-    self._session_start = time.perf_counter()
-    self._seconds_before = facts['seconds']
-    self._epoch_start = self._session_start - facts['epoch_seconds']
-    self._dispatch_seconds = 0.0  # since the epoch began, without compilation
-    self._dispatch_images = 0
-    self._compile_seconds = 0.0
+    self._clock = RunClock(facts)
     self._first_step = 0
     self._measured: dict[str, float] = {}  # on the validation split, in the last state
     self._decide(read_rows(run))
@@ -223,25 +219,27 @@ class _Session:
       validation,
       test,
       read_rows(self._run),
-      self._seconds(),
-      self._compile_seconds,
+      self._clock,
     )
 
   def _dispatch(self, state: TrainState, step: int, count: int, masked: bool) -> TrainState:
-    start = time.perf_counter()
+    start, waited = time.perf_counter(), self._feed.waiting_seconds
     state, report = self._feed.update(state, step, count, masked)
     votes = self._stop.vote()
     if (count, masked) not in self._compiled:
       jax.block_until_ready(report)
       self._compiled.add((count, masked))
-      self._compile_seconds += time.perf_counter() - start
+      self._clock.compiled(time.perf_counter() - start)
       self._look_at(step, report, votes)
       return state
     self._reports.append((step, report, votes))
     if len(self._reports) > _DISPATCHES_AHEAD:
       self._look_at(*self._reports.popleft())
-    self._dispatch_seconds += time.perf_counter() - start
-    self._dispatch_images += count * self._config.batch_size
+    self._clock.trained(
+      time.perf_counter() - start,
+      count * self._config.batch_size,
+      self._feed.waiting_seconds - waited,
+    )
     return state
 
   def _look_at(self, step: int, report: Report, votes: Any) -> None:
@@ -266,7 +264,7 @@ class _Session:
     start = time.perf_counter()
     while self._reports:
       self._look_at(*self._reports.popleft())
-    self._dispatch_seconds += time.perf_counter() - start
+    self._clock.trained(time.perf_counter() - start)
 
   def _end_epoch(self, state: TrainState, step: int) -> TrainState:
     """Validates, writes the epoch's row, keeps the best and the latest checkpoint.
@@ -284,7 +282,6 @@ class _Session:
     if last or (every and epoch % every == 0):
       validation = experiment.evaluate(state, self._validation)
       self._measured = validation
-    now = time.perf_counter()
     row: dict[str, float] = {
       'step': step,
       'epoch': epoch,
@@ -293,8 +290,7 @@ class _Session:
       'val_loss': validation['loss'],
       'val_accuracy': validation['accuracy'],
       'learning_rate': float(experiment.schedule(step - 1) * self._rate_factor),
-      'images_per_second': self._dispatch_images / max(self._dispatch_seconds, 1e-9),
-      'epoch_seconds': now - self._epoch_start,
+      **self._clock.end_epoch(),
     }
     rows = read_rows(self._run)
     self._writer.write_epoch(row)
@@ -306,7 +302,6 @@ class _Session:
     if config.plateau.patience:
       factor = jnp.float32(self._rate_factor)
       state = dataclasses.replace(state, rate_factor=replicate(factor, experiment.mesh))
-    self._epoch_start, self._dispatch_seconds, self._dispatch_images = now, 0.0, 0
     # The best is saved before the latest: killed in between, the run repeats this epoch and finds
     # the best in place.
     if agreement.as_the_first_says(is_best(row, rows, config.checkpoint.best)):
@@ -331,20 +326,8 @@ class _Session:
     self._checkpoints.save(state, self._facts())
 
   def _facts(self) -> dict[str, float]:
-    return {
-      **fresh_facts(self._splits),
-      'seconds': self._seconds(),
-      'epoch_seconds': time.perf_counter() - self._epoch_start,
-    }
-
-  def _seconds(self) -> float:
-    """Seconds of work in all sittings, time between them not counted."""
-    return self._seconds_before + time.perf_counter() - self._session_start
+    return {**fresh_facts(self._splits), **self._clock.facts()}
 
   def _left(self, step: int) -> float | None:
     """Seconds to the end of the run at this sitting's pace."""
-    done = step - self._first_step
-    if done <= 0:
-      return None
-    pace = (time.perf_counter() - self._session_start - self._compile_seconds) / done
-    return pace * (self._experiment.total_steps - step)
+    return self._clock.left(step - self._first_step, self._experiment.total_steps - step)

@@ -1,13 +1,14 @@
 """Runs launch.py's training and kills its own process, as a power cut would, at a chosen moment.
 
-  python -m tests.killed_run RUN DATA MOMENT STEP
+  python -m tests.killed_run RUN DATA MOMENT STEP [OPTIONS]
 
 MOMENT is 'step' (before update STEP is dispatched), 'save' (when everything of the checkpoint of
 STEP is written but it is not yet renamed to be visible), 'files' (half of that checkpoint's files
 are cut short), 'hang' (nothing is killed, but the dispatch of update STEP takes ten minutes),
-'asked' (SIGTERM before that dispatch) or 'never'.
+'asked' (SIGTERM before that dispatch) or 'never'. OPTIONS change the config, as in '{"epochs": 2}'.
 """
 
+import json
 import os
 import pathlib
 import signal
@@ -67,10 +68,11 @@ def arrange(moment: str, step: int) -> None:
     kill_in_save(step, cut=moment == 'files')
 
 
-def main(run: str, data: str, moment: str, step: str) -> None:
+def main(run: str, data: str, moment: str, step: str, options: str = '{}') -> None:
   config = tiny.get_config()
   config.data.dir = data
   config.checkpoint.every_steps = 4
+  config.update_from_flattened_dict(json.loads(options))
   arrange(moment, int(step))
   loop.train(config.lock(), pathlib.Path(run), Progress('lines'))
 

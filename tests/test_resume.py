@@ -1,5 +1,6 @@
 """Interrupted and resumed against never interrupted: the same bits. Processes are really killed."""
 
+import json
 import os
 import pathlib
 import signal
@@ -14,10 +15,15 @@ REPOSITORY = pathlib.Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
 
 
-def sitting(run: pathlib.Path, data: pathlib.Path, moment: str = 'never', step: int = 0):
-  """One process that trains in `run`, from tests/killed_run.py."""
+def sitting(
+  run: pathlib.Path, data: pathlib.Path, moment: str = 'never', step: int = 0, **options
+) -> subprocess.CompletedProcess:
+  """One process that trains in `run`, from tests/killed_run.py; options are those of the config."""
   return subprocess.run(
-    [sys.executable, '-m', 'tests.killed_run', str(run), str(data), moment, str(step)],
+    [
+      *(sys.executable, '-m', 'tests.killed_run', str(run), str(data), moment, str(step)),
+      json.dumps(options),
+    ],
     cwd=REPOSITORY,
     env=ENVIRONMENT,
     capture_output=True,

@@ -11,6 +11,7 @@ To stream images that do not even fit in the host's memory, give `data.Splits` a
 import contextlib
 import queue
 import threading
+import time
 from typing import Any, Protocol
 
 import jax
@@ -25,9 +26,16 @@ _BATCHES_AHEAD = 3  # on the devices or on their way
 
 
 class Feed(Protocol):
-  """What the loop needs."""
+  """What the loop needs.
 
-  at_once: bool  # whether one dispatch may make many updates
+  Attributes:
+    at_once: whether one dispatch may make many updates.
+    waiting_seconds: so far, those in which the devices had no update to work on because its batch
+      was not there.
+  """
+
+  at_once: bool
+  waiting_seconds: float
 
   def update(
     self, state: steps.TrainState, step: int, count: int, masked: bool
@@ -52,6 +60,7 @@ class DeviceFeed:
   """The whole training set lives on every device; a step costs the host nothing."""
 
   at_once = True
+  waiting_seconds = 0.0
 
   def __init__(self, experiment: Experiment, split: Examples):
     self._experiment = experiment
@@ -87,6 +96,8 @@ class HostFeed:
   def __init__(self, experiment: Experiment, split: Examples, first_step: int):
     self._experiment = experiment
     self._batches: queue.Queue[steps.Batch | BaseException] = queue.Queue(_BATCHES_AHEAD)
+    self.waiting_seconds = 0.0
+    self._last_loss: Any = None  # of the last update
     self._closed = threading.Event()
     self._thread = threading.Thread(
       target=self._fill, args=(split, first_step), name='batches', daemon=True
@@ -98,11 +109,13 @@ class HostFeed:
   ) -> tuple[steps.TrainState, steps.Report]:
     """See `Feed`; updates must come one by one and in order."""
     del step, count, masked
-    batch = self._batches.get()
+    batch = self._next_batch()
     if isinstance(batch, BaseException):
       raise batch
     with jax.transfer_guard('disallow'):
-      return self._experiment.train_step(state, batch)
+      state, report = self._experiment.train_step(state, batch)
+    self._last_loss = report.loss
+    return state, report
 
   def close(self) -> None:
     """See `Feed`."""
@@ -111,6 +124,17 @@ class HostFeed:
       while True:  # makes room, in case the thread waits for it
         self._batches.get_nowait()
     self._thread.join(timeout=5)
+
+  def _next_batch(self) -> steps.Batch | BaseException:
+    with contextlib.suppress(queue.Empty):
+      return self._batches.get_nowait()
+    start = time.perf_counter()
+    batch = self._batches.get()
+    # While the devices are still at work on earlier updates, only the host waits. When they ended
+    # is not known, so an update that ended meanwhile counts as if it had ended at the start.
+    if self._last_loss is None or self._last_loss.is_ready():
+      self.waiting_seconds += time.perf_counter() - start
+    return batch
 
   def _fill(self, split: Examples, first_step: int) -> None:
     experiment = self._experiment

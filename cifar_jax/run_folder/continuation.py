@@ -12,8 +12,8 @@ from cifar_jax.experiment import Experiment
 
 
 def fresh_facts(splits: Splits) -> dict[str, Any]:
-  """What the host remembers beside the state, before the first step."""
-  return {'seconds': 0.0, 'epoch_seconds': 0.0, 'data': splits.fingerprint}
+  """What the host remembers beside the state, before the first step; `RunClock` adds its own."""
+  return {'data': splits.fingerprint}
 
 
 def check_continues(

@@ -19,6 +19,7 @@ from cifar_jax.anatomy import flops, summary, tracing
 from cifar_jax.data import Splits
 from cifar_jax.devices import device_memory, parallel
 from cifar_jax.experiment import Experiment
+from cifar_jax.run_folder.clock import RunClock
 from cifar_jax.run_folder.progress import duration
 from cifar_jax.training.steps import TrainState
 
@@ -85,6 +86,7 @@ def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
     f'\ntest loss {results["test_loss"]:.4f}, test accuracy {100 * results["test_accuracy"]:.2f} %'
     f'{suffix} after {length}, {duration(results["seconds"])}\n'
     f'speed       {_speed(results)}\n'
+    f'{_waiting(results)}'
     f'look at     {run / "metrics.csv"} and {run / SUMMARY_NAME}\n'
     f'curves      tensorboard --logdir {run}\n'
     f'report      python -m cifar_jax report {run}\n'
@@ -100,6 +102,14 @@ def _speed(results: Mapping[str, Any]) -> str:
   if results.get('utilisation') is not None:
     text += f', {100 * results["utilisation"]:.1f} % of the peak'
   return text
+
+
+def _waiting(results: Mapping[str, Any]) -> str:
+  """A line on the feed where images come from the host; summaries of older versions lack it."""
+  if results.get('placement') != 'host':
+    return ''
+  share = 100 * results['waiting_share']
+  return f'data        {share:.1f} % of training time spent waiting for images\n'
 
 
 def about(experiment: Experiment, splits: Splits) -> dict[str, Any]:
@@ -156,8 +166,7 @@ def results(
   validation: Mapping[str, float],
   test: Mapping[str, float],
   rows: Sequence[Mapping[str, float]],
-  seconds: float,
-  compile_seconds: float,
+  clock: RunClock,
 ) -> dict[str, Any]:
   """The content of summary.json: one flat object that needs nothing else to be compared with
   others.
@@ -170,8 +179,7 @@ def results(
     validation: loss and accuracy.
     test: loss and accuracy.
     rows: of metrics.csv.
-    seconds: of work in all sittings.
-    compile_seconds: of the last sitting.
+    clock: of the run, in its last sitting.
   """
   config = experiment.config
   sign = -1 if config.checkpoint.best == 'val_loss' else 1
@@ -202,11 +210,13 @@ def results(
     'batch_size': config.batch_size,
     'parameters': trainable,
     'moving_statistics': moving,
-    'seconds': seconds,
-    'compile_seconds': compile_seconds,
+    'seconds': clock.seconds,
+    'compile_seconds': clock.compile_seconds,  # of the last sitting
     'images_per_second': images_per_second,
     'multiply_adds': multiply_adds,  # of one image's forward pass
     'operations_per_second': operations_per_second,
+    'placement': config.data.placement,
+    'waiting_share': clock.waiting_share,  # of the time spent training; 0 for data on the devices
     'utilisation': operations_per_second / sum(known) if len(known) == len(peaks) else None,
     'peak_memory_mb': _peak_memory_mb(),
     'seed': config.seed,

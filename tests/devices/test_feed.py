@@ -1,6 +1,10 @@
 """Examples that stay with the host against examples on the devices."""
 
+import dataclasses
+import threading
+import time
 from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ import pytest
 from cifar_jax import data, loop
 from cifar_jax.devices import device_memory, parallel
 from cifar_jax.devices.batches import train_batches
+from cifar_jax.devices.feed import HostFeed
 from cifar_jax.errors import UserError
 from cifar_jax.run_folder.progress import Progress
 from tests.devices.test_parallel import SMALL, assert_close, experiment_on
@@ -55,17 +60,97 @@ class Stream(data.Split):
     raise UserError('photograph 17 is damaged')
 
 
-def test_an_error_of_a_stream_ends_the_run(tiny_config, tmp_path, monkeypatch) -> None:
+def stream_as(kind: type[data.Split], monkeypatch) -> None:
+  """Runs train on a split of another kind with the same examples."""
   original = data.split
 
   def streamed(*arguments):
     splits = original(*arguments)
-    return data.Splits(**{**vars(splits), 'train': Stream(**vars(splits.train))})
+    return data.Splits(**{**vars(splits), 'train': kind(**vars(splits.train))})
 
   monkeypatch.setattr('cifar_jax.data.split', streamed)
+
+
+def test_an_error_of_a_stream_ends_the_run(tiny_config, tmp_path, monkeypatch) -> None:
+  stream_as(Stream, monkeypatch)
   config = changed(tiny_config, **{'data.placement': 'host'}, **SMALL)
   with pytest.raises(UserError, match='photograph 17 is damaged'):
     loop.train(config, tmp_path, SILENT)
+
+
+@pytest.mark.parametrize(
+  ('source', 'update', 'share'),
+  # A source of 90 ms starts with the update of the batch before, which takes 30 ms: 60 are left to
+  # wait for, of 90. One of 5 ms is done before the update is.
+  [(0.090, 0.030, 2 / 3), (0.005, 0.030, 0.0)],
+)
+def test_share_of_time_spent_waiting(
+  tiny_config, tmp_path, monkeypatch, capsys, source, update, share
+) -> None:
+  started = threading.Semaphore()  # updates, and the permission for the first batch
+
+  class Paced(data.Split):
+    def batches(self, indices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+      for rows in indices:
+        started.acquire()
+        time.sleep(source)
+        yield self.images[rows]
+
+  assemble = loop.assemble
+
+  def slowed(config, splits):
+    experiment = assemble(config, splits)
+
+    def train_step(state, batch):
+      started.release()
+      time.sleep(update)
+      return experiment.train_step(state, batch)
+
+    return dataclasses.replace(experiment, train_step=train_step)
+
+  stream_as(Paced, monkeypatch)
+  monkeypatch.setattr(loop, 'assemble', slowed)
+  # 18 steps of one epoch, all alike.
+  config = changed(
+    tiny_config, epochs=1, batch_size=10, **{'data.placement': 'host', 'model.head': ('flatten',)}
+  )
+  results = loop.train(config, tmp_path, Progress('lines'))
+  assert results['waiting_share'] == pytest.approx(share, abs=0.1)
+  lines = [line for line in capsys.readouterr().out.splitlines() if 'waiting' in line]
+  assert lines == [
+    f'data        {100 * results["waiting_share"]:.1f} % of training time spent waiting for images'
+  ]
+
+
+def test_data_on_the_devices_is_not_waited_for(tiny_config, tmp_path, capsys) -> None:
+  results = loop.train(changed(tiny_config, epochs=1, **SMALL), tmp_path, Progress('lines'))
+  assert results['waiting_share'] == 0
+  assert 'waiting' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(('busy', 'waited'), [(True, 0.0), (False, 0.2)])
+def test_only_idle_devices_wait(tiny_config, busy, waited) -> None:
+  """The second batch comes 0.2 s after the first update, which runs until then or has ended."""
+
+  class Late(data.Split):
+    def batches(self, indices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+      for place, rows in enumerate(indices):
+        if place == 1:
+          updated.wait()
+          time.sleep(0.2)
+        yield self.images[rows]
+
+  updated = threading.Event()
+  report = SimpleNamespace(loss=SimpleNamespace(is_ready=lambda: not busy))
+  experiment, splits = experiment_on(tiny_config, 1, **{'data.placement': 'host'})
+  experiment = dataclasses.replace(experiment, train_step=lambda state, batch: (state, report))
+  feed = HostFeed(experiment, Late(**vars(splits.train)), 0)
+  feed.update(None, 0, 1, False)
+  before = feed.waiting_seconds  # for the first batch, which is waited for
+  updated.set()
+  feed.update(None, 1, 1, False)
+  feed.close()
+  assert feed.waiting_seconds - before == pytest.approx(waited, abs=0.05)
 
 
 def test_images_that_do_not_fit(tiny_config, monkeypatch) -> None:

@@ -7,7 +7,9 @@ stream of a resumed run is that of one that never stopped, whatever the number o
 
 import dataclasses
 import itertools
+import multiprocessing
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -62,11 +64,29 @@ class FileSplit(Split):
       stream = plan.to_iter_dataset(reading)
       if self.workers > 1:
         options = grain.MultiprocessingOptions(min(self.workers, len(planned)), _BATCHES_AHEAD)
-        stream = stream.mp_prefetch(options)
+        stream = stream.mp_prefetch(options, worker_init_fn=_end_with_parent)
       for batch in stream:
         if isinstance(batch, str):
           raise UserError(batch)
         yield batch
+
+
+def _end_with_parent(worker: int, workers: int) -> None:
+  """Lets a worker end with the process that it decodes for.
+
+  Grain's workers end when they are told to, which a process that is killed does not do; they would
+  stay, with their memory and whatever they inherited, and wait for somebody to take their images.
+  """
+  del worker, workers
+  parent = multiprocessing.parent_process()
+  if parent is None:  # a thread, where Python has no global lock
+    return
+
+  def watch() -> None:
+    parent.join()
+    os._exit(1)
+
+  threading.Thread(target=watch, name='parent', daemon=True).start()
 
 
 def file_split(files: Sequence[ImageFile], geometry: Geometry, workers: int) -> FileSplit:

@@ -1,0 +1,94 @@
+"""Where the time of a run goes, over all its sittings, and how fast it trains."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_CARRIED = ('seconds', 'epoch_seconds', 'training_seconds', 'waiting_seconds')
+
+
+class RunClock:
+  """Adds up what the loop measures; each sitting has its own and begins with what the last saved.
+
+  Training time is that of handing updates to the devices and of reading what they made of them,
+  without compilation, evaluation and saving.
+
+  Attributes:
+    compile_seconds: of updates that were compiled first, in this sitting.
+  """
+
+  def __init__(self, facts: Mapping[str, Any], now: Callable[[], float] = time.perf_counter):
+    """Starts now.
+
+    Args:
+      facts: of the checkpoint that the sitting begins with, see `facts`; what is missing, as for a
+        new run, is 0.
+      now: seconds since some moment.
+    """
+    before = {name: float(facts.get(name, 0.0)) for name in _CARRIED}
+    self._now = now
+    self._start = now()
+    self._run_start = self._start - before['seconds']
+    self._epoch_start = self._start - before['epoch_seconds']
+    self._training_seconds = before['training_seconds']
+    self._waiting_seconds = before['waiting_seconds']
+    self._epoch_training_seconds = 0.0  # in this sitting, as are the images
+    self._epoch_images = 0
+    self.compile_seconds = 0.0
+
+  def compiled(self, seconds: float) -> None:
+    """Counts a dispatch that was compiled first and waited for."""
+    self.compile_seconds += seconds
+
+  def trained(self, seconds: float, images: int = 0, waiting_seconds: float = 0.0) -> None:
+    """Counts training time.
+
+    Args:
+      seconds: of it.
+      images: whose updates were dispatched in it.
+      waiting_seconds: of these seconds, those in which the devices waited for a batch.
+    """
+    self._training_seconds += seconds
+    self._waiting_seconds += waiting_seconds
+    self._epoch_training_seconds += seconds
+    self._epoch_images += images
+
+  def end_epoch(self) -> dict[str, float]:
+    """Begins the next epoch; returns the columns of metrics.csv that are about time."""
+    now = self._now()
+    columns = {
+      'images_per_second': self._epoch_images / max(self._epoch_training_seconds, 1e-9),
+      'epoch_seconds': now - self._epoch_start,
+    }
+    self._epoch_start, self._epoch_training_seconds, self._epoch_images = now, 0.0, 0
+    return columns
+
+  @property
+  def seconds(self) -> float:
+    """Seconds of work in all sittings, time between them not counted."""
+    return self._now() - self._run_start
+
+  @property
+  def waiting_share(self) -> float:
+    """Share of the run's training time in which the devices waited for a batch, 0..1."""
+    return self._waiting_seconds / max(self._training_seconds, 1e-9)
+
+  def left(self, done: int, rest: int) -> float | None:
+    """Seconds that the rest of the run takes at this sitting's pace; None before there is one.
+
+    Args:
+      done: updates of this sitting.
+      rest: updates to come.
+    """
+    if done <= 0:
+      return None
+    return (self._now() - self._start - self.compile_seconds) / done * rest
+
+  def facts(self) -> dict[str, float]:
+    """What a checkpoint keeps, for the next sitting."""
+    now = self._now()
+    values = (
+      *(now - self._run_start, now - self._epoch_start),
+      *(self._training_seconds, self._waiting_seconds),
+    )
+    return dict(zip(_CARRIED, values, strict=True))

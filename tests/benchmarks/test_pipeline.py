@@ -1,0 +1,55 @@
+"""In a process of its own, since a benchmark defines flags and chooses its cache."""
+
+import csv
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip('PIL')
+
+from tests.data.image_folder.picture_files import write_tree
+
+REPOSITORY = pathlib.Path(__file__).parent.parent.parent
+
+
+def measure(folder: pathlib.Path, tmp_path: pathlib.Path) -> subprocess.CompletedProcess:
+  return subprocess.run(
+    [
+      *(sys.executable, '-m', 'benchmarks.pipeline', f'--folder={folder}', '--repeats=2'),
+      *(f'--out={tmp_path / "pipeline.csv"}', '--config.data.folder.image_size=(8,12)'),
+    ],
+    cwd=REPOSITORY,
+    env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'CIFAR_JAX_CACHE': str(tmp_path / 'cache')},
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+
+
+def test_every_image_counts_once_and_the_users_cache_stays_as_it_is(tmp_path) -> None:
+  """33 images are a batch of 32 and one more."""
+  counts = {'train/a': 15, 'train/b': 14, 'validation/a': 2, 'validation/b': 2}
+  finished = measure(write_tree(tmp_path / 'tree', counts), tmp_path)
+  assert finished.returncode == 0, finished.stderr
+  with (tmp_path / 'pipeline.csv').open(newline='') as file:
+    rows = list(csv.DictReader(file))
+  assert [row['stage'] for row in rows] == ['cold', 'cached']
+  for row in rows:
+    assert (row['images'], row['repeats'], row['image_size']) == ('33', '2', '8x12')
+    lowest, median, highest = (
+      float(row[name]) for name in ('lowest', 'images_per_second', 'highest')
+    )
+    assert 0 < lowest < highest
+    assert median == pytest.approx((lowest + highest) / 2, abs=0.1)  # of two
+    assert f'{row["stage"]:8s} {median:7.0f} images/s' in finished.stdout
+  assert not (tmp_path / 'cache').exists()
+
+
+def test_a_folder_without_images_is_named(tmp_path) -> None:
+  finished = measure(tmp_path / 'absent', tmp_path)
+  assert finished.returncode != 0
+  assert f'--config.data.dir={tmp_path / "absent"} is no folder' in finished.stderr
+  assert 'Traceback' not in finished.stderr
