@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from benchmarks.workers import versions
+from benchmarks.workers import OURS, versions
 from cifar_jax import config as configs
 
 TrainSteps = Callable[[int], None]  # makes that many updates, and returns when they are done
@@ -114,6 +114,7 @@ def pytorch(config: ConfigDict, bfloat16: bool) -> TrainSteps:
 
 SYSTEMS: dict[str, tuple[Callable[[ConfigDict], TrainSteps], tuple[str, ...]]] = {
   'ours': (ours, ('jax', 'flax')),
+  'ours_bfloat16': (ours, ('jax', 'flax')),
   'plain': (ours, ('jax', 'flax')),
   'keras_tensorflow': (lambda config: keras(config, 'tensorflow'), ('keras', 'tensorflow-cpu')),
   'keras_jax': (lambda config: keras(config, 'jax'), ('keras', 'jax')),
@@ -124,11 +125,13 @@ SYSTEMS: dict[str, tuple[Callable[[ConfigDict], TrainSteps], tuple[str, ...]]] =
 
 def main(system: str, path: str, *overrides: str) -> None:
   """Builds the system and obeys standard input."""
-  if system in ('ours', 'plain'):  # before JAX or a thread starts
+  if system in OURS:  # before JAX or a thread starts
     from cifar_jax.startup import host_memory, xla_flags
 
     host_memory.keep_freed_memory()
     xla_flags.set_flags()
+  if system == 'ours_bfloat16':
+    overrides = (*overrides, '--config.model.dtype=bfloat16')
   config = configs.load(path, overrides)
   build, packages = SYSTEMS[system]
   train = build(config)

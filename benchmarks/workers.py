@@ -6,6 +6,7 @@ them alike.
 
 Systems:
   ours               as launch.py trains: XLA flags, memory kept, forms for CPU
+  ours_bfloat16      the same with --config.model.dtype=bfloat16
   plain              the same step of plain Flax and XLA operations under JAX's defaults
   keras_tensorflow   Keras 3, model.fit on TensorFlow
   keras_jax          Keras 3, model.fit on JAX
@@ -27,7 +28,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-OURS = ('ours', 'plain')
+OURS = ('ours', 'ours_bfloat16', 'plain')
 PEERS = ('keras_tensorflow', 'keras_jax', 'pytorch', 'pytorch_bfloat16')
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.test_loop import assert_identical, changed, rows_of, state_of
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
-ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
+ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'CIFAR_JAX_ONEDNN': 'on'}
 
 
 def sitting(

@@ -33,8 +33,9 @@ def use_library_calls(dtype: Any) -> bool:
 
   The compiler cannot divide such a call among devices: it must have one, or see one's part.
   """
+  chosen = use_cpu_forms() and os.environ.get('CIFAR_JAX_ONEDNN') != 'off'
   alone = _whole.get() or jax.device_count() == 1
-  return use_cpu_forms() and alone and has_library(jnp.dtype(dtype).name)
+  return chosen and alone and has_library(jnp.dtype(dtype).name)
 
 
 @contextlib.contextmanager

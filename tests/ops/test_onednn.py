@@ -18,6 +18,11 @@ needs_bfloat16 = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def switched_on(monkeypatch):
+  monkeypatch.setenv('CIFAR_JAX_ONEDNN', 'on')
+
+
 def plain(inputs, kernel, bias, strides, pads, relu):
   outputs = conv.plain_conv(inputs, kernel, strides, pads, (1, 1), 1)
   if bias is not None:
@@ -98,7 +103,7 @@ def test_the_gradient_of_relu_is_zero_at_zero():
     )
 
 
-def test_the_layer_calls_it_on_one_device_and_leaves_several_to_the_compiler():
+def test_the_layer_calls_it_on_one_device_and_leaves_several_to_the_compiler(monkeypatch):
   """The tests have eight devices."""
   layer = Conv(5, activation='relu')
   images = normal(2, 6, 6, 3)
@@ -109,6 +114,9 @@ def test_the_layer_calls_it_on_one_device_and_leaves_several_to_the_compiler():
 
   assert '__onednn$convolution' not in program(layer.apply)
   assert '__onednn$convolution' in program(forms.on_one_device(layer.apply))
+  monkeypatch.setenv('CIFAR_JAX_ONEDNN', 'off')
+  assert '__onednn$convolution' not in program(forms.on_one_device(layer.apply))
+  monkeypatch.setenv('CIFAR_JAX_ONEDNN', 'on')
   np.testing.assert_allclose(
     jax.jit(forms.on_one_device(layer.apply))(variables, images),
     layer.apply(variables, images),
