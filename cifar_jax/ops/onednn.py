@@ -43,7 +43,7 @@ def conv(
     relu: whether ReLU is taken. That of NaN is 0 here, but a kernel that met one gets it for its
       gradient.
   """
-  return _call_conv(inputs, kernel, bias, strides, pads, relu=relu)
+  return call_conv(inputs, kernel, bias, strides, pads, relu=relu)
 
 
 _Kept = tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]
@@ -74,15 +74,21 @@ def _conv_backward(
   if strides != (1, 1):
     _, pull = jax.vjp(functools.partial(_xla_conv, strides=strides, pads=pads), inputs, kernel)
     return *pull(gradient), to_bias
-  height, width = kernel.shape[:2]
   turned = kernel[::-1, ::-1].swapaxes(2, 3)
-  (top, bottom), (left, right) = pads
-  around = (height - 1 - top, height - 1 - bottom), (width - 1 - left, width - 1 - right)
-  to_inputs = _call_conv(gradient, turned, None, strides, around)
+  to_inputs = call_conv(gradient, turned, None, (1, 1), pads_of_gradient(kernel, pads))
   return to_inputs, _kernel_gradient(inputs, gradient, kernel, pads), to_bias
 
 
 conv.defvjp(_conv_forward, _conv_backward)
+
+
+def pads_of_gradient(kernel: jax.Array, pads: Pads) -> Pads:
+  """What is put around the outputs' gradient, so that the turned kernel [kh, kw, ...] makes the
+  maps' gradient of it; the window moved by single steps.
+  """
+  height, width = kernel.shape[:2]
+  (top, bottom), (left, right) = pads
+  return (height - 1 - top, height - 1 - bottom), (width - 1 - left, width - 1 - right)
 
 
 def where_positive(outputs: jax.Array, gradient: jax.Array) -> jax.Array:
@@ -127,7 +133,7 @@ def _kernel_gradient_as_conv(inputs: jax.Array, gradient: jax.Array, pads: Pads)
   for start in range(0, inputs.shape[0], _EXAMPLES_AT_ONCE):
     rows = slice(start, start + _EXAMPLES_AT_ONCE)
     kernel = gradient[rows].transpose(1, 2, 0, 3)
-    found = _call_conv(inputs[rows].transpose(3, 1, 2, 0), kernel, None, (1, 1), pads)
+    found = call_conv(inputs[rows].transpose(3, 1, 2, 0), kernel, None, (1, 1), pads)
     total = total + found.astype(jnp.float32)
   return total.astype(inputs.dtype).transpose(1, 2, 0, 3)
 
@@ -149,14 +155,16 @@ def _kernel_gradient_from_windows(
   return jnp.stack(rows).reshape(*windows, inputs.shape[3], features)
 
 
-def _call_conv(
+def call_conv(
   inputs: jax.Array,
   kernel: jax.Array,
   bias: jax.Array | None,
   strides: tuple[int, int],
   pads: Pads,
   relu: bool = False,
+  groups: int = 1,
 ) -> jax.Array:
+  """The bare call, without gradients; arguments as for `conv`, `groups` as in XLA."""
   images = {'dims': 4, 'data': {'batch_dim': 0, 'feature_dim': 3, 'spatial_dims': [1, 2]}}
   filters = {'input_feature_dim': 2, 'output_feature_dim': 3, 'spatial_dims': [0, 1]}
   sizes = [
@@ -170,7 +178,7 @@ def _call_conv(
     'input': images,
     'kernel': {'dims': 4, 'filter': {**filters, 'shape': kernel.shape}},
     'output': images,
-    'feature_groups': 1,
+    'feature_groups': groups,
     'window': {
       'size': kernel.shape[:2],
       'pad_left': [low for low, _ in pads],

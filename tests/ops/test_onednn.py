@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from cifar_jax.layers import Conv
-from cifar_jax.ops import conv, forms, onednn
+from cifar_jax.ops import conv, depthwise, forms, onednn
 from tests.ops.test_forms import assert_same_function, normal
 
 pytestmark = pytest.mark.skipif(
@@ -55,6 +55,42 @@ def test_float32(channels, window, strides, pads, with_bias, relu):
   assert_same_function(form, lambda x, k, b=None: plain(x, k, b, strides, pads, relu), *arguments)
   if not relu:  # differences across its corner are no gradients
     check_grads(form, arguments, order=1, modes=['rev'], rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize('form', [depthwise.library_depthwise, depthwise.shifted_products])
+@pytest.mark.parametrize(
+  ('window', 'strides', 'pads'),
+  [
+    ((3, 3), (1, 1), ((1, 1), (1, 1))),
+    ((3, 3), (2, 2), ((0, 1), (0, 1))),
+    ((5, 2), (1, 1), ((4, 0), (0, 1))),
+    ((1, 1), (1, 1), ((0, 0), (0, 0))),
+  ],
+)
+@pytest.mark.parametrize('channels', [3, 16])
+def test_depthwise(channels, window, strides, pads, form):
+  inputs, kernel = normal(3, 9, 8, channels), normal(*window, 1, channels)
+
+  def applied(inputs, kernel):
+    return form(inputs, kernel, strides, pads)
+
+  assert_same_function(
+    applied,
+    lambda x, k: conv.plain_conv(x, k, strides, pads, (1, 1), channels),
+    inputs,
+    kernel,
+  )
+  check_grads(applied, (inputs, kernel), order=1, modes=['rev'], rtol=2e-2, atol=2e-2)
+
+
+def test_the_layer_calls_it_for_depthwise_convolutions():
+  layer = Conv(4, feature_group_count=4)
+  images = normal(2, 6, 6, 4)
+  variables = layer.init(jax.random.key(0), images)
+  expected = layer.apply(variables, images)
+  program = jax.jit(forms.on_one_device(layer.apply))
+  assert '__onednn$convolution' in program.lower(variables, images).as_text()
+  np.testing.assert_allclose(program(variables, images), expected, atol=1e-5)
 
 
 @needs_bfloat16
