@@ -31,6 +31,7 @@ from cifar_jax.run_folder.checkpoint import Checkpoints, write_json
 from cifar_jax.run_folder.clock import RunClock
 from cifar_jax.run_folder.continuation import check_continues, fresh_facts
 from cifar_jax.run_folder.epoch_pictures import EpochPictures
+from cifar_jax.run_folder.lock import only_one
 from cifar_jax.run_folder.profiler import Profiler
 from cifar_jax.run_folder.progress import Progress
 from cifar_jax.run_folder.signals import stop_signals
@@ -83,7 +84,12 @@ def train(
     raise UserError(f'cannot make the run folder {run}: {error.strerror}') from error
   progress.remark = run_summary.remark(splits)
 
-  with Checkpoints(run, config.checkpoint.keep) as checkpoints, stop_signals() as stop:
+  first = agreement.is_first()
+  with (
+    only_one(run) if first else contextlib.nullcontext(),
+    Checkpoints(run, config.checkpoint.keep) as checkpoints,
+    stop_signals() as stop,
+  ):
     restored = checkpoints.restore(experiment.abstract_state())
     state, facts = restored or (experiment.init(), fresh_facts(splits))
     step = int(jax.device_get(state.step))
@@ -96,7 +102,6 @@ def train(
     if restored:
       progress.note(f'resuming after step {step} of {experiment.total_steps}\n')
     as_trained = features.make_substitute(experiment.recipe, run_summary.variables(state))
-    first = agreement.is_first()
     open_writer = functools.partial(
       RunWriter, run, step, run_summary.texts(experiment, splits, state), config.tensorboard
     )
