@@ -44,7 +44,7 @@ def row_of(summary: Mapping[str, object]) -> dict[str, str]:
   words = str(summary['command']).split()
   (config,) = [pathlib.Path(w.partition('=')[2]).stem for w in words if w.startswith('--config=')]
   options = [word for word in words if word.startswith('--config.') and not _PLACES.match(word)]
-  copied = {name: summary[name] for name in COPIED}
+  copied = {name: summary.get(name, '') for name in COPIED}  # older summaries lack some
   return {
     'config': config,
     'options': ' '.join(options),

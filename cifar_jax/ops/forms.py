@@ -29,13 +29,14 @@ def use_cpu_forms() -> bool:
 
 
 def use_library_calls(dtype: Any) -> bool:
-  """Whether convolutions and products of this dtype are handed to oneDNN; asked while tracing.
-
-  The compiler cannot divide such a call among devices: it must have one, or see one's part.
-  """
+  """Whether convolutions and products of this dtype are handed to oneDNN; asked while tracing."""
   chosen = use_cpu_forms() and os.environ.get('CIFAR_JAX_ONEDNN') != 'off'
-  alone = _whole.get() or jax.device_count() == 1
-  return chosen and alone and has_library(jnp.dtype(dtype).name)
+  return chosen and has_library(jnp.dtype(dtype).name)
+
+
+def is_on_one_device() -> bool:
+  """Whether nothing is to be divided among devices; asked while a function is traced."""
+  return _whole.get() or jax.device_count() == 1
 
 
 @contextlib.contextmanager

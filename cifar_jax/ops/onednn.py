@@ -2,7 +2,8 @@
 
 XLA's CPU backend can call oneDNN, but the compiler of the published builds never does of itself.
 The calls are there, under the names below, with what to compute written as JSON; so a program can
-ask for them. `forms.use_library_calls` says where.
+ask for them. `forms.use_library_calls` says where. The compiler cannot divide them among devices;
+`by_rows` does.
 
 A program with such a call is compiled anew in each process, since XLA cannot store it (jaxlib
 0.10.2: a MemoryError).
@@ -16,6 +17,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from cifar_jax.ops.by_rows import by_rows
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
@@ -107,12 +110,15 @@ def _kernel_gradient(
   """By the quickest of the ways that were measured."""
   height, width, channels, _ = kernel.shape
   if channels <= _FEW_CHANNELS or height == width == 1:
-    return _kernel_gradient_from_windows(inputs, gradient, (height, width), pads)
-  if inputs.dtype == jnp.bfloat16:
-    return _kernel_gradient_as_conv(inputs, gradient, pads)
-  convolve = functools.partial(_xla_conv, inputs, strides=(1, 1), pads=pads)
-  (found,) = jax.linear_transpose(convolve, kernel)(gradient)
-  return found
+    way = functools.partial(_kernel_gradient_from_windows, windows=(height, width), pads=pads)
+  elif inputs.dtype == jnp.bfloat16:
+    way = functools.partial(_kernel_gradient_as_conv, pads=pads)
+  else:
+    convolve = functools.partial(_xla_conv, inputs, strides=(1, 1), pads=pads)
+    (found,) = jax.linear_transpose(convolve, kernel)(gradient)
+    return found
+  divided = by_rows(way, 'b h w c, b i j f -> y x c f', (True, True), summed=True)
+  return divided(inputs, gradient).astype(kernel.dtype)
 
 
 def _xla_conv(
@@ -124,7 +130,7 @@ def _xla_conv(
 
 
 def _kernel_gradient_as_conv(inputs: jax.Array, gradient: jax.Array, pads: Pads) -> jax.Array:
-  """The maps convolved with their gradient, the examples taking the place of the channels.
+  """The maps convolved with their gradient, the examples taking the place of the channels; float32.
 
   A few examples at a time, since oneDNN's kernels slow down where windows as large as the maps hold
   many channels.
@@ -133,26 +139,29 @@ def _kernel_gradient_as_conv(inputs: jax.Array, gradient: jax.Array, pads: Pads)
   for start in range(0, inputs.shape[0], _EXAMPLES_AT_ONCE):
     rows = slice(start, start + _EXAMPLES_AT_ONCE)
     kernel = gradient[rows].transpose(1, 2, 0, 3)
-    found = call_conv(inputs[rows].transpose(3, 1, 2, 0), kernel, None, (1, 1), pads)
+    found = _bare_conv(inputs[rows].transpose(3, 1, 2, 0), kernel, strides=(1, 1), pads=pads)
     total = total + found.astype(jnp.float32)
-  return total.astype(inputs.dtype).transpose(1, 2, 0, 3)
+  return total.transpose(1, 2, 0, 3)
 
 
 def _kernel_gradient_from_windows(
   inputs: jax.Array, gradient: jax.Array, windows: tuple[int, int], pads: Pads
 ) -> jax.Array:
-  """Of each row of the window a product, over copies of the maps shifted along the width."""
+  """Of each row of the window a product, over copies of the maps shifted along the width;
+  float32.
+  """
   height, width, features = gradient.shape[1:]
   padded = jnp.pad(inputs, ((0, 0), *pads, (0, 0)))
   shifted = jnp.concatenate([padded[:, :, at : at + width] for at in range(windows[1])], axis=-1)
   columns = shifted.shape[-1]
   rows = [
-    _call_matmul_transposed(
+    _matmul_transposed(
       shifted[:, at : at + height].reshape(-1, columns), gradient.reshape(-1, features)
     )
     for at in range(windows[0])
   ]
-  return jnp.stack(rows).reshape(*windows, inputs.shape[3], features)
+  found = jnp.stack(rows).reshape(*windows, inputs.shape[3], features)
+  return found.astype(jnp.float32)
 
 
 def call_conv(
@@ -164,7 +173,23 @@ def call_conv(
   relu: bool = False,
   groups: int = 1,
 ) -> jax.Array:
-  """The bare call, without gradients; arguments as for `conv`, `groups` as in XLA."""
+  """The call without gradients; arguments as for `conv`, `groups` as in XLA."""
+  bare = functools.partial(_bare_conv, strides=strides, pads=pads, relu=relu, groups=groups)
+  if bias is None:
+    return by_rows(bare, 'b h w c, y x d f -> b i j f', (True, False))(inputs, kernel)
+  divided = by_rows(bare, 'b h w c, y x d f, f -> b i j f', (True, False, False))
+  return divided(inputs, kernel, bias)
+
+
+def _bare_conv(
+  *operands: jax.Array,
+  strides: tuple[int, int],
+  pads: Pads,
+  relu: bool = False,
+  groups: int = 1,
+) -> jax.Array:
+  """Of inputs, a kernel and, perhaps, a bias."""
+  inputs, kernel = operands[:2]
   images = {'dims': 4, 'data': {'batch_dim': 0, 'feature_dim': 3, 'spatial_dims': [1, 2]}}
   filters = {'input_feature_dim': 2, 'output_feature_dim': 3, 'spatial_dims': [0, 1]}
   sizes = [
@@ -186,14 +211,13 @@ def call_conv(
       'strides': strides,
       'window_dilations': [1, 1],
     },
-    'fusions': {'ops': ['BIAS'] * (bias is not None) + ['RELU'] * relu},
+    'fusions': {'ops': ['BIAS'] * (len(operands) == 3) + ['RELU'] * relu},
   }
   shape = (inputs.shape[0], *sizes, kernel.shape[3])
-  operands = [inputs, kernel] if bias is None else [inputs, kernel, bias]
   return _call('convolution', {'onednn_conv_config': config}, shape, operands)
 
 
-def _call_matmul_transposed(left: jax.Array, right: jax.Array) -> jax.Array:
+def _matmul_transposed(left: jax.Array, right: jax.Array) -> jax.Array:
   """[N, K], [N, M] -> [K, M]."""
   config = {'transpose_a': True, 'transpose_b': False}
   shape = (left.shape[1], right.shape[1])

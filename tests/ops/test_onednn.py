@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 from jax.test_util import check_grads
 
 from cifar_jax.layers import Conv
@@ -88,9 +89,9 @@ def test_the_layer_calls_it_for_depthwise_convolutions():
   images = normal(2, 6, 6, 4)
   variables = layer.init(jax.random.key(0), images)
   expected = layer.apply(variables, images)
-  program = jax.jit(forms.on_one_device(layer.apply))
-  assert '__onednn$convolution' in program.lower(variables, images).as_text()
-  np.testing.assert_allclose(program(variables, images), expected, atol=1e-5)
+  one = forms.on_one_device(layer.apply)
+  assert '__onednn$convolution' in program(one, variables, images)
+  np.testing.assert_allclose(jax.jit(one)(variables, images), expected, atol=1e-5)
 
 
 @needs_bfloat16
@@ -139,25 +140,52 @@ def test_the_gradient_of_relu_is_zero_at_zero():
     )
 
 
-def test_the_layer_calls_it_on_one_device_and_leaves_several_to_the_compiler(monkeypatch):
-  """The tests have eight devices."""
+def program(function, *arguments):
+  return jax.jit(function).lower(*arguments).compile().as_text()
+
+
+def test_the_layer_calls_it_unless_it_is_switched_off(monkeypatch):
   layer = Conv(5, activation='relu')
   images = normal(2, 6, 6, 3)
   variables = layer.init(jax.random.key(0), images)
-
-  def program(function):
-    return jax.jit(function).lower(variables, images).as_text()
-
-  assert '__onednn$convolution' not in program(layer.apply)
-  assert '__onednn$convolution' in program(forms.on_one_device(layer.apply))
   monkeypatch.setenv('CIFAR_JAX_ONEDNN', 'off')
-  assert '__onednn$convolution' not in program(forms.on_one_device(layer.apply))
+  expected = layer.apply(variables, images)
+  assert '__onednn$convolution' not in program(layer.apply, variables, images)
   monkeypatch.setenv('CIFAR_JAX_ONEDNN', 'on')
-  np.testing.assert_allclose(
-    jax.jit(forms.on_one_device(layer.apply))(variables, images),
-    layer.apply(variables, images),
-    atol=1e-5,
+  for apply in (layer.apply, forms.on_one_device(layer.apply)):
+    assert '__onednn$convolution' in program(apply, variables, images)
+    np.testing.assert_allclose(jax.jit(apply)(variables, images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('dtype', ['float32', pytest.param('bfloat16', marks=needs_bfloat16)])
+@pytest.mark.parametrize('channels', [3, 8])
+def test_eight_devices_compute_their_rows_and_add_up_the_kernel_s_gradient(channels, dtype):
+  """Each of 2 images of 16, not all of 16 each; the results are those of one device."""
+  mesh = jax.make_mesh((8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
+  by_row, whole = NamedSharding(mesh, PartitionSpec('data')), NamedSharding(mesh, PartitionSpec())
+  layer = Conv(5, activation='relu', dtype=dtype)
+  images = normal(16, 6, 6, channels)
+  variables = layer.init(jax.random.key(0), images)
+
+  def loss(variables, images):
+    return jnp.square(layer.apply(variables, images).astype(jnp.float32)).mean()
+
+  def on_eight(variables, images):
+    return jax.value_and_grad(loss, argnums=(0, 1))(
+      variables, jax.lax.with_sharding_constraint(images, by_row)
+    )
+
+  divided = jax.jit(on_eight, out_shardings=whole).lower(variables, images).compile()
+  calls = [line for line in divided.as_text().splitlines() if '__onednn$convolution' in line]
+  assert calls
+  assert not any('[16,6,6,' in line for line in calls)
+  expected = jax.jit(forms.on_one_device(jax.value_and_grad(loss, argnums=(0, 1))))(
+    variables, images
   )
+  actual = divided(variables, images)
+  tolerance = 1e-6 if dtype == 'float32' else 2**-8
+  for found, wanted in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize('version', ['0.9.0', '0.99.0'])
