@@ -183,7 +183,7 @@ def test_eight_devices_compute_their_rows_and_add_up_the_kernel_s_gradient(chann
     variables, images
   )
   actual = divided(variables, images)
-  tolerance = 1e-6 if dtype == 'float32' else 2**-8
+  tolerance = 1e-5 if dtype == 'float32' else 2**-7
   for found, wanted in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
