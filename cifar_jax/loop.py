@@ -77,6 +77,7 @@ def train(
   splits = data.split(
     data.load(config.data), config.data.validation, config.data.validation_from, config.seed
   )
+  splits = data.validated(splits, config)
   experiment = assemble(config, splits)
   try:
     run.mkdir(parents=True, exist_ok=True)
@@ -209,7 +210,7 @@ class _Session:
     """Loss and accuracy after the last step, on the validation and the test split."""
     experiment, splits = self._experiment, self._splits
     validation = test = self._measured or experiment.evaluate(state, self._validation)
-    if not splits.validation_is_test:
+    if not splits.validation_is_test or self._config.evaluate.last_batch == 'drop':
       test = experiment.evaluate(state, experiment.place_to_evaluate(self._as_trained(splits.test)))
     return validation, test
 

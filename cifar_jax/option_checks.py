@@ -109,6 +109,7 @@ CHECKS: Mapping[str, Check] = {
   'plateau.cooldown': _whole(0),
   'plateau.min_learning_rate': NOT_NEGATIVE,
   'plateau.counting': _one_of(*COUNTING),
+  'evaluate.last_batch': _one_of('keep', 'drop'),
   'evaluate.tta': _one_of('none', 'flip', 'flip_translate'),
   'evaluate.every_epochs': _whole(0),
   'evaluate.pictures_every_epochs': _whole(0),

@@ -158,6 +158,7 @@ def get_config() -> ConfigDict:
 
   config.evaluate = ConfigDict()
   config.evaluate.every_epochs = 1  # validation; 0: only at the end
+  config.evaluate.last_batch = 'keep'  # 'drop': validate on whole batches only, as old articles did
   config.evaluate.tta = 'none'  # logits over views of the image: 'flip' (2) or 'flip_translate' (6)
   config.evaluate.pictures_every_epochs = 0  # confusion, mistakes, samples to TensorBoard; 0: never
   config.evaluate.mistakes = 20  # misclassified images among them; -1: all

@@ -99,6 +99,7 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     f'{section}.counting': (('keras3', '', None, 2), ('keras', 'keras2.0'))
     for section in ('early_stopping', 'plateau')
   },
+  'evaluate.last_batch': (('pad', '', None, True), ('keep', 'drop')),
   'evaluate.tta': (('', 'mirror', None, 1), ('none', 'flip', 'flip_translate')),
   'evaluate.every_epochs': ((-1, *WHOLE), (0, 5)),
   'evaluate.pictures_every_epochs': ((-1, *WHOLE), (0, 5)),

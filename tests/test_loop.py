@@ -204,6 +204,21 @@ def test_dropped_last_batch(tiny_config, tmp_path) -> None:
   assert results['steps'] == 15  # floor(180 / 32) = 5
 
 
+def test_validation_on_whole_batches_only(tiny_config, tmp_path) -> None:
+  """As old articles counted it: 20 images are two batches of 8, and the last four are left out."""
+  config = changed(tiny_config, batch_size=8, epochs=1, **{'evaluate.last_batch': 'drop'})
+  results = loop.train(config, tmp_path, SILENT)
+  assert 16 * results['val_accuracy'] == pytest.approx(round(16 * results['val_accuracy']))
+  splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
+  part = data.validated(splits, config).validation
+  np.testing.assert_array_equal(part.labels, splits.validation.labels[:16])
+  np.testing.assert_array_equal(part.images, splits.validation.images[:16])
+  assert evaluate(tmp_path)['accuracy'] == pytest.approx(results['test_accuracy'])  # of all 90
+  with pytest.raises(UserError, match=r"last_batch='drop' leaves none of the 20 .*batch_size=32"):
+    loop.train(changed(config, batch_size=32), tmp_path / 'none', SILENT)
+  assert not (tmp_path / 'none').exists()
+
+
 def test_test_used_as_validation_is_said_wherever_accuracy_is(
   tiny_config, tmp_path, capsys
 ) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import zlib
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.errors import UserError
@@ -137,3 +138,24 @@ def _count(validation: str, total: int) -> int:
       f'{usage}.'
     )
   return count
+
+
+def validated(splits: Splits, config: ConfigDict) -> Splits:
+  """With the validation images that a run is measured on: all, or the first whole batches of them.
+
+  Args:
+    splits: of the data.
+    config: of the run; `evaluate.last_batch` and `batch_size` are read.
+
+  Raises:
+    UserError: there is no whole batch.
+  """
+  if config.evaluate.last_batch == 'keep':
+    return splits
+  count = len(splits.validation) // config.batch_size * config.batch_size
+  if not count:
+    raise UserError(
+      f"--config.evaluate.last_batch='drop' leaves none of the {len(splits.validation)} validation "
+      f"images for --config.batch_size={config.batch_size}; use a smaller batch or 'keep'"
+    )
+  return dataclasses.replace(splits, validation=splits.validation.take(slice(count)))
