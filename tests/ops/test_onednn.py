@@ -1,5 +1,6 @@
 """Convolutions by oneDNN against XLA's own, in values and gradients."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.test_util import check_grads
 
+from cifar_jax.anatomy.flops import multiply_adds
 from cifar_jax.layers import Conv
 from cifar_jax.ops import conv, depthwise, forms, onednn
 from tests.ops.test_forms import assert_same_function, normal
@@ -155,6 +157,17 @@ def test_the_layer_calls_it_unless_it_is_switched_off(monkeypatch):
   for apply in (layer.apply, forms.on_one_device(layer.apply)):
     assert '__onednn$convolution' in program(apply, variables, images)
     np.testing.assert_allclose(jax.jit(apply)(variables, images), expected, atol=1e-5)
+
+
+def test_arithmetic_is_counted_although_calls_hide_it():
+  """36 places, 3 x 3 x 3 values of the window, 5 filters."""
+
+  class Network(nn.Module):
+    @nn.compact
+    def __call__(self, images, train):
+      return Conv(5)(images)
+
+  assert multiply_adds(Network(), (6, 6, 3)) == 36 * 27 * 5
 
 
 @pytest.mark.parametrize('dtype', ['float32', pytest.param('bfloat16', marks=needs_bfloat16)])
