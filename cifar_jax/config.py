@@ -67,8 +67,9 @@ def validate(config: ConfigDict) -> None:
   for section in _CHOSEN:
     if not isinstance(config.get(section), ConfigDict):
       raise UserError(f'the config lacks {section}; start it from configs/base.py')
-  optim.validate(config.optimizer)
+  _, rule_options = optim.validate(config.optimizer)
   averaging.validate(config.average)
+  averaging.check_rule(config.average.name, rule_options)
   _check_early_end(config)
   schedules.validate(config.schedule, config.epochs)
   models.create(config.model, num_classes=10)

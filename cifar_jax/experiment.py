@@ -205,7 +205,7 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
 def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
   """What a config asks for on some data, without devices."""
   examples = len(splits.train)
-  total_steps, _ = _plan(config, examples)
+  total_steps, schedule_over = _plan(config, examples)
   per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
   loss = functools.partial(losses.cross_entropy, label_smoothing=config.loss.label_smoothing)
   weights = config.loss.class_weights
@@ -231,7 +231,9 @@ def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
     batch_size=config.batch_size,
     last_batch=config.data.last_batch,
     mix=make_mix(config.augment),
-    average=make_average(config.average, total_steps, per_epoch),
+    average=make_average(
+      config.average, total_steps, per_epoch, schedule_over(total_steps / per_epoch)
+    ),
     adapt=make_whitening(config.whitening, normalize),
     ghost_rows=config.batch_norm.ghost_rows,
     tta=config.evaluate.tta,

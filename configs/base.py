@@ -127,14 +127,17 @@ def get_config() -> ConfigDict:
   config.schedule.start_factor = placeholder(float)  # of the learning rate, at the first step
   config.schedule.end_factor = placeholder(float)  # of the learning rate, at the last step
 
-  # Of weights and moving statistics: 'none'; 'ema' and 'swa' (a plain mean) are validated and used
-  # in their place; 'lookahead' is written back into them.
+  # Of weights and moving statistics: 'none'; 'ema', 'swa' (a plain mean) and 'schedule_free' are
+  # validated and used in their place; 'lookahead' is written back into them.
   config.average = ConfigDict()
   config.average.name = 'none'
   config.average.every_steps = placeholder(int)
   config.average.decay = placeholder(float)  # of the slow copy, a step; of lookahead at the end
   config.average.power = placeholder(float)  # lookahead: with which it grows to that from 0
   config.average.start_epoch = placeholder(float)  # swa: the first one averaged
+  config.average.beta = placeholder(
+    float
+  )  # schedule_free: how near the average gradients are taken
 
   config.early_stopping = ConfigDict()  # as Keras's EarlyStopping
   config.early_stopping.patience = 0  # epochs without improvement; 0: none stops the run

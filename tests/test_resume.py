@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from tests.test_loop import assert_identical, changed, rows_of, state_of
+from cifar_jax import loop
+from tests.test_loop import SILENT, assert_identical, changed, rows_of, state_of
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'CIFAR_JAX_ONEDNN': 'on'}
@@ -132,3 +134,56 @@ def test_second_interrupt_exits_now(tiny_data, tmp_path) -> None:
   process.send_signal(signal.SIGINT)
   process.communicate(timeout=5)
   assert process.returncode == 130
+
+
+OPTIONS = {
+  'plateau, accumulation, ema': {
+    'plateau.patience': 1,
+    'plateau.min_delta': 10.0,  # never improved: lowered after the second epoch
+    'gradient_accumulation': 2,
+    'average.name': 'ema',
+  },
+  'mixup, swa': {'augment.mixup': 0.5, 'average.name': 'swa', 'average.start_epoch': 1.0},
+  'colours, schedule_free': {
+    'augment.flip': 'random',
+    'augment.brightness': 0.3,
+    'optimizer.name': 'sgd',
+    'schedule.name': 'warmup_cosine',
+    'schedule.warmup_epochs': 1.0,
+    'average.name': 'schedule_free',
+  },
+}
+
+
+class Crash(BaseException):
+  """Ends a training as abruptly as an exception can."""
+
+
+@pytest.mark.parametrize(
+  'name', [pytest.param(n, marks=[pytest.mark.slow] if 'swa' in n else []) for n in OPTIONS]
+)
+def test_crash_and_resume_with_what_else_a_run_remembers(
+  name, config, tmp_path, monkeypatch
+) -> None:
+  """Crashes in the third epoch, after the checkpoint of step 16, and goes on to step 24."""
+  options = changed(config, epochs=4, **OPTIONS[name])
+  loop.train(options, tmp_path / 'straight', SILENT)
+  dispatch = loop._Session._dispatch
+
+  def crashing(self, state, current, count, masked):
+    if current == 17:
+      raise Crash
+    return dispatch(self, state, current, count, masked)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(loop._Session, '_dispatch', crashing)
+    with pytest.raises(Crash):
+      loop.train(options, tmp_path / 'crashed', SILENT)
+  loop.train(options, tmp_path / 'crashed', SILENT)
+  assert_identical(
+    state_of(options, tmp_path / 'crashed'), state_of(options, tmp_path / 'straight')
+  )
+  assert rows_of(tmp_path / 'crashed') == rows_of(tmp_path / 'straight')
+  rates = [float(row['learning_rate']) for row in rows_of(tmp_path / 'crashed')]
+  if 'plateau' in name:
+    np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-4, 1e-5], rtol=1e-6)

@@ -1,4 +1,6 @@
-"""Averages of the weights during training: Lookahead as in airbench94, exponential, stochastic."""
+"""Averages of the weights during training: Lookahead as in airbench94, exponential, stochastic, and
+that of Schedule-Free learning.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -6,8 +8,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 from ml_collections import ConfigDict
 
+from cifar_jax.errors import UserError
 from cifar_jax.options import BELOW_ONE, NOT_NEGATIVE, REQUIRED, Check, Choice, resolve
 
 # (updates made, slow tree, fast tree) -> (slow, fast)
@@ -22,15 +27,23 @@ class Average:
     update: (updates made, slow, fast) -> (slow, fast), for use after each update; the trees may be
       any, of float32 arrays.
     evaluated: whether the slow copy is the result: what is validated, tested and used.
+    gradients_at: (slow, fast) -> the parameters at which gradients are taken and which the rule is
+      given; None for the fast ones.
   """
 
   update: _Update
   evaluated: bool
+  gradients_at: Callable[[Any, Any], Any] | None = None
 
 
-def _lookahead(
-  total_steps: int, steps_per_epoch: int, every_steps: int, decay: float, power: float
-) -> Average:
+@dataclasses.dataclass(frozen=True)
+class _Run:
+  total_steps: int
+  steps_per_epoch: int
+  schedule: optax.Schedule
+
+
+def _lookahead(run: _Run, every_steps: int, decay: float, power: float) -> Average:
   """After every `every_steps` updates
 
     slow <- d slow + (1 - d) fast ; fast <- slow ; d = decay**every_steps * (t / T)**power
@@ -39,12 +52,11 @@ def _lookahead(
   the fast weights become the slow ones. This is Lookahead (Zhang et al., 2019) with a step size
   that falls, as in airbench94 (Jordan, 2024).
   """
-  del steps_per_epoch
 
   def update(step: jax.Array, slow: Any, fast: Any) -> tuple[Any, Any]:
-    last = step == total_steps
+    last = step == run.total_steps
     due = last | (step % every_steps == 0)
-    weight = decay**every_steps * (step.astype(jnp.float32) / total_steps) ** power
+    weight = decay**every_steps * (step.astype(jnp.float32) / run.total_steps) ** power
     weight = jnp.where(last, 1.0, weight)
 
     def both(slow: jax.Array, fast: jax.Array) -> jax.Array:
@@ -56,13 +68,13 @@ def _lookahead(
   return Average(update, evaluated=False)
 
 
-def _ema(total_steps: int, steps_per_epoch: int, every_steps: int, decay: float) -> Average:
+def _ema(run: _Run, every_steps: int, decay: float) -> Average:
   """The exponential moving average: slow <- d slow + (1 - d) fast after every `every_steps`.
 
   d is the smaller of decay**every_steps and (1 + n) / (10 + n), n the averages taken before, so
   that the first weights are soon forgotten.
   """
-  del total_steps, steps_per_epoch
+  del run
 
   def update(step: jax.Array, slow: Any, fast: Any) -> tuple[Any, Any]:
     n = (step // every_steps - 1).astype(jnp.float32)
@@ -73,17 +85,14 @@ def _ema(total_steps: int, steps_per_epoch: int, every_steps: int, decay: float)
   return Average(update, evaluated=True)
 
 
-def _swa(
-  total_steps: int, steps_per_epoch: int, every_steps: int | None, start_epoch: float
-) -> Average:
+def _swa(run: _Run, every_steps: int | None, start_epoch: float) -> Average:
   """Stochastic weight averaging (Izmailov et al., 2018): the mean of the weights at the end of
   `start_epoch` and then every `every_steps`, an epoch by default.
 
   Moving statistics of BatchNorm are averaged like weights, where the paper computes them anew from
   the training set. Until `start_epoch` the slow copy is the fast one.
   """
-  del total_steps
-  start, every = round(start_epoch * steps_per_epoch), every_steps or steps_per_epoch
+  start, every = round(start_epoch * run.steps_per_epoch), every_steps or run.steps_per_epoch
 
   def update(step: jax.Array, slow: Any, fast: Any) -> tuple[Any, Any]:
     count = jnp.maximum(step - start, 0) // every + 1
@@ -94,15 +103,42 @@ def _swa(
   return Average(update, evaluated=True)
 
 
+def _schedule_free(run: _Run, beta: float) -> Average:
+  """Schedule-Free learning (Defazio et al., 2024), for any rule without momentum of its own.
+
+  Gradients are taken between the average x, the slow copy, and the fast weights z:
+
+    y = (1 - beta) z + beta x ; z <- z + the rule's update at y ; x <- (1 - c) x + c z
+
+  with c = r**2 / (the sum of r**2 so far), r the highest learning rate so far, which is one over
+  the number of updates where the rate is constant. The rate may be warmed up and needs no decay.
+  Moving statistics of BatchNorm are those at y.
+  """
+  rates = np.asarray(jax.vmap(run.schedule)(jnp.arange(run.total_steps)), np.float64)
+  squares = np.maximum.accumulate(rates) ** 2
+  shares = jnp.asarray(squares / np.maximum(np.cumsum(squares), 1e-300), jnp.float32)
+
+  def gradients_at(slow: Any, fast: Any) -> Any:
+    return jax.tree.map(lambda x, z: (1 - beta) * z + beta * x, slow, fast)
+
+  def update(step: jax.Array, slow: Any, fast: Any) -> tuple[Any, Any]:
+    share = shares[step - 1]
+    mixed = jax.tree.map(lambda x, z: (1 - share) * x + share * z, slow['params'], fast['params'])
+    return {**fast, 'params': mixed}, fast
+
+  return Average(update, evaluated=True, gradients_at=gradients_at)
+
+
 def _where(condition: jax.Array, new: Any, old: Any) -> Any:
   return jax.tree.map(lambda n, o: jnp.where(condition, n, o), new, old)
 
 
 AVERAGES: dict[str, Choice] = {
-  'none': Choice(lambda total_steps, steps_per_epoch: None, {}),
+  'none': Choice(lambda run: None, {}),
   'lookahead': Choice(_lookahead, {'every_steps': 5, 'decay': 0.95, 'power': 3.0}),
   'ema': Choice(_ema, {'every_steps': 1, 'decay': 0.999}),
   'swa': Choice(_swa, {'every_steps': None, 'start_epoch': REQUIRED}),
+  'schedule_free': Choice(_schedule_free, {'beta': 0.9}),
 }
 
 CHECKS: dict[str, Check] = {
@@ -113,6 +149,7 @@ CHECKS: dict[str, Check] = {
   'decay': BELOW_ONE,
   'power': NOT_NEGATIVE,
   'start_epoch': NOT_NEGATIVE,
+  'beta': BELOW_ONE,
 }
 
 
@@ -121,14 +158,34 @@ def validate(average_config: ConfigDict | Mapping[str, Any]) -> tuple[Choice, di
   return resolve('average', average_config, AVERAGES, CHECKS)
 
 
+def check_rule(name: str, rule_options: Mapping[str, Any]) -> None:
+  """Raises UserError if the average `name` cannot follow a rule with these options.
+
+  Schedule-Free learning takes the place of momentum, and a bound on y does not bound z and x.
+  """
+  if name != 'schedule_free':
+    return
+  for option, off in (('momentum', 0), ('beta1', 0), ('max_norm', None)):
+    if rule_options.get(option):
+      raise UserError(
+        f"--config.average.name='schedule_free' needs --config.optimizer.{option}={off}, "
+        f'not {rule_options[option]!r}'
+      )
+
+
 def is_evaluated(average_config: ConfigDict | Mapping[str, Any]) -> bool:
   """Whether the slow copy is the result of a run."""
-  average = make_average(average_config, 1, 1) if average_config.get('name') else None
+  if not average_config.get('name'):
+    return False
+  average = make_average(average_config, 1, 1, optax.constant_schedule(1.0))
   return average is not None and average.evaluated
 
 
 def make_average(
-  average_config: ConfigDict | Mapping[str, Any], total_steps: int, steps_per_epoch: int
+  average_config: ConfigDict | Mapping[str, Any],
+  total_steps: int,
+  steps_per_epoch: int,
+  schedule: optax.Schedule,
 ) -> Average | None:
   """What `config.average` asks for; None if nothing.
 
@@ -136,6 +193,7 @@ def make_average(
     average_config: `name` and the options of that average, None where not set.
     total_steps: of the run.
     steps_per_epoch: updates in an epoch.
+    schedule: updates made -> learning rate of the next one.
   """
   choice, options = validate(average_config)
-  return choice.build(total_steps, steps_per_epoch, **options)
+  return choice.build(_Run(total_steps, steps_per_epoch, schedule), **options)

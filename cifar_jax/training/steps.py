@@ -189,13 +189,16 @@ def make_train_step(
       images = mixed.images
       target = Target(batch.labels, batch.labels[mixed.partners], mixed.weight)
     rows = division.own(Rows(images, target, batch.mask))
+    point = state.params
+    if recipe.average is not None and recipe.average.gradients_at is not None:
+      point = recipe.average.gradients_at(state.slow['params'], state.params)
     gradients, outcome = compute_gradients(
-      recipe, division, state.params, state.batch_stats, rows, dropout_key
+      recipe, division, point, state.batch_stats, rows, dropout_key
     )
     optimizer = recipe.optimizer
     if recipe.slowed_optimizer is not None:
       optimizer = recipe.slowed_optimizer(state.rate_factor)
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, point)
     params, batch_stats = optax.apply_updates(state.params, updates), outcome.batch_stats
     slow = state.slow
     if recipe.average is not None:

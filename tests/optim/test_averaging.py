@@ -3,18 +3,20 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from cifar_jax.errors import UserError
 from cifar_jax.optim import averaging
 
 TOTAL, PER_EPOCH = 12, 3
+CONSTANT = optax.constant_schedule(0.1)
 FAST = np.random.default_rng(0).standard_normal((TOTAL + 1, 4)).astype(np.float32)
 
 
 def slow_trajectory(section) -> list[np.ndarray]:
   """The slow copy before and after each of 12 updates that make the fast weights FAST[1:]."""
-  average = averaging.make_average(section, TOTAL, PER_EPOCH)
+  average = averaging.make_average(section, TOTAL, PER_EPOCH, CONSTANT)
   assert average is not None
   assert average.evaluated
   update, slow, found = jax.jit(average.update), {'w': jnp.asarray(FAST[0])}, [FAST[0]]
@@ -49,11 +51,32 @@ def test_swa_of_given_steps() -> None:
   np.testing.assert_allclose(found[12], FAST[[3, 5, 7, 9, 11]].mean(0), atol=1e-6)
 
 
+def test_schedule_free_weighs_by_the_square_of_the_highest_rate_so_far() -> None:
+  """Warmed up over four updates, lowered after eight; gradients 0.8 of the way to the average."""
+  rates = np.asarray([0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1], np.float32)
+  section = {'name': 'schedule_free', 'beta': 0.8}
+  average = averaging.make_average(section, TOTAL, PER_EPOCH, lambda step: jnp.asarray(rates)[step])
+  assert average is not None
+  assert average.gradients_at is not None
+  slow = {'params': {'w': jnp.asarray(FAST[0])}, 'batch_stats': {'mean': jnp.zeros(4)}}
+  weights = np.asarray([1, 4, 9, 16, 16, 16, 16, 16, 16, 16, 16, 16]) / 16
+  for step in range(1, TOTAL + 1):
+    fast = {'params': {'w': jnp.asarray(FAST[step])}, 'batch_stats': {'mean': jnp.ones(4) * step}}
+    slow, same = average.update(jnp.int32(step), slow, fast)
+    assert same is fast
+    expected = np.average(FAST[1 : step + 1], axis=0, weights=weights[:step])
+    np.testing.assert_allclose(slow['params']['w'], expected, atol=1e-6)
+    np.testing.assert_array_equal(slow['batch_stats']['mean'], step)
+    between = average.gradients_at(slow['params'], fast['params'])
+    np.testing.assert_allclose(between['w'], 0.2 * FAST[step] + 0.8 * expected, atol=1e-6)
+
+
 def test_which_average_is_the_result() -> None:
-  assert averaging.make_average({'name': 'none'}, TOTAL, PER_EPOCH) is None
+  assert averaging.make_average({'name': 'none'}, TOTAL, PER_EPOCH, CONSTANT) is None
   found = {name: averaging.is_evaluated({'name': name}) for name in ('none', 'lookahead', 'ema')}
   assert found == {'none': False, 'lookahead': False, 'ema': True}
   assert averaging.is_evaluated({'name': 'swa', 'start_epoch': 1.0})
+  assert averaging.is_evaluated({'name': 'schedule_free'})
   assert not averaging.is_evaluated({})  # a run of an older version
 
 
@@ -68,3 +91,18 @@ def test_which_average_is_the_result() -> None:
 def test_mistakes(section, message) -> None:
   with pytest.raises(UserError, match=message):
     averaging.validate(section)
+
+
+@pytest.mark.parametrize(
+  ('options', 'message'),
+  [
+    ({'momentum': 0.9}, r"'schedule_free' needs --config\.optimizer\.momentum=0, not 0\.9"),
+    ({'beta1': 0.9}, r'needs --config\.optimizer\.beta1=0, not 0\.9'),
+    ({'momentum': 0.0, 'max_norm': 3.0}, r'needs --config\.optimizer\.max_norm=None, not 3\.0'),
+  ],
+)
+def test_schedule_free_takes_the_place_of_momentum(options, message) -> None:
+  averaging.check_rule('ema', options)
+  averaging.check_rule('schedule_free', {'momentum': 0.0, 'max_norm': None})
+  with pytest.raises(UserError, match=message):
+    averaging.check_rule('schedule_free', options)

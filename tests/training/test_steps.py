@@ -312,7 +312,8 @@ def test_average_of_weights_and_statistics_by_hand() -> None:
   """Every 2 of 7 steps and at the end, against NumPy on the trajectory of single steps."""
   section = {'name': 'lookahead', 'every_steps': 2, 'decay': 0.9, 'power': 3.0}
   options: dict[str, Any] = {'optimizer': optax.sgd(0.5), 'last_batch': 'drop'}
-  trainer = Trainer(Linear(batch_norm=True), average=make_average(section, 7, 2), **options)
+  average = make_average(section, 7, 2, optax.constant_schedule(0.5))
+  trainer = Trainer(Linear(batch_norm=True), average=average, **options)
   plain = Trainer(Linear(batch_norm=True), **options)
   state = trainer.start
   slow = jax.device_get(collections_of(state))
@@ -328,6 +329,27 @@ def test_average_of_weights_and_statistics_by_hand() -> None:
     for found in (collections_of(state), *([state.slow] if expected is slow else [])):
       jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-7), found, expected)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-7), state.slow, slow)
+
+
+@pytest.mark.parametrize(
+  'rule', [optax.sgd, lambda rate: optax.adamw(rate, b1=0, weight_decay=0.1)]
+)
+def test_schedule_free_is_that_of_optax(rule) -> None:
+  """Optax keeps y and z and computes x from them, this keeps x and z and computes y."""
+  schedule = optax.constant_schedule(0.05)
+  average = make_average({'name': 'schedule_free', 'beta': 0.8}, 9, 3, schedule)
+  trainer = Trainer(Linear(), optimizer=rule(0.05), average=average)
+  peer = Trainer(Linear(), optimizer=optax.contrib.schedule_free(rule(0.05), 0.05, b1=0.8))
+  state, expected = trainer.start, peer.start
+  for _ in range(9):
+    state, report = trainer.dispatch(state)
+    expected, expected_report = peer.dispatch(expected)
+    np.testing.assert_allclose(report.loss, expected_report.loss, rtol=1e-5)
+    found = steps.evaluated_variables(trainer.recipe, state)['params']
+    averaged = optax.contrib.schedule_free_eval_params(expected.opt_state, expected.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, averaged)
+    fast = state.params, expected.opt_state.z
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *fast)
 
 
 def test_state_has_no_slow_copy_unless_averages_are_wanted() -> None:
