@@ -17,6 +17,7 @@ from cifar_jax.options import check_value
 from cifar_jax.suggestions import did_you_mean, nearest
 
 CONFIG_NAME = 'config.json'
+_BASE = pathlib.Path(__file__).parent.parent / 'configs' / 'base.py'
 
 # What may change between the start of a run and its continuation: nothing that alters a step
 # already made.
@@ -156,6 +157,9 @@ def save(config: ConfigDict, run: pathlib.Path) -> None:
 def read(run: pathlib.Path) -> ConfigDict:
   """The config that a run was started with.
 
+  Options that are newer than the run have the value of configs/base.py: what is added to it leaves
+  everything as it was.
+
   Raises:
     UserError: the folder is not a run's folder, or its config cannot be read.
   """
@@ -167,9 +171,20 @@ def read(run: pathlib.Path) -> ConfigDict:
     if not isinstance(content, dict):
       raise TypeError('it holds no options')
     config = ConfigDict(_tuples(content))
+    _fill(config, _import(str(_BASE)) if _BASE.is_file() else ConfigDict())
   except (ValueError, TypeError, AttributeError) as error:
     raise UserError(f'{path} is damaged ({_one_line(error)}); restore it from a copy') from None
   return config.lock()
+
+
+def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
+  """Adds what is missing in a config, section by section."""
+  for key in defaults:
+    default = defaults[key]
+    if key not in config:
+      config[key] = default
+    elif isinstance(default, ConfigDict) and isinstance(config[key], ConfigDict):
+      _fill(config[key], default)
 
 
 def check_continues(config: ConfigDict, run: pathlib.Path) -> None:

@@ -123,6 +123,21 @@ def test_read_of_no_run_and_of_a_damaged_one(tmp_path) -> None:
     configs.read(tmp_path)
 
 
+def test_options_newer_than_a_run_have_their_defaults(tmp_path) -> None:
+  """`evaluate` of a run that an older version made found no evaluate.last_batch."""
+  config = configs.load(ADV)
+  configs.save(config, tmp_path)
+  content = json.loads((tmp_path / 'config.json').read_text())
+  del content['evaluate']['last_batch'], content['loss']['l1'], content['plateau']
+  (tmp_path / 'config.json').write_text(json.dumps(content))
+  found = configs.read(tmp_path)
+  assert plain(found) == plain(config)
+  configs.validate(found)
+  configs.check_continues(config, tmp_path)
+  with pytest.raises(UserError, match=r'loss\.l1 was 0\.0 and is now 0\.1; use the old values'):
+    configs.check_continues(with_value('loss.l1', 0.1), tmp_path)
+
+
 def other(value: Any) -> Any:
   """Some other value of about the same type."""
   if isinstance(value, bool):
