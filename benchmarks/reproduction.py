@@ -5,8 +5,11 @@
 
 A run counts for a system if its command line changed nothing but the epochs, the seed, the devices
 and what does not touch the arithmetic; several seeds of as many epochs become one row, with mean
-and standard deviation. Where no run is as long as the published one, the longest shorter run stands
-there with its own number of epochs, and where there is none, the row says so. Nothing is estimated.
+and standard deviation. The precision may be another: a row says which, and takes float32 where both
+were run. A longer run counts up to the epoch of a figure if its curve has the test accuracy there
+(none of these systems' rates depends on the number of epochs). Where no run is as long as the
+published one, the longest shorter run stands there with its own number of epochs, and where there
+is none, the row says so. Nothing is estimated.
 """
 
 import csv
@@ -23,7 +26,11 @@ README = pathlib.Path(__file__).parent.parent / 'README.md'
 BEGIN, END = '<!-- reproduction: begin -->', '<!-- reproduction: end -->'
 # Options that leave the arithmetic of a run as it is, but for rounding.
 _NEUTRAL = ('epochs', 'seed', 'devices', 'tensorboard', 'tags', 'data.dir', 'checkpoint.')
-_OURS = ('our_epochs', 'n', 'our_accuracy', 'our_std', 'our_seconds', 'our_hardware', 'our_command')
+_PRECISION = '--config.model.dtype='
+_OURS = (
+  *('our_epochs', 'n', 'our_accuracy', 'our_std', 'our_seconds', 'our_hardware', 'our_precision'),
+  'our_command',
+)
 
 Row = dict[str, str]
 
@@ -42,8 +49,37 @@ def system_of(command: str) -> tuple[str, str]:
     if match := re.fullmatch(r'--config=(?:.*/)?(\w+)\.py', word):
       name = match[1]
     elif word.startswith('--config.') and not word.removeprefix('--config.').startswith(_NEUTRAL):
-      options.append(word)
+      options += [] if word.startswith(_PRECISION) else [word]
   return name, ' '.join(sorted(options))
+
+
+def precision_of(command: str) -> str:
+  """'float32', or what the command line asks for."""
+  words = [word for word in shlex.split(command) if word.startswith(_PRECISION)]
+  return words[-1].removeprefix(_PRECISION) if words else 'float32'
+
+
+def cut(runs: Sequence[Row], lengths: Sequence[int], curves: pathlib.Path) -> list[Row]:
+  """The runs, and what longer ones were when they had trained for so many epochs.
+
+  Args:
+    runs: lines of runs.csv.
+    lengths: epochs of published figures.
+    curves: folder with NAME.csv for each run.
+  """
+  found = list(runs)
+  for run in runs:
+    shorter = {length for length in lengths if length < int(run['epochs'])}
+    if not shorter or run.get('remark') != 'test used as validation':
+      continue
+    epochs = read(curves / f'{run["run"]}.csv')
+    for length in sorted(shorter & {int(epoch['epoch']) for epoch in epochs}):
+      until = [epoch for epoch in epochs if int(epoch['epoch']) <= length]
+      seconds = sum(float(epoch['epoch_seconds']) for epoch in until)
+      accuracy = until[-1]['val_accuracy']
+      parts = {'epochs': str(length), 'test_accuracy': accuracy, 'seconds': str(seconds)}
+      found.append({**run, **parts})
+  return found
 
 
 def join(published: Sequence[Row], runs: Sequence[Row]) -> list[Row]:
@@ -68,6 +104,11 @@ def join(published: Sequence[Row], runs: Sequence[Row]) -> list[Row]:
 def _ours(runs: Sequence[Row]) -> Row:
   if not runs:
     return dict.fromkeys(_OURS, '')
+  by_precision: dict[str, list[Row]] = defaultdict(list)
+  for run in runs:
+    by_precision[precision_of(run['command'])].append(run)
+  precision = max(by_precision)  # 'float32' comes after the others
+  runs = by_precision[precision]
   accuracies = [100 * float(run['test_accuracy']) for run in runs]
   seconds = [float(run['seconds']) for run in runs]
   hardware = {run['processor'] for run in runs}
@@ -78,6 +119,7 @@ def _ours(runs: Sequence[Row]) -> Row:
     'our_std': f'{statistics.stdev(accuracies):.2f}' if len(runs) > 1 else '',
     'our_seconds': f'{statistics.mean(seconds):.0f}',
     'our_hardware': '; '.join(sorted(hardware)),
+    'our_precision': precision,
     'our_command': min((run['command'] for run in runs), key=len),
   }
 
@@ -94,6 +136,8 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
       accuracy = f'{row["our_accuracy"]} ± {row["our_std"]} %'
     complete = row['our_epochs'] in ('', row['epochs'])
     epochs = row['epochs'] if complete else f'{row["our_epochs"]} of {row["epochs"]}'
+    if row['n'] and row['our_precision'] != 'float32':
+      accuracy += f' in {row["our_precision"]}'
     time = f'{int(row["our_seconds"]):,} s' if row['our_seconds'] else ''
     name = ' '.join([f'`{row["system"]}`', *row['options'].split()])
     lines.append(
@@ -112,7 +156,9 @@ def with_table(readme: str, table: str) -> str:
 
 def main(results: pathlib.Path = RESULTS, readme: pathlib.Path = README) -> None:
   """Writes results/reproduction.csv and the README's table."""
-  rows = join(read(results / 'published.csv'), read(results / 'runs.csv'))
+  published = read(results / 'published.csv')
+  lengths = [int(row['epochs']) for row in published]
+  rows = join(published, cut(read(results / 'runs.csv'), lengths, results / 'curves'))
   with (results / 'reproduction.csv').open('w', newline='') as file:
     writer = csv.DictWriter(file, rows[0], lineterminator='\n')
     writer.writeheader()

@@ -33,7 +33,10 @@ def run(epochs: int, seed: int, accuracy: float, options: str = '') -> dict[str,
 
 def test_readme_and_csv_are_generated_from_the_tables():
   results, readme = reproduction.RESULTS, reproduction.README
-  rows = reproduction.join(read(results / 'published.csv'), read(results / 'runs.csv'))
+  published = read(results / 'published.csv')
+  lengths = [int(row['epochs']) for row in published]
+  runs = reproduction.cut(read(results / 'runs.csv'), lengths, results / 'curves')
+  rows = reproduction.join(published, runs)
   assert read(results / 'reproduction.csv') == rows
   text = readme.read_text()
   assert text.count(reproduction.BEGIN) == text.count(reproduction.END) == 1
@@ -78,6 +81,26 @@ def test_shorter_and_longer_runs():
   rows = reproduction.join(published(10, 50, 100), [run(20, 0, 0.38), run(200, 0, 0.9)])
   assert [row['our_epochs'] for row in rows] == ['', '20', '']
   assert '| 38.00 % | 20 of 50 | 1 |' in reproduction.markdown(rows)
+
+
+def test_precision_is_named_and_float32_preferred():
+  half = run(20, 0, 0.5, '--config.model.dtype=bfloat16')
+  (row,) = reproduction.join(published(20), [half])
+  assert '| 50.00 % in bfloat16 | 20 | 1 |' in reproduction.markdown([row])
+  (row,) = reproduction.join(published(20), [half, run(20, 0, 0.38)])
+  assert (row['n'], row['our_precision']) == ('1', 'float32')
+  assert '| 38.00 % | 20 | 1 |' in reproduction.markdown([row])
+
+
+def test_longer_run_counts_at_the_epoch_of_a_figure(tmp_path):
+  curve = 'epoch,val_accuracy,epoch_seconds\n1,0.1,5\n2,0.2,6\n3,0.3,7\n'
+  (tmp_path / 'lr0.csv').write_text(curve)
+  longer = {**run(3, 0, 0.3), 'remark': 'test used as validation'}
+  rows = reproduction.join(published(2, 3), reproduction.cut([longer], [2, 3], tmp_path))
+  assert [row['our_accuracy'] for row in rows] == ['20.00', '30.00']
+  assert rows[0]['our_seconds'] == '11'
+  held_out = {**longer, 'remark': ''}
+  assert reproduction.cut([held_out], [2, 3], tmp_path) == [held_out]
 
 
 def test_main_writes_both(tmp_path):
