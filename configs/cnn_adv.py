@@ -8,6 +8,9 @@ half an hour on one cloud GPU.
 
   python launch.py --config configs/cnn_adv.py
   python launch.py --config configs/cnn_adv.py --config.model.widths='(64,128,256,512)'
+
+Measured on 2 cores of an AMD EPYC (Zen 4): 83.82 % after 100 epochs in 69 min, validation included;
+83.31 % after 55 in 40 min, the first time above 83 (n = 1, seed 0).
 """
 
 from ml_collections import ConfigDict
