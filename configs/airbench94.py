@@ -1,11 +1,13 @@
 """94 % in 9.9 epochs; 1,971,640 parameters, 346 TFLOP of training.
 
-After "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (Keller Jordan, 2024), which reports
-a mean of
+After "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (Keller Jordan, 2024), which reports a mean of
 94.01 % over 1,000 runs. Rates and decays are its own, divided by the batch size where it sums the
 loss over the batch and this takes the mean.
 
-  python launch.py --config=configs/airbench94.py
+  python launch.py --config=configs/airbench94.py --config.model.dtype=bfloat16
+
+Measured on 2 cores of an AMD EPYC (Zen 4) in bfloat16: 94.11 % in 30 min, validation included and
+interrupted once, on a machine shared with other work (n = 1, seed 0).
 """
 
 from ml_collections import ConfigDict

@@ -14,8 +14,8 @@ from configs import fast83
 
 def get_config() -> ConfigDict:
   config = fast83.get_config()
-  config.epochs = 7
-  config.max_steps = 1216
+  config.epochs = 8
+  config.max_steps = 1400
   config.evaluate.tta = 'flip_translate'
   config.model.widths = (32, 128, 192)
   return config
