@@ -1,8 +1,8 @@
 """94 % in 9.9 epochs; 1,971,640 parameters, 346 TFLOP of training.
 
-After "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (Keller Jordan, 2024), which reports a mean of
-94.01 % over 1,000 runs. Rates and decays are its own, divided by the batch size where it sums the
-loss over the batch and this takes the mean.
+After "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (Keller Jordan, 2024), which reports a mean
+of 94.01 % over 1,000 runs. Rates and decays are its own, divided by the batch size where it sums
+the loss over the batch and this takes the mean.
 
   python launch.py --config=configs/airbench94.py --config.model.dtype=bfloat16
 
