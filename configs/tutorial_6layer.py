@@ -6,6 +6,9 @@ reports 75.61 %, 75.31 %, 69.93 % and 68.66 % accuracy on the test set used as v
 article leaves out, is that of the author's program.
 
   python launch.py --config=configs/tutorial_6layer.py
+
+Measured on 2 cores of an AMD EPYC (Zen 4) with --config.epochs=10 --config.model.dtype=bfloat16:
+75.76 % in at most 21 min, on a machine shared with other work (n = 1, seed 0).
 """
 
 from ml_collections import ConfigDict
