@@ -46,6 +46,8 @@ def collect(runs: Sequence[pathlib.Path], results: pathlib.Path = RESULTS) -> No
   for run in runs:
     summary = json.loads((run / SUMMARY_NAME).read_text())
     rows[run.name] = {'run': run.name, **{name: _text(summary[name]) for name in COLUMNS[1:]}}
+    # As many as were trained, not as many as the config would allow.
+    rows[run.name]['epochs'] = read(run / CSV_NAME)[-1]['epoch']
     # The command as anyone would type it, not with the folders of one machine.
     words = summary['command'].split()
     rows[run.name]['command'] = ' '.join(w for w in words if not w.startswith('--workdir'))

@@ -76,11 +76,11 @@ def draw(runs: Sequence[Mapping[str, str]], published: Sequence[Mapping[str, str
 
 
 def main(results: pathlib.Path = RESULTS) -> None:
-  """Writes the picture of the published systems that were trained for ten epochs or more."""
+  """Writes the picture of the published systems that were trained for eight epochs or more."""
   published = read(results / 'published.csv')
   systems = [(row['system'], row['options']) for row in published]
   runs = [run for run in read(results / 'runs.csv') if system_of(run['command']) in systems]
-  long = [run for run in runs if int(run['epochs']) >= 10]
+  long = [run for run in runs if int(run['epochs']) >= 8]
   long.sort(key=lambda run: systems.index(system_of(run['command'])))
   draw(long, published).savefig(results / 'curves.png', dpi=90, facecolor='white')
 

@@ -25,7 +25,16 @@ from benchmarks.collect_runs import RESULTS, read
 README = pathlib.Path(__file__).parent.parent / 'README.md'
 BEGIN, END = '<!-- reproduction: begin -->', '<!-- reproduction: end -->'
 # Options that leave the arithmetic of a run as it is, but for rounding.
-_NEUTRAL = ('epochs', 'seed', 'devices', 'tensorboard', 'tags', 'data.dir', 'checkpoint.')
+_NEUTRAL = (
+  'epochs',
+  'max_steps',
+  'seed',
+  'devices',
+  'tensorboard',
+  'tags',
+  'data.dir',
+  'checkpoint.',
+)
 _PRECISION = '--config.model.dtype='
 _OURS = (
   *('our_epochs', 'n', 'our_accuracy', 'our_std', 'our_seconds', 'our_hardware', 'our_precision'),

@@ -1,11 +1,12 @@
 """The table is what the CSV files say, and joins only runs that are the published system."""
 
 import csv
+import json
 
 import pytest
 
 from benchmarks import reproduction
-from benchmarks.collect_runs import read
+from benchmarks.collect_runs import COLUMNS, collect, read
 
 PUBLISHED = {'system': 'lr', 'options': '', 'article': 'D0', 'accuracy': '37', 'claim': '37 %'} | {
   'measured_on': 'test',
@@ -101,6 +102,19 @@ def test_longer_run_counts_at_the_epoch_of_a_figure(tmp_path):
   assert rows[0]['our_seconds'] == '11'
   held_out = {**longer, 'remark': ''}
   assert reproduction.cut([held_out], [2, 3], tmp_path) == [held_out]
+
+
+def test_epochs_of_a_run_are_those_it_trained(tmp_path):
+  """A run that max_steps ended was listed with the epochs of its config."""
+  folder, results = tmp_path / 'resnet20', tmp_path / 'results'
+  folder.mkdir()
+  results.mkdir()
+  summary = dict.fromkeys(COLUMNS[1:], 1) | {'epochs': 182, 'command': 'launch.py --workdir=/x'}
+  (folder / 'summary.json').write_text(json.dumps(summary))
+  (folder / 'metrics.csv').write_text('step,epoch\n352,1\n704,2\n')
+  collect([folder], results)
+  (row,) = read(results / 'runs.csv')
+  assert (row['epochs'], row['command']) == ('2', 'launch.py')
 
 
 def test_main_writes_both(tmp_path):
