@@ -35,7 +35,8 @@ def draw(runs: Sequence[Mapping[str, str]], published: Sequence[Mapping[str, str
     epochs = read(RESULTS / 'curves' / f'{run["run"]}.csv')
     tested = run['remark'] == 'test used as validation'
     names = {'train': 'training', 'val': 'test' if tested else 'validation'}
-    for name, colour in (('train', charts.TRAIN), ('val', charts.VALIDATION)):
+    watched = charts.VALIDATION if tested else charts.OTHERS[2]
+    for name, colour in (('train', charts.TRAIN), ('val', watched)):
       points = [
         (int(row['epoch']), 100 * float(row[f'{name}_accuracy']))
         for row in epochs
@@ -44,7 +45,14 @@ def draw(runs: Sequence[Mapping[str, str]], published: Sequence[Mapping[str, str
       axis.plot(*zip(*points, strict=True), color=colour, label=names[name], linewidth=1.5)
     if not tested:
       test = 100 * float(run['test_accuracy'])
-      axis.plot(int(run['epochs']), test, 's', color=charts.OTHERS[0], label='test', clip_on=False)
+      axis.plot(
+        int(run['epochs']),
+        test,
+        's',
+        color=charts.OTHERS[0],
+        label='test at the end',
+        clip_on=False,
+      )
     figures = [
       (int(row['epochs']), float(row['accuracy']))
       for row in published
