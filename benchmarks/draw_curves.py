@@ -15,15 +15,19 @@ from benchmarks.reproduction import precision_of, system_of
 from cifar_jax.report import charts
 
 _COLUMNS = 3
+_FEWEST_EPOCHS = 8  # of a run that is drawn
 
 
 @charts.styled
-def draw(runs: Sequence[Mapping[str, str]], published: Sequence[Mapping[str, str]]) -> Any:
+def draw(
+  runs: Sequence[Mapping[str, str]], published: Sequence[Mapping[str, str]], curves: pathlib.Path
+) -> Any:
   """The figure.
 
   Args:
-    runs: lines of runs.csv, whose curves are in results/curves.
+    runs: lines of runs.csv.
     published: lines of published.csv.
+    curves: folder with NAME.csv for each run.
   """
   height = -(-len(runs) // _COLUMNS)
   made, axes = charts.figure(
@@ -32,44 +36,12 @@ def draw(runs: Sequence[Mapping[str, str]], published: Sequence[Mapping[str, str
   for axis in axes.flat[len(runs) :]:
     axis.set_visible(False)
   for axis, run in zip(axes.flat, runs, strict=False):
-    epochs = read(RESULTS / 'curves' / f'{run["run"]}.csv')
-    tested = run['remark'] == 'test used as validation'
-    names = {'train': 'training', 'val': 'test' if tested else 'validation'}
-    watched = charts.VALIDATION if tested else charts.OTHERS[2]
-    for name, colour in (('train', charts.TRAIN), ('val', watched)):
-      points = [
-        (int(row['epoch']), 100 * float(row[f'{name}_accuracy']))
-        for row in epochs
-        if row[f'{name}_accuracy'] not in ('', 'nan')
-      ]
-      axis.plot(*zip(*points, strict=True), color=colour, label=names[name], linewidth=1.5)
-    if not tested:
-      test = 100 * float(run['test_accuracy'])
-      axis.plot(
-        int(run['epochs']),
-        test,
-        's',
-        color=charts.OTHERS[0],
-        label='test at the end',
-        clip_on=False,
-      )
     figures = [
       (int(row['epochs']), float(row['accuracy']))
       for row in published
       if row['accuracy'] and (row['system'], row['options']) == system_of(run['command'])
     ]
-    limit = 1.5 * int(run['epochs'])
-    shown = [(epoch, accuracy) for epoch, accuracy in figures if epoch <= limit]
-    if shown:
-      axis.plot(
-        *zip(*shown, strict=True), 'o', color=charts.INK, fillstyle='none', markersize=9,
-        label='published', clip_on=False,
-      )  # fmt: skip
-    precision = precision_of(run['command'])
-    axis.set_title(run['run'] + ('' if precision == 'float32' else f' ({precision})'))
-    axis.set_ylim(20, 100)
-    axis.set_xlim(left=0)
-    axis.locator_params(axis='x', integer=True, nbins=6)
+    _panel(axis, run, read(curves / f'{run["run"]}.csv'), figures)
   for axis in axes[:, 0]:
     axis.set_ylabel('accuracy (%)')
   for axis in axes[-1]:
@@ -83,14 +55,48 @@ def draw(runs: Sequence[Mapping[str, str]], published: Sequence[Mapping[str, str
   return made
 
 
-def main(results: pathlib.Path = RESULTS) -> None:
+def _panel(
+  axis: Any,
+  run: Mapping[str, str],
+  epochs: Sequence[Mapping[str, str]],
+  figures: Sequence[tuple[int, float]],
+) -> None:
+  """A run's curves and the article's figures (epochs, accuracy in %), those not far beyond it."""
+  length, tested = int(run['epochs']), run['remark'] == 'test used as validation'
+  watched = ('test', charts.VALIDATION) if tested else ('validation', charts.OTHERS[2])
+  for name, (label, colour) in (('train', ('training', charts.TRAIN)), ('val', watched)):
+    points = [
+      (int(row['epoch']), 100 * float(row[f'{name}_accuracy']))
+      for row in epochs
+      if row[f'{name}_accuracy'] not in ('', 'nan')
+    ]
+    axis.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.5)
+  if not tested:
+    at_end = {'color': charts.OTHERS[0], 'label': 'test at the end', 'clip_on': False}
+    axis.plot(length, 100 * float(run['test_accuracy']), 's', **at_end)
+  shown = [figure for figure in figures if figure[0] <= 1.5 * length]
+  if shown:
+    ring = {'color': charts.INK, 'fillstyle': 'none', 'markersize': 9, 'clip_on': False}
+    axis.plot(*zip(*shown, strict=True), 'o', label='published', **ring)
+  precision = precision_of(run['command'])
+  axis.set_title(run['run'] + ('' if precision == 'float32' else f' ({precision})'))
+  axis.set_ylim(20, 100)
+  axis.set_xlim(left=0)
+  axis.locator_params(axis='x', integer=True, nbins=6)
+
+
+def main() -> None:
   """Writes the picture of the published systems that were trained for eight epochs or more."""
-  published = read(results / 'published.csv')
+  published = read(RESULTS / 'published.csv')
   systems = [(row['system'], row['options']) for row in published]
-  runs = [run for run in read(results / 'runs.csv') if system_of(run['command']) in systems]
-  long = [run for run in runs if int(run['epochs']) >= 8]
-  long.sort(key=lambda run: systems.index(system_of(run['command'])))
-  draw(long, published).savefig(results / 'curves.png', dpi=90, facecolor='white')
+  runs = [
+    run
+    for run in read(RESULTS / 'runs.csv')
+    if system_of(run['command']) in systems and int(run['epochs']) >= _FEWEST_EPOCHS
+  ]
+  runs.sort(key=lambda run: systems.index(system_of(run['command'])))
+  figure = draw(runs, published, RESULTS / 'curves')
+  figure.savefig(RESULTS / 'curves.png', dpi=90, facecolor='white')
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ Seconds run from the start of the process, imports and data included. No augment
 each epoch is written as it ends, so that a run that was stopped says how far it came.
 """
 
-import csv
 import os
 import pathlib
 import time
@@ -33,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
   import keras
   import numpy as np
 
-  from benchmarks import keras_networks
+  from benchmarks import keras_networks, tables
   from benchmarks.workers import processor
   from cifar_jax import config as configs
   from cifar_jax import data
@@ -45,8 +44,6 @@ def main(argv: Sequence[str]) -> None:
   model = keras_networks.build(config)
   scaled = np.asarray(train.images, np.float32) / 255
   test_images = np.asarray(test.images, np.float32) / 255
-  out = pathlib.Path(_OUT.value)
-  out.parent.mkdir(parents=True, exist_ok=True)
   accuracy, epoch, seconds = 0.0, 0, 0.0
   while accuracy < _TARGET.value and seconds < _SECONDS.value:
     model.fit(scaled, train.labels, config.batch_size, epochs=1, verbose=0)
@@ -62,12 +59,7 @@ def main(argv: Sequence[str]) -> None:
       'test_accuracy': round(accuracy, 4),
       'machine': f'{processor()}, {os.cpu_count()} cores',
     }
-    new = not out.exists()
-    with out.open('a', newline='') as file:
-      writer = csv.DictWriter(file, fieldnames=row)
-      if new:
-        writer.writeheader()
-      writer.writerow(row)
+    tables.append(pathlib.Path(_OUT.value), [row])
     print(f'epoch {epoch}: {100 * accuracy:.2f} % after {seconds:.1f} s', flush=True)
 
 

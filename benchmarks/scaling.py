@@ -8,12 +8,12 @@ A process trains for each value, and they take turns (see workers.py). With `dev
 poses as that many of them. Rows are appended to the CSV file.
 """
 
-import csv
 import pathlib
 from collections.abc import Sequence
 
 from absl import app, flags
 
+from benchmarks import tables
 from benchmarks.workers import Worker, take_turns
 
 _CONFIG = flags.DEFINE_string('config', 'configs/cnn_adv.py', 'Path of the config file.')
@@ -49,14 +49,7 @@ def main(argv: Sequence[str]) -> None:
       f'{row["images_per_second"]:7.0f} images/s ({row["lowest"]:.0f} to {row["highest"]:.0f}), '
       f'{row["peak_memory_mb"]} MiB'
     )
-  out = pathlib.Path(_OUT.value)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  new = not out.exists()
-  with out.open('a', newline='') as file:
-    writer = csv.DictWriter(file, fieldnames=rows[0])
-    if new:
-      writer.writeheader()
-    writer.writerows(rows)
+  tables.append(pathlib.Path(_OUT.value), rows)
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ cache was filled by a process before; systems that keep no programs gain nothing
 appended to the CSV file.
 """
 
-import csv
 import os
 import pathlib
 import statistics
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
+from benchmarks import tables
 from benchmarks.workers import OURS, PEERS, Worker, processor
 
 _CONFIGS = flags.DEFINE_list('configs', ['cnn_adv'], 'Names of configs.')
@@ -58,14 +58,7 @@ def main(argv: Sequence[str]) -> None:
         f'{config:15s} {system:16s} {cache} cache: ready after {ready:.1f} s, '
         f'first step done after {done:.1f} s (n = {len(pairs)})'
       )
-  out = pathlib.Path(_OUT.value)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  new = not out.exists()
-  with out.open('a', newline='') as file:
-    writer = csv.DictWriter(file, fieldnames=rows[0])
-    if new:
-      writer.writeheader()
-    writer.writerows(rows)
+  tables.append(pathlib.Path(_OUT.value), rows)
 
 
 def _start(system: str, config: str, environment: dict[str, str]) -> tuple[float, float]:

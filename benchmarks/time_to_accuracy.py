@@ -14,7 +14,6 @@ Results are appended to results/time_to_accuracy.csv.
 """
 
 import argparse
-import csv
 import json
 import os
 import pathlib
@@ -24,11 +23,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
+
+from benchmarks import tables  # noqa: E402
 
 COLUMNS = (
   'config',
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   for seed in range(arguments.first_seed, arguments.first_seed + arguments.runs):
     row = _run(arguments, overrides, seed, operations)
     rows.append(row)
-    _append(arguments.csv, row)
+    tables.append(arguments.csv, [{key: row[key] for key in COLUMNS}])
     print(
       f'seed {seed}  accuracy {100 * row["test_accuracy"]:6.2f} %  {row["seconds"]:7.1f} s  '
       f'CPU {row["cpu_seconds"]:7.1f} s  {row["steps"]} steps  '
@@ -144,16 +145,6 @@ def _operations_per_step(path: str, overrides: Sequence[str]) -> float:
   config = configs.load(path, overrides)
   module = models.create(config.model, num_classes=10)
   return flops.TRAINING * flops.multiply_adds(module, (32, 32, 3)) * config.batch_size
-
-
-def _append(path: pathlib.Path, row: Mapping[str, Any]) -> None:
-  path.parent.mkdir(parents=True, exist_ok=True)
-  new = not path.exists()
-  with path.open('a', newline='') as file:
-    writer = csv.DictWriter(file, COLUMNS)
-    if new:
-      writer.writeheader()
-    writer.writerow({key: row[key] for key in COLUMNS})
 
 
 def _mean_and_deviation(values: Sequence[float], digits: int) -> str:

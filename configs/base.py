@@ -135,9 +135,7 @@ def get_config() -> ConfigDict:
   config.average.decay = placeholder(float)  # of the slow copy, a step; of lookahead at the end
   config.average.power = placeholder(float)  # lookahead: with which it grows to that from 0
   config.average.start_epoch = placeholder(float)  # swa: the first one averaged
-  config.average.beta = placeholder(
-    float
-  )  # schedule_free: how near the average gradients are taken
+  config.average.beta = placeholder(float)  # schedule_free: 1 takes gradients at the average
 
   config.early_stopping = ConfigDict()  # as Keras's EarlyStopping
   config.early_stopping.patience = 0  # epochs without improvement; 0: none stops the run

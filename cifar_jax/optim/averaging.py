@@ -110,8 +110,8 @@ def _schedule_free(run: _Run, beta: float) -> Average:
 
     y = (1 - beta) z + beta x ; z <- z + the rule's update at y ; x <- (1 - c) x + c z
 
-  with c = r**2 / (the sum of r**2 so far), r the highest learning rate so far, which is one over
-  the number of updates where the rate is constant. The rate may be warmed up and needs no decay.
+  with c = r**2 / (the sum of r**2 so far), r the schedule's highest rate so far; where that is
+  constant, c is one over the number of updates. The rate may be warmed up and needs no decay.
   Moving statistics of BatchNorm are those at y.
   """
   rates = np.asarray(jax.vmap(run.schedule)(jnp.arange(run.total_steps)), np.float64)
