@@ -68,9 +68,9 @@ def validate(config: ConfigDict) -> None:
   for section in _CHOSEN:
     if not isinstance(config.get(section), ConfigDict):
       raise UserError(f'the config lacks {section}; start it from configs/base.py')
-  _, rule_options = optim.validate(config.optimizer)
   averaging.validate(config.average)
-  averaging.check_rule(config.average.name, rule_options)
+  for section, options in optim.options_in_use(config.optimizer).items():
+    averaging.check_rule(config.average.name, section, options)
   _check_early_end(config)
   schedules.validate(config.schedule, config.epochs)
   models.create(config.model, num_classes=10)

@@ -2,7 +2,7 @@
 
 from cifar_jax.optim.averaging import Average, make_average
 from cifar_jax.optim.keras_rules import one_minus_power
-from cifar_jax.optim.rules import RULES, create, learning_rate, validate
+from cifar_jax.optim.rules import RULES, create, learning_rate, options_in_use, validate
 
 __all__ = [
   'RULES',
@@ -11,5 +11,6 @@ __all__ = [
   'learning_rate',
   'make_average',
   'one_minus_power',
+  'options_in_use',
   'validate',
 ]

@@ -158,8 +158,8 @@ def validate(average_config: ConfigDict | Mapping[str, Any]) -> tuple[Choice, di
   return resolve('average', average_config, AVERAGES, CHECKS)
 
 
-def check_rule(name: str, rule_options: Mapping[str, Any]) -> None:
-  """Raises UserError if the average `name` cannot follow a rule with these options.
+def check_rule(name: str, section: str, rule_options: Mapping[str, Any]) -> None:
+  """Raises UserError if the average `name` cannot follow the rule of a section with these options.
 
   Schedule-Free learning takes the place of momentum, and a bound on y does not bound z and x.
   """
@@ -168,7 +168,7 @@ def check_rule(name: str, rule_options: Mapping[str, Any]) -> None:
   for option, off in (('momentum', 0), ('beta1', 0), ('max_norm', None)):
     if rule_options.get(option):
       raise UserError(
-        f"--config.average.name='schedule_free' needs --config.optimizer.{option}={off}, "
+        f"--config.average.name='schedule_free' needs --config.{section}.{option}={off}, "
         f'not {rule_options[option]!r}'
       )
 

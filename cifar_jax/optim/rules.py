@@ -158,6 +158,21 @@ def validate(optimizer_config: ConfigDict | Mapping[str, Any]) -> Options:
   return resolve('optimizer', section, RULES, CHECKS)
 
 
+def options_in_use(optimizer_config: ConfigDict | Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+  """Complete options of the rule and of the rule of each group.
+
+  Args:
+    optimizer_config: as for `validate`.
+
+  Returns:
+    Section of the config, as 'optimizer' or 'optimizer.groups.biases', -> options.
+  """
+  section = {key: value for key, value in optimizer_config.items() if key != 'groups'}
+  groups = parameter_groups.read(optimizer_config.get('groups'))
+  of_groups = {f'optimizer.groups.{group.name}': _rule_of(group, section)[1] for group in groups}
+  return {'optimizer': validate(optimizer_config)[1], **of_groups}
+
+
 def _rule_of(group: Group, section: Mapping[str, Any]) -> Options:
   """The rule of a group: that of the section with some options changed, or another one."""
   flag = f'optimizer.groups.{group.name}'

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from ml_collections import ConfigDict
 
+from cifar_jax import config as configs
 from cifar_jax.errors import UserError
 from cifar_jax.optim import averaging
+from configs import quickstart
 
 TOTAL, PER_EPOCH = 12, 3
 CONSTANT = optax.constant_schedule(0.1)
@@ -102,7 +105,19 @@ def test_mistakes(section, message) -> None:
   ],
 )
 def test_schedule_free_takes_the_place_of_momentum(options, message) -> None:
-  averaging.check_rule('ema', options)
-  averaging.check_rule('schedule_free', {'momentum': 0.0, 'max_norm': None})
+  averaging.check_rule('ema', 'optimizer', options)
+  averaging.check_rule('schedule_free', 'optimizer', {'momentum': 0.0, 'max_norm': None})
   with pytest.raises(UserError, match=message):
-    averaging.check_rule('schedule_free', options)
+    averaging.check_rule('schedule_free', 'optimizer', options)
+
+
+def test_schedule_free_looks_at_the_rules_of_groups_too() -> None:
+  config = quickstart.get_config()
+  config.average.name = 'schedule_free'
+  config.optimizer.name = 'sgd'
+  config.optimizer.groups = ConfigDict({'biases': {'pattern': '.*/bias', 'weight_decay': 0.0}})
+  configs.validate(config)
+  config.optimizer.groups.biases.momentum = 0.9
+  message = r'needs --config\.optimizer\.groups\.biases\.momentum=0, not 0\.9'
+  with pytest.raises(UserError, match=message):
+    configs.validate(config)
