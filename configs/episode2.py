@@ -10,8 +10,8 @@ than it must.
   python launch.py --config=configs/episode2.py
   python launch.py --config=configs/episode2.py --config.epochs=150
 
-Measured on 2 cores of an AMD EPYC (Zen 4) in bfloat16: 77.96 % after 100 epochs, a loss of 0.647, in
-28 min, validation included, on a machine shared with other work (n = 1, seed 0).
+Measured on 2 cores of an AMD EPYC (Zen 4) in bfloat16: 77.96 % after 100 epochs, a loss of 0.647,
+in 28 min, validation included, on a machine shared with other work (n = 1, seed 0).
 """
 
 from ml_collections import ConfigDict

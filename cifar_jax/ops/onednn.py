@@ -23,7 +23,11 @@ from cifar_jax.ops.by_rows import by_rows
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 _FEW_CHANNELS = 4  # up to here a copy of every window is small beside the maps
-_EXAMPLES_AT_ONCE = 32  # in a call that takes the place of a kernel gradient; the best of 16 to 256
+
+# In a call that takes the place of a kernel gradient, the best of 8 to 256 for most shapes: where
+# more of them meet large maps, oneDNN's kernels slow down.
+_EXAMPLES_AT_ONCE = {'bfloat16': 32, 'float32': 16}
+_LARGE_MAP = 150  # places; on smaller maps XLA's own gradient is as fast in float32
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
@@ -111,7 +115,7 @@ def _kernel_gradient(
   height, width, channels, _ = kernel.shape
   if channels <= _FEW_CHANNELS or height == width == 1:
     way = functools.partial(_kernel_gradient_from_windows, windows=(height, width), pads=pads)
-  elif inputs.dtype == jnp.bfloat16:
+  elif inputs.dtype == jnp.bfloat16 or gradient.shape[1] * gradient.shape[2] >= _LARGE_MAP:
     way = functools.partial(_kernel_gradient_as_conv, pads=pads)
   else:
     convolve = functools.partial(_xla_conv, inputs, strides=(1, 1), pads=pads)
@@ -130,14 +134,13 @@ def _xla_conv(
 
 
 def _kernel_gradient_as_conv(inputs: jax.Array, gradient: jax.Array, pads: Pads) -> jax.Array:
-  """The maps convolved with their gradient, the examples taking the place of the channels; float32.
-
-  A few examples at a time, since oneDNN's kernels slow down where windows as large as the maps hold
-  many channels.
+  """The maps convolved with their gradient, some examples at a time in the place of the channels;
+  float32.
   """
+  at_once = _EXAMPLES_AT_ONCE[inputs.dtype.name]
   total = jnp.zeros((), jnp.float32)
-  for start in range(0, inputs.shape[0], _EXAMPLES_AT_ONCE):
-    rows = slice(start, start + _EXAMPLES_AT_ONCE)
+  for start in range(0, inputs.shape[0], at_once):
+    rows = slice(start, start + at_once)
     kernel = gradient[rows].transpose(1, 2, 0, 3)
     found = _bare_conv(inputs[rows].transpose(3, 1, 2, 0), kernel, strides=(1, 1), pads=pads)
     total = total + found.astype(jnp.float32)

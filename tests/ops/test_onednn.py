@@ -60,6 +60,26 @@ def test_float32(channels, window, strides, pads, with_bias, relu):
     check_grads(form, arguments, order=1, modes=['rev'], rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.parametrize('examples', [1, 35])
+@pytest.mark.parametrize(
+  ('window', 'pads'), [((3, 3), ((1, 1), (1, 1))), ((2, 5), ((0, 1), (4, 0)))]
+)
+def test_float32_on_large_maps(window, pads, examples):
+  """Kernel gradients of 16 images at a time, as convolutions: one, or three calls."""
+  inputs, kernel, bias = normal(examples, 14, 13, 6), normal(*window, 6, 5), normal(5)
+  calls = program(
+    jax.grad(lambda k: onednn.conv(inputs, k, bias, (1, 1), pads, False).sum()), kernel
+  )
+  assert calls.count('"__onednn$convolution"') == -(-examples // 16)  # and none of XLA's
+  assert_same_function(
+    lambda *a: onednn.conv(*a, (1, 1), pads, True),
+    lambda *a: plain(*a, (1, 1), pads, True),
+    inputs,
+    kernel,
+    bias,
+  )
+
+
 @pytest.mark.parametrize('form', [depthwise.library_depthwise, depthwise.shifted_products])
 @pytest.mark.parametrize(
   ('window', 'strides', 'pads'),
@@ -171,13 +191,13 @@ def test_arithmetic_is_counted_although_calls_hide_it():
 
 
 @pytest.mark.parametrize('dtype', ['float32', pytest.param('bfloat16', marks=needs_bfloat16)])
-@pytest.mark.parametrize('channels', [3, 8])
-def test_eight_devices_compute_their_rows_and_add_up_the_kernel_s_gradient(channels, dtype):
+@pytest.mark.parametrize(('channels', 'size'), [(3, 6), (8, 6), (8, 14)])
+def test_eight_devices_compute_their_rows_and_add_up_the_kernel_s_gradient(channels, size, dtype):
   """Each of 2 images of 16, not all of 16 each; the results are those of one device."""
   mesh = jax.make_mesh((8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
   by_row, whole = NamedSharding(mesh, PartitionSpec('data')), NamedSharding(mesh, PartitionSpec())
   layer = Conv(5, activation='relu', dtype=dtype)
-  images = normal(16, 6, 6, channels)
+  images = normal(16, size, size, channels)
   variables = layer.init(jax.random.key(0), images)
 
   def loss(variables, images):
@@ -191,7 +211,7 @@ def test_eight_devices_compute_their_rows_and_add_up_the_kernel_s_gradient(chann
   divided = jax.jit(on_eight, out_shardings=whole).lower(variables, images).compile()
   calls = [line for line in divided.as_text().splitlines() if '__onednn$convolution' in line]
   assert calls
-  assert not any('[16,6,6,' in line for line in calls)
+  assert not any(f'[16,{size},{size},' in line for line in calls)
   expected = jax.jit(forms.on_one_device(jax.value_and_grad(loss, argnums=(0, 1))))(
     variables, images
   )

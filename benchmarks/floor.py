@@ -1,0 +1,205 @@
+"""What the matrix products of a training step cost, and how far they are from what the processor
+can do.
+
+  python -m benchmarks.floor --config=configs/cnn_pkaur.py
+  python -m benchmarks.floor --config=configs/cnn_pkaur.py --config.model.dtype=bfloat16
+
+Each convolution and dense layer of the network is run alone at the shapes of the config: forward,
+the gradient of its inputs, the gradient of its kernel. Square matrix products show what rate the
+processor can reach. A whole training step, in a process of its own, takes its turn.
+
+What the step takes beyond the sum of the products is all the rest: pooling, dropout, normalisation,
+activations, sums over the biases, augmentation, the optimiser. No way of computing the same
+products by multiply-adds goes below their sum at the best rate that any of them reached. Rows are
+appended to the CSV file.
+"""
+
+import argparse
+import dataclasses
+import math
+import pathlib
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from benchmarks import tables
+from benchmarks.workers import Worker, processor, versions
+from cifar_jax import config as configs
+from cifar_jax.startup import host_memory, xla_flags
+
+_SIZES = (512, 1024, 2048)  # of the square products
+_SECONDS = 0.2  # about how long a turn of one product takes
+_STEPS = 3  # in a turn of the whole step
+
+
+@dataclasses.dataclass
+class Product:
+  """Something to be timed.
+
+  Attributes:
+    layer: its path in the parameters.
+    part: 'forward', 'to inputs' or 'to kernel'.
+    shape: of the operands.
+    multiply_adds: that it makes.
+    run: computes it and waits.
+    seconds: of one, in each turn.
+  """
+
+  layer: str
+  part: str
+  shape: str
+  multiply_adds: int
+  run: Callable[[], None] = lambda: None
+  seconds: list[float] = dataclasses.field(default_factory=list)
+
+  @property
+  def median(self) -> float:
+    """Seconds."""
+    return statistics.median(self.seconds)
+
+  @property
+  def rate(self) -> float:
+    """10^9 operations a second."""
+    return 2e-9 * self.multiply_adds / self.median
+
+  def row(self) -> dict[str, Any]:
+    """Columns of a table."""
+    return {
+      'layer': self.layer,
+      'part': self.part,
+      'shape': self.shape,
+      'ms': round(1e3 * self.median, 3),
+      'gflops': round(self.rate, 1),
+    }
+
+
+def main() -> None:
+  """Measures, prints and writes."""
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('--config', default='configs/cnn_pkaur.py')
+  parser.add_argument('--turns', type=int, default=5)
+  parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('results/floor.csv'))
+  options, overrides = parser.parse_known_args()
+  worker = Worker('ours', options.config, overrides)
+  worker.measure(3)  # compiles
+  host_memory.keep_freed_memory()
+  xla_flags.set_flags()
+  config = configs.load(options.config, overrides)
+  squares, products = list(_squares(config.model.dtype)), list(products_of(config))
+  step = Product('whole step', '', '', sum(product.multiply_adds for product in products))
+  _take_turns([*squares, *products], step, worker, options.turns)
+  shared = {
+    'config': pathlib.Path(options.config).stem,
+    'dtype': config.model.dtype,
+    'batch_size': config.batch_size,
+    'turns': options.turns,
+    'versions': versions('jax', 'jaxlib'),
+    'machine': processor(),
+  }
+  everything = (*squares, *products, step)
+  rows = [{**product.row(), **shared} for product in everything]
+  for row in rows:
+    print('{layer:16s} {part:10s} {shape:36s} {ms:9.2f} ms {gflops:6.0f} GFLOP/s'.format(**row))
+  best = max(product.rate for product in everything)
+  total = sum(product.median for product in products)
+  print(f'products          {1e3 * total:9.1f} ms, {100 * total / step.median:.0f} % of the step')
+  print(f'all the rest      {1e3 * (step.median - total):9.1f} ms')
+  print(f'at the best rate  {2e-6 * step.multiply_adds / best:9.1f} ms, {best:.0f} GFLOP/s')
+  tables.append(options.out, rows)
+
+
+def _take_turns(products: Sequence[Product], step: Product, worker: Worker, turns: int) -> None:
+  counts = []
+  for product in products:
+    start = time.perf_counter()
+    product.run()
+    counts.append(max(1, round(_SECONDS / (time.perf_counter() - start))))
+  for _ in range(turns):
+    step.seconds.append(worker.measure(_STEPS).seconds / _STEPS)
+    for product, count in zip(products, counts, strict=True):
+      start = time.perf_counter()
+      for _ in range(count):
+        product.run()
+      product.seconds.append((time.perf_counter() - start) / count)
+  worker.close()
+
+
+def _squares(dtype: str) -> Iterator[Product]:
+  import jax
+  import jax.numpy as jnp
+
+  for size in _SIZES:
+    left = jax.random.normal(jax.random.key(0), (size, size), jnp.dtype(dtype))
+    run = _timed(jnp.dot, left, left)
+    yield Product('square product', '', f'{size} x {size}', size**3, run)
+
+
+def products_of(config: Any) -> Iterator[Product]:
+  """Those of a network in the order of its layers; the first layer's inputs need no gradient."""
+  import jax
+  import jax.numpy as jnp
+
+  dtype = jnp.dtype(config.model.dtype)
+  for number, (module, shape) in enumerate(_layers(config)):
+    path = '/'.join(module.path)
+    bare = module.clone(parent=None, name=None, use_bias=False, activation='linear')
+    keys = jax.random.split(jax.random.key(number), 3)
+    inputs = jax.random.normal(keys[0], (config.batch_size, *shape), dtype)
+    variables = jax.jit(bare.init)(keys[1], inputs)
+    kernel = variables['params']['kernel']
+    outputs = jax.jit(bare.apply)(variables, inputs)
+    gradient = jax.random.normal(keys[2], outputs.shape, outputs.dtype)
+    operands = f'{" x ".join(map(str, inputs.shape))}, {" x ".join(map(str, kernel.shape))}'
+    multiply_adds = outputs.size * math.prod(kernel.shape[:-1])
+
+    def to_inputs(variables: Any, inputs: Any, gradient: Any, bare: Any = bare) -> Any:
+      return jax.vjp(lambda inputs: bare.apply(variables, inputs), inputs)[1](gradient)
+
+    def to_kernel(variables: Any, inputs: Any, gradient: Any, bare: Any = bare) -> Any:
+      return jax.vjp(lambda variables: bare.apply(variables, inputs), variables)[1](gradient)
+
+    parts = {'forward': _timed(bare.apply, variables, inputs)}
+    if number:
+      parts['to inputs'] = _timed(to_inputs, variables, inputs, gradient)
+    parts['to kernel'] = _timed(to_kernel, variables, inputs, gradient)
+    for part, run in parts.items():
+      yield Product(path, part, operands, multiply_adds, run)
+
+
+def _layers(config: Any) -> list[tuple[Any, tuple[int, ...]]]:
+  """Convolutions and dense layers with the shapes of their inputs, without the batch."""
+  import flax.linen as nn
+  import jax
+
+  from cifar_jax import models
+  from cifar_jax.layers import Conv, Dense
+
+  found: list[tuple[Any, tuple[int, ...]]] = []
+
+  def record(method: Any, arguments: Any, options: Any, context: Any) -> Any:
+    if isinstance(context.module, Conv | Dense) and context.method_name == '__call__':
+      found.append((context.module, arguments[0].shape[1:]))
+    return method(*arguments, **options)
+
+  module = models.create(config.model, 10)
+  images = jax.ShapeDtypeStruct((1, 32, 32, 3), 'float32')
+  with nn.intercept_methods(record):
+    jax.eval_shape(lambda key, x: module.init(key, x, train=False), jax.random.key(0), images)
+  return found
+
+
+def _timed(function: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
+  import jax
+
+  compiled = jax.jit(function)
+
+  def run() -> None:
+    jax.block_until_ready(compiled(*arguments))
+
+  run()
+  return run
+
+
+if __name__ == '__main__':
+  main()

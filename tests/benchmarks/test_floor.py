@@ -1,0 +1,23 @@
+"""What the benchmark of single products computes."""
+
+import pytest
+
+from benchmarks.floor import products_of
+from cifar_jax import config as configs
+
+# How ml_collections reads a config file.
+pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
+
+
+def test_products_are_those_of_the_network() -> None:
+  config = configs.load('configs/cnn_simple.py', ['--config.batch_size=2'])
+  products = list(products_of(config))
+  # By hand, for two images: 3x3 windows over 3 channels make 32 maps at 30x30 places, over 32 make
+  # 64 at 13x13; 6x6x64 numbers make 10 logits.
+  counts = {'Conv_0': 2 * 900 * 27 * 32, 'Conv_1': 2 * 169 * 288 * 64, 'logits': 2 * 2304 * 10}
+  parts = ['forward', 'to inputs', 'to kernel']
+  names = [(layer, part) for layer in counts for part in parts]
+  names.remove(('Conv_0', 'to inputs'))  # nothing needs the gradient of the images
+  assert [(product.layer, product.part) for product in products] == names
+  for product in products:
+    assert product.multiply_adds == counts[product.layer]
