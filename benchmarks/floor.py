@@ -28,6 +28,8 @@ from benchmarks.workers import Worker, processor, versions
 from cifar_jax import config as configs
 from cifar_jax.startup import host_memory, xla_flags
 
+PARTS = FORWARD, TO_INPUTS, TO_KERNEL = 'forward', 'to inputs', 'to kernel'
+
 _SIZES = (512, 1024, 2048)  # of the square products
 _SECONDS = 0.2  # about how long a turn of one product takes
 _STEPS = 3  # in a turn of the whole step
@@ -39,7 +41,7 @@ class Product:
 
   Attributes:
     layer: its path in the parameters.
-    part: 'forward', 'to inputs' or 'to kernel'.
+    part: one of PARTS.
     shape: of the operands.
     multiply_adds: that it makes.
     run: computes it and waits.
@@ -101,12 +103,21 @@ def main() -> None:
   rows = [{**product.row(), **shared} for product in everything]
   for row in rows:
     print('{layer:16s} {part:10s} {shape:36s} {ms:9.2f} ms {gflops:6.0f} GFLOP/s'.format(**row))
-  best = max(product.rate for product in everything)
+  _conclude(products, step, best=max(product.rate for product in everything))
+  tables.append(options.out, rows)
+
+
+def _conclude(products: Sequence[Product], step: Product, best: float) -> None:
+  """Prints what the parts are together."""
+  for part in PARTS:
+    chosen = [product for product in products if product.part == part]
+    seconds = sum(product.median for product in chosen)
+    rate = 2e-9 * sum(product.multiply_adds for product in chosen) / seconds
+    print(f'{part:18s}{1e3 * seconds:9.1f} ms, {rate:.0f} GFLOP/s')
   total = sum(product.median for product in products)
   print(f'products          {1e3 * total:9.1f} ms, {100 * total / step.median:.0f} % of the step')
   print(f'all the rest      {1e3 * (step.median - total):9.1f} ms')
   print(f'at the best rate  {2e-6 * step.multiply_adds / best:9.1f} ms, {best:.0f} GFLOP/s')
-  tables.append(options.out, rows)
 
 
 def _take_turns(products: Sequence[Product], step: Product, worker: Worker, turns: int) -> None:
@@ -159,10 +170,10 @@ def products_of(config: Any) -> Iterator[Product]:
     def to_kernel(variables: Any, inputs: Any, gradient: Any, bare: Any = bare) -> Any:
       return jax.vjp(lambda variables: bare.apply(variables, inputs), variables)[1](gradient)
 
-    parts = {'forward': _timed(bare.apply, variables, inputs)}
+    parts = {FORWARD: _timed(bare.apply, variables, inputs)}
     if number:
-      parts['to inputs'] = _timed(to_inputs, variables, inputs, gradient)
-    parts['to kernel'] = _timed(to_kernel, variables, inputs, gradient)
+      parts[TO_INPUTS] = _timed(to_inputs, variables, inputs, gradient)
+    parts[TO_KERNEL] = _timed(to_kernel, variables, inputs, gradient)
     for part, run in parts.items():
       yield Product(path, part, operands, multiply_adds, run)
 
