@@ -4,7 +4,11 @@ After "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr
 deepsense.ai, 2017), which reports no score; the network's author reports 84.07 % accuracy on the
 test set after 200 epochs without augmentation.
 
-  python launch.py --config configs/cnn_pkaur.py
+  python launch.py --config=configs/cnn_pkaur.py
+  python launch.py --config=configs/cnn_pkaur.py --config.epochs=40 --config.schedule.name=cosine
+
+The second line is not the author's: its rate falls. Measured with it on 2 cores of an AMD EPYC (Zen
+4) in bfloat16: 84.50 % in 43 min, validation included (n = 1, seed 0). The first was not run.
 """
 
 from ml_collections import ConfigDict

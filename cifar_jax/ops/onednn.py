@@ -24,8 +24,7 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 
 _FEW_CHANNELS = 4  # up to here a copy of every window is small beside the maps
 
-# In a call that takes the place of a kernel gradient, the best of 8 to 256 for most shapes: where
-# more of them meet large maps, oneDNN's kernels slow down.
+# In a call that takes the place of a kernel gradient: the best of 8 to 256.
 _EXAMPLES_AT_ONCE = {'bfloat16': 32, 'float32': 16}
 _LARGE_MAP = 150  # places; on smaller maps XLA's own gradient is as fast in float32
 
@@ -137,13 +136,25 @@ def _kernel_gradient_as_conv(inputs: jax.Array, gradient: jax.Array, pads: Pads)
   """The maps convolved with their gradient, some examples at a time in the place of the channels;
   float32.
   """
-  at_once = _EXAMPLES_AT_ONCE[inputs.dtype.name]
-  total = jnp.zeros((), jnp.float32)
-  for start in range(0, inputs.shape[0], at_once):
-    rows = slice(start, start + at_once)
-    kernel = gradient[rows].transpose(1, 2, 0, 3)
-    found = _bare_conv(inputs[rows].transpose(3, 1, 2, 0), kernel, strides=(1, 1), pads=pads)
-    total = total + found.astype(jnp.float32)
+  examples = inputs.shape[0]
+  at_once = min(examples, _EXAMPLES_AT_ONCE[inputs.dtype.name])
+
+  def found(start: jax.Array | int, count: int) -> jax.Array:
+    """[channels, kh, kw, features], of so many examples."""
+    maps, to_maps = (lax.dynamic_slice_in_dim(a, start, count) for a in (inputs, gradient))
+    kernel = to_maps.transpose(1, 2, 0, 3)
+    outputs = _bare_conv(maps.transpose(3, 1, 2, 0), kernel, strides=(1, 1), pads=pads)
+    return outputs.astype(jnp.float32)
+
+  rounds, rest = divmod(examples, at_once)
+  # A loop in float32: side by side, the rounds would hold all transposed maps at the same time.
+  unroll = True if inputs.dtype == jnp.bfloat16 else 1
+  total = found(0, at_once)
+  total = lax.fori_loop(
+    1, rounds, lambda i, total: total + found(i * at_once, at_once), total, unroll=unroll
+  )
+  if rest:
+    total = total + found(examples - rest, rest)
   return total.transpose(1, 2, 0, 3)
 
 
