@@ -103,14 +103,16 @@ def main() -> None:
   rows = [{**product.row(), **shared} for product in everything]
   for row in rows:
     print('{layer:16s} {part:10s} {shape:36s} {ms:9.2f} ms {gflops:6.0f} GFLOP/s'.format(**row))
-  _conclude(products, step, best=max(product.rate for product in everything))
+  conclude(products, step, best=max(product.rate for product in everything))
   tables.append(options.out, rows)
 
 
-def _conclude(products: Sequence[Product], step: Product, best: float) -> None:
+def conclude(products: Sequence[Product], step: Product, best: float) -> None:
   """Prints what the parts are together."""
   for part in PARTS:
     chosen = [product for product in products if product.part == part]
+    if not chosen:  # one layer alone has no gradients of inputs
+      continue
     seconds = sum(product.median for product in chosen)
     rate = 2e-9 * sum(product.multiply_adds for product in chosen) / seconds
     print(f'{part:18s}{1e3 * seconds:9.1f} ms, {rate:.0f} GFLOP/s')

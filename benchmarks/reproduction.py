@@ -7,9 +7,9 @@ A run counts for a system if its command line changed nothing but the epochs, th
 and what does not touch the arithmetic; several seeds of as many epochs become one row, with mean
 and standard deviation. The precision may be another: a row says which, and takes float32 where both
 were run. A longer run counts up to the epoch of a figure if its curve has the test accuracy there
-(none of these systems' rates depends on the number of epochs). Where no run is as long as the
-published one, the longest shorter run stands there with its own number of epochs, and where there
-is none, the row says so. Nothing is estimated.
+and its rate does not depend on its length, as that of a schedule may. Where no run is as long as
+the published one, the longest shorter run stands there with its own number of epochs, and where
+there is none, the row says so. Nothing is estimated.
 """
 
 import csv
@@ -79,7 +79,8 @@ def cut(runs: Sequence[Row], lengths: Sequence[int], curves: pathlib.Path) -> li
   found = list(runs)
   for run in runs:
     shorter = {length for length in lengths if length < int(run['epochs'])}
-    if not shorter or run.get('remark') != 'test used as validation':
+    scheduled = '--config.schedule.' in run['command']
+    if not shorter or scheduled or run.get('remark') != 'test used as validation':
       continue
     epochs = read(curves / f'{run["run"]}.csv')
     for length in sorted(shorter & {int(epoch['epoch']) for epoch in epochs}):

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from benchmarks.workers import OURS, versions
 from cifar_jax import config as configs
+from cifar_jax.errors import UserError
 
 TrainSteps = Callable[[int], None]  # makes that many updates, and returns when they are done
 
@@ -132,7 +133,10 @@ def main(system: str, path: str, *overrides: str) -> None:
     xla_flags.set_flags()
   if system == 'ours_bfloat16':
     overrides = (*overrides, '--config.model.dtype=bfloat16')
-  config = configs.load(path, overrides)
+  try:
+    config = configs.load(path, overrides)
+  except UserError as error:
+    raise SystemExit(str(error)) from None
   build, packages = SYSTEMS[system]
   train = build(config)
   print(json.dumps([config.batch_size, versions(*packages)]), flush=True)

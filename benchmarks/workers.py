@@ -108,6 +108,7 @@ class Worker:
     assert self._process.stdout
     line = self._process.stdout.readline()
     if not line:
+      self.close()
       raise SystemExit(f'the process of {self._system} ended; its message is above')
     return json.loads(line)
 

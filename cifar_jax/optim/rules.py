@@ -152,8 +152,8 @@ def validate(optimizer_config: ConfigDict | Mapping[str, Any]) -> Options:
   Raises:
     UserError: one sentence that names the flag at fault.
   """
-  section = {key: value for key, value in optimizer_config.items() if key != 'groups'}
-  for group in parameter_groups.read(optimizer_config.get('groups')):
+  groups, section = _read(optimizer_config)
+  for group in groups:
     _rule_of(group, section)
   return resolve('optimizer', section, RULES, CHECKS)
 
@@ -167,10 +167,17 @@ def options_in_use(optimizer_config: ConfigDict | Mapping[str, Any]) -> dict[str
   Returns:
     Section of the config, as 'optimizer' or 'optimizer.groups.biases', -> options.
   """
-  section = {key: value for key, value in optimizer_config.items() if key != 'groups'}
-  groups = parameter_groups.read(optimizer_config.get('groups'))
+  groups, section = _read(optimizer_config)
   of_groups = {f'optimizer.groups.{group.name}': _rule_of(group, section)[1] for group in groups}
   return {'optimizer': validate(optimizer_config)[1], **of_groups}
+
+
+def _read(
+  optimizer_config: ConfigDict | Mapping[str, Any],
+) -> tuple[tuple[Group, ...], dict[str, Any]]:
+  """The groups, and the options of all else."""
+  section = {key: value for key, value in optimizer_config.items() if key != 'groups'}
+  return parameter_groups.read(optimizer_config.get('groups')), section
 
 
 def _rule_of(group: Group, section: Mapping[str, Any]) -> Options:
@@ -225,8 +232,7 @@ def create(
   Raises:
     UserError: as `validate`; from its `init`, if a group matches no parameter.
   """
-  section = {key: value for key, value in optimizer_config.items() if key != 'groups'}
-  groups = parameter_groups.read(optimizer_config.get('groups'))
+  groups, section = _read(optimizer_config)
   rule, options = validate(optimizer_config)
   clip_norm = options['gradient_clip_norm']
 

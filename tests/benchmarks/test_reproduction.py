@@ -102,6 +102,8 @@ def test_longer_run_counts_at_the_epoch_of_a_figure(tmp_path):
   assert rows[0]['our_seconds'] == '11'
   held_out = {**longer, 'remark': ''}
   assert reproduction.cut([held_out], [2, 3], tmp_path) == [held_out]
+  scheduled = {**longer, 'command': f'{longer["command"]} --config.schedule.name=cosine'}
+  assert reproduction.cut([scheduled], [2, 3], tmp_path) == [scheduled]
 
 
 def test_epochs_of_a_run_are_those_it_trained(tmp_path):

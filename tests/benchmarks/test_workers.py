@@ -34,6 +34,13 @@ def test_turns_are_interleaved_and_medians_taken() -> None:
   assert row['peak_memory_mb'] == 106
 
 
+def test_a_mistaken_config_is_one_sentence(capfd) -> None:
+  """It was a traceback."""
+  with pytest.raises(SystemExit, match='the process of ours ended'):
+    Worker('ours', 'configs/nope.py')
+  assert capfd.readouterr().err.startswith('--config=configs/nope.py: there is no such file')
+
+
 @pytest.mark.slow
 def test_a_real_process_answers() -> None:
   worker = Worker('ours', 'tests/configs/tiny.py', ['--config.batch_size=16'])
