@@ -8,6 +8,8 @@ how they are compared are described in workers.py. Augmentation, where the confi
 alone: peers train without. `first_step_seconds` is what the first step takes with no compiled
 program kept from before.
 
+On a GPU, `--platform=cuda`; PyTorch is the peer there.
+
 `--peers_python` is an interpreter with the peers and the requirements of this project.
 """
 
@@ -19,7 +21,7 @@ from typing import Any
 
 from absl import app, flags
 
-from benchmarks.workers import OURS, PEERS, Worker, take_turns
+from benchmarks.workers import OURS, PEERS, PLATFORMS, Worker, take_turns
 
 _CONFIGS = flags.DEFINE_list('configs', ['cnn_adv'], 'Names of files in configs/.')
 _SYSTEMS = flags.DEFINE_list('systems', list(OURS), 'See workers.py; the first: the reference.')
@@ -27,6 +29,7 @@ _REPEATS = flags.DEFINE_integer('repeats', 9, 'Measurements of each system.', lo
 _SECONDS = flags.DEFINE_float('seconds', 1.0, 'About how long one measurement takes.')
 _PEERS_PYTHON = flags.DEFINE_string('peers_python', sys.executable, 'Interpreter for the peers.')
 _OVERRIDES = flags.DEFINE_multi_string('override', [], "As in '--override=--config.batch_size=64'.")
+_PLATFORM = flags.DEFINE_enum('platform', 'cpu', PLATFORMS, 'What to train on.')
 _OUT = flags.DEFINE_string('out', 'results/throughput.csv', 'CSV file to write.')
 
 
@@ -44,6 +47,7 @@ def main(argv: Sequence[str]) -> None:
         f'configs/{config}.py',
         _OVERRIDES.value,
         _PEERS_PYTHON.value if system in PEERS else sys.executable,
+        platform=_PLATFORM.value,
       )
       for system in _SYSTEMS.value
     }

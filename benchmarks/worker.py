@@ -2,8 +2,8 @@
 
   python -m benchmarks.worker SYSTEM CONFIG_FILE [OVERRIDE ...]
 
-First prints [batch size, versions], then, for each line with a number of steps on standard input,
-[seconds, seconds of CPU time, peak memory in MiB].
+First prints [batch size, versions, GPU], then, for each line with a number of steps on standard
+input, [seconds, seconds of CPU time, peak memory in MiB].
 """
 
 import json
@@ -17,13 +17,16 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from benchmarks.workers import OURS, versions
+from benchmarks.workers import EXAMPLES, OURS, versions
 from cifar_jax import config as configs
 from cifar_jax.errors import UserError
 
 TrainSteps = Callable[[int], None]  # makes that many updates, and returns when they are done
 
-EXAMPLES = 4096
+
+def on_gpu() -> bool:
+  """Whether the platform chosen is one."""
+  return os.environ.get('JAX_PLATFORMS') == 'cuda'
 
 
 def random_images() -> tuple[np.ndarray, np.ndarray]:
@@ -56,13 +59,14 @@ def ours(config: ConfigDict) -> TrainSteps:
   experiment = assemble(config, splits)
   images, labels = experiment.place(split)
   order = experiment.epoch_order(jnp.int32(0))
-  step = experiment.train_steps(1)
+  at_once = experiment.dispatch_length(0, at_once=True)
   state = experiment.init()
 
   def train(steps: int) -> None:
     nonlocal state
-    for _ in range(steps):
-      state, _ = step(state, images, labels, order, masked=False)
+    whole, single = divmod(steps, at_once)
+    for count in [at_once] * whole + [1] * single:
+      state, _ = experiment.train_steps(count)(state, images, labels, order, masked=False)
     jax.block_until_ready(state)
 
   return train
@@ -84,16 +88,21 @@ def keras(config: ConfigDict, backend: str) -> TrainSteps:
   return train
 
 
-def pytorch(config: ConfigDict, bfloat16: bool) -> TrainSteps:
-  """PyTorch, eager, channels last; images are cast and scaled a batch at a time."""
+def pytorch(config: ConfigDict, bfloat16: bool, compiled: bool = False) -> TrainSteps:
+  """PyTorch, channels last; images are cast and scaled a batch at a time."""
   import torch
 
   from benchmarks import torch_networks
 
+  device = 'cuda' if on_gpu() else 'cpu'
+  torch.backends.cudnn.benchmark = True
+  if on_gpu():
+    torch.set_float32_matmul_precision('high')
   model: Any = torch_networks.build(config)  # its stubs lack `memory_format`
-  model = model.to(memory_format=torch.channels_last).train()
+  model = model.to(device, memory_format=torch.channels_last).train()
   optimizer = torch_networks.optimizer(config, model)
-  images, labels = (torch.from_numpy(array) for array in random_images())
+  forward = torch.compile(model, mode='reduce-overhead') if compiled else model
+  images, labels = (torch.from_numpy(array).to(device) for array in random_images())
   images = images.permute(0, 3, 1, 2)
   labels = labels.long()
   position = 0
@@ -101,14 +110,16 @@ def pytorch(config: ConfigDict, bfloat16: bool) -> TrainSteps:
   def train(steps: int) -> None:
     nonlocal position
     for _ in range(steps):
-      rows = torch.arange(position, position + config.batch_size) % EXAMPLES
+      rows = torch.arange(position, position + config.batch_size, device=device) % EXAMPLES
       position += config.batch_size
       batch = images[rows].to(torch.float32, memory_format=torch.channels_last) / 255
       optimizer.zero_grad(set_to_none=True)
-      with torch.autocast('cpu', torch.bfloat16, enabled=bfloat16):
-        loss = torch.nn.functional.cross_entropy(model(batch), labels[rows])
+      with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
+        loss = torch.nn.functional.cross_entropy(forward(batch), labels[rows])
       loss.backward()
       optimizer.step()
+    if on_gpu():
+      torch.cuda.synchronize()
 
   return train
 
@@ -121,7 +132,21 @@ SYSTEMS: dict[str, tuple[Callable[[ConfigDict], TrainSteps], tuple[str, ...]]] =
   'keras_jax': (lambda config: keras(config, 'jax'), ('keras', 'jax')),
   'pytorch': (lambda config: pytorch(config, bfloat16=False), ('torch',)),
   'pytorch_bfloat16': (lambda config: pytorch(config, bfloat16=True), ('torch',)),
+  'pytorch_compiled': (lambda config: pytorch(config, bfloat16=True, compiled=True), ('torch',)),
 }
+
+
+def gpu_name(system: str) -> str:
+  """'NVIDIA H100 80GB HBM3'; '' on CPU."""
+  if not on_gpu():
+    return ''
+  if system.startswith('pytorch'):
+    import torch
+
+    return torch.cuda.get_device_name()
+  import jax
+
+  return jax.devices()[0].device_kind
 
 
 def main(system: str, path: str, *overrides: str) -> None:
@@ -139,7 +164,7 @@ def main(system: str, path: str, *overrides: str) -> None:
     raise SystemExit(str(error)) from None
   build, packages = SYSTEMS[system]
   train = build(config)
-  print(json.dumps([config.batch_size, versions(*packages)]), flush=True)
+  print(json.dumps([config.batch_size, versions(*packages), gpu_name(system)]), flush=True)
   for line in sys.stdin:
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     train(int(line))

@@ -12,6 +12,11 @@ Systems:
   keras_jax          Keras 3, model.fit on JAX
   pytorch            PyTorch, eager, channels last, float32
   pytorch_bfloat16   the same under autocast to bfloat16
+  pytorch_compiled   pytorch_bfloat16 through torch.compile(mode='reduce-overhead')
+
+On a GPU launch.py makes all updates of an epoch in one dispatch; so does `ours`, an epoch being the
+4,096 images that there are. PyTorch may round the factors of float32 products there as XLA does of
+itself (TF32), and holds its images on the GPU.
 """
 
 import dataclasses
@@ -29,7 +34,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 OURS = ('ours', 'ours_bfloat16', 'plain')
-PEERS = ('keras_tensorflow', 'keras_jax', 'pytorch', 'pytorch_bfloat16')
+PEERS = ('keras_tensorflow', 'keras_jax', 'pytorch', 'pytorch_bfloat16', 'pytorch_compiled')
+EXAMPLES = 4096  # an epoch
+PLATFORMS = ('cpu', 'cuda')  # as JAX_PLATFORMS names them
 
 
 @dataclasses.dataclass
@@ -48,6 +55,7 @@ class Worker:
   Attributes:
     batch_size: images in a step.
     version: of the packages that matter.
+    machine: what it trains on.
     start_seconds: from the start of the process to a network that is ready to train.
   """
 
@@ -58,6 +66,7 @@ class Worker:
     overrides: Sequence[str] = (),
     python: str = sys.executable,
     environment: Mapping[str, str] | None = None,
+    platform: str = 'cpu',
   ) -> None:
     """Starts the process and waits until it could train.
 
@@ -67,6 +76,7 @@ class Worker:
       overrides: such as '--config.batch_size=64'.
       python: an interpreter with the system and the requirements of this project.
       environment: variables beside those of this process.
+      platform: one of PLATFORMS.
     """
     self._system = system
     # Programs compiled by another run would hide what compilation costs.
@@ -74,7 +84,8 @@ class Worker:
     variables = {
       **os.environ,
       'TF_CPP_MIN_LOG_LEVEL': '3',
-      'JAX_PLATFORMS': 'cpu',
+      'JAX_PLATFORMS': platform,
+      'XLA_PYTHON_CLIENT_PREALLOCATE': 'false',  # of a GPU, which others want to use too
       'CIFAR_JAX_CACHE': self._cache.name,
       **(environment or {}),
     }
@@ -89,7 +100,8 @@ class Worker:
       stdout=subprocess.PIPE,
       text=True,
     )
-    self.batch_size, self.version = self._answer()
+    self.batch_size, self.version, device = self._answer()
+    self.machine = ', '.join(filter(None, [device, processor(), f'{os.cpu_count()} cores']))
     self.start_seconds = time.perf_counter() - start
 
   def measure(self, steps: int) -> Measurement:
@@ -133,7 +145,9 @@ def take_turns(
     first[name] = worker.measure(1)
     worker.measure(2)
     trial = worker.measure(3)
-    steps[name] = max(2, round(trial.steps * seconds / trial.seconds))
+    count, epoch = round(trial.steps * seconds / trial.seconds), EXAMPLES // worker.batch_size
+    steps[name] = max(2, count - count % epoch if count > epoch else count)
+    worker.measure(steps[name])  # what is dispatched whole compiles here
   turns: dict[str, list[Measurement]] = {name: [] for name in workers}
   for _ in range(repeats):
     for name, worker in workers.items():
@@ -155,7 +169,7 @@ def take_turns(
       'repeats': repeats,
       'steps_per_repeat': steps[name],
       'version': worker.version,
-      'machine': f'{processor()}, {os.cpu_count()} cores',
+      'machine': worker.machine,
     }
     worker.close()
   return columns

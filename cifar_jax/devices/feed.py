@@ -56,6 +56,22 @@ def make_feed(experiment: Experiment, split: Examples, first_step: int) -> Feed:
   return DeviceFeed(experiment, split)
 
 
+class _TransferGuard:
+  """Forbids transfers that nobody asked for, but where a program is compiled: that reads constants,
+  such as random keys, back from the device.
+  """
+
+  def __init__(self) -> None:
+    self._compiled: set[Any] = set()
+
+  def around(self, program: Any) -> contextlib.AbstractContextManager[None]:
+    """For one dispatch of `program`, which names what is compiled once."""
+    if program in self._compiled:
+      return jax.transfer_guard('disallow')
+    self._compiled.add(program)
+    return contextlib.nullcontext()
+
+
 class DeviceFeed:
   """The whole training set lives on every device; a step costs the host nothing."""
 
@@ -67,6 +83,7 @@ class DeviceFeed:
     self._images, self._labels = experiment.place(split)
     self._order: Any = None
     self._ordered_epoch = -1
+    self._guard = _TransferGuard()
 
   def update(
     self, state: steps.TrainState, step: int, count: int, masked: bool
@@ -78,7 +95,7 @@ class DeviceFeed:
       self._order = experiment.epoch_order(parallel.replicate(epoch, experiment.mesh))
       self._ordered_epoch = epoch
     function = experiment.train_steps(count)
-    with jax.transfer_guard('disallow'):
+    with self._guard.around((count, masked)):
       return function(state, self._images, self._labels, self._order, masked=masked)
 
   def close(self) -> None:
@@ -97,6 +114,7 @@ class HostFeed:
     self._experiment = experiment
     self._batches: queue.Queue[steps.Batch | BaseException] = queue.Queue(_BATCHES_AHEAD)
     self.waiting_seconds = 0.0
+    self._guard = _TransferGuard()
     self._last_loss: Any = None  # of the last update
     self._closed = threading.Event()
     self._thread = threading.Thread(
@@ -112,7 +130,7 @@ class HostFeed:
     batch = self._next_batch()
     if isinstance(batch, BaseException):
       raise batch
-    with jax.transfer_guard('disallow'):
+    with self._guard.around((len(batch.labels), batch.mask is None)):
       state, report = self._experiment.train_step(state, batch)
     self._last_loss = report.loss
     return state, report

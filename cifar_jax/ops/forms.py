@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 # Of jaxlib, whose calls of oneDNN are no public interface: another version may name them otherwise.
-_TRIED_VERSIONS = ('0.10.2',)
+_TRIED_VERSIONS = ('0.10.2', '0.11.0', '0.11.1', '0.11.2', '0.12.0', '0.12.0.1')
 _TRIED_MACHINES = ('x86_64', 'AMD64')
 
 _plain = contextvars.ContextVar('_plain', default=False)

@@ -6,13 +6,15 @@ the kernel at once, which then hands out, and clears, the same pages again at th
 thousands of page faults, a third of the time of a step. Told to keep them, it does not.
 
 The price is that a process never shrinks below its peak. CIFAR_JAX_KEEP_MEMORY=off in the
-environment turns this off.
+environment turns this off. With a GPU or TPU, where the arrays are not here, it is not done.
 """
 
 import ctypes
 import os
 import sys
 from collections.abc import Mapping
+
+from cifar_jax.startup.processor import runs_on_cpu
 
 # Numbers of mallopt's parameters in <malloc.h>.
 _M_TRIM_THRESHOLD = -1
@@ -27,8 +29,10 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     environment: the variables to read.
 
   Returns:
-    Whether it was done: not if it is turned off, nor with another C library.
+    Whether it was done: not if it is turned off, nor with another C library or an accelerator.
   """
+  if not runs_on_cpu(environment):
+    return False
   if environment.get('CIFAR_JAX_KEEP_MEMORY') == 'off' or not sys.platform.startswith('linux'):
     return False
   libc = ctypes.CDLL(None)

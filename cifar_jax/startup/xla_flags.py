@@ -9,11 +9,12 @@ CIFAR_JAX_XLA_FLAGS=off in the environment turns this off.
 """
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import re
 from collections.abc import MutableMapping
+
+from cifar_jax.startup.processor import runs_on_cpu
 
 # Hands matrix products and reductions to the kernels of YNNPACK, which jaxlib contains. Chains of
 # element-wise operations (eltwise) stay with XLA: YNNPACK writes out what is broadcast to maps and
@@ -21,9 +22,10 @@ from collections.abc import MutableMapping
 # optimisation presets made no difference that could be told from noise.
 _FLAG = '--xla_cpu_experimental_ynn_fusion_type'
 _VALUE = 'dot,reduce'
-_TRIED_VERSIONS = ('0.10.0', '0.10.1', '0.10.2')
+_TRIED_VERSIONS = (
+  *('0.10.0', '0.10.1', '0.10.2', '0.11.0', '0.11.1', '0.11.2', '0.12.0', '0.12.0.1'),
+)
 _TRIED_MACHINES = ('x86_64', 'AMD64')
-_ACCELERATOR_PACKAGES = ('jax_plugins', 'libtpu')
 
 
 def set_flags(environment: MutableMapping[str, str] = os.environ) -> str:
@@ -52,7 +54,7 @@ def _reason_against(environment: MutableMapping[str, str]) -> str:
     return 'XLA_FLAGS names a file'
   if any(re.split('[= ]', flag)[0] == _FLAG for flag in flags):
     return 'XLA_FLAGS sets them'
-  if not _runs_on_cpu(environment):
+  if not runs_on_cpu(environment):
     return 'not on CPU'
   if platform.machine() not in _TRIED_MACHINES:
     return f'not tried on {platform.machine()}'
@@ -60,14 +62,6 @@ def _reason_against(environment: MutableMapping[str, str]) -> str:
   if version not in _TRIED_VERSIONS:
     return f'not tried with jaxlib {version}'
   return ''
-
-
-def _runs_on_cpu(environment: MutableMapping[str, str]) -> bool:
-  """Whether JAX will choose the CPU: it was told to, or no accelerator's package is installed."""
-  chosen = environment.get('JAX_PLATFORMS') or environment.get('JAX_PLATFORM_NAME')
-  if chosen:
-    return chosen.split(',')[0].strip().lower() == 'cpu'
-  return not any(importlib.util.find_spec(package) for package in _ACCELERATOR_PACKAGES)
 
 
 def _jaxlib_version() -> str:

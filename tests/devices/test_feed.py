@@ -5,14 +5,18 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
+from typing import ClassVar
 
+import jax
 import numpy as np
 import pytest
+from flax import linen as nn
+from ml_collections import ConfigDict
 
 from cifar_jax import data, loop
 from cifar_jax.devices import device_memory, parallel
 from cifar_jax.devices.batches import train_batches
-from cifar_jax.devices.feed import HostFeed
+from cifar_jax.devices.feed import HostFeed, _TransferGuard
 from cifar_jax.errors import UserError
 from cifar_jax.run_folder.progress import Progress
 from tests.devices.test_parallel import SMALL, assert_close, experiment_on
@@ -49,6 +53,40 @@ def test_a_run_from_the_host_is_that_on_the_devices(tiny_config, tmp_path) -> No
   last = [rows_of(tmp_path / name)[-1] for name in ('device', 'host')]
   assert last[0]['val_accuracy'] == last[1]['val_accuracy']
   assert float(last[1]['val_loss']) == pytest.approx(float(last[0]['val_loss']), rel=1e-5)
+
+
+class Watching(nn.Module):
+  """Notes, while its programs are made, what is said of transfers from the devices."""
+
+  said: ClassVar[list[str | None]] = []
+
+  @nn.compact
+  def __call__(self, images, train):
+    self.said.append(jax.config.jax_transfer_guard_device_to_host)
+    return nn.Dense(10)(images.reshape(len(images), -1))
+
+
+@pytest.mark.parametrize('placement', ['device', 'host'])
+def test_compiling_may_read_constants_from_a_gpu(tiny_config, tmp_path, placement) -> None:
+  """JAX reads the random keys back to compile them in. It was forbidden, and on GPUs, where CPUs
+  have nothing to transfer, training ended with a traceback before its first step.
+  """
+  Watching.said.clear()
+  config = tiny_config.copy_and_resolve_references().unlock()
+  config.model = ConfigDict({'name': f'{__name__}:Watching'})
+  loop.train(
+    changed(config, epochs=2, **{'data.placement': placement}), tmp_path / placement, SILENT
+  )
+  assert set(Watching.said) == {None}
+
+
+def test_later_dispatches_may_transfer_nothing() -> None:
+  guard = _TransferGuard()
+  said = []
+  for program in ('long', 'short', 'long', 'short'):
+    with guard.around(program):
+      said.append(jax.config.jax_transfer_guard_device_to_host)
+  assert said == [None, None, 'disallow', 'disallow']
 
 
 class Stream(data.Split):

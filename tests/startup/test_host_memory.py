@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from cifar_jax.startup import host_memory
 from cifar_jax.startup.host_memory import keep_freed_memory
 
 GLIBC = sys.platform.startswith('linux') and hasattr(ctypes.CDLL(None), 'gnu_get_libc_version')
@@ -12,7 +13,7 @@ GLIBC = sys.platform.startswith('linux') and hasattr(ctypes.CDLL(None), 'gnu_get
 PROGRAM = """
 import resource, sys, threading
 from cifar_jax.startup.host_memory import keep_freed_memory
-done = keep_freed_memory({} if sys.argv[1] == 'keep' else {'CIFAR_JAX_KEEP_MEMORY': 'off'})
+done = keep_freed_memory({'JAX_PLATFORMS': 'cpu', 'CIFAR_JAX_KEEP_MEMORY': sys.argv[1]})
 
 def work():
   for _ in range(10):
@@ -35,7 +36,7 @@ def test_freed_memory_is_used_again_without_page_faults():
     ).stdout.split()
     return output[0] == 'True', int(output[1])
 
-  (kept, faults), (off, usual) = run('keep'), run('off')
+  (kept, faults), (off, usual) = run('on'), run('off')
   assert kept
   assert not off
   # 16,384 pages of 4 kB in each of ten rounds, or fewer and larger ones.
@@ -43,6 +44,13 @@ def test_freed_memory_is_used_again_without_page_faults():
 
 
 def test_off_switch_and_other_systems(monkeypatch):
-  assert not keep_freed_memory({'CIFAR_JAX_KEEP_MEMORY': 'off'})
+  assert not keep_freed_memory({'JAX_PLATFORMS': 'cpu', 'CIFAR_JAX_KEEP_MEMORY': 'off'})
   monkeypatch.setattr(sys, 'platform', 'darwin')
-  assert not keep_freed_memory({})
+  assert not keep_freed_memory({'JAX_PLATFORMS': 'cpu'})
+
+
+@pytest.mark.parametrize('platforms', ['cuda', 'tpu,cpu'])
+def test_nothing_is_kept_for_an_accelerator(platforms, monkeypatch):
+  """It was: XLA keeps its arrays elsewhere then, and the threads that compile shared one heap."""
+  monkeypatch.setattr(host_memory.ctypes, 'CDLL', lambda name: pytest.fail('the allocator was set'))
+  assert not host_memory.keep_freed_memory({'JAX_PLATFORMS': platforms})

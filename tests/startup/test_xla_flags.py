@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from cifar_jax.startup import xla_flags
+from cifar_jax.startup import processor, xla_flags
 from cifar_jax.startup.xla_flags import set_flags
 
 FLAG = '--xla_cpu_experimental_ynn_fusion_type=dot,reduce'
@@ -15,7 +15,7 @@ def tried_machine(monkeypatch):
   """The cases below hold wherever the tests run."""
   monkeypatch.setattr(xla_flags.platform, 'machine', lambda: 'x86_64')
   monkeypatch.setattr(xla_flags, '_jaxlib_version', lambda: '0.10.2')
-  monkeypatch.setattr(xla_flags.importlib.util, 'find_spec', lambda name: None)
+  monkeypatch.setattr(processor.importlib.util, 'find_spec', lambda name: None)
 
 
 def test_flags_are_added_and_named():
@@ -49,7 +49,7 @@ def test_nothing_is_changed(environment, reason):
 
 def test_an_accelerator_that_is_installed_counts_unless_cpu_is_chosen(monkeypatch):
   monkeypatch.setattr(
-    xla_flags.importlib.util, 'find_spec', lambda name: name == 'jax_plugins' or None
+    processor.importlib.util, 'find_spec', lambda name: name == 'jax_plugins' or None
   )
   assert 'not on CPU' in set_flags({})
   assert FLAG in set_flags({'JAX_PLATFORMS': 'cpu'})

@@ -1,0 +1,15 @@
+"""Which kind of processor JAX is going to use, told before it starts."""
+
+import importlib.util
+import os
+from collections.abc import Mapping
+
+_ACCELERATOR_PACKAGES = ('jax_plugins', 'libtpu')
+
+
+def runs_on_cpu(environment: Mapping[str, str] = os.environ) -> bool:
+  """Whether JAX will choose the CPU: it was told to, or no accelerator's package is installed."""
+  chosen = environment.get('JAX_PLATFORMS') or environment.get('JAX_PLATFORM_NAME')
+  if chosen:
+    return chosen.split(',')[0].strip().lower() == 'cpu'
+  return not any(importlib.util.find_spec(package) for package in _ACCELERATOR_PACKAGES)
