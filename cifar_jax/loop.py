@@ -21,15 +21,14 @@ from ml_collections import ConfigDict
 from cifar_jax import config as configs
 from cifar_jax import data
 from cifar_jax.data import Examples, Splits
-from cifar_jax.devices import agreement
+from cifar_jax.devices import agreement, parallel
 from cifar_jax.devices.feed import Feed, make_feed
-from cifar_jax.devices.parallel import replicate
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment, assemble
 from cifar_jax.run_folder import run_summary
 from cifar_jax.run_folder.checkpoint import Checkpoints, write_json
 from cifar_jax.run_folder.clock import RunClock
-from cifar_jax.run_folder.continuation import check_continues, fresh_facts
+from cifar_jax.run_folder.continuation import check_continues, devices_so_far, fresh_facts
 from cifar_jax.run_folder.epoch_pictures import EpochPictures
 from cifar_jax.run_folder.lock import only_one
 from cifar_jax.run_folder.profiler import Profiler
@@ -163,6 +162,7 @@ class _Session:
     self._compiled: set[tuple[int, bool]] = set()
     self._reports: collections.deque[tuple[int, Report, Any]] = collections.deque()
     self._clock = RunClock(facts)
+    self._devices = devices_so_far(facts, parallel.describe(experiment.mesh))
     self._first_step = 0
     self._measured: dict[str, float] = {}  # on the validation split, in the last state
     self._decide(read_rows(run))
@@ -226,6 +226,7 @@ class _Session:
       test,
       read_rows(self._run),
       self._clock,
+      self._devices,
     )
 
   def _dispatch(self, state: TrainState, step: int, count: int, masked: bool) -> TrainState:
@@ -307,7 +308,7 @@ class _Session:
     self._decide([*rows, row])
     if config.plateau.patience:
       factor = jnp.float32(self._rate_factor)
-      state = dataclasses.replace(state, rate_factor=replicate(factor, experiment.mesh))
+      state = dataclasses.replace(state, rate_factor=parallel.replicate(factor, experiment.mesh))
     # The best is saved before the latest: killed in between, the run repeats this epoch and finds
     # the best in place.
     if agreement.as_the_first_says(is_best(row, rows, config.checkpoint.best)):
@@ -331,8 +332,8 @@ class _Session:
     self._drain()
     self._checkpoints.save(state, self._facts())
 
-  def _facts(self) -> dict[str, float]:
-    return {**fresh_facts(self._splits), **self._clock.facts()}
+  def _facts(self) -> dict[str, Any]:
+    return {**fresh_facts(self._splits), **self._clock.facts(), 'devices': self._devices}
 
   def _left(self, step: int) -> float | None:
     """Seconds to the end of the run at this sitting's pace."""

@@ -184,7 +184,10 @@ def test_a_run_may_move_to_another_number_of_devices(tiny_config, tmp_path, sitt
   """One epoch on each number of devices gives the curve of one device."""
   loop.train(tiny_config, tmp_path / 'one', SILENT)
   for epochs, devices in enumerate(sitting, 1):
-    loop.train(changed(tiny_config, epochs=epochs, devices=devices), tmp_path / 'moved', SILENT)
+    config = changed(tiny_config, epochs=epochs, devices=devices)
+    results = loop.train(config, tmp_path / 'moved', SILENT)
+  plural = [f'{devices} cpu device{"s" * (devices > 1)} (cpu)' for devices in sitting]
+  assert results['devices'] == ', then '.join(plural)
   one, moved = rows_of(tmp_path / 'one'), rows_of(tmp_path / 'moved')
   for left, right in zip(one, moved, strict=True):
     assert float(left['train_loss']) == pytest.approx(float(right['train_loss']), rel=1e-3)

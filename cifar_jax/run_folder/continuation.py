@@ -12,8 +12,21 @@ from cifar_jax.experiment import Experiment
 
 
 def fresh_facts(splits: Splits) -> dict[str, Any]:
-  """What the host remembers beside the state, before the first step; `RunClock` adds its own."""
+  """What the host remembers beside the state, before the first step; `RunClock` adds its own, and
+  the loop `devices_so_far`.
+  """
   return {'data': splits.fingerprint}
+
+
+def devices_so_far(facts: Mapping[str, Any], devices: str) -> list[str]:
+  """What the run was trained on, in order, this sitting's devices last.
+
+  Args:
+    facts: of the checkpoint that the sitting begins with.
+    devices: of this sitting.
+  """
+  before = list(facts.get('devices', []))  # checkpoints of older versions lack them
+  return before if before[-1:] == [devices] else [*before, devices]
 
 
 def check_continues(

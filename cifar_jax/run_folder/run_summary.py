@@ -167,6 +167,7 @@ def results(
   test: Mapping[str, float],
   rows: Sequence[Mapping[str, float]],
   clock: RunClock,
+  devices: Sequence[str],
 ) -> dict[str, Any]:
   """The content of summary.json: one flat object that needs nothing else to be compared with
   others.
@@ -180,6 +181,7 @@ def results(
     test: loss and accuracy.
     rows: of metrics.csv.
     clock: of the run, in its last sitting.
+    devices: on which it was trained, one after the other.
   """
   config = experiment.config
   sign = -1 if config.checkpoint.best == 'val_loss' else 1
@@ -227,7 +229,7 @@ def results(
     'validation_examples': len(splits.validation),
     'test_examples': len(splits.test),
     'tags': ' '.join(config.tags),
-    'devices': parallel.describe(experiment.mesh),
+    'devices': ', then '.join(devices),
     'processor': _processor(),
     'python': platform.python_version(),
     **{name: metadata.version(name) for name in ('jax', 'flax', 'optax', 'orbax-checkpoint')},
