@@ -4,12 +4,12 @@
   python -m benchmarks.reproduction                         # joins them with results/published.csv
 
 A run counts for a system if its command line changed nothing but the epochs, the seed, the devices
-and what does not touch the arithmetic; several seeds of as many epochs become one row, with mean
-and standard deviation. The precision may be another: a row says which, and takes float32 where both
-were run. A longer run counts up to the epoch of a figure if its curve has the test accuracy there
-and its rate does not depend on its length, as that of a schedule may. Where no run is as long as
-the published one, the longest shorter run stands there with its own number of epochs, and where
-there is none, the row says so. Nothing is estimated.
+and what does not touch the arithmetic; several seeds of as many epochs on the same hardware and in
+the same precision become one row, with mean and standard deviation. A longer run counts up to the
+epoch of a figure if its curve has the test accuracy there and its rate does not depend on its
+length, as that of a schedule may. Where no run is as long as the published one, the longest shorter
+run stands there with its own number of epochs, and where there is none, the row says so. Nothing is
+estimated.
 """
 
 import csv
@@ -68,6 +68,19 @@ def precision_of(command: str) -> str:
   return words[-1].removeprefix(_PRECISION) if words else 'float32'
 
 
+def hardware_of(run: Row) -> str:
+  """'NVIDIA H100, then AMD EPYC, 2 cores': on what a run of runs.csv was trained."""
+  names = []
+  for sitting in run['devices'].split(', then '):
+    match = re.fullmatch(r'(\d+) (\w+) devices?.* \((.*)\)', sitting)
+    if not match:
+      raise ValueError(f'runs.csv: {run["run"]}: no devices in {sitting!r}')
+    count, platform, kind = match.groups()
+    name = run['processor'] if platform == 'cpu' else kind
+    names.append(name if platform == 'cpu' or count == '1' else f'{count} x {name}')
+  return ', then '.join(names)
+
+
 def cut(runs: Sequence[Row], lengths: Sequence[int], curves: pathlib.Path) -> list[Row]:
   """The runs, and what longer ones were when they had trained for so many epochs.
 
@@ -93,42 +106,40 @@ def cut(runs: Sequence[Row], lengths: Sequence[int], curves: pathlib.Path) -> li
 
 
 def join(published: Sequence[Row], runs: Sequence[Row]) -> list[Row]:
-  """A row for each published figure, with the runs of that system that come nearest to it."""
-  groups: defaultdict[tuple[str, str], defaultdict[int, list[Row]]]
-  groups = defaultdict(lambda: defaultdict(list))
+  """Rows for each published figure, one for each hardware and precision, with the runs of that
+  system that come nearest to it.
+  """
+  systems: defaultdict[tuple[str, str], defaultdict[tuple[str, str], dict[int, list[Row]]]]
+  systems = defaultdict(lambda: defaultdict(dict))
   for run in runs:
-    groups[system_of(run['command'])][int(run['epochs'])].append(run)
+    way = hardware_of(run), precision_of(run['command'])
+    lengths = systems[system_of(run['command'])][way]
+    lengths.setdefault(int(run['epochs']), []).append(run)
   rows = []
   taken = set()
   for row in published:
-    lengths = groups[row['system'], row['options']]
-    length = max((epochs for epochs in lengths if epochs <= int(row['epochs'])), default=0)
-    key = (row['system'], row['options'], length)
-    # A short run stands beside the first figure that it does not reach, not beside all of them.
-    ours = dict.fromkeys(_OURS, '') if key in taken else _ours(lengths.get(length, []))
-    taken.add(key)
-    rows.append({**row, **ours})
+    system = row['system'], row['options']
+    found = []
+    for way, lengths in systems[system].items():
+      length = max((epochs for epochs in lengths if epochs <= int(row['epochs'])), default=0)
+      # A short run stands beside the first figure that it does not reach, not beside all of them.
+      if length and (system, way, length) not in taken:
+        taken.add((system, way, length))
+        found.append({**row, **_ours(lengths[length], *way)})
+    rows += found or [{**row, **dict.fromkeys(_OURS, '')}]
   return rows
 
 
-def _ours(runs: Sequence[Row]) -> Row:
-  if not runs:
-    return dict.fromkeys(_OURS, '')
-  by_precision: dict[str, list[Row]] = defaultdict(list)
-  for run in runs:
-    by_precision[precision_of(run['command'])].append(run)
-  precision = max(by_precision)  # 'float32' comes after the others
-  runs = by_precision[precision]
+def _ours(runs: Sequence[Row], hardware: str, precision: str) -> Row:
   accuracies = [100 * float(run['test_accuracy']) for run in runs]
   seconds = [float(run['seconds']) for run in runs]
-  hardware = {run['processor'] for run in runs}
   return {
     'our_epochs': runs[0]['epochs'],
     'n': str(len({run['seed'] for run in runs})),
     'our_accuracy': f'{statistics.mean(accuracies):.2f}',
     'our_std': f'{statistics.stdev(accuracies):.2f}' if len(runs) > 1 else '',
     'our_seconds': f'{statistics.mean(seconds):.0f}',
-    'our_hardware': '; '.join(sorted(hardware)),
+    'our_hardware': hardware,
     'our_precision': precision,
     'our_command': min((run['command'] for run in runs), key=len),
   }
@@ -137,8 +148,8 @@ def _ours(runs: Sequence[Row]) -> Row:
 def markdown(rows: Sequence[Mapping[str, str]]) -> str:
   """The README's table."""
   lines = [
-    '| system | article | published | in | on | ours | epochs | n | in at most |',
-    '|---|---|---:|---:|---|---:|---:|---:|---:|',
+    '| system | article | published | in | on | ours | epochs | n | in at most | on |',
+    '|---|---|---:|---:|---|---:|---:|---:|---:|---|',
   ]
   for row in rows:
     accuracy = f'{row["our_accuracy"]} %' if row['n'] else 'not run'
@@ -152,7 +163,7 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
     name = ' '.join([f'`{row["system"]}`', *row['options'].split()])
     lines.append(
       f'| {name} | {row["article"]} | {row["claim"]} | {row["time"]} | {row["hardware"]} '
-      f'| {accuracy} | {epochs} | {row["n"]} | {time} |'
+      f'| {accuracy} | {epochs} | {row["n"]} | {time} | {row["our_hardware"]} |'
     )
   return '\n'.join(lines)
 

@@ -8,7 +8,9 @@ test set after 200 epochs without augmentation.
   python launch.py --config=configs/cnn_pkaur.py --config.epochs=40 --config.schedule.name=cosine
 
 The second line is not the author's: its rate falls. Measured with it on 2 cores of an AMD EPYC (Zen
-4) in bfloat16: 84.50 % in 43 min, validation included (n = 1, seed 0). The first was not run.
+4) in bfloat16: 84.50 % in 43 min, validation included (n = 1, seed 0). The first for 114 epochs on
+one NVIDIA H100 beside four other trainings: 82.87 %, in 5 min (n = 1, seed 0); between 82.50 and
+83.92 % since epoch 80.
 """
 
 from ml_collections import ConfigDict

@@ -7,6 +7,9 @@ author's program only; the two convolutions that it calls atrous have the rate 1
 ordinary ones. "conv3 x2 dilation=2" would dilate them.
 
   python launch.py --config=configs/p5_8140.py
+
+Measured on one NVIDIA H100 beside four other trainings: 80.61 %, a loss of 0.607, in 3 min (n = 1,
+seed 1337); between 80.08 and 81.44 % in its last ten epochs.
 """
 
 from ml_collections import ConfigDict

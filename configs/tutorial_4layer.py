@@ -12,7 +12,8 @@ and Nesterov's step is then the plain one. The second line below is the article 
   python launch.py --config=configs/tutorial_4layer.py --config.optimizer.momentum=0.9
 
 Measured on 2 cores of an AMD EPYC (Zen 4) with --config.epochs=20 --config.model.dtype=bfloat16:
-75.44 % in 12 min, 71.93 % after the first ten epochs (n = 1, seed 0).
+75.44 % in 12 min, 71.93 % after the first ten epochs. On one NVIDIA H100 beside four other
+trainings: 74.81 % in 4 min, between 52.79 and 76.22 % in its last twenty epochs (n = 1, seed 0).
 """
 
 from ml_collections import ConfigDict

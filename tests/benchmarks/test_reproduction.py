@@ -28,7 +28,8 @@ def run(epochs: int, seed: int, accuracy: float, options: str = '') -> dict[str,
     'seed': str(seed),
     'test_accuracy': str(accuracy),
     'seconds': '10',
-    'processor': 'CPU',
+    'processor': 'AMD EPYC, 2 cores',
+    'devices': '1 cpu device (cpu)',
   }
 
 
@@ -84,13 +85,34 @@ def test_shorter_and_longer_runs():
   assert '| 38.00 % | 20 of 50 | 1 |' in reproduction.markdown(rows)
 
 
-def test_precision_is_named_and_float32_preferred():
+def test_each_precision_and_hardware_has_a_row_of_its_own():
   half = run(20, 0, 0.5, '--config.model.dtype=bfloat16')
-  (row,) = reproduction.join(published(20), [half])
-  assert '| 50.00 % in bfloat16 | 20 | 1 |' in reproduction.markdown([row])
-  (row,) = reproduction.join(published(20), [half, run(20, 0, 0.38)])
-  assert (row['n'], row['our_precision']) == ('1', 'float32')
-  assert '| 38.00 % | 20 | 1 |' in reproduction.markdown([row])
+  on_gpu = {**run(30, 0, 0.4), 'devices': '1 gpu device (NVIDIA H100 80GB HBM3)'}
+  rows = reproduction.join(published(20, 30), [half, run(20, 0, 0.38), on_gpu])
+  assert [(row['epochs'], row['our_epochs'], row['our_accuracy']) for row in rows] == [
+    ('20', '20', '50.00'),
+    ('20', '20', '38.00'),
+    ('30', '30', '40.00'),
+  ]
+  table = reproduction.markdown(rows)
+  assert '| 50.00 % in bfloat16 | 20 | 1 | 10 s | AMD EPYC, 2 cores |' in table
+  assert '| 38.00 % | 20 | 1 | 10 s | AMD EPYC, 2 cores |' in table
+  assert '| 40.00 % | 30 | 1 | 10 s | NVIDIA H100 80GB HBM3 |' in table
+
+
+@pytest.mark.parametrize(
+  ('devices', 'expected'),
+  [
+    ('1 cpu device (cpu)', 'CPU, 2 cores'),
+    ('8 cpu devices in 2 processes (cpu)', 'CPU, 2 cores'),
+    ('1 gpu device (NVIDIA H200)', 'NVIDIA H200'),
+    ('4 tpu devices (TPU v4)', '4 x TPU v4'),
+    ('1 gpu device (NVIDIA H200), then 1 cpu device (cpu)', 'NVIDIA H200, then CPU, 2 cores'),
+  ],
+)
+def test_hardware_is_that_of_all_sittings(devices, expected):
+  row = {'run': 'lr', 'processor': 'CPU, 2 cores', 'devices': devices}
+  assert reproduction.hardware_of(row) == expected
 
 
 def test_longer_run_counts_at_the_epoch_of_a_figure(tmp_path):
