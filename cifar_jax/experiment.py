@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh
@@ -23,7 +24,7 @@ from cifar_jax.devices.batches import evaluation_batches
 from cifar_jax.errors import UserError
 from cifar_jax.optim import make_average, schedules
 from cifar_jax.run_folder import checkpoint
-from cifar_jax.training import losses, steps
+from cifar_jax.training import any_seed, losses, steps
 from cifar_jax.training.metrics import Metrics
 from cifar_jax.training.recipe import Recipe, steps_per_epoch
 from cifar_jax.training.whitening import make_whitening
@@ -177,7 +178,9 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
     )
   division = parallel.mapped_division(mesh) if mapped else parallel.mesh_division(mesh)
   map_or_jit = parallel.pmap_step if mapped else parallel.jit_step
-  init = parallel.jit_replicated(functools.partial(steps.init_state, recipe), mesh)
+  seed = parallel.replicate(np.uint32(config.seed), mesh)
+  recipe_of = functools.partial(_with_seed, recipe, config)
+  init = functools.partial(parallel.jit_replicated(any_seed.make_init(recipe_of), mesh), seed)
   if features.are_cached(recipe):
     features.check(config, jax.eval_shape(init).params)
   looked_at = splits.train.images[: config.whitening.images if config.whitening.layer else 0]
@@ -190,16 +193,27 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
     total_steps=total_steps,
     init=lambda: init(images=looked_at, start=starting_variables(config, recipe.module, shapes())),
     init_shapes=shapes,
-    epoch_order=parallel.jit_replicated(steps.make_epoch_order(recipe), mesh),
-    train_steps=functools.cache(
-      lambda count: map_or_jit(steps.make_train_steps(recipe, count, division), mesh, updates=True)
+    epoch_order=functools.partial(
+      parallel.jit_replicated(any_seed.make_epoch_order(recipe_of), mesh), seed
     ),
-    train_step=parallel.jit_step(steps.make_train_step(recipe, division), mesh, updates=True),
+    train_steps=functools.cache(
+      lambda count: functools.partial(
+        map_or_jit(any_seed.make_train_steps(recipe_of, count, division), mesh, updates=True), seed
+      )
+    ),
+    train_step=functools.partial(
+      parallel.jit_step(any_seed.make_train_step(recipe_of, division), mesh, updates=True), seed
+    ),
     evaluate_batch=parallel.jit_step(steps.make_evaluate_batch(recipe, division), mesh),
     eval_step=map_or_jit(
       steps.make_eval_step(recipe, _evaluation_batch(recipe.image_shape, mesh), division), mesh
     ),
   )
+
+
+def _with_seed(recipe: Recipe, config: ConfigDict, seed: jax.Array) -> Recipe:
+  augment = _augmentation(config, recipe.normalize, seed)
+  return dataclasses.replace(recipe, seed=seed, augment=augment)
 
 
 def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
@@ -225,7 +239,7 @@ def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
     sharpness_radius=config.optimizer.get('sharpness_radius') or 0.0,
     normalize=normalize,
     statistics=fitted if isinstance(fitted, Statistics) else None,
-    augment=_augmentation(config, fitted),
+    augment=_augmentation(config, normalize, config.seed),
     seed=config.seed,
     examples=examples,
     batch_size=config.batch_size,
@@ -240,10 +254,10 @@ def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
   )
 
 
-def _augmentation(config: ConfigDict, normalize: Normalize) -> Augmentation:
+def _augmentation(config: ConfigDict, normalize: Normalize, seed: int | jax.Array) -> Augmentation:
   if config.model.get('features') == 'cached':  # maps come in place of images, and stay as they are
     return lambda key, maps, indices, epoch: maps
-  return make_augment(config.augment, normalize, steps.random_keys(config.seed).example)
+  return make_augment(config.augment, normalize, steps.random_keys(seed).example)
 
 
 def _optimizer(

@@ -30,7 +30,7 @@ def keep_compiled_programs() -> None:
   """Lets JAX keep compiled programs in the user's cache folder, unless a folder was chosen already.
 
   A program is compiled once for each network, batch size, device kind and set of XLA flags; the
-  next start reads it.
+  next start reads it, whatever its seed.
   """
   if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     return
@@ -153,13 +153,13 @@ def jit_step(
   Args:
     function: of arrays that are whole on every device.
     mesh: the devices.
-    updates: whether it is a training step, whose first argument, the state, gives its memory to
-      the new one; an argument `masked` of it is static.
+    updates: whether it is a training step, whose argument `state` gives its memory to the new one;
+      an argument `masked` of it is static.
   """
   static = 'masked' if 'masked' in inspect.signature(function).parameters else ()
   return jax.jit(
     on_one_device(function) if mesh.size == 1 else function,
-    donate_argnums=0 if updates else (),
+    donate_argnames='state' if updates else (),
     static_argnames=static,
     out_shardings=replicated(mesh),
   )
@@ -176,6 +176,8 @@ def pmap_step(
   """
   numbers = jax.device_put(np.arange(mesh.size, dtype=np.int32), _by_rows(mesh))
 
+  donated = 1 + list(inspect.signature(function).parameters).index('state') if updates else ()
+
   @functools.cache
   def mapped(arguments: int, masked: bool | None) -> Callable[..., Any]:
     options = {} if masked is None else {'masked': masked}
@@ -185,7 +187,7 @@ def pmap_step(
       in_axes=(0, *[None] * arguments),
       out_axes=None,
       devices=list(mesh.devices.flat),
-      donate_argnums=1 if updates else (),
+      donate_argnums=donated,
     )
 
   def call(*arguments: Any, masked: bool | None = None) -> Any:

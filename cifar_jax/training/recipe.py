@@ -31,7 +31,7 @@ class Recipe:
     normalize: uint8 [B, H, W, C] -> float32 of the same shape.
     statistics: what `normalize` took from the training images, to be kept with the run; or None.
     augment: (key, uint8 images, their indices, epoch) -> float32 images, normalised.
-    seed: of the run.
+    seed: of the run; an array, uint32 [], where it is the argument of a program.
     examples: in the training set.
     batch_size: over all devices together.
     last_batch: 'keep' or 'drop'.
@@ -56,7 +56,7 @@ class Recipe:
   loss: Loss
   normalize: Normalize
   augment: Augmentation
-  seed: int
+  seed: int | jax.Array
   examples: int
   batch_size: int
   last_batch: str

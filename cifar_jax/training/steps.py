@@ -101,8 +101,8 @@ class RandomKeys:
   example: jax.Array
 
 
-def random_keys(seed: int) -> RandomKeys:
-  """The root keys of a run, all from its seed."""
+def random_keys(seed: int | jax.Array) -> RandomKeys:
+  """The root keys of a run, all from its seed: a number or a program's argument, uint32 []."""
   return RandomKeys(*jax.random.split(jax.random.key(seed), 4))
 
 

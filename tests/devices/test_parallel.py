@@ -35,6 +35,11 @@ def trained(experiment: Experiment, splits: data.Splits, count: int):
   return state, report
 
 
+def lowered_step(experiment: Experiment, *arguments):
+  step = experiment.train_steps(1)  # a compiled function and the seed
+  return step.func.lower(*step.args, *arguments, masked=False)
+
+
 SMALL = tiny.ONE_CONVOLUTION
 
 
@@ -120,7 +125,7 @@ def test_the_work_is_spread_over_the_devices(tiny_config) -> None:
   experiment, splits = experiment_on(tiny_config, 8, **SMALL)
   images, labels = experiment.place(splits.train)
   order = experiment.epoch_order(parallel.replicate(0, experiment.mesh))
-  lowered = experiment.train_steps(1).lower(experiment.init(), images, labels, order, masked=False)
+  lowered = lowered_step(experiment, experiment.init(), images, labels, order)
   program = lowered.compile().as_text()
   assert 'all-reduce' in program
   assert (
@@ -155,10 +160,28 @@ def test_a_step_moves_the_gradients_once(tiny_config, batch_norm) -> None:
   state = experiment.init()
   parameters = sum(leaf.nbytes for leaf in jax.tree.leaves(state.params))
   statistics = sum(leaf.nbytes for leaf in jax.tree.leaves(state.batch_stats))
-  lowered = experiment.train_steps(1).lower(state, images, labels, order, masked=False)
+  lowered = lowered_step(experiment, state, images, labels, order)
   moved = moved_by_collectives(lowered.compile().as_text())
   metrics = sum(moved) - parameters - statistics
   assert 0 < metrics <= 16
+
+
+def test_programs_serve_every_seed(tiny_config) -> None:
+  """The seed was inside, so that a run with another one compiled everything anew."""
+  programs = []
+  for seed in (0, 2**32 - 1):
+    experiment, splits = experiment_on(
+      tiny_config, 1, seed=seed, **{**SMALL, 'augment.flip': 'alternating'}
+    )
+    images, labels = experiment.place(splits.train)
+    order = experiment.epoch_order(parallel.replicate(0, experiment.mesh))
+    programs.append(
+      [
+        lowered_step(experiment, experiment.init(), images, labels, order).as_text(),
+        experiment.epoch_order.func.lower(*experiment.epoch_order.args, 0).as_text(),
+      ]
+    )
+  assert programs[0] == programs[1]
 
 
 def test_batches_are_the_same_on_any_number_of_devices(tiny_config) -> None:

@@ -52,6 +52,12 @@ def test_dropped_last_batch_cuts_the_same_permutation(examples, batch_size, epoc
   np.testing.assert_array_equal(order, whole[: examples // batch_size * batch_size])
 
 
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_seed_means_the_same_inside_and_outside_a_program(seed) -> None:
+  inside, outside = jax.jit(steps.random_keys)(np.uint32(seed)), steps.random_keys(seed)
+  assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), inside, outside))
+
+
 def test_order_is_another_one_each_epoch_and_each_seed() -> None:
   orders = [
     tuple(np.asarray(epoch_order(seed, 30, 4, 'keep')(epoch))[:30].tolist())
