@@ -75,12 +75,18 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
   for row in rows:
     lines.append(
       f'| `{row["run"]}` | {row["epochs"]} | {100 * float(row["test_accuracy"]):.2f} % '
-      f'| {float(row["seconds"]):.0f} s | {float(row["images_per_second"]):,.0f} |'
+      f'| {float(row["seconds"]):.0f} s | {_speed(row["images_per_second"])} |'
     )
   return '\n'.join(lines)
 
 
+def _speed(text: str) -> str:
+  return f'{float(text):,.0f}' if text else ''
+
+
 def _text(value: object) -> str:
+  if value is None:
+    return ''
   return f'{value:.6g}' if isinstance(value, float) else str(value)
 
 

@@ -94,9 +94,9 @@ def curves(rows: Sequence[Mapping[str, float]], quantity: str, validation: str) 
 
 @styled
 def over_epochs(rows: Sequence[Mapping[str, float]], name: str, title: str) -> Any:
-  """One column of metrics.csv over the epochs."""
+  """One column of metrics.csv over the epochs in which it was measured."""
   made, axes = figure(7, 2.8)
-  points = [(row['epoch'], row[name]) for row in rows]
+  points = [(row['epoch'], row[name]) for row in rows if not np.isnan(row[name])]
   axes.plot(*zip(*points, strict=True), color=OTHERS[0], marker=_marker(points))
   axes.set_title(title)
   axes.set_ylim(bottom=0)

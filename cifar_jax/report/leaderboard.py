@@ -11,6 +11,7 @@ from typing import Any
 from cifar_jax import config as configs
 from cifar_jax.errors import UserError
 from cifar_jax.run_folder import run_summary
+from cifar_jax.run_folder.clock import images_per_second
 from cifar_jax.run_folder.progress import duration
 from cifar_jax.run_folder.writers import read_rows
 from cifar_jax.suggestions import did_you_mean
@@ -77,9 +78,9 @@ def describe(run: pathlib.Path) -> Row:
     **{name: about[name] for name in COLUMNS if name in about},
   }
   if rows:
-    speeds = sorted(row['images_per_second'] for row in rows)
-    found['images_per_second'] = speeds[len(speeds) // 2]
     found['seconds'] = sum(row['epoch_seconds'] for row in rows)
+  if speed := images_per_second(rows):
+    found['images_per_second'] = speed
   if validated:
     best = max(validated, key=lambda row: row['val_accuracy'])
     found |= {name: validated[-1][name] for name in ('val_accuracy', 'val_loss')}

@@ -18,6 +18,7 @@ from cifar_jax.report import charts, files, glimpses, pixels, scores
 from cifar_jax.report.extras import require
 from cifar_jax.run_folder import run_summary
 from cifar_jax.run_folder.checkpoint import disk_errors, write_json
+from cifar_jax.run_folder.clock import images_per_second
 from cifar_jax.run_folder.progress import duration
 from cifar_jax.run_folder.writers import read_rows
 
@@ -167,8 +168,9 @@ def _training(
       'accuracy': charts.curves(rows, 'accuracy', validation),
       'loss': charts.curves(rows, 'loss', validation),
       'learning_rate': charts.over_epochs(rows, 'learning_rate', 'Learning rate, end of epoch'),
-      'images_per_second': charts.over_epochs(rows, 'images_per_second', 'Images per second'),
     }
+  if images_per_second(rows):
+    drawn['images_per_second'] = charts.over_epochs(rows, 'images_per_second', 'Images per second')
   return {
     'overfitting': scores.overfitting(rows),
     'curves': [_chart(folder, name, figure) for name, figure in drawn.items()],
@@ -238,9 +240,8 @@ def _times(
 ) -> list[tuple[str, str]]:
   seconds = finished.get('seconds') or sum(row['epoch_seconds'] for row in rows)
   tiles = [(duration(seconds), 'training time')] if seconds else []
-  speeds = sorted(row['images_per_second'] for row in rows)
-  if speeds:
-    tiles.append((f'{speeds[len(speeds) // 2]:,.0f}', 'images per second'))
+  if speed := images_per_second(rows):
+    tiles.append((f'{speed:,.0f}', 'images per second'))
   return tiles
 
 

@@ -1,7 +1,9 @@
 """Where the time of a run goes, over all its sittings, and how fast it trains."""
 
+import math
+import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _CARRIED = ('seconds', 'epoch_seconds', 'training_seconds', 'waiting_seconds')
@@ -56,8 +58,11 @@ class RunClock:
   def end_epoch(self) -> dict[str, float]:
     """Begins the next epoch; returns the columns of metrics.csv that are about time."""
     now = self._now()
+    measured = self._epoch_images > 0  # not if all its updates were compiled first
     columns = {
-      'images_per_second': self._epoch_images / max(self._epoch_training_seconds, 1e-9),
+      'images_per_second': (
+        self._epoch_images / max(self._epoch_training_seconds, 1e-9) if measured else math.nan
+      ),
       'epoch_seconds': now - self._epoch_start,
     }
     self._epoch_start, self._epoch_training_seconds, self._epoch_images = now, 0.0, 0
@@ -92,3 +97,9 @@ class RunClock:
       *(self._training_seconds, self._waiting_seconds),
     )
     return dict(zip(_CARRIED, values, strict=True))
+
+
+def images_per_second(rows: Sequence[Mapping[str, float]]) -> float | None:
+  """The median speed over those rows of metrics.csv in which it was measured; None without any."""
+  measured = [row['images_per_second'] for row in rows if row['images_per_second'] > 0]
+  return statistics.median(measured) if measured else None

@@ -7,7 +7,6 @@ import os
 import pathlib
 import platform
 import resource
-import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -19,7 +18,7 @@ from cifar_jax.anatomy import flops, summary, tracing
 from cifar_jax.data import Splits
 from cifar_jax.devices import device_memory, parallel
 from cifar_jax.experiment import Experiment
-from cifar_jax.run_folder.clock import RunClock
+from cifar_jax.run_folder.clock import RunClock, images_per_second
 from cifar_jax.run_folder.progress import duration
 from cifar_jax.training.steps import TrainState
 
@@ -96,6 +95,8 @@ def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
 
 def _speed(results: Mapping[str, Any]) -> str:
   """'1769 images/s, 405 GFLOP/s', and the share of the devices' peak where that is known."""
+  if results['images_per_second'] is None:
+    return 'not measured, since every update was compiled first'
   text = f'{results["images_per_second"]:.0f} images/s'
   if 'operations_per_second' in results:  # summaries of older versions lack it
     text += f', {results["operations_per_second"] / 1e9:.4g} GFLOP/s'
@@ -188,9 +189,9 @@ def results(
   validated = [row for row in rows if not math.isnan(row[config.checkpoint.best])]
   best = max(validated, key=lambda row: sign * row[config.checkpoint.best])
   trainable, moving = summary.parameter_count(variables(state))
-  images_per_second = statistics.median(row['images_per_second'] for row in rows)
+  speed = images_per_second(rows)
   multiply_adds = flops.multiply_adds(experiment.module, splits.image_shape)
-  operations_per_second = flops.TRAINING * multiply_adds * images_per_second
+  operations_per_second = speed and flops.TRAINING * multiply_adds * speed
   peaks = [flops.peak(device.device_kind) for device in experiment.mesh.devices.flat]
   known = [peak for peak in peaks if peak]
   return {
@@ -214,12 +215,16 @@ def results(
     'moving_statistics': moving,
     'seconds': clock.seconds,
     'compile_seconds': clock.compile_seconds,  # of the last sitting
-    'images_per_second': images_per_second,
+    'images_per_second': speed,
     'multiply_adds': multiply_adds,  # of one image's forward pass
     'operations_per_second': operations_per_second,
     'placement': config.data.placement,
     'waiting_share': clock.waiting_share,  # of the time spent training; 0 for data on the devices
-    'utilisation': operations_per_second / sum(known) if len(known) == len(peaks) else None,
+    'utilisation': (
+      operations_per_second / sum(known)
+      if operations_per_second and len(known) == len(peaks)
+      else None
+    ),
     'peak_memory_mb': _peak_memory_mb(),
     'seed': config.seed,
     'model': config.model.name,

@@ -69,6 +69,7 @@ class RunWriter:
       **{name: row[name] for name in ('learning_rate', 'images_per_second', 'epoch_seconds')},
     }
     validation = {'loss': row['val_loss'], 'accuracy': row['val_accuracy']}
+    train = {name: value for name, value in train.items() if not math.isnan(value)}
     self._events.submit('train', lambda writer: writer.write_scalars(step, train))
     if not math.isnan(row['val_accuracy']):  # not every epoch need be validated
       self._events.submit('validation', lambda writer: writer.write_scalars(step, validation))

@@ -1,4 +1,5 @@
 import io
+import math
 import sys
 
 import pytest
@@ -54,6 +55,13 @@ def two_epochs(progress: Progress) -> None:
 )
 def test_duration(seconds, text) -> None:
   assert duration(seconds) == text
+
+
+def test_no_speed_where_none_was_measured(capsys) -> None:
+  Progress('lines').end_epoch(1, 1, {**ROW, 'images_per_second': math.nan}, 0.0)
+  line = capsys.readouterr().out
+  assert line.startswith('Epoch 1/1 - 12s - loss: 1.2346')
+  assert 'images/s' not in line
 
 
 def test_lines_are_one_an_epoch_with_the_numbers(capsys) -> None:
