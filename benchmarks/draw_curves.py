@@ -44,7 +44,7 @@ def draw(
     _panel(axis, run, read(curves / f'{run["run"]}.csv'), figures)
   for axis in axes[:, 0]:
     axis.set_ylabel('accuracy (%)')
-  for axis in axes[-1]:
+  for axis in axes.flat[max(0, len(runs) - _COLUMNS) : len(runs)]:  # the lowest of each column
     axis.set_xlabel('epoch')
   named = {
     label: line
