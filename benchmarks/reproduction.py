@@ -148,7 +148,7 @@ def _ours(runs: Sequence[Row], hardware: str, precision: str) -> Row:
 def markdown(rows: Sequence[Mapping[str, str]]) -> str:
   """The README's table."""
   lines = [
-    '| system | article | published | in | on | ours | epochs | n | in at most | on |',
+    '| system | article | published | in | on | ours | epochs | n | in at most | measured on |',
     '|---|---|---:|---:|---|---:|---:|---:|---:|---|',
   ]
   for row in rows:

@@ -88,20 +88,19 @@ def keras(config: ConfigDict, backend: str) -> TrainSteps:
   return train
 
 
-def pytorch(config: ConfigDict, bfloat16: bool, compiled: bool = False) -> TrainSteps:
-  """PyTorch, channels last; images are cast and scaled a batch at a time."""
+def pytorch(config: ConfigDict, bfloat16: bool) -> TrainSteps:
+  """PyTorch, eager, channels last; images are cast and scaled a batch at a time."""
   import torch
 
   from benchmarks import torch_networks
 
   device = 'cuda' if on_gpu() else 'cpu'
-  torch.backends.cudnn.benchmark = True
   if on_gpu():
+    torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision('high')
   model: Any = torch_networks.build(config)  # its stubs lack `memory_format`
   model = model.to(device, memory_format=torch.channels_last).train()
   optimizer = torch_networks.optimizer(config, model)
-  forward = torch.compile(model, mode='reduce-overhead') if compiled else model
   images, labels = (torch.from_numpy(array).to(device) for array in random_images())
   images = images.permute(0, 3, 1, 2)
   labels = labels.long()
@@ -115,7 +114,7 @@ def pytorch(config: ConfigDict, bfloat16: bool, compiled: bool = False) -> Train
       batch = images[rows].to(torch.float32, memory_format=torch.channels_last) / 255
       optimizer.zero_grad(set_to_none=True)
       with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
-        loss = torch.nn.functional.cross_entropy(forward(batch), labels[rows])
+        loss = torch.nn.functional.cross_entropy(model(batch), labels[rows])
       loss.backward()
       optimizer.step()
     if on_gpu():
@@ -132,7 +131,6 @@ SYSTEMS: dict[str, tuple[Callable[[ConfigDict], TrainSteps], tuple[str, ...]]] =
   'keras_jax': (lambda config: keras(config, 'jax'), ('keras', 'jax')),
   'pytorch': (lambda config: pytorch(config, bfloat16=False), ('torch',)),
   'pytorch_bfloat16': (lambda config: pytorch(config, bfloat16=True), ('torch',)),
-  'pytorch_compiled': (lambda config: pytorch(config, bfloat16=True, compiled=True), ('torch',)),
 }
 
 

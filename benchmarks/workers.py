@@ -12,7 +12,6 @@ Systems:
   keras_jax          Keras 3, model.fit on JAX
   pytorch            PyTorch, eager, channels last, float32
   pytorch_bfloat16   the same under autocast to bfloat16
-  pytorch_compiled   pytorch_bfloat16 through torch.compile(mode='reduce-overhead')
 
 On a GPU launch.py makes all updates of an epoch in one dispatch; so does `ours`, an epoch being the
 4,096 images that there are. PyTorch may round the factors of float32 products there as XLA does of
@@ -34,7 +33,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 OURS = ('ours', 'ours_bfloat16', 'plain')
-PEERS = ('keras_tensorflow', 'keras_jax', 'pytorch', 'pytorch_bfloat16', 'pytorch_compiled')
+PEERS = ('keras_tensorflow', 'keras_jax', 'pytorch', 'pytorch_bfloat16')
 EXAMPLES = 4096  # an epoch
 PLATFORMS = ('cpu', 'cuda')  # as JAX_PLATFORMS names them
 

@@ -66,14 +66,12 @@ class Progress:
     validation = f' - val_loss: {row["val_loss"]:.4f} - val_acc: {row["val_accuracy"]:.4f}{remark}'
     if math.isnan(row['val_loss']) and math.isnan(row['val_accuracy']):
       validation = ''  # not measured in this epoch
-    speed = f' - {row["images_per_second"]:.0f} images/s'
-    if math.isnan(row['images_per_second']):
-      speed = ''
+    measured = not math.isnan(row['images_per_second'])
+    speed = f' - {row["images_per_second"]:.0f} images/s' if measured else ''
     text = (
       f'Epoch {epoch}/{epochs} - {seconds:.0f}s'
       f' - loss: {row["train_loss"]:.4f} - acc: {row["train_accuracy"]:.4f}'
-      f'{validation}'
-      f'{speed}'
+      f'{validation}{speed}'
     )
     self.note(text if epoch == epochs else f'{text} - {duration(left)} left')
 
