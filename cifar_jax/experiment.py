@@ -224,7 +224,10 @@ def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
   loss = functools.partial(losses.cross_entropy, label_smoothing=config.loss.label_smoothing)
   weights = config.loss.class_weights
   fitted = fit_normalize(config.data, splits.train.images)
-  normalize = features.pass_maps(fitted)
+  # Evaluation normalizes uint8, the augmentation float32 in 0..1: only where cached maps come in
+  # place of images may float32 pass as they are.
+  cached = config.model.get('features') == 'cached'
+  normalize = features.pass_maps(fitted) if cached else fitted
   return Recipe(
     module=models.create(config.model, splits.num_classes),
     image_shape=splits.image_shape,

@@ -1,5 +1,7 @@
 """What a config and its data must agree on is checked before the first step."""
 
+import jax
+import numpy as np
 import pytest
 
 from cifar_jax import data
@@ -44,9 +46,46 @@ def test_a_mean_for_another_number_of_channels(tiny_config, option) -> None:
   assembled(tiny_config, **{f'data.{option}': (0.5,)})
 
 
-def test_normalised_pixels_reach_the_network(tiny_config) -> None:
-  """A loss that depends on mean and std, in training and in evaluation."""
-  plain, splits = assembled(tiny_config)
-  scaled, _ = assembled(tiny_config, **{'data.mean': (0.5, 0.4, 0.3), 'data.std': (0.25,)})
-  found = [e.evaluate(e.init(), e.place(splits.test))['loss'] for e in (plain, scaled)]
-  assert found[0] != found[1]
+MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
+
+
+def numpy_normalized(kind: str, images: np.ndarray, train: np.ndarray, config) -> np.ndarray:
+  """uint8 [N, H, W, C] by the textbook's formula, in float64."""
+  pixels, known = images / 255, train / 255
+  if kind == 'given':
+    return (pixels - MEAN) / STD
+  if kind == 'channel':
+    return (pixels - known.mean((0, 1, 2))) / known.std((0, 1, 2))
+  flat = known.reshape(len(known), -1)
+  variances, axes = np.linalg.eigh(np.cov(flat, rowvar=False, bias=True))
+  whitening = axes @ np.diag(1 / np.sqrt(variances + config.data.zca_epsilon)) @ axes.T
+  return ((pixels.reshape(len(pixels), -1) - flat.mean(0)) @ whitening).reshape(pixels.shape)
+
+
+@pytest.mark.parametrize('kind', ['given', 'channel', 'zca'])
+def test_training_and_evaluation_normalise(tiny_config, kind) -> None:
+  """The first training loss and the evaluation loss of a linear network, against NumPy."""
+  values = {'data.normalize': kind, 'data.zca_epsilon': 0.1}
+  if kind == 'given':
+    values.update({'data.mean': MEAN, 'data.std': STD})
+  config = changed(tiny_config, batch_size=180, **values, **{'model.block': (), 'model.widths': ()})
+  config = changed(config, **{'model.head': ('flatten',)})
+  splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
+  experiment = assemble(config, splits)
+  state = experiment.init()
+  weights = jax.device_get(state.params)
+  (kernel,) = [leaf for leaf in jax.tree.leaves(weights) if leaf.ndim == 2]
+  (bias,) = [leaf for leaf in jax.tree.leaves(weights) if leaf.ndim == 1]
+
+  def expected(split) -> float:
+    inputs = numpy_normalized(kind, split.images, splits.train.images, config)
+    logits = inputs.reshape(len(inputs), -1) @ kernel.astype(np.float64) + bias
+    chosen = logits[np.arange(len(logits)), split.labels]
+    return float(np.mean(np.log(np.exp(logits).sum(1)) - chosen))
+
+  found = experiment.evaluate(state, experiment.place(splits.test))['loss']
+  assert found == pytest.approx(expected(splits.test), rel=1e-4)
+  images, labels = experiment.place(splits.train)
+  order = experiment.epoch_order(np.int32(0))
+  _, report = experiment.train_steps(1)(state, images, labels, order, False)
+  assert float(report.loss) == pytest.approx(expected(splits.train), rel=1e-4)
