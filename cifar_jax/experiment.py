@@ -26,7 +26,7 @@ from cifar_jax.optim import make_average, schedules
 from cifar_jax.run_folder import checkpoint
 from cifar_jax.training import any_seed, losses, steps
 from cifar_jax.training.metrics import Metrics
-from cifar_jax.training.recipe import Recipe, steps_per_epoch
+from cifar_jax.training.recipe import Loss, Recipe, steps_per_epoch
 from cifar_jax.training.whitening import make_whitening
 from cifar_jax.transfer import features
 from cifar_jax.transfer.start import starting_variables
@@ -221,8 +221,6 @@ def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
   examples = len(splits.train)
   total_steps, schedule_over = _plan(config, examples)
   per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
-  loss = functools.partial(losses.cross_entropy, label_smoothing=config.loss.label_smoothing)
-  weights = config.loss.class_weights
   fitted = fit_normalize(config.data, splits.train.images)
   # Evaluation normalizes uint8, the augmentation float32 in 0..1: only where cached maps come in
   # place of images may float32 pass as they are.
@@ -235,8 +233,8 @@ def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
     slowed_optimizer=(
       functools.partial(_optimizer, config, examples) if config.plateau.patience else None
     ),
-    loss=loss,
-    training_loss=losses.class_weighted(loss, weights) if weights else None,
+    loss=losses.cross_entropy,
+    training_loss=_training_loss(config.loss),
     penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
     gradient_accumulation=config.gradient_accumulation,
     sharpness_radius=config.optimizer.get('sharpness_radius') or 0.0,
@@ -255,6 +253,15 @@ def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
     ghost_rows=config.batch_norm.ghost_rows,
     tta=config.evaluate.tta,
   )
+
+
+def _training_loss(loss_config: ConfigDict) -> Loss | None:
+  """What is minimized, where it is not the plain cross-entropy that is reported."""
+  smoothing, weights = loss_config.label_smoothing, loss_config.class_weights
+  if not smoothing and not weights:
+    return None
+  loss = functools.partial(losses.cross_entropy, label_smoothing=smoothing)
+  return losses.class_weighted(loss, weights) if weights else loss
 
 
 def _augmentation(config: ConfigDict, normalize: Normalize, seed: int | jax.Array) -> Augmentation:
