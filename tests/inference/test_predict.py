@@ -37,7 +37,7 @@ def called(capsys, *arguments) -> tuple[int, str, str]:
 def test_json_are_the_network_s_own_probabilities(capsys, tiny_run, pictures) -> None:
   status, out, err = called(capsys, 'predict', tiny_run, pictures, '--top=4', '--format=json')
   assert status == 1  # for notes.txt
-  assert 'notes.txt: it is no picture' in err
+  assert 'notes.txt: no picture' in err
   assert '1 skipped' in err
   network = trained.load(tiny_run)
   test = trained.load_splits(network.config).test

@@ -11,12 +11,15 @@ import pytest
 pytest.importorskip('PIL')
 from PIL import Image
 
-from cifar_jax.data.image_folder.decode import DamagedImageError, Geometry, decode, decode_file
+from cifar_jax.data.image_file import DamagedImageError, decode, decode_file, reduced_size
+from cifar_jax.data.preprocessing import Preprocessing
 from tests.data.image_folder.picture_files import picture
 
 
-def geometry(height=20, width=30, resize='stretch', interpolation='nearest', limit=1.0) -> Geometry:
-  return Geometry(height, width, resize, interpolation, limit)
+def geometry(
+  height=20, width=30, resize='stretch', interpolation='nearest', limit=1.0, **options
+) -> Preprocessing:
+  return Preprocessing(height, width, resize, interpolation, limit, **options)
 
 
 def content(image: Image.Image, kind: str, **options) -> bytes:
@@ -25,7 +28,7 @@ def content(image: Image.Image, kind: str, **options) -> bytes:
   return buffer.getvalue()
 
 
-@pytest.mark.parametrize('kind', ['PNG', 'BMP', 'TIFF'])
+@pytest.mark.parametrize('kind', ['PNG', 'BMP', 'TIFF', 'PPM'])
 def test_lossless_formats_give_their_pixels(kind) -> None:
   image = picture(1)
   assert np.array_equal(decode(content(image, kind), geometry()).pixels, np.asarray(image))
@@ -137,10 +140,14 @@ def bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
   ('stored', 'reason'),
   [
-    (b'not an image', 'no JPEG, PNG, WEBP, BMP, GIF or TIFF'),
+    (b'not an image', 'no picture in JPEG, PNG, WEBP, BMP, GIF, TIFF or PPM'),
     (content(picture(5), 'PNG')[:200], 'truncated|broken'),
     (content(picture(5), 'JPEG')[:300], '(?i)truncated'),
-    (content(picture(5), 'PPM'), 'no JPEG, PNG'),  # a format that nobody asked for
+    (content(picture(5), 'TGA'), 'no picture in'),  # a format that nobody asked for
+    (
+      b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n',
+      'no picture in',
+    ),  # runs a program
     (bomb(2000, 1000), '2000 x 1000 pixels, too large'),
     (bomb(60000, 60000), 'pixels'),
   ],
@@ -165,3 +172,62 @@ def test_files_that_are_none(tmp_path) -> None:
   ]:
     with pytest.raises(DamagedImageError, match=reason):
       decode_file(tmp_path / f'{name}.jpg', geometry())
+
+
+def half(left, right, mode: str):
+  """A picture of 64 x 64 whose left half has one colour and whose right half another."""
+  image = Image.new(mode, (64, 64), right)
+  image.paste(left, (0, 0, 32, 64))
+  return image
+
+
+@pytest.mark.parametrize(
+  ('image', 'kind', 'left', 'right'),
+  [
+    (half((255, 0, 0), (0, 0, 255), 'RGB'), 'PNG', (255, 0, 0), (0, 0, 255)),
+    (half((255, 0, 0), (0, 0, 255), 'RGB'), 'BMP', (255, 0, 0), (0, 0, 255)),
+    (half((255, 0, 0), (0, 0, 255), 'RGB'), 'WEBP', (255, 0, 0), (0, 0, 255)),
+    (half(0, 200, 'L'), 'PNG', (0, 0, 0), (200, 200, 200)),
+    (half((255, 0, 0, 255), (0, 0, 255, 0), 'RGBA'), 'PNG', (255, 0, 0), (255, 255, 255)),
+    (half((0, 255), (0, 0), 'LA'), 'PNG', (0, 0, 0), (255, 255, 255)),
+    (half(65535, 32768, 'I;16'), 'PNG', (255, 255, 255), (128, 128, 128)),
+    (half(1, 0, '1'), 'PNG', (255, 255, 255), (0, 0, 0)),
+    (half((0, 255, 255, 0), (255, 255, 0, 0), 'CMYK'), 'JPEG', (255, 0, 0), (0, 0, 255)),
+    (half((0, 255, 255, 0), (255, 255, 0, 0), 'CMYK'), 'TIFF', (255, 0, 0), (0, 0, 255)),
+    (half(1.0, 0.5, 'F'), 'TIFF', (255, 255, 255), (128, 128, 128)),
+    (half((255, 0, 0), (0, 0, 255), 'RGB').quantize(4), 'GIF', (255, 0, 0), (0, 0, 255)),
+  ],
+)
+def test_modes_and_kinds(image, kind, left, right) -> None:
+  options = {'lossless': True} if kind == 'WEBP' else {'quality': 100} if kind == 'JPEG' else {}
+  found = decode(content(image, kind, **options), Preprocessing(8, 8)).pixels.astype(int)
+  assert found.shape == (8, 8, 3)
+  assert np.abs(found[:, 1] - left).max() <= 8
+  assert np.abs(found[:, 6] - right).max() <= 8
+
+
+def test_grey_networks_get_one_channel() -> None:
+  found = decode(
+    content(half((255, 0, 0), (255, 255, 255), 'RGB'), 'PNG'),
+    Preprocessing(8, 8, source_channels=1),
+  ).pixels
+  assert found.shape == (8, 8, 1)
+  assert found[0, 0, 0] == 76  # ITU-R BT.601
+  assert found[0, 7, 0] == 255
+
+
+def test_orientation_of_cameras_is_followed() -> None:
+  """Orientation 6: the camera was turned, so the picture is shown turned right by a quarter."""
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  stored = content(half(0, 255, 'L'), 'PNG', exif=exif.tobytes())
+  found = decode(stored, Preprocessing(8, 8, source_channels=1)).pixels[..., 0]
+  assert found[0].max() == 0  # the left half is the upper one now
+  assert found[7].min() == 255
+
+
+def test_the_middle_is_kept() -> None:
+  image = Image.new('L', (300, 100), 0)
+  image.paste(255, (100, 0, 200, 100))
+  assert decode(content(image, 'PNG'), Preprocessing(10, 10)).pixels.min() > 200
+  assert reduced_size(content(image, 'PNG'), 150, 64.0) == (50, 150)
