@@ -44,8 +44,11 @@ class Picture:
 
   @property
   def shown_name(self) -> str:
-    """The name, cut where it is longer than anybody wants to read."""
-    return self.name if len(self.name) <= _NAME else f'{self.name[:_NAME]}...'
+    """The name in one line of printable characters, cut where nobody would read on."""
+    cut = self.name if len(self.name) <= _NAME else f'{self.name[:_NAME]}...'
+    return ''.join(
+      letter if letter.isprintable() else letter.encode('unicode_escape').decode() for letter in cut
+    )
 
 
 def read_all(places: Sequence[str], preprocessing: Preprocessing) -> Iterator[Picture]:
