@@ -235,8 +235,15 @@ def _levels(file: Any, image: Any) -> Callable[[Any], Any]:
       raise DamagedImageError(
         f'floating-point pixels from {low:g} to {high:g}, neither 0 to 1 nor 0 to 255'
       )
-    factor = 255 if high <= 1 else 1
-    return lambda strip: _grey(np.rint(np.asarray(strip) * np.float32(factor)))
+    factor = np.float32(255 if high <= 1 else 1)
+
+    def scaled(strip: Any) -> Any:
+      values = np.rint(np.asarray(strip) * factor)
+      if np.isnan(values).any():  # which the extremes above need not show
+        raise DamagedImageError('floating-point pixels that are no numbers')
+      return _grey(values)
+
+    return scaled
   if low < 0 or high > 65535:
     raise DamagedImageError(f'pixels from {low} to {high}, neither 0 to 255 nor 0 to 65535')
   # PPM files say how white white is, and Pillow makes that 65535.

@@ -72,3 +72,17 @@ def test_both_splits_are_adapted() -> None:
 def test_what_cannot_be_done(function, argument, message) -> None:
   with pytest.raises(UserError, match=message):
     function(images(1, 8, 8, 2), argument)
+
+
+def test_what_is_transparent_is_laid_on_white() -> None:
+  image = pytest.importorskip('PIL.Image')
+  pixels = images(3, 9, 7, 4)
+  white = image.new('RGBA', (7, 9), 'white')
+  expected = [image.alpha_composite(white, image.fromarray(one)).convert('RGB') for one in pixels]
+  found = with_channels(pixels, 3)
+  # Pillow rounds in another place.
+  assert np.abs(found.astype(int) - np.stack([np.asarray(one) for one in expected])).max() <= 1
+  assert np.array_equal(with_channels(found, 1), with_channels(pixels, 1))
+  assert with_channels(np.uint8([[[[9, 8, 7, 255], [9, 8, 7, 0]]]]), 3).tolist() == [
+    [[[9, 8, 7], [255, 255, 255]]]
+  ]

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip('PIL')
 from PIL import Image
 
+from cifar_jax.data import image_file
 from cifar_jax.data.image_file import DamagedImageError, decode, decode_file, reduced_size
 from cifar_jax.data.preprocessing import Preprocessing
 from tests.data.image_folder.picture_files import picture
@@ -231,3 +232,104 @@ def test_the_middle_is_kept() -> None:
   image.paste(255, (100, 0, 200, 100))
   assert decode(content(image, 'PNG'), Preprocessing(10, 10)).pixels.min() > 200
   assert reduced_size(content(image, 'PNG'), 150, 64.0) == (50, 150)
+
+
+def grey_of(values: np.ndarray, kind: str = 'TIFF', **options) -> np.ndarray:
+  """What is decoded of an image of these values, [H, W], grey."""
+  height, width = values.shape
+  found = decode(content(Image.fromarray(values), kind, **options), geometry(height, width)).pixels
+  assert (found == found[..., :1]).all()
+  return found[..., 0]
+
+
+LEVELS = np.array([[0, 1, 40], [128, 220, 255]])
+
+
+def test_sixteen_bits_keep_the_upper_eight() -> None:
+  """As Pillow does with color of 16 bits, which is written here by hand."""
+  values = np.array([[0x0000, 0x00FF, 0x0100], [0x80FF, 0xFF00, 0xFFFF]], np.uint16)
+  expected = [[0, 0, 1], [128, 255, 255]]
+  for kind in ('PNG', 'TIFF', 'PPM'):
+    assert grey_of(values, kind).tolist() == expected
+
+  def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack('>I', len(body)) + name + body + struct.pack('>I', zlib.crc32(name + body))
+
+  rows = b''.join(b'\0' + row.astype('>u2').repeat(3).tobytes() for row in values)
+  color = b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 3, 2, 16, 2, 0, 0, 0))
+  color += chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+  assert decode(color, geometry(2, 3)).pixels[..., 0].tolist() == expected
+
+
+def test_thirty_two_bits_have_the_range_that_their_values_show() -> None:
+  assert np.array_equal(grey_of(LEVELS.astype(np.int32)), LEVELS)
+  assert np.array_equal(grey_of((LEVELS * 257).astype(np.int32)), LEVELS)
+  assert np.array_equal(grey_of((LEVELS / 255).astype(np.float32)), LEVELS)
+  assert np.array_equal(grey_of(LEVELS.astype(np.float32)), LEVELS)
+  # PGM says how white white is: 65535 here, so that these are all but black.
+  dark = b'P5\n3 2\n65535\n' + LEVELS.astype('>u2').tobytes()
+  assert not decode(dark, geometry(2, 3)).pixels.any()
+
+
+@pytest.mark.parametrize(
+  'values',
+  [
+    np.array([[0, 65536]], np.int32),
+    np.array([[-1, 200]], np.int32),
+    np.array([[0, 256]], np.float32),
+    np.array([[-0.5, 0.5]], np.float32),
+    np.array([[np.nan, 0.5]], np.float32),
+    np.array([[0.5, np.nan, 0.25]], np.float32),
+    np.array([[np.inf, 0.5]], np.float32),
+  ],
+)
+def test_values_of_no_known_range_are_refused(values) -> None:
+  with pytest.raises(
+    DamagedImageError, match=r'neither 0 to (1 nor 0 to )?255|that are no numbers'
+  ):
+    grey_of(values)
+
+
+def test_a_transparent_value_of_sixteen_bits_is_white() -> None:
+  values = np.array([[0x1234, 0x1235]], np.uint16)
+  assert grey_of(values, 'PNG', transparency=0x1234).tolist() == [[255, 0x12]]
+
+
+def test_opacity_is_kept_where_the_network_takes_it() -> None:
+  image = picture(6).convert('RGBA')
+  image.putalpha(picture(7).convert('L'))
+  found = decode(content(image, 'PNG'), geometry(source_channels=4)).pixels
+  assert np.array_equal(found, np.asarray(image))
+  opaque = decode(content(picture(6), 'PNG'), geometry(source_channels=4)).pixels
+  assert np.array_equal(opaque, np.asarray(picture(6).convert('RGBA')))
+  with pytest.raises(DamagedImageError, match='takes images of 5 channels, which no file has'):
+    decode(content(image, 'PNG'), geometry(source_channels=5))
+
+
+@pytest.mark.parametrize('mode', ['1', 'L', 'P', 'CMYK', 'RGBA', 'LA', 'I', 'F', 'I;16'])
+def test_large_images_are_converted_strip_by_strip(mode, monkeypatch) -> None:
+  grey = picture(8, 23, 31).convert('L')
+  image = {
+    'I;16': lambda: Image.fromarray(np.asarray(grey).astype(np.uint16) * 250),
+    'RGBA': lambda: Image.merge('RGBA', [*picture(9, 23, 31).split(), grey]),
+    'LA': lambda: Image.merge('LA', [grey, grey]),
+  }.get(mode, lambda: picture(8, 23, 31).convert(mode))()
+  stored = content(image, 'TIFF')
+  whole = decode(stored, geometry(23, 31)).pixels
+  monkeypatch.setattr(image_file, '_STRIP', 100)  # three rows at a time
+  assert np.array_equal(decode(stored, geometry(23, 31)).pixels, whole)
+
+
+def test_a_border_and_channels_come_last() -> None:
+  found = decode(content(picture(1), 'PNG'), geometry(channels=1, pad_to=34)).pixels
+  assert found.shape == (34, 34, 1)
+  luma = np.asarray(picture(1)).astype(int) @ [299, 587, 114]
+  assert np.array_equal(found[7:27, 2:32, 0], (luma + 500) // 1000)
+  assert np.count_nonzero(found) <= 20 * 30
+
+
+@pytest.mark.parametrize('size', [(1, 65_536), (65_536, 1), (1, 49_999_999)])
+def test_sides_are_bounded(size) -> None:
+  """Pillow keeps a pointer a row: 50 million rows of one pixel took 2.3 GB."""
+  with pytest.raises(DamagedImageError, match='pixels, too large'):
+    decode(bomb(*size), geometry(limit=64.0))
