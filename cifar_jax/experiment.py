@@ -22,6 +22,7 @@ from cifar_jax.data.normalize import Normalize, Statistics, fit_normalize
 from cifar_jax.devices import device_memory, parallel
 from cifar_jax.devices.batches import evaluation_batches
 from cifar_jax.errors import UserError
+from cifar_jax.models.pretrained import Pretrained
 from cifar_jax.optim import make_average, schedules
 from cifar_jax.run_folder import checkpoint
 from cifar_jax.training import any_seed, losses, steps
@@ -181,8 +182,10 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
   seed = parallel.replicate(np.uint32(config.seed), mesh)
   recipe_of = functools.partial(_with_seed, recipe, config)
   init = functools.partial(parallel.jit_replicated(any_seed.make_init(recipe_of), mesh), seed)
-  if features.are_cached(recipe):
-    features.check(config, jax.eval_shape(init).params)
+  if isinstance(recipe.module, Pretrained):
+    shapes_of_params = jax.eval_shape(init).params  # refuses images that are not the network's
+    if features.are_cached(recipe):
+      features.check(config, shapes_of_params)
   looked_at = splits.train.images[: config.whitening.images if config.whitening.layer else 0]
   shapes = functools.partial(jax.eval_shape, init, images=looked_at)
   return Experiment(

@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.errors import UserError
 
 
@@ -25,6 +26,7 @@ class Splits:
     validation_is_test: whether `validation` is `test`.
     notes: sentences on what was found in the source, for people.
     has_test: whether the source has test images.
+    preprocessing: how an image file becomes one of these images; None where nobody said it.
   """
 
   train: Split
@@ -37,6 +39,7 @@ class Splits:
   validation_is_test: bool
   notes: tuple[str, ...] = ()
   has_test: bool = True
+  preprocessing: Preprocessing | None = None
 
   @property
   def num_classes(self) -> int:
@@ -114,6 +117,7 @@ def split(dataset: Dataset, validation: str, validation_from: str, seed: int) ->
     validation_is_test=validation == 'test' or not has_test,
     notes=dataset.notes,
     has_test=has_test,
+    preprocessing=dataset.preprocessing,
   )
 
 

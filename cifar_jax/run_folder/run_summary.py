@@ -1,6 +1,7 @@
 """What a run says about itself: its header and closing lines, and the content of summary.json."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -124,6 +125,7 @@ def about(experiment: Experiment, splits: Splits) -> dict[str, Any]:
     'remark': remark(splits),
     'class_names': list(splits.class_names),
     'image_shape': list(splits.image_shape),
+    **({'preprocessing': dataclasses.asdict(splits.preprocessing)} if splits.preprocessing else {}),
     'layers': len(records),
     'parameters': sum(record.trainable for record in records),
     'moving_statistics': sum(record.non_trainable for record in records),
