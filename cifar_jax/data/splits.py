@@ -2,12 +2,15 @@
 
 import dataclasses
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.errors import UserError
+
+_NAMED = 10  # classes named in a message; the rest are counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Splits:
     validation_is_test: whether `validation` is `test`.
     notes: sentences on what was found in the source, for people.
     has_test: whether the source has test images.
+    held_out: whether `validation` was taken out of the training images of the source.
+    remarks: what else must stand beside every number measured on these images.
   """
 
   train: Split
@@ -37,6 +42,8 @@ class Splits:
   validation_is_test: bool
   notes: tuple[str, ...] = ()
   has_test: bool = True
+  held_out: bool = False
+  remarks: tuple[str, ...] = ()
 
   @property
   def num_classes(self) -> int:
@@ -83,10 +90,10 @@ def split(dataset: Dataset, validation: str, validation_from: str, seed: int) ->
     raise UserError(
       f"--config.data.validation_from={validation_from} is unknown; use 'random' or 'last'."
     )
-  train, held_out = dataset.train, dataset.test
-  has_test = len(dataset.test) > 0
+  train, checked = dataset.train, dataset.test
+  has_test, held_out = len(dataset.test) > 0, False
   if dataset.validation is not None and not (validation == 'test' and has_test):
-    held_out = dataset.validation
+    checked = dataset.validation
   elif validation == 'test' and not has_test:
     raise UserError(
       f'--config.data.validation=test: {dataset.source} has no test images; hold some of its '
@@ -95,18 +102,19 @@ def split(dataset: Dataset, validation: str, validation_from: str, seed: int) ->
   elif validation != 'test':
     total = len(dataset.train)
     count = _count(validation, total)
+    held_out = True
     if validation_from == 'last':
-      train, held_out = train.take(slice(total - count)), train.take(slice(total - count, None))
+      train, checked = train.take(slice(total - count)), train.take(slice(total - count, None))
     else:
       if seed < 0:
         raise UserError(f'--config.seed={seed} is negative; use 0 or more.')
       order = np.random.default_rng(seed).permutation(total)
-      held_out = dataset.train.take(np.sort(order[:count]))
+      checked = dataset.train.take(np.sort(order[:count]))
       train = dataset.train.take(np.sort(order[count:]))
   return Splits(
     train=train,
-    validation=held_out,
-    test=dataset.test if has_test else held_out,
+    validation=checked,
+    test=dataset.test if has_test else checked,
     class_names=dataset.class_names,
     name=dataset.name,
     source=dataset.source,
@@ -114,6 +122,7 @@ def split(dataset: Dataset, validation: str, validation_from: str, seed: int) ->
     validation_is_test=validation == 'test' or not has_test,
     notes=dataset.notes,
     has_test=has_test,
+    held_out=held_out,
   )
 
 
@@ -138,6 +147,43 @@ def _count(validation: str, total: int) -> int:
       f'{usage}.'
     )
   return count
+
+
+def renumbered(splits: Splits, class_names: Sequence[str]) -> Splits:
+  """The same images, their labels numbered as in a list of class names that knows all of theirs.
+
+  Args:
+    splits: of some data.
+    class_names: of a run.
+
+  Raises:
+    UserError: the data have a class that the list lacks.
+  """
+  names = tuple(class_names)
+  if splits.class_names == names:
+    return splits
+  if set(splits.class_names) - set(names):
+    raise UserError(
+      f'{splits.source} has the classes {_listed(splits.class_names)}, but the run was trained on '
+      f'the classes {_listed(names)}; give it data whose classes have these names'
+    )
+  numbers = np.array([names.index(name) for name in splits.class_names], np.int32)
+
+  def change(part: Split) -> Split:
+    return dataclasses.replace(part, labels=numbers[part.labels])
+
+  return dataclasses.replace(
+    splits,
+    train=change(splits.train),
+    validation=change(splits.validation),
+    test=change(splits.test),
+    class_names=names,
+  )
+
+
+def _listed(names: Sequence[str]) -> str:
+  rest = len(names) - _NAMED
+  return ', '.join(names[:_NAMED]) + (f' and {rest} more' if rest > 0 else '')
 
 
 def validated(splits: Splits, config: ConfigDict) -> Splits:

@@ -35,11 +35,11 @@ def read(run: pathlib.Path, name: str = SUMMARY_NAME) -> dict[str, Any]:
 
 
 def remark(splits: Splits) -> str:
-  """What must stand beside every accuracy of this data: 'test used as validation', 'synthetic',
-  both or ''.
+  """What must stand beside every accuracy of this data, as 'test used as validation, synthetic';
+  '' if there is nothing.
   """
   parts = [splits.validation_label] if splits.validation_is_test else []
-  return ', '.join([*parts, 'synthetic'] if splits.synthetic else parts)
+  return ', '.join([*parts, *(['synthetic'] if splits.synthetic else []), *splits.remarks])
 
 
 def header(
