@@ -110,7 +110,8 @@ def test_official_files_are_cached(home: pathlib.Path, monkeypatch: pytest.Monke
 def test_mnist_of_torchvision_and_of_keras(home: pathlib.Path) -> None:
   keras = home / '.keras' / 'datasets'
   keras.mkdir(parents=True)
-  grey = {'x_train': np.ones((6, 4, 5), np.uint8), 'x_test': np.ones((3, 4, 5), np.uint8)}
+  white = np.full((6, 4, 5), 255, np.uint8)
+  grey = {'x_train': white, 'x_test': white[:3]}
   test_npz.write(keras / 'mnist.npz', **grey)
   assert load('mnist').train.images.shape == (6, 4, 5, 1)
   test_idx.write(home / 'data' / 'MNIST' / 'raw', test_idx.files(), packed=True)
