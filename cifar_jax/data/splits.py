@@ -111,6 +111,7 @@ def split(dataset: Dataset, validation: str, validation_from: str, seed: int) ->
       order = np.random.default_rng(seed).permutation(total)
       checked = dataset.train.take(np.sort(order[:count]))
       train = dataset.train.take(np.sort(order[count:]))
+    _check_classes_left(dataset, train, checked, f'--config.data.validation={validation}')
   return Splits(
     train=train,
     validation=checked,
@@ -124,6 +125,17 @@ def split(dataset: Dataset, validation: str, validation_from: str, seed: int) ->
     has_test=has_test,
     held_out=held_out,
   )
+
+
+def _check_classes_left(dataset: Dataset, train: Split, held_out: Split, wanted: str) -> None:
+  """Raises UserError where all images of a class are held out."""
+  lost = np.setdiff1d(held_out.labels, train.labels)
+  if len(lost):
+    named = _listed([dataset.class_names[label] for label in lost])
+    raise UserError(
+      f'{wanted} holds out all training images of {named}; hold fewer out, use '
+      "--config.data.validation_from='random' or another --config.seed, or give it more images"
+    )
 
 
 def _count(validation: str, total: int) -> int:
