@@ -141,7 +141,13 @@ def load_splits(config: ConfigDict, data_dir: str | None = None) -> data.Splits:
     dataset = data.load(config.data)
   except UserError as error:
     raise UserError(str(error).replace('--config.data.dir', '--data_dir')) from error
-  return data.split(dataset, config.data.validation, config.data.validation_from, config.seed)
+  return data.split(
+    dataset,
+    config.data.validation,
+    config.data.validation_from,
+    config.seed,
+    config.data.keep_duplicates_together,
+  )
 
 
 def padded_batches(images: Any, size: int) -> Iterator[tuple[np.ndarray, int]]:
