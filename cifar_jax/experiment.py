@@ -152,16 +152,23 @@ def _means(metrics: Metrics) -> dict[str, float]:
   return {name: float(value) for name, value in jax.device_get(metrics).compute().items()}
 
 
-def assemble(config: ConfigDict, splits: Splits) -> Experiment:
-  """Builds the network, the optimiser and the steps; raises UserError where the config cannot be
-  met.
+def assemble(config: ConfigDict, splits: Splits, normalize: Normalize | None = None) -> Experiment:
+  """Builds the network, the optimiser and the steps.
+
+  Args:
+    config: of the run.
+    splits: what it is trained or measured on.
+    normalize: of a run that is measured; None fits it to the training images.
+
+  Raises:
+    UserError: the config cannot be met.
   """
   parallel.keep_compiled_programs()
   _check_fits(config, splits)
   mesh = parallel.make_mesh(config.devices)
   total_steps, schedule_over = _plan(config, len(splits.train))
   recipe = dataclasses.replace(
-    make_recipe(config, splits), padded_to=parallel.padded_to(config, mesh)
+    make_recipe(config, splits, normalize), padded_to=parallel.padded_to(config, mesh)
   )
   rows = recipe.padded_batch_size // mesh.size
   if rows % config.gradient_accumulation:
@@ -219,12 +226,12 @@ def _with_seed(recipe: Recipe, config: ConfigDict, seed: jax.Array) -> Recipe:
   return dataclasses.replace(recipe, seed=seed, augment=augment)
 
 
-def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
-  """What a config asks for on some data, without devices."""
+def make_recipe(config: ConfigDict, splits: Splits, normalize: Normalize | None = None) -> Recipe:
+  """What a config asks for on some data, without devices; `normalize` as in `assemble`."""
   examples = len(splits.train)
   total_steps, schedule_over = _plan(config, examples)
   per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
-  fitted = fit_normalize(config.data, splits.train.images)
+  fitted = normalize or fit_normalize(config.data, splits.train.images)
   # Evaluation normalizes uint8, the augmentation float32 in 0..1: only where cached maps come in
   # place of images may float32 pass as they are.
   cached = config.model.get('features') == 'cached'

@@ -175,12 +175,25 @@ def _preprocessing(
 
 
 def load_splits(config: ConfigDict, data_dir: str | None = None) -> data.Splits:
-  """The data of a run, perhaps from another folder than that of its config."""
+  """The data that a run's config names, perhaps from another folder; whether they are those of the
+  run, `run_data.load_known` looks.
+
+  Raises:
+    UserError: no data; the message names the flag of the commands on runs, --data_dir.
+  """
   if data_dir is not None:
     config = config.copy_and_resolve_references().unlock()
     config.data.dir = data_dir
+  try:
+    dataset = data.load(config.data)
+  except UserError as error:
+    raise UserError(str(error).replace('--config.data.dir', '--data_dir')) from error
   return data.split(
-    data.load(config.data), config.data.validation, config.data.validation_from, config.seed
+    dataset,
+    config.data.validation,
+    config.data.validation_from,
+    config.seed,
+    config.data.keep_duplicates_together,
   )
 
 

@@ -25,6 +25,7 @@ from cifar_jax.training.steps import TrainState
 
 SUMMARY_NAME = 'summary.json'
 ABOUT_NAME = 'about.json'
+_CLASSES = 10  # named in the header
 
 
 def read(run: pathlib.Path, name: str = SUMMARY_NAME) -> dict[str, Any]:
@@ -36,11 +37,11 @@ def read(run: pathlib.Path, name: str = SUMMARY_NAME) -> dict[str, Any]:
 
 
 def remark(splits: Splits) -> str:
-  """What must stand beside every accuracy of this data: 'test used as validation', 'synthetic',
-  both or ''.
+  """What must stand beside every accuracy of this data, as 'test used as validation, synthetic';
+  '' if there is nothing.
   """
   parts = [splits.validation_label] if splits.validation_is_test else []
-  return ', '.join([*parts, 'synthetic'] if splits.synthetic else parts)
+  return ', '.join([*parts, *(['synthetic'] if splits.synthetic else []), *splits.remarks])
 
 
 def header(
@@ -60,13 +61,20 @@ def header(
   return (
     f'{listing(experiment, splits)}\n\n'
     f'data        {splits.name} from {splits.source}: {len(splits.train)} training images, '
-    f'validation on {validation}, {tested} test images\n{notes}'
+    f'validation on {validation}, {tested} test images\n'
+    f'            {_classes(splits.class_names)}\n{notes}'
     f'devices     {parallel.describe(experiment.mesh)}, images {_placement(config, splits)}'
     f'{startup}\n'
     f'training    {experiment.epochs} epochs of {experiment.steps_per_epoch} steps of '
     f'{config.batch_size} images{limit}, {config.optimizer.name}, seed {config.seed}\n'
     f'run         {run}\n'
   )
+
+
+def _classes(names: Sequence[str]) -> str:
+  """'3 classes: cat, dog, eel'; of many the first few."""
+  rest = len(names) - _CLASSES
+  return f'{len(names)} classes: {", ".join(names[:_CLASSES])}' + (', ...' if rest > 0 else '')
 
 
 def _placement(config: ConfigDict, splits: Splits) -> str:

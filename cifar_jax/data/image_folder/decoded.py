@@ -5,6 +5,7 @@ resized; if any of it changes, another entry is made. An entry is written beside
 and then renamed, so none is half written.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -13,17 +14,20 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from tqdm import tqdm
 
 from cifar_jax.data.image_file import THUMBNAIL, DamagedImageError, Decoded, decode_file, pillow
+from cifar_jax.data.image_folder.duplicates import exact_pairs, near_pairs
 from cifar_jax.data.image_folder.listing import ImageFile, Listing
 from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.errors import UserError
 from cifar_jax.folders import cache_folder
+
+Pairs = list[tuple[int, int]]
 
 _FORMAT = 2  # Raise it whenever decoding gives other pixels for the same files.
 _DAMAGED_LIST = 'damaged.txt'
@@ -50,6 +54,28 @@ class DecodedFolder:
   damaged: tuple[tuple[str, str], ...]
   damaged_list: pathlib.Path
 
+  def pairs(self, first: slice, second: slice) -> tuple[Pairs, Pairs]:
+    """Places (i, j) of equal files in two parts of the images, and of others that look the same.
+
+    They are kept with the decoded images: to compare tens of thousands takes seconds.
+    """
+    bounds = [first.start, first.stop, second.start, second.stop]
+    kept = self.damaged_list.with_name(f'pairs-{"-".join(map(str, bounds))}.json')
+    try:
+      exact, near = json.loads(kept.read_text('utf-8'))
+      return [(int(i), int(j)) for i, j in exact], [(int(i), int(j)) for i, j in near]
+    except (OSError, ValueError, TypeError):  # not compared yet, or a damaged file
+      pass
+    exact = exact_pairs(self.digests[first], self.digests[second])
+    same = {j for _, j in exact}
+    near = near_pairs(self.thumbnails[first], self.thumbnails[second])
+    found = exact, [(i, j) for i, j in near if j not in same]
+    with contextlib.suppress(OSError):  # no permission: compared anew next time
+      draft = kept.with_suffix(f'.{os.getpid()}')
+      draft.write_text(json.dumps(found), 'utf-8')
+      os.replace(draft, kept)
+    return found
+
 
 def fits_on_disk(count: int, preprocessing: Preprocessing) -> bool:
   """Whether so many decoded images take at most half of what is free where the cache is."""
@@ -70,7 +96,7 @@ def load(listing: Listing, preprocessing: Preprocessing, workers: int) -> Decode
   Raises:
     UserError: there is no room or no permission for the cache, or Pillow is missing.
   """
-  key = _key(listing.files, preprocessing)
+  key = _key(listing, preprocessing)
   entry = cache_folder() / f'folder-{key[:24]}'
   if (found := _read(entry)) is not None:
     return found
@@ -116,15 +142,18 @@ def decode_all(
       yield result
 
 
-def _key(files: Iterable[ImageFile], preprocessing: Preprocessing) -> str:
+def _key(listing: Listing, preprocessing: Preprocessing) -> str:
   digest = hashlib.sha256(json.dumps([_FORMAT, dataclasses.astuple(preprocessing)]).encode())
-  for file in files:
+  # The root is resolved once: for each of tens of thousands of files it would take seconds.
+  root, start = os.path.realpath(listing.root), len(str(listing.root))
+  for file in listing.files:
+    path = str(file.path)
     try:
-      status = file.path.stat()
+      status = os.stat(path)
       facts = (status.st_size, status.st_mtime_ns)
-    except OSError:  # a broken link: the decoder will say so
+    except OSError:  # a broken link, or one in a circle: the decoder will say so
       facts = (-1, -1)
-    digest.update(f'{file.path.resolve()}\0{facts}\n'.encode(errors='surrogateescape'))
+    digest.update(f'{root}{path[start:]}\0{facts}\n'.encode(errors='surrogateescape'))
   return digest.hexdigest()
 
 

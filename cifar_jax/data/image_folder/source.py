@@ -1,7 +1,6 @@
 """A folder of photographs as a data set, with what its user should know about it."""
 
 import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,11 +9,11 @@ from ml_collections import ConfigDict
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.image_folder import decoded
 from cifar_jax.data.image_folder.decoded import DecodedFolder
-from cifar_jax.data.image_folder.duplicates import exact_pairs, near_pairs
 from cifar_jax.data.image_folder.listing import Listing, list_folder
 from cifar_jax.data.image_folder.stream import file_split
 from cifar_jax.data.preprocessing import Preprocessing, of_folder
 from cifar_jax.errors import UserError
+from cifar_jax.folders import existing_path
 
 _NAMED = 5  # files named in a message; the rest are counted
 _IMBALANCE = 1.5  # largest class over smallest, from which on it is worth a word
@@ -34,9 +33,7 @@ def load(data_config: ConfigDict) -> Dataset:
   options = data_config.folder
   if not data_config.dir:
     raise UserError('--config.data.name=folder needs --config.data.dir, the folder of the images')
-  root = pathlib.Path(data_config.dir).expanduser()
-  if not root.exists():
-    raise UserError(f'--config.data.dir={root} does not exist; set it to the folder of the images')
+  root = existing_path('data.dir', data_config.dir, 'set it to the folder of the images')
   listing = list_folder(root)
   preprocessing = of_folder(data_config)
   if not options.cache:
@@ -97,7 +94,7 @@ def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preproce
     validation=parts.get('validation'),
     class_names=listing.class_names,
     source=str(listing.root),
-    notes=(*notes, *_imbalance(listing, parts['train'])),
+    notes=(*notes, *_passed_over(listing), *_imbalance(listing, parts['train'])),
     preprocessing=preprocessing,
   )
 
@@ -116,6 +113,7 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
       f'{split}: Found {len(rows)} images belonging to {len(listing.class_names)} classes'
     )
     start += len(files)
+  notes += _passed_over(listing)
   if listing.ignored:
     notes.append(
       f'{len(listing.ignored)} files without the suffix of an image are not used: '
@@ -126,6 +124,12 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
   notes += _imbalance(listing, parts['train'])
   notes += _duplicates(listing, folder, slices)
   return parts, notes
+
+
+def _passed_over(listing: Listing) -> list[str]:
+  if not listing.passed_over:
+    return []
+  return [f'not used, since they are no splits with class folders: {_some(listing.passed_over)}']
 
 
 def _check_classes(listing: Listing, train: Split) -> None:
@@ -157,10 +161,7 @@ def _duplicates(listing: Listing, folder: DecodedFolder, slices: dict[str, slice
   for place, second in enumerate(splits):
     for first in splits[:place]:
       a, b = slices[first], slices[second]
-      exact = exact_pairs(folder.digests[a], folder.digests[b])
-      same = {j for _, j in exact}
-      near = near_pairs(folder.thumbnails[a], folder.thumbnails[b])
-      near = [(i, j) for i, j in near if j not in same]
+      exact, near = folder.pairs(a, b)
       for kind, pairs in (('also', exact), ('almost the same also', near)):
         if pairs:
           named = [

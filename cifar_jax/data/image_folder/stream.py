@@ -43,9 +43,9 @@ class FileSplit(Split):
   def take(self, index: slice | np.ndarray) -> 'FileSplit':
     """The part that a slice or an array of places names."""
     images: Any = self.images
-    places = np.arange(len(self))[index]
-    files = tuple(images.files[place] for place in places)
-    return file_split(files, images.preprocessing, self.workers)
+    files = tuple(images.files[place] for place in np.arange(len(self))[index])
+    taken: Any = FileImages(files, images.preprocessing)
+    return FileSplit(taken, self.labels[index], self.workers)
 
   def batches(self, indices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """See `data.Examples`; raises UserError, naming the file, where one cannot be decoded."""
