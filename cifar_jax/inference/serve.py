@@ -16,9 +16,9 @@ import numpy as np
 
 from cifar_jax.anatomy import inside
 from cifar_jax.data import Split
+from cifar_jax.data.image_file import DamagedImageError, decode
 from cifar_jax.errors import UserError
 from cifar_jax.inference.neighbours import Neighbours
-from cifar_jax.inference.pictures import UnreadableError, decode
 from cifar_jax.inference.predict import ranked
 from cifar_jax.inference.trained import Trained
 from cifar_jax.report import pixels
@@ -82,8 +82,8 @@ def make_app(network: Trained, neighbours: Callable[[], Neighbours | None], host
     if upload is None:
       return {'error': 'no picture was sent'}, 400
     try:
-      image = decode(upload.read(), network.image_shape)
-    except UnreadableError as error:
+      image = decode(upload.read(), network.preprocessing).pixels
+    except DamagedImageError as error:
       return {'error': f'this picture cannot be used: {error}'}, 400
     probabilities = network.probabilities(image[None])[0]
     return {
