@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import data
@@ -13,6 +14,7 @@ from tests.reference import networks, rules
 from tests.reference.input_path import Inputs
 from tests.reference.rules import UPDATES
 from tests.reference.training import Outcome, Reference, by_toolkit
+from tests.reference.ways import WAYS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,7 @@ class System:
     examples: in the training set.
     end_tolerance: of each array after the last update, of its norm. Adam makes steps of one size of
       gradients near 0, so rounding tells there.
-    smoothing: of labels.
+    smoothing: of labels, in what is minimized.
     six_views: whether the test is over six views of each image.
   """
 
@@ -87,6 +89,15 @@ SYSTEMS = {
     six_views=True,
   ),
 }
+
+
+def ways_of(cases: dict[str, tuple[Inputs, str]]) -> list[Any]:
+  """Parameters (name, way) of a test: each system in the way of its case, and slowly in all."""
+  return [
+    pytest.param(name, way, marks=() if way == daily else pytest.mark.slow)
+    for name, (_, daily) in cases.items()
+    for way in WAYS
+  ]
 
 
 def pictures(system: System, examples: int = 0) -> dict[str, np.ndarray]:

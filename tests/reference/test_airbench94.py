@@ -8,7 +8,7 @@ from configs.airbench94 import get_config
 from tests.reference.input_path import Inputs, normalization
 from tests.reference.rules import airbench94
 from tests.reference.systems import SYSTEMS, assert_same, compared, pictures
-from tests.reference.ways import CHANNEL, EIGHT, HOST, MAPPED, ONE
+from tests.reference.ways import CHANNEL, WAYS
 
 SYSTEM = SYSTEMS['airbench94']
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -29,17 +29,15 @@ def whitening(images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
   ('inputs', 'way'),
   [
-    (INPUTS, ONE),
-    pytest.param(INPUTS, EIGHT, marks=pytest.mark.slow),
-    pytest.param(INPUTS, MAPPED, marks=pytest.mark.slow),
-    pytest.param(INPUTS, HOST, marks=pytest.mark.slow),
-    pytest.param(Inputs(**CHANNEL, flip='random'), ONE, marks=pytest.mark.slow),
+    (INPUTS, 'one device'),
+    *(pytest.param(INPUTS, way, marks=pytest.mark.slow) for way in WAYS if way != 'one device'),
+    pytest.param(Inputs(**CHANNEL, flip='random'), 'one device', marks=pytest.mark.slow),
   ],
 )
 def test_losses_and_parameters(tmp_path, inputs, way) -> None:
   images = pictures(SYSTEM)['x_train']
   kernel = whitening(normalization(inputs, images)(images / 255))
-  found, expected = compared('airbench94', tmp_path, inputs, kernel, **way)
+  found, expected = compared('airbench94', tmp_path, inputs, kernel, **WAYS[way])
   assert_same(found, expected, SYSTEM)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.reference.input_path import Inputs
 from tests.reference.systems import SYSTEMS, assert_same, compared
-from tests.reference.ways import EIGHT, GIVEN, MAPPED, NORMALIZATIONS, ONE, WAYS
+from tests.reference.ways import GIVEN, NORMALIZATIONS, WAYS
 
 AUGMENTATIONS = {
   'none': {},
@@ -32,13 +32,13 @@ def test_losses_of_a_linear_network(tmp_path, normalization, augmentation, way) 
 
 def test_many_updates_in_one_dispatch(tmp_path) -> None:
   inputs = Inputs(**GIVEN, flip='alternating', crop_padding=2)
-  found, expected = compared('lr', tmp_path, inputs, dispatch=5, **ONE)
+  found, expected = compared('lr', tmp_path, inputs, dispatch=5, **WAYS['one device'])
   assert_same(found, expected, SYSTEMS['lr'])
 
 
-@pytest.mark.parametrize('way', [EIGHT, pytest.param(MAPPED, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('way', ['eight', pytest.param('mapped', marks=pytest.mark.slow)])
 def test_a_short_last_batch(tmp_path, way) -> None:
   """Six rows, where others are sixteen."""
   inputs = Inputs(**GIVEN, flip='random', crop_padding=2, cutout=3)
-  found, expected = compared('lr', tmp_path, inputs, examples=150, **way)
+  found, expected = compared('lr', tmp_path, inputs, examples=150, **WAYS[way])
   assert_same(found, expected, SYSTEMS['lr'])

@@ -23,7 +23,7 @@ class Outcome:
 
   Attributes:
     start: variables before the first update.
-    losses: float64 [updates], mean cross-entropy of each batch, smoothed as for training.
+    losses: float64 [updates], mean cross-entropy of each batch, not smoothed.
     end: variables after the last update.
     test_loss: of the test images then.
     test_correct: how many of them.
@@ -46,7 +46,7 @@ class Reference:
     inputs: options of the input path.
     batch_size: rows of an update.
     seed: of the run.
-    smoothing: of labels.
+    smoothing: of labels in what is minimized; what is reported is plain.
     six_views: whether the test is over six views of each image, as in airbench94.
     frozen: numpy images -> maps of a network that is not trained; None without one.
   """
@@ -101,14 +101,9 @@ class Reference:
         slow = jax.tree.map(lambda s, f, d=share: d * s + (1 - d) * f, slow, variables)
         variables = slow
     logits = self._test_logits(variables, np.asarray(test_inputs))
-    found = np.asarray(self._losses(logits, test.labels), np.float64)
+    found = np.asarray(_losses(logits, test.labels, 0.0), np.float64)
     correct = int(np.sum(np.argmax(np.asarray(logits), 1) == test.labels))
     return Outcome(first, np.array(losses), variables, float(found.mean()), correct)
-
-  def _losses(self, logits: jax.Array, labels: np.ndarray) -> jax.Array:
-    classes = logits.shape[1]
-    targets = optax.smooth_labels(jax.nn.one_hot(labels, classes), self.smoothing)
-    return optax.softmax_cross_entropy(logits, targets)
 
   def _step(
     self,
@@ -121,7 +116,7 @@ class Reference:
   ) -> tuple[Any, Any, jax.Array]:
     others = {name: tree for name, tree in variables.items() if name != 'params'}
 
-    def mean_loss(params: Any) -> tuple[jax.Array, Any]:
+    def mean_loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
       logits, updated = self.network.apply(
         {'params': params, **others},
         inputs,
@@ -129,9 +124,12 @@ class Reference:
         rngs={'dropout': dropout_key},
         mutable=['batch_stats'],
       )
-      return jnp.mean(self._losses(logits, labels)), updated
+      reported = jnp.mean(_losses(logits, labels, 0.0))
+      return jnp.mean(_losses(logits, labels, self.smoothing)), (reported, updated)
 
-    (loss, updated), gradients = jax.value_and_grad(mean_loss, has_aux=True)(variables['params'])
+    (_, (loss, updated)), gradients = jax.value_and_grad(mean_loss, has_aux=True)(
+      variables['params']
+    )
     params, rule_state = self.rule.update(gradients, rule_state, variables['params'], step)
     return {'params': params, **others, **updated}, rule_state, loss
 
@@ -151,6 +149,11 @@ class Reference:
       return (logits_of(images) + logits_of(images[:, :, ::-1])) / 2
 
     return both_ways(inputs) / 2 + (both_ways(moved[0]) + both_ways(moved[1])) / 4
+
+
+def _losses(logits: jax.Array, labels: np.ndarray, smoothing: float) -> jax.Array:
+  targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[1]), smoothing)
+  return optax.softmax_cross_entropy(logits, targets)
 
 
 def by_toolkit(config: Any, splits: data.Splits, dispatch: int = 1) -> Outcome:

@@ -2,17 +2,12 @@
 normalize by.
 """
 
-ONE = {'devices': 1}
-EIGHT = {'devices': 8}
-MAPPED = {'devices': 8, 'parallel': 'pmap'}
-HOST = {'devices': 1, 'data.placement': 'host'}
-HOST_EIGHT = {'devices': 8, 'data.placement': 'host'}
 WAYS = {
-  'one device': ONE,
-  'eight': EIGHT,
-  'mapped': MAPPED,
-  'host': HOST,
-  'host, eight': HOST_EIGHT,
+  'one device': {'devices': 1},
+  'eight': {'devices': 8},
+  'mapped': {'devices': 8, 'parallel': 'pmap'},
+  'host': {'devices': 1, 'data.placement': 'host'},
+  'host, eight': {'devices': 8, 'data.placement': 'host'},
 }
 
 GIVEN = {'mean': (0.5, 0.4, 0.3), 'std': (0.25, 0.2, 0.3)}
