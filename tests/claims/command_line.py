@@ -19,7 +19,7 @@ def environment() -> dict[str, str]:
   }
 
 
-def python(*arguments: str, seconds: float = 600) -> str:
+def python(*arguments: str, seconds: float = 900) -> str:
   """stdout of a process that must end well."""
   finished = subprocess.run(
     [sys.executable, *arguments],
@@ -33,7 +33,7 @@ def python(*arguments: str, seconds: float = 600) -> str:
   return finished.stdout
 
 
-def launch(run: pathlib.Path, config: str, *options: str, seconds: float = 600) -> dict[str, Any]:
+def launch(run: pathlib.Path, config: str, *options: str, seconds: float = 900) -> dict[str, Any]:
   """summary.json of a training by launch.py, in float32 as all defaults are.
 
   Args:
