@@ -32,6 +32,7 @@ _KNOWN = {'class_names'} | {name for names in _NAMES for pair in names for name 
 # scikit-learn, 0..31 of five bits); below the second number that is possible, and worth a word.
 _TOO_DARK, _DARK = 31, 127
 _MOST_CHANNELS = 4
+_LONGEST_NAME = 255  # letters, as file systems have it for the folders of classes
 _SHOWN = 10  # names and labels in a message
 
 
@@ -214,6 +215,12 @@ def _class_names(names: np.ndarray, path: pathlib.Path) -> tuple[str, ...]:
     raise UserError(
       f'{path}, class_names, holds bytes that are not UTF-8; save text, as numpy.array(names, str).'
     ) from None
+  odd = [name for name in found if not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME]
+  if odd:
+    raise UserError(
+      f'{path}, class_names, holds {odd[0][:_SHOWN]!r} of {len(odd[0])} letters; a name has 1 to '
+      f'{_LONGEST_NAME} printable ones.'
+    )
   twice = [name for name, count in collections.Counter(found).items() if count > 1]
   if twice:
     raise UserError(f'{path}, class_names, holds {_some(twice)} more than once; make them differ.')
