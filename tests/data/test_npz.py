@@ -217,6 +217,9 @@ def test_an_archive_that_unpacks_to_too_much(
   path = tmp_path / 'bomb.npz'
   np.savez_compressed(path, x_train=np.zeros(10_000_000, np.uint8))
   assert path.stat().st_size < 100_000
+  # Without a set of names that is known, nothing is unpacked.
+  with pytest.raises(UserError, match=r'holds no complete set of the arrays .* it holds x_train'):
+    npz.read('a', path)
   monkeypatch.setattr(npz, '_MOST_BYTES', 1_000_000)
   with pytest.raises(UserError, match=r'bomb\.npz cannot be read .*unpacks to 10,000,\d+ bytes'):
     npz.read('a', path)
