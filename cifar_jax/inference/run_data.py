@@ -48,8 +48,8 @@ def load_known(
       f'trained on the shape {list(shape)}; give it data with images of that shape'
     )
   with Checkpoints(run, read_only=True) as checkpoints:
-    trained_on = checkpoints.facts().get('data')
-  if trained_on in (None, splits.fingerprint):
+    facts = checkpoints.facts()
+  if splits.are_those_of(facts):
     return splits
   held_out = splits.held_out and (split == 'validation' or not splits.has_test)
   if split == 'train' or held_out:

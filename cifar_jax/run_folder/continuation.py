@@ -15,7 +15,7 @@ def fresh_facts(splits: Splits) -> dict[str, Any]:
   """What the host remembers beside the state, before the first step; `RunClock` adds its own, and
   the loop `devices_so_far`.
   """
-  return {'data': splits.fingerprint}
+  return dict(splits.facts)
 
 
 def devices_so_far(facts: Mapping[str, Any], devices: str) -> list[str]:
@@ -41,7 +41,7 @@ def check_continues(
     step: updates made, by the checkpoint.
     facts: saved with it.
   """
-  if facts['data'] != splits.fingerprint:
+  if not splits.are_those_of(facts):
     raise UserError(
       f'{run} was trained on other data than {splits.source} holds now; '
       'give it back its data, or choose another --workdir'
