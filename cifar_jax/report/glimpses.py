@@ -122,7 +122,7 @@ def _looks(
   shown = explanation(network, images, predicted[places], layer)
   examples, sheet = [], []
   for place, image, pictures in zip(places, images, shown, strict=True):
-    coloured = np.broadcast_to(image, (*image.shape[:2], 3))
+    coloured = pixels.rgb(image)
     sheet += [coloured, *pictures]
     verdict = 'right' if right[place] else f'in truth {network.class_names[split.labels[place]]}'
     examples.append(
