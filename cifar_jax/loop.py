@@ -210,6 +210,7 @@ class _Session:
       )
     elif self._stop.asked and step < total:
       self._save(state, step)
+      self._stop.saved()
       self._progress.close()
       self._progress.note(
         f'stopped after step {step} of {total} and saved; the same command goes on from there'

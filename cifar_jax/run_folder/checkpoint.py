@@ -37,7 +37,7 @@ class Checkpoints:
   def __init__(self, run: pathlib.Path, keep: int = 1, *, read_only: bool = False):
     self._run = run.absolute()
     self._unreadable: set[tuple[str, int]] = set()
-    with disk_errors(self._run), _quiet(read_only):
+    with disk_errors(self._run), _quiet():
       self._managers = {
         name: ocp.CheckpointManager(
           self._run / name,
@@ -303,13 +303,12 @@ def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _quiet(wanted: bool = True) -> Iterator[None]:
+def _quiet() -> Iterator[None]:
   """Keeps Orbax from printing, from its threads, tracebacks of what it raises here as well, and
   from warning that what is opened to be read only is read-only.
   """
   verbosity = logging.get_verbosity()
-  if wanted:
-    logging.set_verbosity(logging.FATAL)
+  logging.set_verbosity(logging.FATAL)
   try:
     yield
   finally:

@@ -365,3 +365,18 @@ def test_nothing_but_sentences_for_another_network(tmp_path) -> None:
   assert 'Traceback' not in stderr
   assert 'Exception ignored' not in stderr
   assert len(stderr.splitlines()) == 1
+
+
+def test_nothing_but_sentences_for_damage(tmp_path) -> None:
+  """Orbax reads in threads, and each would print a traceback of its own."""
+  save_steps(tmp_path, 1, 2)
+  truncate(tmp_path / LATEST / '2')
+  restoring = 'checkpoints.restore(target(make_state(0)))'
+  stderr = stderr_of(tmp_path, restoring, 'raise UserError("the end")').splitlines()
+  assert len(stderr) == 2, stderr
+  assert f'in {tmp_path} cannot be read; that of step 1 is used in its place' in stderr[0]
+  assert stderr[1] == 'error: the end'
+  truncate(tmp_path / LATEST / '1')
+  stderr = stderr_of(tmp_path, restoring).splitlines()
+  assert len(stderr) == 1, stderr
+  assert stderr[0].startswith(f'error: no checkpoint in {tmp_path} can be read, tried step 2 (')
