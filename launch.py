@@ -11,7 +11,6 @@ them all:
 
   python launch.py --config=configs/cnn_adv.py --config.optimizer.learning_rate=3e-4
   python launch.py --config=configs/cnn_adv.py --config.data.name=synthetic --workdir=runs/try
-  python launch.py --config=configs/cnn_simple.py --config.model.widths='(32,64,128)'
 
 On several hosts the same command runs on each of them (docs/many_devices.md):
 
@@ -22,6 +21,11 @@ Afterwards:
   python -m cifar_jax evaluate runs/cnn_adv
   tensorboard --logdir runs
 """
+
+from cifar_jax.startup import process
+
+if __name__ == '__main__':
+  process.prepare(patient=True)
 
 import pathlib
 from collections.abc import Sequence
@@ -49,9 +53,8 @@ _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many processes
 _PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
 
 
-def main(argv: Sequence[str]) -> None:
+def main(_: Sequence[str]) -> None:
   """Trains as the flags say."""
-  del argv
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # the run's own lines say what a reader needs
   with reported_errors():
@@ -64,6 +67,7 @@ def main(argv: Sequence[str]) -> None:
       from cifar_jax.run_folder.progress import Progress
 
       train(_CONFIG.value, run, Progress(_PROGRESS.value), flags_note)
+      process.finish()
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -2,15 +2,17 @@
 
 import importlib.util
 import json
+import os
 import pathlib
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from cifar_jax import run_json
 from cifar_jax.errors import UserError
 from cifar_jax.option_checks import CHECKS
 from cifar_jax.options import check_value
@@ -164,17 +166,36 @@ def read(run: pathlib.Path) -> ConfigDict:
     UserError: the folder is not a run's folder, or its config cannot be read.
   """
   path = run / CONFIG_NAME
-  if not path.is_file():
+  if not os.path.lexists(path):
     raise UserError(f'{run} is not the folder of a run: it has no {CONFIG_NAME}')
+  content = run_json.read(path)
   try:
-    content = json.loads(path.read_text())
-    if not isinstance(content, dict):
-      raise TypeError('it holds no options')
-    config = ConfigDict(_tuples(content))
-    _fill(config, _import(str(_BASE)) if _BASE.is_file() else ConfigDict())
-  except (ValueError, TypeError, AttributeError) as error:
-    raise UserError(f'{path} is damaged ({_one_line(error)}); restore it from a copy') from None
+    config = of_json(content)
+    _check_read(config)
+  except (ValueError, TypeError, AttributeError, UserError) as error:
+    raise run_json.damaged(path, _one_line(error)) from None
+  return config
+
+
+def of_json(content: Mapping[str, Any]) -> ConfigDict:
+  """The locked config that was written as JSON, options that are newer than it filled in."""
+  config = ConfigDict(_tuples(content))
+  _fill(config, _import(str(_BASE)) if _BASE.is_file() else ConfigDict())
   return config.lock()
+
+
+def _check_read(config: ConfigDict) -> None:
+  """Raises UserError where what a file says is impossible; an option that is missing or that this
+  version does not know is none of that.
+  """
+  present = dict(flatten(config))
+  for section in {*_CHOSEN, *(key.rpartition('.')[0] for key in CHECKS if '.' in key)}:
+    if section in present:
+      raise UserError(f'{section} is {present[section]!r} and no section')
+  for key, check in CHECKS.items():
+    if key in present:
+      section, _, option = key.rpartition('.')
+      check_value(section, option, present[key], check)
 
 
 def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
@@ -191,9 +212,13 @@ def check_continues(config: ConfigDict, run: pathlib.Path) -> None:
   """Raises UserError, listing the differences, if the run in the folder was started with another
   config.
   """
-  if not (run / CONFIG_NAME).is_file():
-    return
-  old, new = dict(flatten(read(run))), dict(flatten(config))
+  if os.path.lexists(run / CONFIG_NAME):
+    check_same(read(run), config, run)
+
+
+def check_same(old_config: ConfigDict, config: ConfigDict, run: pathlib.Path) -> None:
+  """Raises UserError, listing the differences, where a run's own config is not the given one."""
+  old, new = dict(flatten(old_config)), dict(flatten(config))
   differences = [
     f'{key} was {old.get(key)!r} and is now {new.get(key)!r}'
     for key in sorted(old.keys() | new.keys())
