@@ -11,6 +11,7 @@ from cifar_jax.data.adapt import adapt
 from cifar_jax.data.cache import through_cache
 from cifar_jax.data.dataset import Dataset
 from cifar_jax.errors import UserError
+from cifar_jax.folders import user_path
 from cifar_jax.suggestions import nearest
 
 # The names that need no look at TFDS's own list; they are also what an error suggests.
@@ -47,7 +48,7 @@ def _load(name: str, directory: str) -> Dataset:
   if name == 'synthetic':
     return synthetic.load()
   if directory:
-    path = pathlib.Path(directory).expanduser()
+    path = user_path(directory)
     if not path.exists():
       raise UserError(f'--config.data.dir={directory} does not exist; set it to where {name} is.')
     places = [path]

@@ -1,7 +1,6 @@
 """A folder of photographs as a data set, with what its user should know about it."""
 
 import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from cifar_jax.data.image_folder.duplicates import exact_pairs, near_pairs
 from cifar_jax.data.image_folder.listing import Listing, list_folder
 from cifar_jax.data.image_folder.stream import file_split
 from cifar_jax.errors import UserError
+from cifar_jax.folders import user_path
 
 _NAMED = 5  # files named in a message; the rest are counted
 _IMBALANCE = 1.5  # largest class over smallest, from which on it is worth a word
@@ -34,7 +34,7 @@ def load(data_config: ConfigDict) -> Dataset:
   options = data_config.folder
   if not data_config.dir:
     raise UserError('--config.data.name=folder needs --config.data.dir, the folder of the images')
-  root = pathlib.Path(data_config.dir).expanduser()
+  root = user_path(data_config.dir)
   if not root.exists():
     raise UserError(f'--config.data.dir={root} does not exist; set it to the folder of the images')
   listing = list_folder(root)
