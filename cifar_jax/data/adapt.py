@@ -6,6 +6,7 @@ import numpy as np
 
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.errors import UserError
+from cifar_jax.startup import host_memory
 
 # Luma of ITU-R BT.601 in thousandths of red, green and blue.
 _LUMA = np.array([299, 587, 114], np.uint32)
@@ -75,5 +76,16 @@ def pad(images: np.ndarray, side: int) -> np.ndarray:
       f'--config.data.pad_to={side} is smaller than the images of {height}x{width} pixels; '
       'use 0 to leave them as they are'
     )
+  _check_room(images.shape, side)
   borders = [((side - size) // 2, side - size - (side - size) // 2) for size in (height, width)]
   return np.pad(images, ((0, 0), *borders, (0, 0)))
+
+
+def _check_room(shape: tuple[int, ...], side: int) -> None:
+  count, height, width, channels = shape
+  needed, there = count * side * side * channels, host_memory.available()
+  if there is not None and needed > there:
+    raise UserError(
+      f'--config.data.pad_to={side} makes {needed / 2**30:,.2f} GiB of {count} images of '
+      f'{height}x{width} pixels, and this machine has {there / 2**30:,.2f} GiB; use a smaller side'
+    )
