@@ -101,7 +101,10 @@ def parts(experiment: Experiment, splits: Splits) -> list[Part]:
 
 
 def _shapes(experiment: Experiment) -> tuple[Any, list[int]]:
-  """The state as shapes, and the bytes of each module's output for one image."""
+  """The state as shapes, and the bytes of each module's output for one image.
+
+  Those of modules only where nobody has asked for the shapes before: they are traced once.
+  """
   outputs: list[int] = []
 
   def record(method: Any, arguments: Any, options: Any, context: Any) -> Any:
