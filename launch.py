@@ -34,6 +34,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from cifar_jax import config as configs
+from cifar_jax import folders
 from cifar_jax.devices import hosts
 from cifar_jax.errors import reported_errors
 from cifar_jax.startup import host_memory, xla_flags
@@ -59,7 +60,7 @@ def main(_: Sequence[str]) -> None:
     logging.set_verbosity(logging.WARNING)  # the run's own lines say what a reader needs
   with reported_errors():
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
-    run = pathlib.Path(_WORKDIR.value or f'runs/{name}')
+    run = folders.run_path(_WORKDIR.value or f'runs/{name}')
     host_memory.keep_freed_memory()
     flags_note = xla_flags.set_flags()
     with hosts.joined(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value):

@@ -22,6 +22,7 @@ from cifar_jax import data
 from cifar_jax.data import Examples, Splits
 from cifar_jax.devices import agreement, parallel
 from cifar_jax.devices.feed import Feed, make_feed
+from cifar_jax.devices.step_memory import check_step_fits
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment, assemble
 from cifar_jax.run_folder import continuation, history, run_summary
@@ -84,6 +85,7 @@ def train(
   )
   splits = data.with_shared_images_noted(data.validated(splits, config))
   experiment = assemble(config, splits)
+  check_step_fits(experiment, splits)
   try:
     run.mkdir(parents=True, exist_ok=True)
   except OSError as error:

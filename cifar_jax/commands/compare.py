@@ -1,7 +1,6 @@
 """python -m cifar_jax compare: a leaderboard of runs."""
 
 import argparse
-import pathlib
 import sys
 import time
 from typing import Any
@@ -37,7 +36,7 @@ def add_parser(verbs: Any) -> None:
     '--format', default='table', choices=['table', 'markdown', 'csv', 'json'], help='default: table'
   )
   parser.add_argument(
-    '--html', type=pathlib.Path, metavar='FILE', help='also write a page with charts'
+    '--html', type=parsing.path, metavar='FILE', help='also write a page with charts'
   )
   parser.add_argument(
     '--watch', type=float, default=0.0, metavar='SECONDS', help='look again so often, until Ctrl-C'
