@@ -43,7 +43,7 @@ def make_server(app: Any, host: str, port: int, request_seconds: float = _REQUES
   waitress, channels = require('serve', 'waitress', 'waitress.channel')
   logging.getLogger('waitress').setLevel(logging.ERROR)  # clients that go away are no news
 
-  class Channel(channels.HTTPChannel):
+  class Channel(channels.HTTPChannel):  # type: ignore[name-defined]
     """A connection."""
 
     began = 0.0

@@ -39,7 +39,7 @@ def make_app(network: Trained, neighbours: Callable[[], Neighbours | None], host
   """
   (flask,) = require('serve', 'flask')
 
-  class Request(flask.Request):
+  class Request(flask.Request):  # type: ignore[name-defined]
     """A request whose files stay in memory."""
 
     def _get_file_stream(self, *_: Any, **__: Any) -> io.BytesIO:
