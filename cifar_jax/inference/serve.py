@@ -3,18 +3,14 @@
 Nothing that comes in is written to disk, and no path of a request reaches the file system.
 """
 
-import functools
 import io
 import secrets
 import threading
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from cifar_jax.anatomy import inside
 from cifar_jax.data import Split
 from cifar_jax.inference import http_server
 from cifar_jax.inference.neighbours import Neighbours
@@ -23,7 +19,7 @@ from cifar_jax.inference.predict import ranked
 from cifar_jax.inference.trained import Trained
 from cifar_jax.report import pixels
 from cifar_jax.report.extras import require
-from cifar_jax.report.glimpses import cam_layer
+from cifar_jax.report.glimpses import make_explanation
 from cifar_jax.startup import host_memory
 
 _NEAREST = 6
@@ -49,7 +45,7 @@ def make_app(network: Trained, neighbours: Callable[[], Neighbours | None], host
   app.request_class = Request
   app.config['MAX_CONTENT_LENGTH'] = http_server.MOST_IN_BODY
   app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-  explain = _explainer(network)
+  explain = make_explanation(network)
   one_at_a_time = threading.Lock()  # so that the memory of one picture is the most that is needed
 
   @app.before_request
@@ -101,13 +97,14 @@ def make_app(network: Trained, neighbours: Callable[[], Neighbours | None], host
   def judged(content: bytes) -> dict[str, Any]:
     image = decode(content, network.image_shape)
     probabilities = network.probabilities(image[None])[0]
+    reasons = explain(image[None], probabilities.argmax(keepdims=True))[0]
     return {
       'classes': [
         {'name': name, 'probability': probability}
         for name, probability in ranked(probabilities, network.class_names, 10)
       ],
       'seen': _address(image),
-      'reasons': [_address(picture) for picture in explain(image, int(probabilities.argmax()))],
+      'reasons': [_address(picture) for picture in reasons],
       'nearest': _nearest(neighbours(), network, image),
     }
 
@@ -147,25 +144,6 @@ def serve(network: Trained, split: Split | None, count: int, host: str, port: in
     server.run()
   finally:
     server.close()
-
-
-def _explainer(network: Trained) -> Callable[[np.ndarray, int], list[np.ndarray]]:
-  """Pictures of what a class depends on: saliency and, where there are maps, Grad-CAM."""
-  layer = cam_layer(network)
-  module = network.module
-  saliency = jax.jit(functools.partial(inside.saliency, module))
-  grad_cam = jax.jit(functools.partial(inside.grad_cam, module), static_argnums=3)
-
-  def explain(image: np.ndarray, label: int) -> list[np.ndarray]:
-    inputs, classes = network.normalize(jnp.asarray(image[None])), jnp.asarray([label], jnp.int32)
-    slopes = np.asarray(saliency(network.variables, inputs, classes))[0]
-    pictures = [pixels.coloured(np.sqrt(slopes), 'inferno')]
-    if layer:
-      heat = np.asarray(grad_cam(network.variables, inputs, classes, layer))[0]
-      pictures.append(pixels.overlay(image, heat))
-    return pictures
-
-  return explain
 
 
 def _nearest(

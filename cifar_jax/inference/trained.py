@@ -24,7 +24,8 @@ from cifar_jax.run_folder import run_summary
 from cifar_jax.run_folder.checkpoint import Checkpoints
 from cifar_jax.training.views import mean_logits
 
-BATCH = 256  # images in one dispatch
+BATCH = 256  # images in one dispatch, at most
+_PIXELS = 2**21  # in one dispatch: 32 images of 224 x 224, whose maps take some 200 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ def in_batches(
   """`probabilities` of `make_probabilities` for any number of images: float32 [N, classes]."""
   parts = [np.zeros((0, classes), np.float32)]
   # A few images need no batch of full size; one size a call means one compilation a call.
-  size = min(BATCH, 1 << max(images.shape[0] - 1, 0).bit_length())
+  size = min(batch_size(images.shape[1:]), 1 << max(images.shape[0] - 1, 0).bit_length())
   for batch, count in padded_batches(images, size):
     parts.append(np.asarray(probabilities(variables, batch))[:count])
   return np.concatenate(parts)
@@ -135,6 +136,12 @@ def load_splits(config: ConfigDict, data_dir: str | None = None) -> data.Splits:
   return data.split(
     data.load(config.data), config.data.validation, config.data.validation_from, config.seed
   )
+
+
+def batch_size(image_shape: tuple[int, ...]) -> int:
+  """Images (H, W, C) in one dispatch: a power of two, at most BATCH and fewer of large ones."""
+  pixels = image_shape[0] * image_shape[1]
+  return min(BATCH, 1 << max(_PIXELS // pixels, 1).bit_length() - 1)
 
 
 def padded_batches(images: Any, size: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -216,7 +216,7 @@ def _gallery(judged: _Judged, count: int, folder: pathlib.Path) -> list[dict[str
   if not len(places):
     return []
   images = judged.split.images[places]
-  pixels.save(pixels.enlarge(pixels.grid(list(images), 8), 3), folder / 'mistakes.png')
+  pixels.save(pixels.sheet(list(images), 8), folder / 'mistakes.png')
   labels = judged.split.labels[places]
   return [
     {
