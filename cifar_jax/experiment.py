@@ -22,11 +22,12 @@ from cifar_jax.data.normalize import Normalize, Statistics, fit_normalize
 from cifar_jax.devices import device_memory, parallel
 from cifar_jax.devices.batches import evaluation_batches
 from cifar_jax.errors import UserError
+from cifar_jax.models.pretrained import Pretrained
 from cifar_jax.optim import make_average, schedules
 from cifar_jax.run_folder import checkpoint
 from cifar_jax.training import any_seed, losses, steps
 from cifar_jax.training.metrics import Metrics
-from cifar_jax.training.recipe import Recipe, steps_per_epoch
+from cifar_jax.training.recipe import Loss, Recipe, steps_per_epoch
 from cifar_jax.training.whitening import make_whitening
 from cifar_jax.transfer import features
 from cifar_jax.transfer.start import starting_variables
@@ -151,16 +152,23 @@ def _means(metrics: Metrics) -> dict[str, float]:
   return {name: float(value) for name, value in jax.device_get(metrics).compute().items()}
 
 
-def assemble(config: ConfigDict, splits: Splits) -> Experiment:
-  """Builds the network, the optimiser and the steps; raises UserError where the config cannot be
-  met.
+def assemble(config: ConfigDict, splits: Splits, normalize: Normalize | None = None) -> Experiment:
+  """Builds the network, the optimiser and the steps.
+
+  Args:
+    config: of the run.
+    splits: what it is trained or measured on.
+    normalize: of a run that is measured; None fits it to the training images.
+
+  Raises:
+    UserError: the config cannot be met.
   """
   parallel.keep_compiled_programs()
   _check_fits(config, splits)
   mesh = parallel.make_mesh(config.devices)
   total_steps, schedule_over = _plan(config, len(splits.train))
   recipe = dataclasses.replace(
-    make_recipe(config, splits), padded_to=parallel.padded_to(config, mesh)
+    make_recipe(config, splits, normalize), padded_to=parallel.padded_to(config, mesh)
   )
   rows = recipe.padded_batch_size // mesh.size
   if rows % config.gradient_accumulation:
@@ -181,8 +189,10 @@ def assemble(config: ConfigDict, splits: Splits) -> Experiment:
   seed = parallel.replicate(np.uint32(config.seed), mesh)
   recipe_of = functools.partial(_with_seed, recipe, config)
   init = functools.partial(parallel.jit_replicated(any_seed.make_init(recipe_of), mesh), seed)
-  if features.are_cached(recipe):
-    features.check(config, jax.eval_shape(init).params)
+  if isinstance(recipe.module, Pretrained):
+    shapes_of_params = jax.eval_shape(init).params  # refuses images that are not the network's
+    if features.are_cached(recipe):
+      features.check(config, shapes_of_params)
   looked_at = splits.train.images[: config.whitening.images if config.whitening.layer else 0]
   shapes = functools.partial(jax.eval_shape, init, images=looked_at)
   return Experiment(
@@ -216,14 +226,12 @@ def _with_seed(recipe: Recipe, config: ConfigDict, seed: jax.Array) -> Recipe:
   return dataclasses.replace(recipe, seed=seed, augment=augment)
 
 
-def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
-  """What a config asks for on some data, without devices."""
+def make_recipe(config: ConfigDict, splits: Splits, normalize: Normalize | None = None) -> Recipe:
+  """What a config asks for on some data, without devices; `normalize` as in `assemble`."""
   examples = len(splits.train)
   total_steps, schedule_over = _plan(config, examples)
   per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
-  loss = functools.partial(losses.cross_entropy, label_smoothing=config.loss.label_smoothing)
-  weights = config.loss.class_weights
-  fitted = fit_normalize(config.data, splits.train.images)
+  fitted = normalize or fit_normalize(config.data, splits.train.images)
   # Evaluation normalizes uint8, the augmentation float32 in 0..1: only where cached maps come in
   # place of images may float32 pass as they are.
   cached = config.model.get('features') == 'cached'
@@ -235,8 +243,8 @@ def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
     slowed_optimizer=(
       functools.partial(_optimizer, config, examples) if config.plateau.patience else None
     ),
-    loss=loss,
-    training_loss=losses.class_weighted(loss, weights) if weights else None,
+    loss=losses.cross_entropy,
+    training_loss=_training_loss(config.loss),
     penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
     gradient_accumulation=config.gradient_accumulation,
     sharpness_radius=config.optimizer.get('sharpness_radius') or 0.0,
@@ -255,6 +263,15 @@ def make_recipe(config: ConfigDict, splits: Splits) -> Recipe:
     ghost_rows=config.batch_norm.ghost_rows,
     tta=config.evaluate.tta,
   )
+
+
+def _training_loss(loss_config: ConfigDict) -> Loss | None:
+  """What is minimized, where it is not the plain cross-entropy that is reported."""
+  smoothing, weights = loss_config.label_smoothing, loss_config.class_weights
+  if not smoothing and not weights:
+    return None
+  loss = functools.partial(losses.cross_entropy, label_smoothing=smoothing)
+  return losses.class_weighted(loss, weights) if weights else loss
 
 
 def _augmentation(config: ConfigDict, normalize: Normalize, seed: int | jax.Array) -> Augmentation:

@@ -74,9 +74,13 @@ def train(
     progress.note(run_summary.closing(finished, run))
     return finished
   splits = data.split(
-    data.load(config.data), config.data.validation, config.data.validation_from, config.seed
+    data.load(config.data),
+    config.data.validation,
+    config.data.validation_from,
+    config.seed,
+    config.data.keep_duplicates_together,
   )
-  splits = data.validated(splits, config)
+  splits = data.with_shared_images_noted(data.validated(splits, config))
   experiment = assemble(config, splits)
   try:
     run.mkdir(parents=True, exist_ok=True)

@@ -52,6 +52,7 @@ CHECKS: Mapping[str, Check] = {
   'data.dir': _TEXT,
   'data.validation': _TEXT,
   'data.validation_from': _one_of('random', 'last'),
+  'data.keep_duplicates_together': BOOLEAN,
   'data.last_batch': _one_of('keep', 'drop'),
   'data.channels': Check(lambda value: value in (0, 1, 3) and is_number(value), '0, 1 or 3'),
   'data.pad_to': _whole(0),

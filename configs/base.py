@@ -29,6 +29,7 @@ def get_config() -> ConfigDict:
   config.data.dir = ''  # folder, archive or .npz; '': $CIFAR_JAX_DATA and the usual places
   config.data.validation = '0.1'  # held out of train: fraction or count; 'test': the test set
   config.data.validation_from = 'random'  # 'random' (seeded) or 'last' (the end of the arrays)
+  config.data.keep_duplicates_together = False  # True: equal images are held out all or none
   config.data.last_batch = 'keep'  # 'keep': short last batch, masked; 'drop'
   config.data.channels = 0  # 1: made grey; 3: grey images repeated; 0: as they are
   config.data.pad_to = 0  # side in pixels of a square with each image in its middle; 0: as it is

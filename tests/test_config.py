@@ -41,6 +41,7 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
   'data.dir': ((3, None, ('a',)), ('', '/somewhere')),
   'data.validation': ((0.1, 5000, None), ('test', '0.1', '5000')),
   'data.validation_from': (('first', '', None, 0), ('random', 'last')),
+  'data.keep_duplicates_together': ((0, 1, 'True', None), (True, False)),
   'data.last_batch': (('pad', '', None, True), ('keep', 'drop')),
   'data.channels': ((2, -1, *WHOLE), (0, 1, 3)),
   'data.pad_to': ((-1, *WHOLE), (0, 32)),

@@ -13,6 +13,7 @@ from cifar_jax import data, loop, models
 from cifar_jax.devices import parallel
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import assemble
+from cifar_jax.inference import trained
 from cifar_jax.inference.evaluate import evaluate
 from cifar_jax.run_folder.checkpoint import Checkpoints
 from cifar_jax.run_folder.progress import Progress
@@ -72,11 +73,13 @@ def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
   assert results['utilisation'] is None  # no maker states the peak of a CPU
 
 
-def test_evaluate_counts_every_example_once(tiny_config, tmp_path) -> None:
+@pytest.mark.parametrize('options', [{}, {'loss.label_smoothing': 0.4}], ids=str)
+def test_evaluate_counts_every_example_once(tiny_config, tmp_path, options) -> None:
   """Against NumPy over the whole split at once: 90 examples in batches of 512 leave most of a batch
-  masked.
+  masked. The loss is the plain cross-entropy whatever was minimized, wherever it is told.
   """
-  loop.train(tiny_config, tmp_path, SILENT)
+  tiny_config = changed(tiny_config, epochs=1, **options)
+  results = loop.train(tiny_config, tmp_path, SILENT)
   state = state_of(tiny_config, tmp_path)
   test = data.load(tiny_config.data).test
   module = models.create(tiny_config.model, 4)
@@ -87,6 +90,12 @@ def test_evaluate_counts_every_example_once(tiny_config, tmp_path) -> None:
   assert found['accuracy'] == np.mean(np.argmax(logits, -1) == test.labels)
   assert found['loss'] == pytest.approx(float(np.mean(losses)), rel=1e-6)
   assert found['examples'] == 90
+  assert results['test_loss'] == found['loss']
+  network = trained.load(tmp_path)
+  reported = trained.prediction_loss(network.probabilities(test.images), test.labels)
+  assert reported == pytest.approx(found['loss'], rel=1e-5)
+  validation = evaluate(tmp_path, split='validation')['loss']
+  assert validation == pytest.approx(float(rows_of(tmp_path)[-1]['val_loss']), rel=1e-6)
 
 
 def test_more_epochs_continue_as_if_never_stopped(tiny_config, tmp_path) -> None:

@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
   # large picture took.
   xla_flags.set_flags()
   from cifar_jax.inference import trained  # imports JAX, which reads the XLA flags once
+  from cifar_jax.inference.run_data import load_known
   from cifar_jax.inference.serve import serve
   from cifar_jax.report.extras import require
 
@@ -50,7 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
   split = None
   if arguments.neighbours:
     try:
-      split = trained.load_splits(network.config, arguments.data_dir).train
+      splits = load_known(arguments.run, network.config, 'train', arguments.data_dir)
+      split = splits.train
     except UserError as error:
       print(f'no nearest training images: {error}')
   serve(network, split, arguments.neighbours, arguments.host, arguments.port)

@@ -2,6 +2,16 @@
 
 from cifar_jax.data.dataset import Dataset, Examples, Split
 from cifar_jax.data.sources import load
-from cifar_jax.data.splits import Splits, split, validated
+from cifar_jax.data.splits import Splits, renumbered, split, validated, with_shared_images_noted
 
-__all__ = ['Dataset', 'Examples', 'Split', 'Splits', 'load', 'split', 'validated']
+__all__ = [
+  'Dataset',
+  'Examples',
+  'Split',
+  'Splits',
+  'load',
+  'renumbered',
+  'split',
+  'validated',
+  'with_shared_images_noted',
+]

@@ -20,7 +20,7 @@ import numpy as np
 from cifar_jax.data.dataset import Dataset, Split, make_split
 from cifar_jax.errors import UserError
 
-_FORMAT = 1  # Raise it whenever a reader changes what it returns for the same files.
+_FORMAT = 2  # Raise it whenever a reader changes what it returns for the same files.
 _ARRAYS = ('train_images', 'train_labels', 'test_images', 'test_labels')
 
 
@@ -85,7 +85,8 @@ def _load(entry: pathlib.Path, key: list[list[Any]], path: pathlib.Path) -> Data
       make_split(images, labels, len(classes), str(entry))
       for images, labels in zip(arrays[::2], arrays[1::2], strict=True)
     )
-    return Dataset(str(meta['name']), train, test, classes, source=str(path))
+    notes = tuple(str(note) for note in meta['notes'])
+    return Dataset(str(meta['name']), train, test, classes, source=str(path), notes=notes)
   except (OSError, ValueError, KeyError, TypeError, EOFError, UserError):
     return None
 
@@ -104,6 +105,7 @@ def _store(entry: pathlib.Path, key: list[list[Any]], path: pathlib.Path, datase
       'name': dataset.name,
       'source': str(path.resolve()),
       'class_names': dataset.class_names,
+      'notes': dataset.notes,
       'shapes': {k: list(v.shape) for k, v in zip(_ARRAYS, arrays, strict=True)},
       'files': key,
     }

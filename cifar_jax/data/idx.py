@@ -6,6 +6,8 @@ the values.
 """
 
 import gzip
+import hashlib
+import io
 import math
 import pathlib
 import struct
@@ -13,7 +15,7 @@ import zlib
 
 import numpy as np
 
-from cifar_jax.data.dataset import Dataset, Split, make_split
+from cifar_jax.data.dataset import Dataset, make_split
 from cifar_jax.errors import UserError
 
 _DIGITS = tuple('0123456789')
@@ -44,6 +46,28 @@ _FILES = tuple(
   for part in ('train', 't10k')
   for content in ('images-idx3-ubyte', 'labels-idx1-ubyte')
 )
+# MD5s of the packed files, as torchvision publishes them.
+_MD5 = {
+  'mnist': (
+    'f68b3c2dcbeaaa9fbdd348bbdeb94873',
+    'd53e105ee54ea40749a09fcbcd1e9432',
+    '9fb629c4189551a2d022fa330f9573f3',
+    'ec29112dd5afa0611ce80d1b7f02629c',
+  ),
+  'fashion_mnist': (
+    '8d4fb7e6c68d591d4c3dfef9ec88bf0d',
+    '25c81989df183df01b3e8a0aad5dffbe',
+    'bef4ecab320f06d8554ea6380940ec79',
+    'bb300cfdad3c16e7a12a480ee83cd310',
+  ),
+  'kmnist': (
+    'bdb82020997e1d708af4cf47b453dcf7',
+    'e144d726b3acfaa3e44228e80efcd344',
+    '5c965bf0a639b31b8f53240b1b52f4d7',
+    '7320c461ea6c1c855c0b718fb2a4b134',
+  ),
+}
+_PACKED = b'\x1f\x8b'  # how gzip begins
 _UINT8 = 8  # The code of the only type that these files use.
 _LARGEST = 1 << 28
 
@@ -51,9 +75,14 @@ _LARGEST = 1 << 28
 def find(name: str, path: pathlib.Path) -> pathlib.Path | None:
   """Finds the folder with the idx files of `name`: `path` or a usual one in it."""
   for folder in (path, *(path / part for part in _FOLDERS.get(name, ()))):
-    if name in CLASSES and _file(folder, _FILES[0]).is_file():
+    if name in CLASSES and any(_file(folder, file).is_file() for file in _FILES):
       return folder
   return None
+
+
+def expected(name: str) -> tuple[str, ...]:
+  """The names of the files of `name`, for messages; none where it is no data set of this format."""
+  return _FILES if name in CLASSES else ()
 
 
 def sources(path: pathlib.Path) -> list[pathlib.Path]:
@@ -65,29 +94,48 @@ def read(name: str, path: pathlib.Path) -> Dataset:
   """Reads the four files in the folder `path`; images become `[N, H, W, 1]`.
 
   Raises:
-    UserError: a file is missing or damaged; the message names it.
+    UserError: a file is missing or damaged, or the test images have another size than the training
+      images; the message names it.
   """
   classes = CLASSES[name]
-
-  def part(images: str, labels: str) -> Split:
-    where = str(_file(path, images))
-    return make_split(_read(path, images, 3), _read(path, labels, 1), len(classes), where)
-
-  return Dataset(name, part(*_FILES[:2]), part(*_FILES[2:]), classes, source=str(path))
+  notes: list[str] = []
+  arrays = [
+    _read(path, file, axes, md5, notes)
+    for file, axes, md5 in zip(_FILES, (3, 1, 3, 1), _MD5[name], strict=True)
+  ]
+  train = make_split(arrays[0], arrays[1], len(classes), str(_file(path, _FILES[0])))
+  test = make_split(arrays[2], arrays[3], len(classes), str(_file(path, _FILES[2])))
+  sizes = ['x'.join(map(str, part.images.shape[1:3])) for part in (train, test)]
+  if sizes[0] != sizes[1]:
+    raise UserError(
+      f'{_file(path, _FILES[2])} holds images of {sizes[1]} pixels and {_file(path, _FILES[0])} '
+      f'of {sizes[0]}; get the files again.'
+    )
+  return Dataset(name, train, test, classes, source=str(path), notes=tuple(notes))
 
 
 def _file(folder: pathlib.Path, name: str) -> pathlib.Path:
-  """The plain file where there is one, else the packed one."""
-  return folder / name if (folder / name).is_file() else folder / f'{name}.gz'
+  """The plain file where there is one, else the packed one; some copies have a dot in the name."""
+  dotted = name.replace('-idx', '.idx')
+  every = [folder / file for base in (name, dotted) for file in (base, f'{base}.gz')]
+  return next((file for file in every if file.is_file()), folder / f'{name}.gz')
 
 
-def _read(folder: pathlib.Path, name: str, axes: int) -> np.ndarray:
+def _read(folder: pathlib.Path, name: str, axes: int, md5: str, notes: list[str]) -> np.ndarray:
   path = _file(folder, name)
   if not path.is_file():
-    raise UserError(f'{folder} lacks {name} (plain or .gz); get all four files again.')
+    raise UserError(
+      f'{folder} lacks {name} (plain or .gz); expected the four files {", ".join(_FILES)}.'
+    )
   try:
-    with gzip.open(path) if path.suffix == '.gz' else path.open('rb') as file:
+    with path.open('rb') as file:
       content = file.read(_LARGEST + 1)
+    # By the content, since some programs unpack a file and leave its name.
+    if content[:2] == _PACKED:
+      if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        notes.append(f'{path} is not the published file, by its MD5: results may not compare')
+      with gzip.open(io.BytesIO(content)) as unpacked:
+        content = unpacked.read(_LARGEST + 1)
   except (OSError, EOFError, zlib.error) as error:
     raise UserError(f'{path} cannot be read ({error}); get the file again.') from None
   header = 4 + 4 * axes

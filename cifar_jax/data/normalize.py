@@ -114,18 +114,22 @@ def fit_normalize(data_config: ConfigDict, images: np.ndarray) -> Normalize | St
 
 
 def channel_statistics(images: np.ndarray) -> Statistics:
-  """Mean and standard deviation of each channel of uint8 [N, H, W, C] / 255, exactly.
+  """Mean and standard deviation of each channel of uint8 [N, H, W, C] / 255, exactly; the images
+  may be a stream, see `data.Examples`.
 
   A channel of one single value gets the deviation 1.
   """
   levels = np.arange(256) / 255
+  counts = np.zeros((images.shape[3], 256), np.int64)
+  for start in range(0, len(images), _CHUNK):
+    chunk = images[start : start + _CHUNK]  # a stream decodes here, so once for all channels
+    for channel in range(images.shape[3]):
+      counts[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
   means, deviations = [], []
-  for channel in range(images.shape[3]):
-    chunks = (images[i : i + _CHUNK, ..., channel].ravel() for i in range(0, len(images), _CHUNK))
-    counts = np.sum([np.bincount(chunk, minlength=256) for chunk in chunks], axis=0)
-    mean = np.average(levels, weights=counts)
+  for weights in counts:
+    mean = np.average(levels, weights=weights)
     means.append(float(mean))
-    deviations.append(float(np.sqrt(np.average((levels - mean) ** 2, weights=counts))) or 1.0)
+    deviations.append(float(np.sqrt(np.average((levels - mean) ** 2, weights=weights))) or 1.0)
   return Statistics(np.array(means, np.float32), np.array(deviations, np.float32))
 
 

@@ -7,8 +7,9 @@ Format: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 
 """
 
 import dataclasses
+import hashlib
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -41,7 +42,28 @@ CIFAR100_CLASSES = tuple(
   train trout tulip turtle wardrobe whale willow_tree wolf woman worm
   """.split()  # noqa: SIM905 - a hundred lines of quotes would hide the rest
 )
+CIFAR100_COARSE_CLASSES = tuple(
+  """
+  aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices
+  household_furniture insects large_carnivores large_man-made_outdoor_things
+  large_natural_outdoor_scenes large_omnivores_and_herbivores medium_mammals
+  non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2
+  """.split()  # noqa: SIM905 - see above
+)
 _IMAGE_BYTES = 3 * 32 * 32
+# MD5s that the author of the data, or torchvision for him, publishes.
+_MD5 = {
+  'data_batch_1': 'c99cafc152244af753f735de768cd75f',
+  'data_batch_2': 'd4bba439e000b95fd0a9bffe97cbabec',
+  'data_batch_3': '54ebc095f3ab1f0389bbae665268c751',
+  'data_batch_4': '634d18415352ddfa80567beed471001a',
+  'data_batch_5': '482c414d41f54cd18b22e5b47cb7c3cb',
+  'test_batch': '40351d587109b95175f43aff81a1287e',
+  'train': '16019d7e3df5f24257cddd939b257f8d',
+  'test': 'f0ef6b0ae62326f3e7ffdfab6717acfc',
+  'cifar-10-binary.tar.gz': 'c32a1d4ab5d03f1284b67883e8d87530',
+  'cifar-100-binary.tar.gz': '03b5dce01913d631647c71ecec9e9cb8',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +79,8 @@ class Version:
     train_records: number of images in each training batch.
     test_records: number of images in the test batch.
     label_key: name of the labels in a python batch; '' in the binary version.
-    label_bytes: number of label bytes of a binary record, of which the last counts.
+    label_bytes: number of label bytes of a binary record.
+    label_byte: which of them counts.
   """
 
   dataset: str
@@ -69,6 +92,7 @@ class Version:
   test_records: int = 10_000
   label_key: str = ''
   label_bytes: int = 1
+  label_byte: int = 0
 
   @property
   def files(self) -> dict[str, int]:
@@ -76,9 +100,13 @@ class Version:
     return {name: self.train_records for name in self.train} | {self.test: self.test_records}
 
 
-CLASSES = {'cifar10': CIFAR10_CLASSES, 'cifar100': CIFAR100_CLASSES}
+CLASSES = {
+  'cifar10': CIFAR10_CLASSES,
+  'cifar100': CIFAR100_CLASSES,
+  'cifar100_coarse': CIFAR100_COARSE_CLASSES,
+}
 _BATCHES = tuple(f'data_batch_{i}' for i in range(1, 6))
-VERSIONS = (
+_FINE_VERSIONS = (
   Version(
     dataset='cifar10',
     folders=('cifar-10-batches-py', 'cifar-10-batches-py-target/cifar-10-batches-py'),
@@ -117,6 +145,21 @@ VERSIONS = (
     test='test.bin',
     train_records=50_000,
     label_bytes=2,
+    label_byte=1,
+  ),
+)
+# The same files of CIFAR-100, with the labels of its 20 superclasses.
+VERSIONS = (
+  *_FINE_VERSIONS,
+  *(
+    dataclasses.replace(
+      version,
+      dataset='cifar100_coarse',
+      label_key='coarse_labels' if version.label_key else '',
+      label_byte=0,
+    )
+    for version in _FINE_VERSIONS
+    if version.dataset == 'cifar100'
   ),
 )
 
@@ -125,7 +168,7 @@ def find(name: str, path: pathlib.Path) -> pathlib.Path | None:
   """Finds the official files of a data set.
 
   Args:
-    name: 'cifar10' or 'cifar100'.
+    name: 'cifar10', 'cifar100' or 'cifar100_coarse'.
     path: the archive itself, the folder with the batches, or the folder around either.
 
   Returns:
@@ -146,6 +189,12 @@ def find(name: str, path: pathlib.Path) -> pathlib.Path | None:
       if (path / archive).is_file():
         return path / archive
   return None
+
+
+def expected(name: str) -> tuple[str, ...]:
+  """The folders and archives of `name`, for messages; none where it is not official."""
+  versions = [version for version in VERSIONS if version.dataset == name]
+  return tuple(entry for v in versions for entry in (v.folders[0], v.archives[0]))
 
 
 def sources(name: str, path: pathlib.Path) -> list[pathlib.Path]:
@@ -179,6 +228,7 @@ def read(name: str, path: pathlib.Path) -> Dataset:
   missing = [file for file in version.files if file not in contents]
   if missing:
     raise UserError(f'{path} lacks {", ".join(missing)}; get all files of {name} again.')
+  notes = _differences(version, contents, path)
   batches = {
     file: _read_batch(version, contents.pop(file), records, str(path / file))
     for file, records in version.files.items()
@@ -189,6 +239,30 @@ def read(name: str, path: pathlib.Path) -> Dataset:
     test=batches[version.test],
     class_names=CLASSES[name],
     source=str(path),
+    notes=notes,
+  )
+
+
+def _differences(
+  version: Version, contents: Mapping[str, bytes], path: pathlib.Path
+) -> tuple[str, ...]:
+  """A sentence on files whose MD5s are not the published ones, as far as those are known."""
+  known = {file: contents[file] for file in version.files if file in _MD5}
+  wrong = [
+    file
+    for file, content in known.items()
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != _MD5[file]
+  ]
+  archive = version.archives[0]
+  if not known and path.is_file() and archive in _MD5:
+    with path.open('rb') as file:
+      if hashlib.file_digest(file, 'md5').hexdigest() != _MD5[archive]:
+        wrong = [path.name]
+  if not wrong:
+    return ()
+  return (
+    f'not the published files of {version.dataset}, by the MD5s of {", ".join(wrong)}: results may '
+    'not compare with others',
   )
 
 
@@ -196,7 +270,7 @@ def _read_batch(version: Version, content: bytes, records: int, where: str) -> S
   if version.label_key:
     pixels, labels = _read_python(content, version.label_key, where)
   else:
-    pixels, labels = _read_binary(content, version.label_bytes, records, where)
+    pixels, labels = _read_binary(content, version, records, where)
   if pixels.shape != (records, _IMAGE_BYTES):
     raise UserError(
       f'{where} holds data of shape {list(pixels.shape)}; expected {[records, _IMAGE_BYTES]}: '
@@ -223,15 +297,15 @@ def _read_python(content: bytes, label_key: str, where: str) -> tuple[np.ndarray
 
 
 def _read_binary(
-  content: bytes, label_bytes: int, records: int, where: str
+  content: bytes, version: Version, records: int, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
-  record_bytes = label_bytes + _IMAGE_BYTES
+  record_bytes = version.label_bytes + _IMAGE_BYTES
   if len(content) != records * record_bytes:
     raise UserError(
       f'{where} has {len(content)} bytes; expected {records * record_bytes}: get the file again.'
     )
   table = np.frombuffer(content, np.uint8).reshape(records, record_bytes)
-  return table[:, label_bytes:], table[:, label_bytes - 1]
+  return table[:, version.label_bytes :], table[:, version.label_byte]
 
 
 def _join(batches: Iterable[Split]) -> Split:

@@ -11,10 +11,14 @@ from cifar_jax.data.adapt import adapt
 from cifar_jax.data.cache import through_cache
 from cifar_jax.data.dataset import Dataset
 from cifar_jax.errors import UserError
+from cifar_jax.folders import existing_path
 from cifar_jax.suggestions import nearest
 
 # The names that need no look at TFDS's own list; they are also what an error suggests.
 KNOWN = ('synthetic', *official.CLASSES, *idx.CLASSES, 'svhn_cropped', 'folder')
+
+_ARRAYS = ('.npy', '.pt', '.pth', '.mat', '.h5', '.hdf5', '.pkl', '.csv', '.parquet')
+_NAMED = 5  # entries of a folder named in a message; the rest are counted
 
 
 def load(data_config: ConfigDict) -> Dataset:
@@ -37,32 +41,24 @@ def load(data_config: ConfigDict) -> Dataset:
     UserError: the name is unknown, the data are not found, they are damaged or cannot be adapted.
   """
   if data_config.name == 'folder':
-    dataset = image_folder.load(data_config)
-  else:
-    dataset = _load(data_config.name, data_config.dir)
-  return adapt(dataset, data_config.get('channels', 0), data_config.get('pad_to', 0))
+    return image_folder.load(data_config)
+  return adapt(_load(data_config.name, data_config.dir), data_config)
 
 
 def _load(name: str, directory: str) -> Dataset:
   if name == 'synthetic':
     return synthetic.load()
   if directory:
-    path = pathlib.Path(directory).expanduser()
-    if not path.exists():
-      raise UserError(f'--config.data.dir={directory} does not exist; set it to where {name} is.')
-    places = [path]
+    places = [existing_path('data.dir', directory, f'set it to where {name} is.')]
   else:
     places = _usual_places()
   for find in (_find_files, _find_prepared):
     for place in places:
       if read := find(name, place):
         return read()
-  _check_name(name)
   if directory:
-    raise UserError(
-      f'--config.data.dir={directory} holds no {name}: neither official files, nor {name}.npz, nor '
-      'prepared TFDS data; correct it, or leave it empty to search and download.'
-    )
+    raise UserError(_not_there(name, places[0]))
+  _check_name(name)
   return _download(name, places)
 
 
@@ -95,6 +91,34 @@ def _find_prepared(name: str, place: pathlib.Path) -> Callable[[], Dataset] | No
   return None
 
 
+def _not_there(name: str, path: pathlib.Path) -> str:
+  """The sentence on a place that holds nothing of `name`: what it holds, and what is understood."""
+  try:
+    entries = sorted(path.iterdir()) if path.is_dir() else [path]
+  except OSError:
+    entries = []
+  named = [entry.name for entry in entries[:_NAMED]]
+  if len(entries) > _NAMED:
+    named.append(f'{len(entries) - _NAMED} more')
+  understood = [
+    *official.expected(name),
+    *idx.expected(name),
+    f'{name}.npz, or any .npz that it names itself',
+    'image folders by --config.data.name=folder',
+  ]
+  hint = ''
+  if any(entry.name.startswith('emnist-') for entry in entries):
+    hint = '; images of EMNIST are transposed: save each as image.T in an .npz, with its labels'
+  elif any(entry.suffix in _ARRAYS for entry in entries):
+    hint = '; save arrays by numpy.savez(file, x_train=..., y_train=..., x_test=..., y_test=...)'
+  elif name not in KNOWN and (near := nearest(name, KNOWN)):
+    hint = f'; did you mean --config.data.name={near}?'
+  return (
+    f'--config.data.dir={path} holds no {name}, but {", ".join(named) or "nothing"}; understood '
+    f'are {", ".join(understood)} and prepared TFDS data{hint}'
+  )
+
+
 def _check_name(name: str) -> None:
   """Refuses a name that neither this module nor TFDS knows, and suggests the nearest one."""
   if name in KNOWN:
@@ -102,7 +126,9 @@ def _check_name(name: str) -> None:
   names = [*KNOWN, *tfds.names()]
   if name in names:
     return
-  near = nearest(name, names)
+  # 'svhn' is nearer to svhn_cropped than to any other name, short as it is beside it.
+  longer = sorted(known for known in names if len(name) > 2 and known.startswith(name.lower()))
+  near = longer[0] if longer else nearest(name, names)
   suggestion = f'did you mean {near}?' if near else f'use one of {", ".join(KNOWN)}.'
   raise UserError(f'--config.data.name={name} is unknown; {suggestion}')
 

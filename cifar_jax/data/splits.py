@@ -2,12 +2,17 @@
 
 import dataclasses
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.data.preprocessing import Preprocessing
+from cifar_jax.data.statistics import digests, shared_images
 from cifar_jax.errors import UserError
+
+_NAMED = 10  # classes named in a message; the rest are counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +30,9 @@ class Splits:
     validation_is_test: whether `validation` is `test`.
     notes: sentences on what was found in the source, for people.
     has_test: whether the source has test images.
+    preprocessing: how an image file becomes one of these images; None where nobody said it.
+    held_out: whether `validation` was taken out of the training images of the source.
+    remarks: what else must stand beside every number measured on these images.
   """
 
   train: Split
@@ -37,6 +45,9 @@ class Splits:
   validation_is_test: bool
   notes: tuple[str, ...] = ()
   has_test: bool = True
+  preprocessing: Preprocessing | None = None
+  held_out: bool = False
+  remarks: tuple[str, ...] = ()
 
   @property
   def num_classes(self) -> int:
@@ -62,7 +73,9 @@ class Splits:
     return 'test used as validation' if self.validation_is_test else 'validation'
 
 
-def split(dataset: Dataset, validation: str, validation_from: str, seed: int) -> Splits:
+def split(
+  dataset: Dataset, validation: str, validation_from: str, seed: int, together: bool = False
+) -> Splits:
   """Holds a validation set out of the training images, unless the source has one of its own.
 
   A source without test images is one whose validation images are its test.
@@ -75,6 +88,8 @@ def split(dataset: Dataset, validation: str, validation_from: str, seed: int) ->
       arrays, which is what `validation_split` means in Keras). Either way both parts keep the
       order of the source.
     seed: decides the permutation, and nothing else does.
+    together: whether training images with equal pixels go to the same side; a few fewer may then be
+      held out than asked for.
 
   Raises:
     UserError: one of the settings makes no sense for this data set.
@@ -83,10 +98,10 @@ def split(dataset: Dataset, validation: str, validation_from: str, seed: int) ->
     raise UserError(
       f"--config.data.validation_from={validation_from} is unknown; use 'random' or 'last'."
     )
-  train, held_out = dataset.train, dataset.test
-  has_test = len(dataset.test) > 0
+  train, checked, notes = dataset.train, dataset.test, list(dataset.notes)
+  has_test, held_out = len(dataset.test) > 0, False
   if dataset.validation is not None and not (validation == 'test' and has_test):
-    held_out = dataset.validation
+    checked = dataset.validation
   elif validation == 'test' and not has_test:
     raise UserError(
       f'--config.data.validation=test: {dataset.source} has no test images; hold some of its '
@@ -95,26 +110,98 @@ def split(dataset: Dataset, validation: str, validation_from: str, seed: int) ->
   elif validation != 'test':
     total = len(dataset.train)
     count = _count(validation, total)
+    held_out = True
     if validation_from == 'last':
-      train, held_out = train.take(slice(total - count)), train.take(slice(total - count, None))
+      order = np.arange(total)[::-1]
     else:
       if seed < 0:
         raise UserError(f'--config.seed={seed} is negative; use 0 or more.')
       order = np.random.default_rng(seed).permutation(total)
-      held_out = dataset.train.take(np.sort(order[:count]))
-      train = dataset.train.take(np.sort(order[count:]))
+    chosen = _whole_groups(dataset.train, order, count) if together else order[:count]
+    kept = np.ones(total, bool)
+    kept[chosen] = False
+    train = _take(dataset.train, np.flatnonzero(kept))
+    checked = _take(dataset.train, np.sort(chosen))
+    _check_classes_left(dataset, train, checked, f'--config.data.validation={validation}')
+    if validation_from == 'last' and (np.diff(dataset.train.labels) >= 0).all():
+      notes.append(
+        f'the images are sorted by class, so the last {len(checked)}, for validation, are of '
+        f'{len(np.unique(checked.labels))} of {len(dataset.class_names)} classes; '
+        "--config.data.validation_from='random' takes some of each"
+      )
   return Splits(
     train=train,
-    validation=held_out,
-    test=dataset.test if has_test else held_out,
+    validation=checked,
+    test=dataset.test if has_test else checked,
     class_names=dataset.class_names,
     name=dataset.name,
     source=dataset.source,
     synthetic=dataset.synthetic,
     validation_is_test=validation == 'test' or not has_test,
-    notes=dataset.notes,
+    notes=tuple(notes),
     has_test=has_test,
+    preprocessing=dataset.preprocessing,
+    held_out=held_out,
   )
+
+
+def _take(part: Split, places: np.ndarray) -> Split:
+  """The images at ascending places, without a copy where they follow one another."""
+  first, last = int(places[0]), int(places[-1])
+  return part.take(slice(first, last + 1) if last - first + 1 == len(places) else places)
+
+
+def _whole_groups(train: Split, order: np.ndarray, count: int) -> np.ndarray:
+  """Places of `count` images, or a few fewer: the first of an order of all, but no group of images
+  with equal pixels in part.
+  """
+  if not isinstance(train.images, np.ndarray):
+    raise UserError(
+      '--config.data.keep_duplicates_together compares the pixels of all images; set '
+      '--config.data.folder.cache=True as well'
+    )
+  members: dict[bytes, list[int]] = {}
+  for place, digest in enumerate(digests(train.images)):
+    members.setdefault(digest, []).append(place)
+  group_of = {place: group for group in members.values() for place in group}
+  chosen: list[int] = []
+  for place in order.tolist():
+    group = group_of[place]
+    if group and len(chosen) + len(group) <= count:
+      chosen += group
+      group.clear()  # its other places come later in the order
+  if not chosen:
+    raise UserError(
+      f'--config.data.keep_duplicates_together finds no group of equal images as small as the '
+      f'{count} to be held out; raise --config.data.validation'
+    )
+  return np.array(chosen, np.int64)
+
+
+def with_shared_images_noted(splits: Splits) -> Splits:
+  """Adds notes on images that are in two of the splits, which make accuracies look better."""
+  parts = {'train': splits.train, 'validation': splits.validation, 'test': splits.test}
+  if splits.validation_is_test:
+    parts.pop('validation' if splits.has_test else 'test')
+  shared = shared_images(parts)
+  notes = [
+    f'{count} of the {len(parts[later])} {later} images have the same pixels as one of {name}'
+    for (name, later), count in shared.items()
+  ]
+  if splits.held_out and ('train', 'validation') in shared:
+    notes.append('--config.data.keep_duplicates_together=True holds equal images out together')
+  return dataclasses.replace(splits, notes=(*splits.notes, *notes))
+
+
+def _check_classes_left(dataset: Dataset, train: Split, held_out: Split, wanted: str) -> None:
+  """Raises UserError where all images of a class are held out."""
+  lost = np.setdiff1d(held_out.labels, train.labels)
+  if len(lost):
+    named = _listed([dataset.class_names[label] for label in lost])
+    raise UserError(
+      f'{wanted} holds out all training images of {named}; hold fewer out, use '
+      "--config.data.validation_from='random' or another --config.seed, or give it more images"
+    )
 
 
 def _count(validation: str, total: int) -> int:
@@ -138,6 +225,43 @@ def _count(validation: str, total: int) -> int:
       f'{usage}.'
     )
   return count
+
+
+def renumbered(splits: Splits, class_names: Sequence[str]) -> Splits:
+  """The same images, their labels numbered as in a list of class names that knows all of theirs.
+
+  Args:
+    splits: of some data.
+    class_names: of a run.
+
+  Raises:
+    UserError: the data have a class that the list lacks.
+  """
+  names = tuple(class_names)
+  if splits.class_names == names:
+    return splits
+  if set(splits.class_names) - set(names):
+    raise UserError(
+      f'{splits.source} has the classes {_listed(splits.class_names)}, but the run was trained on '
+      f'the classes {_listed(names)}; give it data whose classes have these names'
+    )
+  numbers = np.array([names.index(name) for name in splits.class_names], np.int32)
+
+  def change(part: Split) -> Split:
+    return dataclasses.replace(part, labels=numbers[part.labels])
+
+  return dataclasses.replace(
+    splits,
+    train=change(splits.train),
+    validation=change(splits.validation),
+    test=change(splits.test),
+    class_names=names,
+  )
+
+
+def _listed(names: Sequence[str]) -> str:
+  rest = len(names) - _NAMED
+  return ', '.join(names[:_NAMED]) + (f' and {rest} more' if rest > 0 else '')
 
 
 def validated(splits: Splits, config: ConfigDict) -> Splits:

@@ -2,11 +2,12 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.data.dataset import Dataset, Examples, Split
 
 _ROWS = 512  # images looked at at a time, which bounds the memory in use
 
@@ -17,12 +18,13 @@ class Duplicates:
 
   Attributes:
     within: split -> images that repeat an earlier one of the same split.
-    across: test images that are also training images.
+    across: (split, later split) -> images of the later one that are also in the other, in the order
+      train, validation, test.
     contradictions: images that carry different labels in different places.
   """
 
   within: Mapping[str, int]
-  across: int
+  across: Mapping[tuple[str, str], int]
   contradictions: int
 
 
@@ -47,24 +49,41 @@ def channel_statistics(split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 def duplicates(dataset: Dataset) -> Duplicates:
   """Compares the pixels of all images, by their checksums."""
+  every = {'train': dataset.train, 'validation': dataset.validation, 'test': dataset.test}
+  parts = {name: split for name, split in every.items() if split is not None}
+  found = {name: digests(split.images) for name, split in parts.items()}
   labels_of: dict[bytes, set[int]] = {}
-  within: dict[str, int] = {}
-  known: dict[str, set[bytes]] = {}
-  across = 0
-  for name, split in (('train', dataset.train), ('test', dataset.test)):
-    seen: set[bytes] = set()
-    repeated = 0
-    for image, label in zip(_each(split), split.labels, strict=True):
-      digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-      repeated += digest in seen
-      across += digest in known.get('train', ())
-      seen.add(digest)
+  for name, split in parts.items():
+    for digest, label in zip(found[name], split.labels, strict=True):
       labels_of.setdefault(digest, set()).add(int(label))
-    within[name], known[name] = repeated, seen
-  contradictions = sum(len(labels) > 1 for labels in labels_of.values())
-  return Duplicates(within, across, contradictions)
+  return Duplicates(
+    within={name: len(part) - len(set(part)) for name, part in found.items()},
+    across=_across(found),
+    contradictions=sum(len(labels) > 1 for labels in labels_of.values()),
+  )
 
 
-def _each(split: Split) -> Iterator[np.ndarray]:
-  for start in range(0, len(split), _ROWS):
-    yield from np.asarray(split.images[start : start + _ROWS])
+def shared_images(parts: Mapping[str, Examples]) -> dict[tuple[str, str], int]:
+  """(split, later split) -> images of the later one whose pixels are also in the other, those with
+  none left out. Streams are not compared: it would decode all of their files.
+  """
+  stored = {name: part for name, part in parts.items() if isinstance(part.images, np.ndarray)}
+  found = _across({name: digests(part.images) for name, part in stored.items()})
+  return {pair: count for pair, count in found.items() if count}
+
+
+def _across(found: Mapping[str, Sequence[bytes]]) -> dict[tuple[str, str], int]:
+  known = {name: set(part) for name, part in found.items()}
+  return {
+    (first, second): sum(digest in known[first] for digest in found[second])
+    for first, second in itertools.combinations(found, 2)
+  }
+
+
+def digests(images: np.ndarray) -> list[bytes]:
+  """A checksum of 16 bytes of the pixels of each image of uint8 [N, H, W, C]."""
+  return [
+    hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+    for start in range(0, len(images), _ROWS)
+    for image in np.asarray(images[start : start + _ROWS])
+  ]

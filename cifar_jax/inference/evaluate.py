@@ -4,9 +4,10 @@ import pathlib
 from typing import Any
 
 from cifar_jax import config as configs
-from cifar_jax import data
+from cifar_jax.data.normalize import of_run
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import assemble
+from cifar_jax.inference.run_data import load_known
 from cifar_jax.run_folder.checkpoint import Checkpoints
 from cifar_jax.run_folder.run_summary import remark
 
@@ -23,22 +24,19 @@ def evaluate(
     data_dir: in place of the config's data.dir, for data that has moved.
 
   Returns:
-    loss (mean cross-entropy, with the run's label smoothing), accuracy (0..1), examples, step,
+    loss (mean cross-entropy, without label smoothing), accuracy (0..1), examples, step,
     split and data, which say what must stand beside the numbers: synthetic data, a test set that
-    was used as validation.
+    was used as validation, other data than those of training.
 
   Raises:
-    UserError: no run there, no such checkpoint, no data.
+    UserError: no run there, no such checkpoint, no data, or not those of the run, see
+      `run_data.load_known`.
   """
   config = configs.read(run)
   configs.validate(config)
-  if data_dir is not None:
-    with config.unlocked():
-      config.data.dir = data_dir
-  splits = data.split(
-    data.load(config.data), config.data.validation, config.data.validation_from, config.seed
-  )
-  experiment = assemble(config, splits)
+  splits = load_known(run, config, split, data_dir)
+  # Other training images must not decide how the images are normalized.
+  experiment = assemble(config, splits, of_run(config.data, run))
   with Checkpoints(run, read_only=True) as checkpoints:
     restored = checkpoints.restore(experiment.abstract_state(), checkpoint)
   if restored is None:

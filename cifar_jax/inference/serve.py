@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from cifar_jax.data import Split
+from cifar_jax.data.image_file import DamagedImageError, decode
 from cifar_jax.inference import http_server
 from cifar_jax.inference.neighbours import Neighbours
-from cifar_jax.inference.pictures import UnreadableError, decode
 from cifar_jax.inference.predict import ranked
 from cifar_jax.inference.trained import Trained
 from cifar_jax.report import pixels
@@ -89,13 +89,13 @@ def make_app(network: Trained, neighbours: Callable[[], Neighbours | None], host
     with one_at_a_time:
       try:
         return judged(upload.read())
-      except UnreadableError as error:
+      except DamagedImageError as error:
         return {'error': f'this picture cannot be used: {error}'}, 400
       finally:
         host_memory.give_back()
 
   def judged(content: bytes) -> dict[str, Any]:
-    image = decode(content, network.image_shape)
+    image = decode(content, network.preprocessing).pixels
     probabilities = network.probabilities(image[None])[0]
     reasons = explain(image[None], probabilities.argmax(keepdims=True))[0]
     return {

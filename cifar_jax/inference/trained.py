@@ -7,7 +7,7 @@ classes are.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -17,15 +17,17 @@ from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax import data, models
+from cifar_jax.data import adapt
 from cifar_jax.data.normalize import Normalize, of_run
+from cifar_jax.data.preprocessing import Preprocessing, from_facts
 from cifar_jax.errors import UserError
 from cifar_jax.optim import averaging
 from cifar_jax.run_folder import run_summary
 from cifar_jax.run_folder.checkpoint import Checkpoints
 from cifar_jax.training.views import mean_logits
 
-BATCH = 256  # images in one dispatch, at most
-_PIXELS = 2**21  # in one dispatch: 32 images of 224 x 224, whose maps take some 200 MB
+BATCH = 256  # images in one dispatch
+_SMALL_IMAGE = 64 * 64  # pixels up to which there are so many
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Trained:
     step: updates made.
     class_names: one name a class.
     image_shape: (H, W, C) of the images that it takes.
+    preprocessing: how an image file becomes one of them.
     normalize: images uint8 [B, H, W, C] as the network takes them, float32.
   """
 
@@ -50,6 +53,7 @@ class Trained:
   step: int
   class_names: tuple[str, ...]
   image_shape: tuple[int, int, int]
+  preprocessing: Preprocessing
   normalize: Normalize
 
   def probabilities(self, images: Any) -> np.ndarray:
@@ -94,6 +98,11 @@ def in_batches(
   return np.concatenate(parts)
 
 
+def batch_size(image_shape: Sequence[int]) -> int:
+  """Images (H, W, C) in one dispatch: fewer of large ones, which bounds the memory in use."""
+  return min(BATCH, max(1, BATCH * _SMALL_IMAGE // (image_shape[0] * image_shape[1])))
+
+
 def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = None) -> Trained:
   """Reads a run's network.
 
@@ -110,6 +119,8 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
   if not about:
     splits = load_splits(config, data_dir)
     about = {'class_names': splits.class_names, 'image_shape': splits.image_shape}
+    if splits.preprocessing is not None:
+      about['preprocessing'] = dataclasses.asdict(splits.preprocessing)
   with Checkpoints(run, read_only=True) as checkpoints:
     restored = checkpoints.restore_variables(checkpoint, averaging.is_evaluated(config.average))
   if restored is None:
@@ -124,24 +135,66 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     step=step,
     class_names=tuple(about['class_names']),
     image_shape=(height, width, channels),
+    preprocessing=_preprocessing(run, config, about, data_dir),
     normalize=of_run(config.data, run),
   )
 
 
+def _preprocessing(
+  run: pathlib.Path, config: ConfigDict, about: Mapping[str, Any], data_dir: str | None
+) -> Preprocessing:
+  """How images become inputs: what the run wrote down, or, for an older one, what its config and
+  its data say.
+  """
+  height, width, channels = about['image_shape']
+  if 'preprocessing' in about:
+    try:
+      found = from_facts(about['preprocessing'])
+    except ValueError as error:
+      raise UserError(
+        f'{run / run_summary.ABOUT_NAME} is damaged ({error}); restore it from a copy'
+      ) from None
+  elif known := adapt.of_older_run(config.data, (height, width, channels)):
+    found = known
+  else:
+    try:
+      splits = load_splits(config, data_dir)
+    except UserError as error:
+      raise UserError(
+        f'{run} does not say how large its images are inside the border of --config.data.pad_to='
+        f'{config.data.pad_to}, and its data cannot be read ({error}); give them by --data_dir'
+      ) from None
+    assert splits.preprocessing is not None
+    found = splits.preprocessing
+  if found.shape != (height, width, channels):
+    raise UserError(
+      f'{run / run_summary.ABOUT_NAME} is damaged (image_shape and preprocessing differ); restore '
+      'it from a copy'
+    )
+  return found
+
+
 def load_splits(config: ConfigDict, data_dir: str | None = None) -> data.Splits:
-  """The data of a run, perhaps from another folder than that of its config."""
+  """The data that a run's config names, perhaps from another folder; whether they are those of the
+  run, `run_data.load_known` looks.
+
+  Raises:
+    UserError: no data; the message names the flag of the commands on runs, --data_dir.
+  """
   if data_dir is not None:
     config = config.copy_and_resolve_references().unlock()
     config.data.dir = data_dir
+  try:
+    dataset = data.load(config.data)
+  except UserError as error:
+    raise UserError(str(error).replace('--config.data.dir', '--data_dir')) from error
   return data.split(
-    data.load(config.data), config.data.validation, config.data.validation_from, config.seed
+    dataset,
+    config.data.validation,
+    config.data.validation_from,
+    config.seed,
+    config.data.keep_duplicates_together,
   )
-
-
-def batch_size(image_shape: tuple[int, ...]) -> int:
-  """Images (H, W, C) in one dispatch: a power of two, at most BATCH and fewer of large ones."""
-  pixels = image_shape[0] * image_shape[1]
-  return min(BATCH, 1 << max(_PIXELS // pixels, 1).bit_length() - 1)
 
 
 def padded_batches(images: Any, size: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -83,8 +83,7 @@ def facts(dataset: Dataset) -> str:
   mean, deviation = statistics.channel_statistics(dataset.train)
   lines += [
     f'mean {_numbers(mean)}, standard deviation {_numbers(deviation)} of the training pixels / 255',
-    f'exact duplicates: {repeated.within["train"]} within train, {repeated.within["test"]} within '
-    f'test, {repeated.across} of test also in train, {repeated.contradictions} with two labels',
+    f'exact duplicates: {_duplicates(repeated)}',
   ]
   width = max(len(name) for name in dataset.class_names)
   columns = [statistics.class_counts(split, len(dataset.class_names)) for split in present.values()]
@@ -93,6 +92,12 @@ def facts(dataset: Dataset) -> str:
     lines.append(f'{name:>{width}}' + ''.join(f'{number:>11}' for number in numbers))
   lines += dataset.notes
   return '\n'.join(lines)
+
+
+def _duplicates(found: statistics.Duplicates) -> str:
+  within = [f'{count} within {name}' for name, count in found.within.items()]
+  across = [f'{count} of {later} also in {name}' for (name, later), count in found.across.items()]
+  return ', '.join([*within, *across, f'{found.contradictions} with two labels'])
 
 
 def class_samples(

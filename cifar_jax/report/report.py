@@ -13,6 +13,7 @@ import numpy as np
 from cifar_jax.anatomy import summary, tracing
 from cifar_jax.data import Examples
 from cifar_jax.inference import trained
+from cifar_jax.inference.run_data import load_known
 from cifar_jax.inference.trained import Trained
 from cifar_jax.report import charts, files, glimpses, pixels, scores
 from cifar_jax.report.extras import require
@@ -91,7 +92,7 @@ def write_report(
   """
   require('look', 'matplotlib', 'sklearn', 'jinja2', 'PIL')
   network = trained.load(run, checkpoint, data_dir)
-  splits = trained.load_splits(network.config, data_dir)
+  splits = load_known(run, network.config, split, data_dir)
   rows, finished = read_rows(run), run_summary.read(run)
   chosen = getattr(splits, split)
   judged = _Judged(

@@ -198,6 +198,15 @@ class Checkpoints:
       raise UserError(f'no checkpoint in {self._run} can be read, tried {"; ".join(failures)}')
     return None
 
+  def facts(self) -> dict[str, Any]:
+    """The facts of the newest checkpoint whose facts can be read, without its state; or {}."""
+    for name, step in [*self._candidates('latest'), *self._candidates('best')]:
+      # What a damaged file raises is of many kinds, see `restore`.
+      with contextlib.suppress(Exception):
+        arguments = ocp.args.Composite(facts=ocp.args.JsonRestore())
+        return dict(self._managers[name].restore(step, args=arguments).facts)
+    return {}
+
   def _check_shapes(self, name: str, step: int, target: TrainState) -> None:
     """Raises UserError, naming what differs, if the checkpoint is of another network."""
     metadata = self._managers[name].item_metadata(step)['state']

@@ -1,6 +1,7 @@
 """What a run says about itself: its header and closing lines, and the content of summary.json."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -24,6 +25,7 @@ from cifar_jax.training.steps import TrainState
 
 SUMMARY_NAME = 'summary.json'
 ABOUT_NAME = 'about.json'
+_CLASSES = 10  # named in the header
 
 
 def read(run: pathlib.Path, name: str = SUMMARY_NAME) -> dict[str, Any]:
@@ -35,11 +37,11 @@ def read(run: pathlib.Path, name: str = SUMMARY_NAME) -> dict[str, Any]:
 
 
 def remark(splits: Splits) -> str:
-  """What must stand beside every accuracy of this data: 'test used as validation', 'synthetic',
-  both or ''.
+  """What must stand beside every accuracy of this data, as 'test used as validation, synthetic';
+  '' if there is nothing.
   """
   parts = [splits.validation_label] if splits.validation_is_test else []
-  return ', '.join([*parts, 'synthetic'] if splits.synthetic else parts)
+  return ', '.join([*parts, *(['synthetic'] if splits.synthetic else []), *splits.remarks])
 
 
 def header(
@@ -59,13 +61,20 @@ def header(
   return (
     f'{listing(experiment, splits)}\n\n'
     f'data        {splits.name} from {splits.source}: {len(splits.train)} training images, '
-    f'validation on {validation}, {tested} test images\n{notes}'
+    f'validation on {validation}, {tested} test images\n'
+    f'            {_classes(splits.class_names)}\n{notes}'
     f'devices     {parallel.describe(experiment.mesh)}, images {_placement(config, splits)}'
     f'{startup}\n'
     f'training    {experiment.epochs} epochs of {experiment.steps_per_epoch} steps of '
     f'{config.batch_size} images{limit}, {config.optimizer.name}, seed {config.seed}\n'
     f'run         {run}\n'
   )
+
+
+def _classes(names: Sequence[str]) -> str:
+  """'3 classes: cat, dog, eel'; of many the first few."""
+  rest = len(names) - _CLASSES
+  return f'{len(names)} classes: {", ".join(names[:_CLASSES])}' + (', ...' if rest > 0 else '')
 
 
 def _placement(config: ConfigDict, splits: Splits) -> str:
@@ -124,6 +133,7 @@ def about(experiment: Experiment, splits: Splits) -> dict[str, Any]:
     'remark': remark(splits),
     'class_names': list(splits.class_names),
     'image_shape': list(splits.image_shape),
+    **({'preprocessing': dataclasses.asdict(splits.preprocessing)} if splits.preprocessing else {}),
     'layers': len(records),
     'parameters': sum(record.trainable for record in records),
     'moving_statistics': sum(record.non_trainable for record in records),

@@ -31,7 +31,7 @@ class Source:
       Split(np.full((n, 2, 2, 3), value, np.uint8), np.arange(n, dtype=np.int32) % 2)
       for n in (5, 3)
     )
-    return Dataset('name', train, test, ('a', 'b'), source=str(self.path))
+    return Dataset('name', train, test, ('a', 'b'), source=str(self.path), notes=('so',))
 
   def load(self) -> Dataset:
     dataset = cache.through_cache('name', self.path, [self.path], self.read)
@@ -43,6 +43,7 @@ class Source:
     assert dataset.test.labels.tolist() == [0, 1, 0]
     assert dataset.train.labels.dtype == np.int32
     assert (dataset.class_names, dataset.source) == (('a', 'b'), str(self.path))
+    assert dataset.notes == ('so',)
     return dataset
 
 

@@ -1,6 +1,7 @@
 """MNIST's idx files, plain and packed."""
 
 import gzip
+import hashlib
 import pathlib
 import struct
 
@@ -64,6 +65,41 @@ def test_finds_nothing_elsewhere(tmp_path: pathlib.Path) -> None:
   write(tmp_path / 'FashionMNIST/raw', files())
   assert idx.find('mnist', tmp_path) is None
   assert idx.find('cifar10', tmp_path / 'FashionMNIST/raw') is None
+
+
+def test_test_images_of_another_size_are_refused(tmp_path: pathlib.Path) -> None:
+  """As many pixels, but not as many rows."""
+  contents = files()
+  turned = struct.pack('>4B3I', 0, 0, 8, 3, 2, 6, 2) + _IMAGES.tobytes()
+  folder = write(tmp_path, contents | {'train-images-idx3-ubyte': turned})
+  with pytest.raises(UserError, match=r't10k-images\S* holds images of 3x4 pixels and .* of 6x2'):
+    idx.read('mnist', folder)
+
+
+@pytest.mark.parametrize('packed', [False, True])
+def test_names_with_a_dot_and_packed_files_of_any_name(
+  tmp_path: pathlib.Path, packed: bool
+) -> None:
+  for name, content in files().items():
+    dotted = name.replace('-idx', '.idx')
+    # Packed under the plain name, and plain under the packed one.
+    path = tmp_path / (dotted if packed else f'{dotted}.gz')
+    path.write_bytes(gzip.compress(content) if packed else content)
+  assert idx.find('mnist', tmp_path) == tmp_path
+  dataset = idx.read('mnist', tmp_path)
+  np.testing.assert_array_equal(dataset.train.images[..., 0], _IMAGES)
+  assert dataset.test.labels.tolist() == [9, 0]
+
+
+def test_packed_files_are_compared_with_the_published_sums(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  folder = write(tmp_path, files(), packed=True)
+  assert len(idx.read('mnist', folder).notes) == 4
+  sums = [hashlib.md5((folder / f'{name}.gz').read_bytes()).hexdigest() for name in files()]
+  monkeypatch.setitem(idx._MD5, 'mnist', (*sums[:3], '0' * 32))
+  (note,) = idx.read('mnist', folder).notes
+  assert 't10k-labels-idx1-ubyte.gz is not the published file' in note
 
 
 def test_names_the_file_that_is_missing_or_wrong(tmp_path: pathlib.Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cifar_jax.data import npz
+from cifar_jax.data import npz, split
 from cifar_jax.errors import UserError
 from tests.data.only_user_errors import only_user_errors
 
@@ -50,8 +50,8 @@ def test_reads_the_names_of_tensorflow_tutorials(tmp_path: pathlib.Path) -> None
 
 
 def test_grey_images_and_columns_of_labels(tmp_path: pathlib.Path) -> None:
-  grey = {'x_train': np.ones((6, 4, 5), np.uint8), 'x_test': np.ones((3, 4, 5), np.uint8)}
-  columns = {'y_train': np.zeros((6, 1), np.uint8), 'y_test': np.ones((3, 1), np.int64)}
+  grey = {'x_train': np.full((6, 4, 5), 255, np.uint8), 'x_test': np.ones((3, 4, 5), np.uint8)}
+  columns = {'y_train': np.uint8([[0], [1], [1], [1], [1], [0]]), 'y_test': np.ones((3, 1), int)}
   dataset = npz.read('a', write(tmp_path / 'a.npz', **grey, **columns))
   assert dataset.train.images.shape == (6, 4, 5, 1)
   assert dataset.train.labels.shape == (6,)
@@ -82,7 +82,21 @@ def test_is_found_by_path_or_by_name(tmp_path: pathlib.Path) -> None:
     ({'y_train': np.zeros(6)}, 'labels of type float64'),
     ({'y_train': np.eye(6, dtype=int)}, r'labels of type int64 and shape \[6, 6\]'),
     ({'y_test': np.array([0, 1, -1])}, 'label -1'),
-    ({'y_test': np.array([0, 1, 10**12])}, 'label 1000000000000'),
+    ({'y_test': np.array([0, 1, 10**12])}, 'label 1000000000000 in test, of which there is no tr'),
+    ({'y_test': np.array([0, 1, 3])}, 'label 3 in test, of which there is no training image'),
+    ({'y_train': np.full(6, 2), 'y_test': np.full(3, 2)}, '1 classes of training images'),
+    ({'x_train': np.ones((6, 4, 5, 3), bool)}, r'type bool from 1 to 1 .* save \(255 \* images\)'),
+    ({'x_train': np.full((6, 4, 5, 3), 9.5)}, r'type float64 from 9.5 to 9.5 .* save \(images\)'),
+    ({'x_train': np.full((6, 4, 5, 3), 16, np.uint8)}, r'pixels from 16 to 16; .*\(255 / 16\)'),
+    ({'y_train': np.eye(6, dtype=int)[:, :3]}, r'one for each image: several labels an image'),
+    ({'y_train': np.eye(3)[[0, 1, 2, 0, 1, 2]]}, r'shape \[6, 3\].*save labels.argmax\(1\)'),
+    ({'y_train': np.array(list('abcabc'))}, r'type <U1 .*return_inverse=True'),
+    ({'x_val': np.zeros((2, 4, 5, 3), np.uint8), 'y_val': np.array([0, 7])}, 'label 7 in valid'),
+    (
+      {'class_names': np.array([b'\xff', b'b', b'c'])},
+      'holds bytes that are not UTF-8',
+    ),
+    ({'class_names': np.array(['a', 'b', 'a'])}, 'class_names, holds a more than once'),
     ({'class_names': np.array(['a', 'b'])}, 'label 2; expected labels from 0 to 1'),
     ({'x_test': np.zeros((3, 5, 5, 3), np.uint8)}, r'\[4, 5, 3\] to train on and \[5, 5, 3\]'),
     ({'y_train': np.array([{}, 1, 2, 0, 1, 2], object)}, 'cannot be read as an .npz'),
@@ -93,6 +107,89 @@ def test_says_what_is_wrong(
 ) -> None:
   with pytest.raises(UserError, match=rf'a.npz.*{complaint}'):
     npz.read('a', write(tmp_path / 'a.npz', **changes))
+
+
+def test_another_set_of_names_is_told_what_was_found(tmp_path: pathlib.Path) -> None:
+  np.savez(tmp_path / 'a.npz', X=np.zeros((2, 3, 3)), y=np.zeros(2))
+  with pytest.raises(UserError, match=r'it holds X, y: write it with numpy.savez'):
+    npz.read('a', tmp_path / 'a.npz')
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_channels_first(tmp_path: pathlib.Path, channels: int) -> None:
+  """Every pixel is found at its row and column."""
+  images = np.random.default_rng(1).integers(0, 256, (6, channels, 7, 9), dtype=np.uint8)
+  dataset = npz.read('a', write(tmp_path / 'a.npz', x_train=images, x_test=images[:3]))
+  assert dataset.train.images.shape == (6, 7, 9, channels)
+  for place in [(0, 0, 0, 0), (5, 6, 8, channels - 1), (2, 3, 1, 0)]:
+    number, row, column, channel = place
+    assert dataset.train.images[place] == images[number, channel, row, column]
+  assert any('channels first' in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize('shape', [(6, 4, 5, 3), (6, 3, 5, 3), (6, 8, 8, 4), (6, 3, 3, 5)])
+def test_channels_last_stay(tmp_path: pathlib.Path, shape: tuple[int, ...]) -> None:
+  images = np.full(shape, 200, np.uint8)
+  dataset = npz.read('a', write(tmp_path / 'a.npz', x_train=images, x_test=images[:3]))
+  assert dataset.train.images.shape == shape
+  assert not dataset.notes
+
+
+@pytest.mark.parametrize(('numbers'), [(1, 2, 3), (3, 5, 90), (0, 2, 9)])
+def test_labels_with_gaps_are_as_many_classes_as_occur(
+  tmp_path: pathlib.Path, numbers: tuple[int, ...]
+) -> None:
+  y_train, y_test = np.array(numbers)[[0, 1, 2, 0, 1, 2]], np.array(numbers)[[2, 1, 0]]
+  dataset = npz.read('a', write(tmp_path / 'a.npz', y_train=y_train[:, None], y_test=y_test))
+  assert dataset.class_names == tuple(map(str, numbers))
+  assert dataset.train.labels.tolist() == [0, 1, 2, 0, 1, 2]
+  assert dataset.test.labels.tolist() == [2, 1, 0]
+  assert dataset.notes == (
+    f'the labels that occur are the 3 classes: {", ".join(map(str, numbers))}',
+  )
+
+
+def test_a_named_class_without_images_is_told(tmp_path: pathlib.Path) -> None:
+  names = np.array(['a', 'b', 'c', 'd'])
+  dataset = npz.read('a', write(tmp_path / 'a.npz', class_names=names))
+  assert dataset.class_names == ('a', 'b', 'c', 'd')
+  assert dataset.notes == ('of 1 classes there is no image: d',)
+
+
+def test_names_as_bytes_are_utf_8(tmp_path: pathlib.Path) -> None:
+  names = np.array(['rot', 'grün', '青'])
+  encoded = np.array([name.encode() for name in names])
+  for form in (names, encoded):
+    dataset = npz.read('a', write(tmp_path / 'a.npz', class_names=form))
+    assert dataset.class_names == ('rot', 'grün', '青')
+
+
+def test_validation_images_of_medmnist_are_the_validation_split(tmp_path: pathlib.Path) -> None:
+  whole = arrays()
+  names = {'x_train': 'train_images', 'y_train': 'train_labels'}
+  names |= {'x_test': 'test_images', 'y_test': 'test_labels'}
+  content = {names[key]: array for key, array in whole.items()}
+  validation = np.random.default_rng(3).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
+  np.savez(tmp_path / 'a.npz', **content, val_images=validation, val_labels=np.uint8([[1], [2]]))
+  dataset = npz.read('a', tmp_path / 'a.npz')
+  splits = split(dataset, '0.5', 'random', 0)
+  np.testing.assert_array_equal(splits.validation.images, validation)
+  assert splits.validation.labels.tolist() == [1, 2]
+  assert len(splits.train) == 6
+  assert 'validation: the 2 images of val_images' in dataset.notes
+
+
+def test_a_file_without_test_images(tmp_path: pathlib.Path) -> None:
+  nothing = {'x_test': np.zeros((0, 4, 5, 3), np.uint8), 'y_test': np.zeros(0, int)}
+  dataset = npz.read('a', write(tmp_path / 'a.npz', **nothing))
+  assert not split(dataset, '2', 'random', 0).has_test
+
+
+def test_dark_pixels_are_told(tmp_path: pathlib.Path) -> None:
+  images = np.random.default_rng(0).integers(0, 64, (6, 4, 5, 3), dtype=np.uint8)
+  images[0, 0, 0] = (0, 63, 1)
+  dataset = npz.read('a', write(tmp_path / 'a.npz', x_train=images))
+  assert dataset.notes == ('pixels are from 0 to 63, and are divided by 255',)
 
 
 @settings(

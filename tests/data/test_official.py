@@ -1,6 +1,7 @@
 """The official CIFAR files in all their versions: small ones, and the real ones where present."""
 
 import dataclasses
+import hashlib
 import os
 import pathlib
 import pickle
@@ -102,6 +103,66 @@ def test_reads_the_fine_labels_of_cifar100(tmp_path: pathlib.Path, version: str)
   np.testing.assert_array_equal(dataset.train.labels, train[1])
   np.testing.assert_array_equal(dataset.test.labels, test[1])
   assert len(dataset.class_names) == 100
+
+
+@pytest.mark.parametrize('version', ['py', 'bin'])
+def test_reads_the_coarse_labels_of_cifar100(tmp_path: pathlib.Path, version: str) -> None:
+  pixels, _ = official_files.random_batch(0, _COUNT)
+  fine, coarse = [1, 99, 50, 7, 0, 1], [19, 0, 7, 7, 3, 2]
+  if version == 'bin':
+    records = b''.join(
+      bytes(labels) + row.tobytes() for *labels, row in zip(coarse, fine, pixels, strict=True)
+    )
+    files, folder = {'train.bin': records, 'test.bin': records}, 'cifar-100-binary'
+  else:
+    batch = {b'fine_labels': fine, b'coarse_labels': coarse, b'data': pixels}
+    files = dict.fromkeys(('train', 'test'), pickle.dumps(batch, protocol=2))
+    folder = 'cifar-100-python'
+  path = official_files.write_folder(tmp_path / folder, files)
+  assert official.find('cifar100_coarse', tmp_path) == path
+  dataset = official.read('cifar100_coarse', path)
+  assert dataset.name == 'cifar100_coarse'
+  assert dataset.train.labels.tolist() == dataset.test.labels.tolist() == coarse
+  assert official.read('cifar100', path).train.labels.tolist() == fine
+  assert len(set(dataset.class_names)) == 20
+  # As in the published list: the first, one in the middle, the last.
+  assert [dataset.class_names[i] for i in (0, 9, 19)] == [
+    'aquatic_mammals',
+    'large_man-made_outdoor_things',
+    'vehicles_2',
+  ]
+
+
+def test_files_with_other_sums_than_the_published_ones_are_told(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  files, *_ = cifar10_files('py3')
+  path = official_files.write_folder(tmp_path / _FOLDERS['py3'], files)
+  (note,) = official.read('cifar10', path).notes
+  assert 'not the published files of cifar10' in note
+  assert all(name in note for name in files)
+  for name, content in files.items():
+    monkeypatch.setitem(official._MD5, name, hashlib.md5(content).hexdigest())
+  assert not official.read('cifar10', path).notes
+  monkeypatch.setitem(official._MD5, 'data_batch_3', '0' * 32)
+  (note,) = official.read('cifar10', path).notes
+  assert 'data_batch_3' in note
+  assert 'data_batch_2' not in note
+
+
+def test_a_binary_archive_is_compared_as_a_whole(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  files, *_ = cifar10_files('bin')
+  path = official_files.write_archive(tmp_path / _ARCHIVES['bin'], _FOLDERS['bin'], files)
+  (note,) = official.read('cifar10', path).notes
+  assert _ARCHIVES['bin'] in note
+  found = hashlib.md5(path.read_bytes()).hexdigest()
+  monkeypatch.setitem(official._MD5, _ARCHIVES['bin'], found)
+  assert not official.read('cifar10', path).notes
+  # Of unpacked binary files no sums are published.
+  folder = official_files.write_folder(tmp_path / _FOLDERS['bin'], files)
+  assert not official.read('cifar10', folder).notes
 
 
 def test_class_names() -> None:
@@ -236,6 +297,7 @@ def real_data() -> pathlib.Path:
 
 def test_full_size_real_data(real_data: pathlib.Path) -> None:
   dataset = official.read('cifar10', real_data)
+  assert not dataset.notes  # the published MD5s
   # The first images are a frog, two trucks, a deer and a car; a cat, two ships and an airplane.
   assert dataset.train.labels[:5].tolist() == [6, 9, 9, 4, 1]
   assert dataset.test.labels[:4].tolist() == [3, 8, 8, 0]

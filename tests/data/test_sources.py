@@ -110,7 +110,8 @@ def test_official_files_are_cached(home: pathlib.Path, monkeypatch: pytest.Monke
 def test_mnist_of_torchvision_and_of_keras(home: pathlib.Path) -> None:
   keras = home / '.keras' / 'datasets'
   keras.mkdir(parents=True)
-  grey = {'x_train': np.ones((6, 4, 5), np.uint8), 'x_test': np.ones((3, 4, 5), np.uint8)}
+  white = np.full((6, 4, 5), 255, np.uint8)
+  grey = {'x_train': white, 'x_test': white[:3]}
   test_npz.write(keras / 'mnist.npz', **grey)
   assert load('mnist').train.images.shape == (6, 4, 5, 1)
   test_idx.write(home / 'data' / 'MNIST' / 'raw', test_idx.files(), packed=True)
@@ -154,11 +155,49 @@ def test_the_last_word_lists_every_place_and_what_to_do(home: pathlib.Path, name
     ('cifar_100', 'cifar100'),
     ('sythetic', 'synthetic'),
     ('eurosatt', 'eurosat'),
+    ('svhn', 'svhn_cropped'),
+    ('SVHN', 'svhn_cropped'),
   ],
 )
 def test_suggests_the_nearest_name(name: str, suggestion: str) -> None:
   with pytest.raises(UserError, match=rf'data.name={name} is unknown; did you mean {suggestion}\?'):
     load(name)
+
+
+@pytest.mark.parametrize(
+  ('name', 'files', 'said'),
+  [
+    ('mine', ['a.npy', 'b.npy'], ['holds no mine, but a.npy, b.npy', 'mine.npz', 'numpy.savez']),
+    ('mine', ['model.pt'], ['but model.pt', 'numpy.savez(file, x_train=']),
+    ('mnist', ['digits.bin'], ['train-images-idx3-ubyte', 't10k-labels-idx1-ubyte', 'mnist.npz']),
+    ('emnist', ['emnist-letters-train-images-idx3-ubyte.gz'], ['EMNIST are transposed']),
+    ('cifar10', ['x.txt'], ['cifar-10-batches-py', 'cifar-10-binary.tar.gz']),
+    ('cifar-10', ['x.txt'], ['did you mean --config.data.name=cifar10?']),
+    ('mine', [f'{i}.txt' for i in range(9)], ['0.txt, 1.txt, 2.txt, 3.txt, 4.txt, 4 more']),
+    (
+      'mine',
+      [],
+      ['but nothing; understood are mine.npz', 'image folders by --config'],
+    ),
+  ],
+)
+def test_a_place_without_the_data_is_told_what_is_understood(
+  tmp_path: pathlib.Path, name: str, files: list[str], said: list[str]
+) -> None:
+  place = tmp_path / 'place'
+  place.mkdir()
+  for file in files:
+    (place / file).write_bytes(b'x')
+  with pytest.raises(UserError) as caught:
+    load(name, place)
+  for words in said:
+    assert words in str(caught.value)
+
+
+def test_a_file_of_another_kind(tmp_path: pathlib.Path) -> None:
+  (tmp_path / 'x.npy').write_bytes(b'x')
+  with pytest.raises(UserError, match=r'x\.npy holds no mine, but x\.npy; .*numpy\.savez'):
+    load('mine', tmp_path / 'x.npy')
 
 
 def test_lists_names_where_none_is_near() -> None:

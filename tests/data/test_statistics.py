@@ -24,9 +24,29 @@ def test_class_counts() -> None:
 
 
 def test_duplicates_by_hand() -> None:
-  """Train: 0 1 1 2, the second 1 with another label; test: 2 3 3."""
+  """Train: 0 1 1 2, the second 1 with another label; validation: 1 4; test: 2 3 3 4."""
   train = split(RANDOM[[0, 1, 1, 2]], [0, 1, 0, 1])
-  test = split(RANDOM[[2, 3, 3]], [1, 0, 0])
-  found = statistics.duplicates(Dataset('x', train, test, ('a', 'b'), 'here'))
+  validation = split(RANDOM[[1, 4]], [0, 0])
+  test = split(RANDOM[[2, 3, 3, 4]], [1, 0, 0, 0])
+  classes = ('a', 'b')
+  found = statistics.duplicates(Dataset('x', train, test, classes, 'here'))
   assert found.within == {'train': 1, 'test': 1}
-  assert (found.across, found.contradictions) == (1, 1)
+  assert found.across == {('train', 'test'): 1}
+  assert found.contradictions == 1
+  found = statistics.duplicates(Dataset('x', train, test, classes, 'here', validation=validation))
+  assert found.within == {'train': 1, 'validation': 0, 'test': 1}
+  assert found.across == {
+    ('train', 'validation'): 1,
+    ('train', 'test'): 1,
+    ('validation', 'test'): 1,
+  }
+  parts = {'train': train, 'validation': split(RANDOM[[6]], [0]), 'test': test}
+  assert statistics.shared_images(parts) == {('train', 'test'): 1}
+
+
+def test_checksums_tell_images_apart_that_differ_by_one_level() -> None:
+  images = np.zeros((1000, 4, 5, 3), np.uint8)
+  images.reshape(1000, -1)[np.arange(60), np.arange(60)] = 1
+  found = statistics.digests(images[::1])
+  assert len(set(found[:61])) == 61
+  assert len(set(found)) == 61

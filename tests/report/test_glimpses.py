@@ -7,12 +7,13 @@ import pytest
 
 from cifar_jax.anatomy import inside
 from cifar_jax.inference import trained
-from cifar_jax.inference.trained import batch_size
 
 pytest.importorskip('matplotlib')
 pytest.importorskip('PIL')
 
-from cifar_jax.report import glimpses, pixels  # noqa: E402
+import itertools
+
+from cifar_jax.report import glimpses, pixels
 
 
 def test_explanations_are_compiled_once_and_show_the_same(tiny_run) -> None:
@@ -38,18 +39,10 @@ def test_explanations_are_compiled_once_and_show_the_same(tiny_run) -> None:
       assert np.abs(picture.astype(int) - wanted).max() <= 12  # a step of the colour map
 
 
-@pytest.mark.parametrize(
-  ('side', 'images'), [(28, 256), (32, 256), (64, 256), (128, 128), (224, 32), (1449, 1), (4000, 1)]
-)
-def test_large_images_come_in_small_batches(side, images) -> None:
-  """At most 256 images and 2,097,152 pixels at once; 3.4 GiB were taken at 224 x 224."""
-  assert batch_size((side, side, 3)) == images
-
-
 def test_of_many_layers_a_few_are_shown() -> None:
   names = [str(number) for number in range(98)]
   shown = glimpses._spread(names, 24)
   assert len(shown) == len(set(shown)) == 24
   assert (shown[0], shown[-1]) == ('0', '97')
-  assert {int(b) - int(a) for a, b in zip(shown, shown[1:], strict=False)} == {4, 5}
+  assert {int(b) - int(a) for a, b in itertools.pairwise(shown)} == {4, 5}
   assert glimpses._spread(names[:24], 24) == names[:24]

@@ -5,32 +5,31 @@ resized; if any of it changes, another entry is made. An entry is written beside
 and then renamed, so none is half written.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from tqdm import tqdm
 
-from cifar_jax.data.image_folder.decode import (
-  THUMBNAIL,
-  DamagedImageError,
-  Decoded,
-  Geometry,
-  decode_file,
-  pillow,
-)
+from cifar_jax.data.image_file import THUMBNAIL, DamagedImageError, Decoded, decode_file, pillow
+from cifar_jax.data.image_folder.duplicates import exact_pairs, near_pairs
 from cifar_jax.data.image_folder.listing import ImageFile, Listing
+from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.errors import UserError
 from cifar_jax.folders import cache_folder
 
-_FORMAT = 1  # Raise it whenever decoding gives other pixels for the same files.
+Pairs = list[tuple[int, int]]
+
+_FORMAT = 2  # Raise it whenever decoding gives other pixels for the same files.
 _DAMAGED_LIST = 'damaged.txt'
 _WAITING = 4  # images decoded ahead of the writer, for each thread
 
@@ -40,7 +39,7 @@ class DecodedFolder:
   """All images of a folder that can be decoded.
 
   Attributes:
-    images: uint8 [N, H, W, 3], mapped read-only from disk, in the order of the listing.
+    images: uint8 [N, H, W, C], mapped read-only from disk, in the order of the listing.
     kept: int64 [N], their places in the listing.
     digests: of their files.
     thumbnails: uint8 [N, 9, 9].
@@ -55,27 +54,49 @@ class DecodedFolder:
   damaged: tuple[tuple[str, str], ...]
   damaged_list: pathlib.Path
 
+  def pairs(self, first: slice, second: slice) -> tuple[Pairs, Pairs]:
+    """Places (i, j) of equal files in two parts of the images, and of others that look the same.
 
-def fits_on_disk(count: int, geometry: Geometry) -> bool:
+    They are kept with the decoded images: to compare tens of thousands takes seconds.
+    """
+    bounds = [first.start, first.stop, second.start, second.stop]
+    kept = self.damaged_list.with_name(f'pairs-{"-".join(map(str, bounds))}.json')
+    try:
+      exact, near = json.loads(kept.read_text('utf-8'))
+      return [(int(i), int(j)) for i, j in exact], [(int(i), int(j)) for i, j in near]
+    except (OSError, ValueError, TypeError):  # not compared yet, or a damaged file
+      pass
+    exact = exact_pairs(self.digests[first], self.digests[second])
+    same = {j for _, j in exact}
+    near = near_pairs(self.thumbnails[first], self.thumbnails[second])
+    found = exact, [(i, j) for i, j in near if j not in same]
+    with contextlib.suppress(OSError):  # no permission: compared anew next time
+      draft = kept.with_suffix(f'.{os.getpid()}')
+      draft.write_text(json.dumps(found), 'utf-8')
+      os.replace(draft, kept)
+    return found
+
+
+def fits_on_disk(count: int, preprocessing: Preprocessing) -> bool:
   """Whether so many decoded images take at most half of what is free where the cache is."""
   folder = cache_folder()
   while not folder.exists():
     folder = folder.parent
-  return count * geometry.height * geometry.width * 3 <= shutil.disk_usage(folder).free / 2
+  return count * math.prod(preprocessing.shape) <= shutil.disk_usage(folder).free / 2
 
 
-def load(listing: Listing, geometry: Geometry, workers: int) -> DecodedFolder:
+def load(listing: Listing, preprocessing: Preprocessing, workers: int) -> DecodedFolder:
   """The decoded images of a folder, from the cache or by decoding them into it.
 
   Args:
     listing: of the folder.
-    geometry: the size and how it is reached.
+    preprocessing: of the images.
     workers: threads that decode; Pillow's decoders do not hold Python's lock.
 
   Raises:
     UserError: there is no room or no permission for the cache, or Pillow is missing.
   """
-  key = _key(listing.files, geometry)
+  key = _key(listing, preprocessing)
   entry = cache_folder() / f'folder-{key[:24]}'
   if (found := _read(entry)) is not None:
     return found
@@ -84,7 +105,7 @@ def load(listing: Listing, geometry: Geometry, workers: int) -> DecodedFolder:
     entry.parent.mkdir(parents=True, exist_ok=True)
     draft = pathlib.Path(tempfile.mkdtemp(prefix=f'{entry.name}.', dir=entry.parent))
     try:
-      _write(draft, listing.files, geometry, workers)
+      _write(draft, listing.files, preprocessing, workers)
       shutil.rmtree(entry, ignore_errors=True)
       os.replace(draft, entry)
     finally:
@@ -101,13 +122,13 @@ def load(listing: Listing, geometry: Geometry, workers: int) -> DecodedFolder:
 
 
 def decode_all(
-  files: Sequence[ImageFile], geometry: Geometry, workers: int
+  files: Sequence[ImageFile], preprocessing: Preprocessing, workers: int
 ) -> Iterator[Decoded | DamagedImageError]:
   """Decodes in order, a few files ahead of whoever takes the results."""
 
   def attempt(file: ImageFile) -> Decoded | DamagedImageError:
     try:
-      return decode_file(file.path, geometry)
+      return decode_file(file.path, preprocessing)
     except DamagedImageError as error:
       return error
 
@@ -121,26 +142,29 @@ def decode_all(
       yield result
 
 
-def _key(files: Iterable[ImageFile], geometry: Geometry) -> str:
-  digest = hashlib.sha256(json.dumps([_FORMAT, dataclasses.astuple(geometry)]).encode())
-  for file in files:
+def _key(listing: Listing, preprocessing: Preprocessing) -> str:
+  digest = hashlib.sha256(json.dumps([_FORMAT, dataclasses.astuple(preprocessing)]).encode())
+  # The root is resolved once: for each of tens of thousands of files it would take seconds.
+  root, start = os.path.realpath(listing.root), len(str(listing.root))
+  for file in listing.files:
+    path = str(file.path)
     try:
-      status = file.path.stat()
+      status = os.stat(path)
       facts = (status.st_size, status.st_mtime_ns)
-    except OSError:  # a broken link: the decoder will say so
+    except OSError:  # a broken link, or one in a circle: the decoder will say so
       facts = (-1, -1)
-    digest.update(f'{file.path.resolve()}\0{facts}\n'.encode(errors='surrogateescape'))
+    digest.update(f'{root}{path[start:]}\0{facts}\n'.encode(errors='surrogateescape'))
   return digest.hexdigest()
 
 
 def _write(
-  folder: pathlib.Path, files: Sequence[ImageFile], geometry: Geometry, workers: int
+  folder: pathlib.Path, files: Sequence[ImageFile], preprocessing: Preprocessing, workers: int
 ) -> None:
   kept, thumbnails, digests, damaged = [], [], [], []
   # No bar where nobody looks at it.
   bar = tqdm(total=len(files), desc='decoding', unit='image', disable=None, leave=False)
   with open(folder / 'pixels', 'wb') as pixels, bar:
-    for place, result in enumerate(decode_all(files, geometry, workers)):
+    for place, result in enumerate(decode_all(files, preprocessing, workers)):
       bar.update()
       if isinstance(result, DamagedImageError):
         damaged.append((str(files[place].path), str(result)))
@@ -151,7 +175,7 @@ def _write(
       digests.append(result.digest.hex())
   np.save(folder / 'thumbnails.npy', np.reshape(thumbnails, (-1, THUMBNAIL, THUMBNAIL)))
   meta = {
-    'shape': [len(kept), geometry.height, geometry.width, 3],
+    'shape': [len(kept), *preprocessing.shape],
     'kept': kept,
     'digests': digests,
     'damaged': damaged,

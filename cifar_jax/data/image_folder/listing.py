@@ -1,25 +1,37 @@
 """Which files a folder of photographs holds, and what their folders say about them.
 
 Two trees are understood: `train|validation|test/CLASS/...` and, without splits, `CLASS/...`. The
-classes are in alphabetical order, as Keras has them.
+classes are in alphabetical order, as Keras has them. What looks like splits but is none of the two
+trees is refused with what was found: taken for classes it would train, and mean nothing.
 """
 
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from cifar_jax.errors import UserError
 
 SUFFIXES = frozenset(
   ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff')
 )
-# Split -> the names under which its folder is found.
+# Split -> the names under which its folder is found, in any case.
 SPLITS: Mapping[str, tuple[str, ...]] = {
   'train': ('train', 'training'),
-  'validation': ('validation', 'valid', 'val'),
+  'validation': ('validation', 'valid', 'val', 'dev'),
   'test': ('test', 'testing'),
 }
+# 'seg_train', 'test1' or 'train-images': no split that is understood, but hardly a class.
+_LIKE_A_SPLIT = {
+  split: re.compile(
+    rf'(.*[_\-. ])?({"|".join(names)})([_\-. ]?(set|data|images?|imgs?))?[_\-. ]?\d*', re.IGNORECASE
+  )
+  for split, names in SPLITS.items()
+}
+# What systems and archives leave behind.
+_NO_CLASSES = ('__MACOSX', '__pycache__', '@eaDir')
+_NAMED = 8  # folders named in a message; the rest are counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +52,14 @@ class Listing:
     splits: 'train' and, where their folders exist, 'validation' and 'test'; each in the order of
       classes, then of paths.
     ignored: files in class folders whose suffix is not that of an image.
+    passed_over: names of folders beside the splits that are not used.
   """
 
   root: pathlib.Path
   class_names: tuple[str, ...]
   splits: Mapping[str, tuple[ImageFile, ...]]
   ignored: tuple[pathlib.Path, ...]
+  passed_over: tuple[str, ...] = ()
 
   @property
   def files(self) -> list[ImageFile]:
@@ -57,19 +71,12 @@ def list_folder(root: pathlib.Path) -> Listing:
   """Lists a tree of images.
 
   Raises:
-    UserError: it is neither of the two trees, a class folder cannot be read, or a split knows a
-      class that the training images do not.
+    UserError: it is neither of the two trees, there are fewer than two classes, a class folder
+      cannot be read, or a split knows a class that the training images do not.
   """
   folders = _split_folders(root)
   class_names = tuple(folder.name for folder in _subfolders(folders['train']))
-  if not class_names:
-    hint = ''
-    if any(entry.suffix.lower() in SUFFIXES for entry in root.iterdir()):
-      hint = f'; its images lie side by side: see python -m cifar_jax data organize {root} OUT'
-    raise UserError(
-      f'--config.data.dir={root} holds no folder a class; expected train/CLASS/*.jpg or '
-      f'CLASS/*.jpg in it{hint}'
-    )
+  _check_classes(root, folders['train'], class_names)
   splits: dict[str, tuple[ImageFile, ...]] = {}
   ignored: list[pathlib.Path] = []
   for split, folder in folders.items():
@@ -94,25 +101,106 @@ def list_folder(root: pathlib.Path) -> Listing:
     )
   # A split whose folder is there but empty is as good as absent.
   splits = {split: files for split, files in splits.items() if files}
-  return Listing(root, class_names, splits, tuple(ignored))
+  used = {folder.name for folder in folders.values()}
+  beside = () if folders['train'] == root else tuple(folder.name for folder in _subfolders(root))
+  passed_over = tuple(name for name in beside if name not in used)
+  return Listing(root, class_names, splits, tuple(ignored), passed_over)
 
 
 def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
   """The folder of each split; the root itself is 'train' where there are no splits."""
   if not root.is_dir():
     raise UserError(f'--config.data.dir={root} is no folder; give the one around the class folders')
-  found = {
-    split: root / name
-    for split, names in SPLITS.items()
-    for name in reversed(names)
-    if (root / name).is_dir() and _subfolders(root / name)
+  inside = _subfolders(root)
+  found: dict[str, pathlib.Path] = {}
+  for folder in inside:
+    for split, names in SPLITS.items():
+      # A class may be called 'train' as well: it has no folders inside.
+      if folder.name.lower() in names and _subfolders(folder):
+        if split in found:
+          raise UserError(
+            f'{found[split]} and {folder} are both named like the {split} split; rename one of them'
+          )
+        found[split] = folder
+  if 'train' in found:
+    return {split: found[split] for split in SPLITS if split in found}
+  _refuse_split_names(root, inside)
+  return {'train': root}
+
+
+def _refuse_split_names(root: pathlib.Path, inside: Sequence[pathlib.Path]) -> None:
+  """Raises UserError where folders that would be classes are splits by their names."""
+  like = {
+    split: [folder for folder in inside if pattern.fullmatch(folder.name)]
+    for split, pattern in _LIKE_A_SPLIT.items()
   }
-  # A class may be called 'train' as well: it has no folders inside.
-  return found if 'train' in found else {'train': root}
+  count = sum(len(folders) for folders in like.values())
+  if inside and (count == len(inside) or (like['train'] and count > len(like['train']))):
+    flat = next((folder for folder in like['train'] if _holds_images(folder)), None)
+    hint = f'; images lie side by side in {flat}: {_organize(flat)}' if flat else ''
+    raise UserError(
+      f'--config.data.dir={root} holds {_some(inside)}, which are named like splits, but no folder '
+      f'train with class folders in it; expected train/CLASS/*.jpg, and validation and test beside '
+      f'it{hint}'
+    )
+  by_class = [{_split_named(inner.name) for inner in _subfolders(folder)} for folder in inside]
+  if len(inside) > 1 and all(len(splits - {None}) > 1 for splits in by_class):
+    raise UserError(
+      f'--config.data.dir={root} holds splits inside of its classes, as in {inside[0]}; expected '
+      'train/CLASS/*.jpg and test/CLASS/*.jpg'
+    )
+
+
+def _split_named(name: str) -> str | None:
+  return next((split for split, names in SPLITS.items() if name.lower() in names), None)
+
+
+def _check_classes(root: pathlib.Path, train: pathlib.Path, class_names: Sequence[str]) -> None:
+  """Raises UserError unless there are two classes or more."""
+  if len(class_names) > 1:
+    return
+  if not class_names:
+    hint = f'; its images lie side by side: see {_organize(root)}' if _holds_images(root) else ''
+    raise UserError(
+      f'--config.data.dir={root} holds no folder a class; expected train/CLASS/*.jpg or '
+      f'CLASS/*.jpg in it{hint}'
+    )
+  only = train / class_names[0]
+  if nested := _subfolders(only):
+    around = f'set --config.data.dir={only}' if train == root else f'move them up into {train.name}'
+    raise UserError(
+      f'{train} holds one folder, {only.name}, and in it {_some(nested)}; if those are the splits '
+      f'or classes, {around}'
+    )
+  raise UserError(
+    f'{train} holds a single class, {only.name}, from which there is nothing to tell apart; give '
+    'it a folder for each of two classes or more'
+  )
+
+
+def _holds_images(folder: pathlib.Path) -> bool:
+  return any(entry.suffix.lower() in SUFFIXES for entry in folder.iterdir())
+
+
+def _organize(folder: pathlib.Path) -> str:
+  return f'python -m cifar_jax data organize {folder} OUT'
+
+
+def _some(folders: Sequence[pathlib.Path]) -> str:
+  rest = len(folders) - _NAMED
+  names = ', '.join(folder.name for folder in folders[:_NAMED])
+  return names + (f' and {rest} more' if rest > 0 else '')
 
 
 def _subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
-  entries = (entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] not in '._')
+  try:
+    entries = [
+      entry
+      for entry in folder.iterdir()
+      if entry.name[0] != '.' and entry.name not in _NO_CLASSES and entry.is_dir()
+    ]
+  except OSError as error:
+    raise UserError(f'{folder} cannot be read ({error.strerror}); correct it') from None
   return sorted(entries, key=lambda entry: entry.name)
 
 
@@ -127,14 +215,20 @@ def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     raise UserError(f'{error.filename} cannot be read ({error.strerror}); correct its permissions')
 
   seen: set[str] = set()
+  home = os.path.join(os.path.realpath(folder), '')
   for parent, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
     real = os.path.realpath(parent)
-    if real in seen:
+    # A link to a folder around this one would give its class to the images of all others.
+    if real in seen or (home.startswith(os.path.join(real, '')) and seen):
       folders.clear()
       continue
     seen.add(real)
-    folders[:] = sorted(name for name in folders if not name.startswith('.'))
-    for name in sorted(names):
-      # 'Thumbs.db' and '._x.jpg' are what Windows and macOS leave behind.
-      if not name.startswith('.') and name != 'Thumbs.db':
-        yield pathlib.Path(parent, name)
+    folders[:] = sorted(name for name in folders if not is_left_out(name))
+    yield from (pathlib.Path(parent, name) for name in sorted(names) if not is_left_out(name))
+
+
+def is_left_out(name: str) -> bool:
+  """Whether a name is that of a hidden file, or of one that Windows and macOS leave behind, as
+  'Thumbs.db' and '._x.jpg'.
+  """
+  return name.startswith('.') or name == 'Thumbs.db'

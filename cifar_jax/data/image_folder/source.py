@@ -1,7 +1,6 @@
 """A folder of photographs as a data set, with what its user should know about it."""
 
 import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,12 +8,12 @@ from ml_collections import ConfigDict
 
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.image_folder import decoded
-from cifar_jax.data.image_folder.decode import Geometry
 from cifar_jax.data.image_folder.decoded import DecodedFolder
-from cifar_jax.data.image_folder.duplicates import exact_pairs, near_pairs
 from cifar_jax.data.image_folder.listing import Listing, list_folder
 from cifar_jax.data.image_folder.stream import file_split
+from cifar_jax.data.preprocessing import Preprocessing, of_folder
 from cifar_jax.errors import UserError
+from cifar_jax.folders import existing_path
 
 _NAMED = 5  # files named in a message; the rest are counted
 _IMBALANCE = 1.5  # largest class over smallest, from which on it is worth a word
@@ -34,20 +33,19 @@ def load(data_config: ConfigDict) -> Dataset:
   options = data_config.folder
   if not data_config.dir:
     raise UserError('--config.data.name=folder needs --config.data.dir, the folder of the images')
-  root = pathlib.Path(data_config.dir).expanduser()
-  if not root.exists():
-    raise UserError(f'--config.data.dir={root} does not exist; set it to the folder of the images')
+  root = existing_path('data.dir', data_config.dir, 'set it to the folder of the images')
   listing = list_folder(root)
-  shape = geometry(options)
+  preprocessing = of_folder(data_config)
   if not options.cache:
-    return _streamed(data_config, listing, shape)
-  if not decoded.fits_on_disk(len(listing.files), shape):
+    return _streamed(data_config, listing, preprocessing)
+  if not decoded.fits_on_disk(len(listing.files), preprocessing):
+    height, width, _ = preprocessing.shape
     raise UserError(
-      f'{len(listing.files)} decoded images of {shape.height} x {shape.width} pixels do not fit on '
+      f'{len(listing.files)} decoded images of {height} x {width} pixels do not fit on '
       'half of the free disk; make room, set $CIFAR_JAX_CACHE to a folder on another disk, or '
       'decode them in each epoch: --config.data.folder.cache=False --config.data.placement=host'
     )
-  folder = decoded.load(listing, shape, options.workers or os.cpu_count() or 1)
+  folder = decoded.load(listing, preprocessing, options.workers or os.cpu_count() or 1)
   if folder.damaged and options.damaged == 'error':
     raise UserError(
       f'{len(folder.damaged)} of {len(listing.files)} images in {root} cannot be used: '
@@ -64,10 +62,11 @@ def load(data_config: ConfigDict) -> Dataset:
     class_names=listing.class_names,
     source=str(root),
     notes=tuple(notes),
+    preprocessing=preprocessing,
   )
 
 
-def _streamed(data_config: ConfigDict, listing: Listing, shape: Geometry) -> Dataset:
+def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preprocessing) -> Dataset:
   """The data set whose images stay in their files."""
   if data_config.placement != 'host':
     raise UserError(
@@ -80,7 +79,9 @@ def _streamed(data_config: ConfigDict, listing: Listing, shape: Geometry) -> Dat
       'stream does not; use --config.data.folder.cache=True'
     )
   workers = data_config.folder.workers
-  parts = {split: file_split(files, shape, workers) for split, files in listing.splits.items()}
+  parts = {
+    split: file_split(files, preprocessing, workers) for split, files in listing.splits.items()
+  }
   notes = [
     f'{split}: Found {len(part)} images belonging to {len(listing.class_names)} classes'
     for split, part in parts.items()
@@ -89,18 +90,13 @@ def _streamed(data_config: ConfigDict, listing: Listing, shape: Geometry) -> Dat
   return Dataset(
     name='folder',
     train=parts['train'],
-    test=parts.get('test', file_split((), shape, 1)),
+    test=parts.get('test', file_split((), preprocessing, 1)),
     validation=parts.get('validation'),
     class_names=listing.class_names,
     source=str(listing.root),
-    notes=(*notes, *_imbalance(listing, parts['train'])),
+    notes=(*notes, *_passed_over(listing), *_imbalance(listing, parts['train'])),
+    preprocessing=preprocessing,
   )
-
-
-def geometry(options: ConfigDict) -> Geometry:
-  """Size and resizing as `config.data.folder` has them."""
-  height, width = options.image_size
-  return Geometry(height, width, options.resize, options.interpolation, options.max_megapixels)
 
 
 def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], list[str]]:
@@ -117,6 +113,7 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
       f'{split}: Found {len(rows)} images belonging to {len(listing.class_names)} classes'
     )
     start += len(files)
+  notes += _passed_over(listing)
   if listing.ignored:
     notes.append(
       f'{len(listing.ignored)} files without the suffix of an image are not used: '
@@ -127,6 +124,12 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
   notes += _imbalance(listing, parts['train'])
   notes += _duplicates(listing, folder, slices)
   return parts, notes
+
+
+def _passed_over(listing: Listing) -> list[str]:
+  if not listing.passed_over:
+    return []
+  return [f'not used, since they are no splits with class folders: {_some(listing.passed_over)}']
 
 
 def _check_classes(listing: Listing, train: Split) -> None:
@@ -158,10 +161,7 @@ def _duplicates(listing: Listing, folder: DecodedFolder, slices: dict[str, slice
   for place, second in enumerate(splits):
     for first in splits[:place]:
       a, b = slices[first], slices[second]
-      exact = exact_pairs(folder.digests[a], folder.digests[b])
-      same = {j for _, j in exact}
-      near = near_pairs(folder.thumbnails[a], folder.thumbnails[b])
-      near = [(i, j) for i, j in near if j not in same]
+      exact, near = folder.pairs(a, b)
       for kind, pairs in (('also', exact), ('almost the same also', near)):
         if pairs:
           named = [

@@ -47,9 +47,12 @@ def test_a_class_may_be_called_train(tmp_path) -> None:
 def test_other_files(tmp_path) -> None:
   """What systems leave behind is passed over, anything else is counted."""
   listing = list_folder(
-    touch(tmp_path, 'a/1.jpg', 'a/.DS_Store', 'a/._1.jpg', 'a/Thumbs.db', 'a/notes.txt', '.git/x')
+    touch(
+      touch(tmp_path, 'a/1.jpg', 'b/1.jpg', '.git/x'),
+      *('a/.DS_Store', 'a/._1.jpg', 'a/Thumbs.db', 'a/notes.txt'),
+    )
   )
-  assert named(listing, 'train') == [('a/1.jpg', 0)]
+  assert named(listing, 'train') == [('a/1.jpg', 0), ('b/1.jpg', 1)]
   assert [path.name for path in listing.ignored] == ['notes.txt']
 
 
@@ -60,12 +63,90 @@ def test_a_link_in_a_circle_ends(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
+  ('train', 'validation', 'test'),
+  [
+    ('Train', 'VAL', 'Test'),
+    ('TRAINING', 'Valid', 'testing'),
+    ('training', 'validation', 'TEST'),
+    ('train', 'Dev', 'Testing'),
+  ],
+)
+def test_split_names_in_any_case_and_usual_spelling(tmp_path, train, validation, test) -> None:
+  names = [f'{split}/{name}/1.jpg' for split in (train, validation, test) for name in 'ab']
+  listing = list_folder(touch(tmp_path, *names))
+  assert listing.class_names == ('a', 'b')
+  for split, folder in (('train', train), ('validation', validation), ('test', test)):
+    assert named(listing, split) == [(f'{folder}/a/1.jpg', 0), (f'{folder}/b/1.jpg', 1)]
+  assert not listing.passed_over
+
+
+def test_classes_named_otherwise_are_classes(tmp_path) -> None:
+  """With an underscore, and with the words of splits inside of theirs."""
+  listing = list_folder(
+    touch(tmp_path, '_other/1.jpg', 'test_tube/1.jpg', 'trainer/1.jpg', '__MACOSX/a/1.jpg')
+  )
+  assert listing.class_names == ('_other', 'test_tube', 'trainer')
+
+
+def test_folders_beside_the_splits_are_named(tmp_path) -> None:
+  listing = list_folder(touch(tmp_path, 'train/a/1.jpg', 'train/b/1.jpg', 'test/1.jpg', 'old/x'))
+  assert set(listing.splits) == {'train'}
+  assert listing.passed_over == ('old', 'test')
+
+
+def test_a_split_without_images_of_a_class(tmp_path) -> None:
+  listing = list_folder(touch(tmp_path, 'train/a/1.jpg', 'train/b/1.jpg', 'test/b/1.jpg'))
+  assert named(listing, 'test') == [('test/b/1.jpg', 1)]
+
+
+def test_links_to_themselves(tmp_path) -> None:
+  touch(tmp_path, 'a/1.jpg', 'b/2.jpg')
+  for link in ('c', 'a/self', 'a/self.jpg'):
+    (tmp_path / link).symlink_to(tmp_path / link)
+  assert [name for name, _ in named(list_folder(tmp_path), 'train')] == [
+    'a/1.jpg',
+    'a/self.jpg',
+    'b/2.jpg',
+  ]
+
+
+@pytest.mark.parametrize(
   ('paths', 'message'),
   [
+    (
+      ('val/a/1.jpg', 'val/b/1.jpg', 'test/a/1.jpg', 'test/b/1.jpg'),
+      'holds test, val, which are named like splits, but no folder train with class folders',
+    ),
+    (('Train/1.jpg', 'Test/1.jpg'), r'holds Test, Train, .*organize \S*/Train OUT'),
+    (('train/cat.1.jpg', 'test1/1.jpg'), r'holds test1, train, .* side by side in \S*/train'),
+    (
+      ('seg_train/seg_train/a/1.jpg', 'seg_test/seg_test/a/1.jpg', 'seg_pred/seg_pred/1.jpg'),
+      'holds seg_pred, seg_test, seg_train, which are named like splits',
+    ),
+    (('train_images/a/1.jpg', 'TestSet/a/1.jpg'), 'which are named like splits'),
+    (('x/train/a/1.jpg', 'x/test/a/1.jpg'), r'one folder, x, and in it test, train; .*dir=\S*/x$'),
+    (('x/a/1.jpg', 'x/b/1.jpg'), r'holds one folder, x, and in it a, b; .*dir=\S*/x$'),
+    (
+      ('train/train/a/1.jpg', 'train/train/b/1.jpg'),
+      r'train holds one folder, train, and in it a, b; .*move them up into train',
+    ),
+    (('red/1.jpg',), 'holds a single class, red'),
+    (('train/red/1.jpg', 'test/red/1.jpg'), 'train holds a single class, red'),
+    (
+      ('a/train/1.jpg', 'a/test/1.jpg', 'b/train/1.jpg', 'b/test/1.jpg'),
+      r'holds splits inside of its classes, as in \S*/a; expected train/CLASS',
+    ),
+    (
+      ('train/a/1.jpg', 'train/b/1.jpg', 'val/a/1.jpg', 'valid/a/1.jpg'),
+      r'/val and \S*/valid are both named like the validation split',
+    ),
     ((), r'holds no folder a class; expected train/CLASS/\*\.jpg or CLASS'),
     (('1.jpg', '2.jpg'), r'side by side: see python -m cifar_jax data organize'),
-    (('train/a/1.jpg', 'test/b/1.jpg'), r'test has the classes b, which .*train has not'),
-    (('a/1.txt',), r'no image in them; expected files named \*\.bmp'),
+    (
+      ('train/a/1.jpg', 'train/c/1.jpg', 'test/b/1.jpg'),
+      r'test has the classes b, which .*train has not',
+    ),
+    (('a/1.txt', 'b/1.txt'), r'no image in them; expected files named \*\.bmp'),
   ],
 )
 def test_other_trees(tmp_path, paths, message) -> None:

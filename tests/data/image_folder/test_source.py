@@ -12,6 +12,7 @@ from PIL import Image
 
 from cifar_jax import data
 from cifar_jax.data.image_folder import decoded, source
+from cifar_jax.data.preprocessing import of_folder
 from cifar_jax.errors import UserError
 from tests.data.image_folder.picture_files import data_config, picture, write_tree
 
@@ -88,7 +89,9 @@ def test_a_cache_that_was_cut_is_made_again(tree) -> None:
 def test_damaged_files_are_named_or_left_out(tree) -> None:
   (tree / 'train' / 'cats' / '002.png').write_bytes(b'')
   (tree / 'validation' / 'dogs' / '001.png').write_bytes(b'text')
-  with pytest.raises(UserError, match=r'^2 of 16 .*002\.png \(empty\), .*dogs/001\.png \(no JPEG'):
+  with pytest.raises(
+    UserError, match=r'^2 of 16 .*002\.png \(empty\), .*dogs/001\.png \(no picture'
+  ):
     data.load(data_config(tree))
   dataset = data.load(data_config(tree, (20, 30), damaged='skip'))
   assert np.array_equal(dataset.train.images[2], np.asarray(picture(3)))
@@ -129,6 +132,50 @@ def test_no_room(tree, monkeypatch) -> None:
   source.load(data_config(tree))
 
 
+def test_later_loads_compare_nothing(tmp_path, monkeypatch) -> None:
+  write_tree(tmp_path, {'train/a': 4, 'train/b': 4, 'test/a': 2, 'test/b': 2})
+  shutil.copy(tmp_path / 'train/a/002.png', tmp_path / 'test/a/001.png')
+  first = data.load(data_config(tmp_path))
+  assert first.notes[-1].startswith('1 images of test are also in train: ')
+
+  def refuse(*_):
+    raise AssertionError('compared again')
+
+  monkeypatch.setattr(decoded, 'near_pairs', refuse)
+  assert data.load(data_config(tmp_path)).notes == first.notes
+  picture(99).save(tmp_path / 'test/a/001.png')
+  with pytest.raises(AssertionError, match='compared again'):
+    data.load(data_config(tmp_path))
+
+
+def test_a_folder_reached_by_another_path_is_the_same(tree, tmp_path, monkeypatch) -> None:
+  first = data.load(data_config(tree))
+  (tmp_path / 'link').symlink_to(tree)
+  monkeypatch.setattr(decoded, 'decode_file', lambda *_: pytest.fail('decoded again'))
+  monkeypatch.chdir(tmp_path)
+  for place in ('link', 'tree', 'link/../tree'):
+    found = data.load(data_config(place))
+    assert np.array_equal(found.train.images, first.train.images)
+
+
+@pytest.mark.parametrize('place', ['x' * 5000, 'a\0b', '~nobody_of_this_name/x', 'a/' * 2500])
+def test_what_can_be_no_path(place) -> None:
+  for name in ('folder', 'cifar10'):
+    config = data_config(place)
+    config.name = name
+    with pytest.raises(UserError, match=r'^--config.data.dir=.* (is no path|does not)') as caught:
+      data.load(config)
+    assert len(str(caught.value)) < 1000
+    assert str(caught.value).isprintable()
+
+
+def test_links_in_circles_are_damaged_images(tree) -> None:
+  (tree / 'train/cats/self.jpg').symlink_to(tree / 'train/cats/self.jpg')
+  (tree / 'train/dogs/again').symlink_to(tree / 'train')
+  with pytest.raises(UserError, match=r'^1 of 17 images .*self\.jpg \(cannot be read'):
+    data.load(data_config(tree))
+
+
 def test_missing_folder() -> None:
   with pytest.raises(UserError, match=r'needs --config\.data\.dir'):
     data.load(data_config(''))
@@ -165,12 +212,13 @@ def test_five_hundred_mutated_files(tmp_path) -> None:
     suffix = ('.jpg', '.png', '.webp', '.bmp', '.gif', '.tif')[generator.integers(6)]
     (folder / f'{number:03d}{suffix}').write_bytes(stored)
   picture(1).save(folder / 'good.png')
+  write_tree(tmp_path, {'b': 1})
   config = data_config(tmp_path, damaged='skip', max_megapixels=1.0)
   dataset = data.load(config)
   listing = source.list_folder(tmp_path)
-  found = decoded.load(listing, source.geometry(config.folder), 2)
+  found = decoded.load(listing, of_folder(config), 2)
   named = {path.rpartition('/')[2].partition('.')[0] for path, _ in found.damaged}
-  assert len(dataset.train) + len(found.damaged) == 501
+  assert len(dataset.train) + len(found.damaged) == 502
   assert cut_to_nothing <= named
   assert all(reason for _, reason in found.damaged)
   assert len(found.damaged_list.read_text().splitlines()) == len(found.damaged)

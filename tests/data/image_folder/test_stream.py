@@ -1,5 +1,6 @@
 """Streamed images: the same as from the cache, whatever the workers, resumed to the bit."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -10,6 +11,7 @@ pytest.importorskip('grain')
 
 from cifar_jax import data, loop
 from cifar_jax.data.image_folder.stream import FileSplit
+from cifar_jax.data.normalize import fit_normalize
 from cifar_jax.errors import UserError
 from cifar_jax.run_folder.progress import Progress
 from tests.configs import tiny
@@ -42,6 +44,29 @@ def test_the_images_are_those_of_the_cache(tree) -> None:
   held_out = data.split(streamed(tree / 'train'), '10', 'random', 0)
   assert len(held_out.train) == 30
   assert len(held_out.validation) == 10
+
+
+@pytest.mark.parametrize('kind', ['channel', 'zca'])
+def test_statistics_of_a_stream_are_those_of_the_cached_images(tree, kind) -> None:
+  config = data_config(tree)
+  config.normalize = kind
+  found = fit_normalize(config, streamed(tree).train.images)
+  expected = fit_normalize(config, data.load(config).train.images)
+  for name in ('mean', 'std', 'whitening'):
+    np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+  if kind == 'channel':
+    scaled = np.asarray(data.load(config).train.images, np.float64) / 255
+    np.testing.assert_allclose(found.mean, scaled.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(found.std, scaled.std((0, 1, 2)), rtol=1e-6)
+
+
+def test_a_part_of_a_stream_keeps_its_labels(tree) -> None:
+  """Also where they were renumbered."""
+  train = streamed(tree).train
+  turned = dataclasses.replace(train, labels=1 - train.labels)
+  places = np.array([0, 39, 20])
+  assert turned.take(places).labels.tolist() == (1 - train.labels[places]).tolist()
+  assert np.array_equal(turned.take(places).images[:], train.images[places])
 
 
 @pytest.mark.slow
