@@ -12,6 +12,7 @@ from cifar_jax.anatomy import inside
 from cifar_jax.data import Examples
 from cifar_jax.inference.trained import Trained
 from cifar_jax.report import pixels
+from cifar_jax.report.scores import with_article
 
 _LOOKS = 6
 _MAPS = 32  # of a layer, at most
@@ -37,7 +38,7 @@ def glimpses(
     'filters': _filters(network, folder),
     'looks': _looks(network, split, probabilities, folder),
     'cam_layer': _last_map(layers),
-    'chosen': f'image {image}, a {network.class_names[split.labels[image]]}',
+    'chosen': f'image {image}, {with_article(network.class_names[split.labels[image]])}',
     'feature_maps': _feature_maps(network, split.images[image : image + 1], chosen, folder),
     'maps_remark': f'{len(chosen)} of {len(layers)} layers' if len(chosen) < len(layers) else '',
   }

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cifar_jax.report import charts
 from cifar_jax.report.extras import require
 
 
@@ -75,7 +76,8 @@ def of_figure(figure: Any, dpi: int = 80) -> np.ndarray:
   """A matplotlib figure on white as uint8 [H, W, 3]."""
   (pillow,) = require('look', 'PIL.Image')
   buffer = io.BytesIO()
-  figure.savefig(buffer, format='png', dpi=dpi, facecolor='white')
+  with charts.style():
+    figure.savefig(buffer, format='png', dpi=dpi, facecolor='white')
   return np.asarray(pillow.open(buffer).convert('RGB'))
 
 
