@@ -16,8 +16,8 @@ def add_parser(verbs: Any) -> None:
     'compare',
     run,
     'a leaderboard of runs, and charts of them',
-    'Runs side by side, the best first; also while they go on. RUN may be a folder of runs.\n'
-    'A damaged run is named on stderr and left out; the exit status is then 1.\n\n'
+    'Runs side by side, data set by data set, the best first; also while they go on. RUN may be a\n'
+    'folder of runs. A damaged run is named on stderr and left out; the exit status is then 1.\n\n'
     '  python -m cifar_jax compare runs\n'
     '  python -m cifar_jax compare runs --sort=seconds --format=markdown\n'
     '  python -m cifar_jax compare runs --html=leaderboard/index.html\n'
@@ -71,7 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
     rows = {run: row for run, row in rows.items() if set(arguments.tag) <= set(row['tags'].split())}
     if not rows:
       raise UserError(f'no run has the tag {" and ".join(arguments.tag)}')
-    table = leaderboard.ordered(list(rows.values()), arguments.sort, ascending)
+    table = leaderboard.told_apart(list(rows.values()))
+    table = leaderboard.ordered(table, arguments.sort, ascending)
     text = show(table, columns)
     if text != seen:
       for problem in problems:

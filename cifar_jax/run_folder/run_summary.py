@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from cifar_jax import run_json
 from cifar_jax.anatomy import flops, summary, tracing
 from cifar_jax.data import Splits
+from cifar_jax.data.splits import fingerprint
 from cifar_jax.devices import device_memory, parallel
 from cifar_jax.experiment import Experiment
 from cifar_jax.run_folder.clock import RunClock, images_per_second
@@ -186,6 +187,10 @@ def about(experiment: Experiment, splits: Splits) -> dict[str, Any]:
   return {
     'data': splits.name,
     'data_source': splits.source,
+    'data_fingerprint': fingerprint(splits),
+    'train_examples': len(splits.train),
+    'validation_examples': len(splits.validation),
+    'test_examples': len(splits.test),
     'remark': remark(splits),
     'class_names': list(splits.class_names),
     'image_shape': list(splits.image_shape),

@@ -33,12 +33,10 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
   Returns:
     Whether it was done: not if it is turned off, nor with another C library or an accelerator.
   """
-  if not runs_on_cpu(environment):
+  if not runs_on_cpu(environment) or environment.get('CIFAR_JAX_KEEP_MEMORY') == 'off':
     return False
-  if environment.get('CIFAR_JAX_KEEP_MEMORY') == 'off' or not sys.platform.startswith('linux'):
-    return False
-  libc = ctypes.CDLL(None)
-  if not hasattr(libc, 'gnu_get_libc_version'):
+  libc = _glibc()
+  if libc is None:
     return False
   # Large blocks come from the heap instead of maps of their own; from one heap, since those of
   # further threads hold no block above 64 MB; and the heap's end is not handed back.
@@ -62,3 +60,17 @@ def available(group: pathlib.Path = pathlib.Path('/sys/fs/cgroup')) -> int | Non
     files = sum(int(count) for name, count in lines if name == 'file')  # given back on demand
     found.append(max(0, bound - used + files))
   return min(found, default=None)
+
+
+def give_back() -> bool:
+  """Returns free pages of all heaps to the system; whether that could be done."""
+  libc = _glibc()
+  return libc is not None and libc.malloc_trim(0) == 1
+
+
+def _glibc() -> ctypes.CDLL | None:
+  """The C library of this process, if it is glibc."""
+  if not sys.platform.startswith('linux'):
+    return None
+  libc = ctypes.CDLL(None)
+  return libc if hasattr(libc, 'gnu_get_libc_version') else None
