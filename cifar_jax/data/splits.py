@@ -1,8 +1,10 @@
 """Train, validation and test: three things, of which the last is never trained on."""
 
 import dataclasses
+import functools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -12,6 +14,8 @@ from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.data.statistics import digests, shared_images
 from cifar_jax.errors import UserError
 
+_SAMPLE = 64  # training images by which the data are known again
+_SEEN = 8  # test images that `fingerprint` looks at
 _NAMED = 10  # classes named in a message; the rest are counted
 
 
@@ -60,10 +64,22 @@ class Splits:
     height, width, channels = self.train.images.shape[1:]
     return height, width, channels
 
-  @property
-  def fingerprint(self) -> int:
-    """A checksum of the training labels and the first training image, to know the data again."""
-    return zlib.crc32(self.train.images[:1].tobytes(), zlib.crc32(self.train.labels.tobytes()))
+  @functools.cached_property
+  def facts(self) -> dict[str, int]:
+    """What a checkpoint remembers of the data, to know them again: checksums of the training labels
+    with the first image, and of images all over the set, which shift when one comes or goes.
+    """
+    first = zlib.crc32(self.train.images[:1].tobytes(), zlib.crc32(self.train.labels.tobytes()))
+    count = len(self.train)
+    places = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
+    sample = np.ascontiguousarray(self.train.images[places])
+    return {'data': first, 'data_sample': zlib.crc32(sample.data)}
+
+  def are_those_of(self, facts: Mapping[str, Any]) -> bool:
+    """Whether these are the data that a checkpoint's facts remember, as far as they do: those of
+    older versions lack some.
+    """
+    return all(facts.get(name, value) == value for name, value in self.facts.items())
 
   @property
   def validation_label(self) -> str:
@@ -202,6 +218,27 @@ def _check_classes_left(dataset: Dataset, train: Split, held_out: Split, wanted:
       f'{wanted} holds out all training images of {named}; hold fewer out, use '
       "--config.data.validation_from='random' or another --config.seed, or give it more images"
     )
+
+
+def fingerprint(splits: Splits) -> str:
+  """Eight hexadecimal digits that runs on the same data have in common, whatever their seeds.
+
+  They follow from the names of the classes, the shape of the images, how many there are of each
+  class to train on and to hold out, and the labels and some images of the test set. Data that
+  differ in the pixels of training images alone are not told apart.
+  """
+  trained = [splits.train, *([] if splits.validation_is_test else [splits.validation])]
+  if not splits.has_test:
+    trained = [splits.train, splits.validation]
+  labels = np.concatenate([part.labels for part in trained])
+  counts = np.bincount(labels, minlength=splits.num_classes).astype('<i8')
+  found = zlib.crc32(repr((splits.class_names, splits.image_shape)).encode())
+  found = zlib.crc32(counts.tobytes(), found)
+  if splits.has_test:
+    found = zlib.crc32(splits.test.labels.astype('<i4').tobytes(), found)
+    places = np.unique(np.linspace(0, len(splits.test) - 1, _SEEN).astype(int))
+    found = zlib.crc32(np.ascontiguousarray(splits.test.images[places]).tobytes(), found)
+  return f'{found:08x}'
 
 
 def _count(validation: str, total: int) -> int:
