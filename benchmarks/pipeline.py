@@ -117,21 +117,22 @@ def _pipeline(config: ConfigDict) -> Callable[[], int]:
 
   from cifar_jax.data.augment import make_augment
   from cifar_jax.data.dataset import Split
-  from cifar_jax.data.image_folder import decoded, source
+  from cifar_jax.data.image_folder import decoded
   from cifar_jax.data.image_folder.listing import list_folder
   from cifar_jax.data.normalize import fit_normalize
+  from cifar_jax.data.preprocessing import of_folder
   from cifar_jax.training.steps import random_keys
 
   options, size = config.data.folder, config.batch_size
-  shape = source.geometry(options)
-  pixels = np.random.default_rng(0).integers(0, 256, (size, shape.height, shape.width, 3), np.uint8)
+  preprocessing = of_folder(config.data)
+  pixels = np.random.default_rng(0).integers(0, 256, (size, *preprocessing.shape), np.uint8)
   keys = random_keys(config.seed)
   augment = jax.jit(make_augment(config.augment, fit_normalize(config.data, pixels), keys.example))
   jax.block_until_ready(augment(keys.step, pixels, np.zeros(size, np.int32), np.int32(0)))
 
   def go_through() -> int:
     listing = list_folder(pathlib.Path(config.data.dir))
-    folder = decoded.load(listing, shape, options.workers or os.cpu_count() or 1)
+    folder = decoded.load(listing, preprocessing, options.workers or os.cpu_count() or 1)
     images = folder.images
     # The last batch is filled from the front, so that all are of the compiled size.
     order = np.random.default_rng(config.seed).permutation(len(images)).astype(np.int32)

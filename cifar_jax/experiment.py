@@ -22,11 +22,12 @@ from cifar_jax.data.normalize import Normalize, Statistics, fit_normalize
 from cifar_jax.devices import device_memory, parallel
 from cifar_jax.devices.batches import evaluation_batches
 from cifar_jax.errors import UserError
+from cifar_jax.models.pretrained import Pretrained
 from cifar_jax.optim import make_average, schedules
 from cifar_jax.run_folder import checkpoint
 from cifar_jax.training import any_seed, losses, steps
 from cifar_jax.training.metrics import Metrics
-from cifar_jax.training.recipe import Recipe, steps_per_epoch
+from cifar_jax.training.recipe import Loss, Recipe, steps_per_epoch
 from cifar_jax.training.whitening import make_whitening
 from cifar_jax.transfer import features
 from cifar_jax.transfer.start import starting_variables
@@ -34,6 +35,7 @@ from cifar_jax.transfer.start import starting_variables
 # Rows in one evaluation dispatch: large enough to hide the dispatch, small enough for any machine's
 # cache.
 EVALUATION_BATCH = 512
+_MOST_UPDATES = 2**31 - 1  # the step is an int32
 _SMALL_IMAGE = 64 * 64  # pixels up to which it is of that size
 
 
@@ -188,8 +190,10 @@ def assemble(config: ConfigDict, splits: Splits, normalize: Normalize | None = N
   seed = parallel.replicate(np.uint32(config.seed), mesh)
   recipe_of = functools.partial(_with_seed, recipe, config)
   init = functools.partial(parallel.jit_replicated(any_seed.make_init(recipe_of), mesh), seed)
-  if features.are_cached(recipe):
-    features.check(config, jax.eval_shape(init).params)
+  if isinstance(recipe.module, Pretrained):
+    shapes_of_params = jax.eval_shape(init).params  # refuses images that are not the network's
+    if features.are_cached(recipe):
+      features.check(config, shapes_of_params)
   looked_at = splits.train.images[: config.whitening.images if config.whitening.layer else 0]
   shapes = functools.partial(jax.eval_shape, init, images=looked_at)
   return Experiment(
@@ -228,8 +232,6 @@ def make_recipe(config: ConfigDict, splits: Splits, normalize: Normalize | None 
   examples = len(splits.train)
   total_steps, schedule_over = _plan(config, examples)
   per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
-  loss = functools.partial(losses.cross_entropy, label_smoothing=config.loss.label_smoothing)
-  weights = config.loss.class_weights
   fitted = normalize or fit_normalize(config.data, splits.train.images)
   # Evaluation normalizes uint8, the augmentation float32 in 0..1: only where cached maps come in
   # place of images may float32 pass as they are.
@@ -242,8 +244,8 @@ def make_recipe(config: ConfigDict, splits: Splits, normalize: Normalize | None 
     slowed_optimizer=(
       functools.partial(_optimizer, config, examples) if config.plateau.patience else None
     ),
-    loss=loss,
-    training_loss=losses.class_weighted(loss, weights) if weights else None,
+    loss=losses.cross_entropy,
+    training_loss=_training_loss(config.loss),
     penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
     gradient_accumulation=config.gradient_accumulation,
     sharpness_radius=config.optimizer.get('sharpness_radius') or 0.0,
@@ -262,6 +264,15 @@ def make_recipe(config: ConfigDict, splits: Splits, normalize: Normalize | None 
     ghost_rows=config.batch_norm.ghost_rows,
     tta=config.evaluate.tta,
   )
+
+
+def _training_loss(loss_config: ConfigDict) -> Loss | None:
+  """What is minimized, where it is not the plain cross-entropy that is reported."""
+  smoothing, weights = loss_config.label_smoothing, loss_config.class_weights
+  if not smoothing and not weights:
+    return None
+  loss = functools.partial(losses.cross_entropy, label_smoothing=smoothing)
+  return losses.class_weighted(loss, weights) if weights else loss
 
 
 def _augmentation(config: ConfigDict, normalize: Normalize, seed: int | jax.Array) -> Augmentation:
@@ -299,6 +310,12 @@ def _plan(config: ConfigDict, examples: int) -> tuple[int, Callable[[float], opt
 def _check_fits(config: ConfigDict, splits: Splits) -> None:
   """Raises UserError where config and data contradict each other."""
   examples = len(splits.train)
+  updates, _ = _plan(config, examples)
+  if updates > _MOST_UPDATES:
+    raise UserError(
+      f'--config.epochs={config.epochs} are {updates} updates, more than the {_MOST_UPDATES} that '
+      'are counted; use fewer, or --config.max_steps'
+    )
   if config.batch_size > examples and config.data.last_batch == 'drop':
     raise UserError(
       f'--config.batch_size={config.batch_size} is more than the {examples} training examples, and '

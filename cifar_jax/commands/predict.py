@@ -1,12 +1,16 @@
 """python -m cifar_jax predict: what a run's network sees in new pictures."""
 
 import argparse
+import io
+import os
 import sys
 from typing import Any
 
 from cifar_jax.commands import parsing
 from cifar_jax.errors import UserError
 from cifar_jax.startup import host_memory, xla_flags
+
+_READER_GONE = 141  # what a shell reports of a program that a closed pipe has ended
 
 
 def add_parser(verbs: Any) -> None:
@@ -17,6 +21,8 @@ def add_parser(verbs: Any) -> None:
     run,
     'classes of new pictures, with probabilities',
     'The most probable classes of pictures of any size: files, folders, addresses, - for stdin.\n'
+    'They become inputs of the network as those of its training did; where it was trained on\n'
+    'arrays, a picture of their size is taken as it is, and others are cut to the middle part.\n'
     'What cannot be read is named on stderr and skipped; the exit status is then 1.\n\n'
     '  python -m cifar_jax predict runs/cnn_adv holiday.jpg photos/ https://example.org/cat.png\n'
     '  python -m cifar_jax predict runs/cnn_adv photos/ --format=csv > found.csv',
@@ -40,16 +46,33 @@ def run(arguments: argparse.Namespace) -> None:
 
   network = trained.load(arguments.run, arguments.checkpoint, arguments.data_dir)
   top = min(arguments.top, len(network.class_names))
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    # A name that the terminal cannot show is no reason to stop.
+    sys.stdout.reconfigure(errors='backslashreplace')
   if arguments.format == 'csv':
-    print(predict.csv_header(top))
-  line = {'table': predict.as_table, 'json': predict.as_json, 'csv': predict.as_csv}
+    _print(predict.csv_header(top))
   skipped = 0
   for picture, classes in predict.predict(network, arguments.images, top):
-    if classes:
-      print(line[arguments.format](picture.name, classes), flush=True)
-    else:
+    if not classes:
       skipped += 1
-      print(f'skipped {picture.name}: {picture.problem}', file=sys.stderr)
+      print(f'skipped {picture.shown_name}: {picture.problem}', file=sys.stderr)
+    elif arguments.format == 'table':
+      _print(predict.as_table(picture.shown_name, classes))
+    else:
+      line = {'json': predict.as_json, 'csv': predict.as_csv}[arguments.format]
+      _print(line(picture.name, classes))
   if skipped:
     print(f'{skipped} skipped', file=sys.stderr)
     sys.exit(1)
+
+
+def _print(line: str) -> None:
+  """Prints a line; ends the command quietly where its reader has gone, as `head` does."""
+  try:
+    print(line, flush=True)
+  except OSError as error:
+    # What is left in the buffer is tried again when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+      sys.exit(_READER_GONE)
+    raise UserError(f'the output cannot be written ({error.strerror})') from None

@@ -14,7 +14,8 @@ def add_parser(verbs: Any) -> None:
     'report',
     run,
     'curves, confusion, mistakes, filters: a page about a run',
-    'Writes RUN/report/: a page that needs no other file and no network, and its pictures.\n\n'
+    'Writes RUN/report/: a page that needs no other file and no network, and its pictures.\n'
+    'Another split or checkpoint has a folder below that, as RUN/report/validation_best.\n\n'
     '  python -m cifar_jax report runs/cnn_adv --checkpoint=best',
   )
   parsing.add_run(parser)

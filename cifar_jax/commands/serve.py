@@ -5,7 +5,8 @@ from typing import Any
 
 from cifar_jax.commands import parsing
 from cifar_jax.errors import UserError
-from cifar_jax.startup import host_memory, xla_flags
+from cifar_jax.inference import http_server
+from cifar_jax.startup import process, xla_flags
 
 
 def add_parser(verbs: Any) -> None:
@@ -36,7 +37,9 @@ def run(arguments: argparse.Namespace) -> None:
   """Serves until Ctrl-C."""
   if arguments.neighbours < 0:
     raise UserError(f'--neighbours={arguments.neighbours}: give 0 or more')
-  host_memory.keep_freed_memory()
+  http_server.check_port(arguments.port)
+  # The C library goes on giving memory back: a page that is open for days must not hold what one
+  # large picture took.
   xla_flags.set_flags()
   from cifar_jax.inference import trained  # imports JAX, which reads the XLA flags once
   from cifar_jax.inference.run_data import load_known
@@ -52,4 +55,5 @@ def run(arguments: argparse.Namespace) -> None:
       split = splits.train
     except UserError as error:
       print(f'no nearest training images: {error}')
-  serve(network, split, arguments.neighbours, arguments.host, arguments.port)
+  with process.catching_interrupts():
+    serve(network, split, arguments.neighbours, arguments.host, arguments.port)

@@ -1,79 +1,62 @@
-"""Images made to fit a network: grey or three channels, a black border."""
+"""Data sets of arrays made to fit a network, and what image files must become for it."""
 
 import dataclasses
 
-import numpy as np
+from ml_collections import ConfigDict
 
+from cifar_jax.data import idx, official
 from cifar_jax.data.dataset import Dataset, Split
-from cifar_jax.errors import UserError
+from cifar_jax.data.preprocessing import Preprocessing, of_arrays, of_folder
 
-# Luma of ITU-R BT.601 in thousandths of red, green and blue.
-_LUMA = np.array([299, 587, 114], np.uint32)
-_ROWS = 4096  # images converted at a time, which bounds the memory in use
+# (H, W, C) of the data sets whose images have one size wherever they come from.
+_SHAPES = {
+  **dict.fromkeys(idx.CLASSES, (28, 28, 1)),
+  **dict.fromkeys(('synthetic', *official.CLASSES), (32, 32, 3)),
+}
 
 
-def adapt(dataset: Dataset, channels: int, pad_to: int) -> Dataset:
-  """Applies `config.data.channels` and `config.data.pad_to` to all images of a data set.
+def adapt(dataset: Dataset, data_config: ConfigDict) -> Dataset:
+  """Applies `config.data.channels` and `config.data.pad_to` to all images of a data set of arrays.
 
   Args:
     dataset: as its source delivers it.
-    channels: 1 makes colours grey, 3 repeats grey; 0 leaves the images as they are.
-    pad_to: side in pixels of the square in whose middle each image is put; 0 for none.
+    data_config: `channels`: 1 makes colors grey, 3 repeats grey, 0 leaves the images as they are;
+      `pad_to`: side in pixels of the square in whose middle each image is put, 0 for none.
+
+  Returns:
+    The data set, which knows its preprocessing.
 
   Raises:
     UserError: the images have another number of channels, or are larger than the square.
   """
-
-  if not channels and not pad_to:
-    return dataset
+  preprocessing = of_arrays(data_config, dataset.train.images.shape[1:])
 
   def change(split: Split) -> Split:
-    return Split(pad(with_channels(split.images, channels), pad_to), split.labels)
+    return Split(preprocessing.finish(split.images), split.labels)
 
   return dataclasses.replace(
     dataset,
     train=change(dataset.train),
     test=change(dataset.test),
     validation=None if dataset.validation is None else change(dataset.validation),
+    preprocessing=preprocessing,
   )
 
 
-def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
-  """Returns uint8 [N, H, W, C] with 1 channel (ITU-R BT.601 luma, rounded) or 3 (grey repeated).
+def of_older_run(
+  data_config: ConfigDict, image_shape: tuple[int, int, int]
+) -> Preprocessing | None:
+  """The preprocessing of a run that did not write it down, or None where only its data can tell.
 
-  Raises:
-    UserError: there is no such conversion.
+  Args:
+    data_config: of the run.
+    image_shape: (H, W, C) of the network's inputs.
   """
-  present = images.shape[-1]
-  if channels in (0, present):
-    return images
-  if (present, channels) == (1, 3):
-    return np.repeat(images, 3, axis=-1)
-  if (present, channels) != (3, 1):
-    raise UserError(
-      f'--config.data.channels={channels} cannot be made of images with {present} channels; '
-      'use 0 to leave them as they are'
-    )
-  grey = np.empty((*images.shape[:-1], 1), np.uint8)
-  for start in range(0, len(images), _ROWS):
-    part = images[start : start + _ROWS].astype(np.uint32)
-    grey[start : start + _ROWS, ..., 0] = (part @ _LUMA + 500) // 1000
-  return grey
-
-
-def pad(images: np.ndarray, side: int) -> np.ndarray:
-  """Puts uint8 [N, H, W, C] into the middle of black squares of `side` pixels; 0 changes nothing.
-
-  Raises:
-    UserError: the images are larger.
-  """
-  height, width = images.shape[1:3]
-  if side in (0, height) and side in (0, width):
-    return images
-  if max(height, width) > side:
-    raise UserError(
-      f'--config.data.pad_to={side} is smaller than the images of {height}x{width} pixels; '
-      'use 0 to leave them as they are'
-    )
-  borders = [((side - size) // 2, side - size - (side - size) // 2) for size in (height, width)]
-  return np.pad(images, ((0, 0), *borders, (0, 0)))
+  if data_config.name == 'folder':
+    return of_folder(data_config)
+  height, width, channels = image_shape
+  known = None if data_config.dir.endswith('.npz') else _SHAPES.get(data_config.name)
+  if data_config.pad_to:
+    return of_arrays(data_config, known) if known else None
+  grey = data_config.channels == 3 and known is not None and known[2] == 1
+  return of_arrays(data_config, (height, width, 1 if grey else channels))

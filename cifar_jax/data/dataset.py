@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.errors import UserError
 
 
@@ -76,6 +77,7 @@ class Dataset:
     synthetic: whether the images were drawn by a program.
     validation: validation images of the source's own; None where it has none.
     notes: sentences on what was found in the source, for people.
+    preprocessing: how an image file becomes one of these images; None where nobody said it.
   """
 
   name: str
@@ -86,6 +88,7 @@ class Dataset:
   synthetic: bool = False
   validation: Split | None = None
   notes: tuple[str, ...] = ()
+  preprocessing: Preprocessing | None = None
 
 
 def make_split(images: np.ndarray, labels: np.ndarray, num_classes: int, where: str) -> Split:

@@ -42,10 +42,8 @@ def load(data_config: ConfigDict) -> Dataset:
     UserError: the name is unknown, the data are not found, they are damaged or cannot be adapted.
   """
   if data_config.name == 'folder':
-    dataset = image_folder.load(data_config)
-  else:
-    dataset = _load(data_config.name, data_config.dir)
-  return adapt(dataset, data_config.get('channels', 0), data_config.get('pad_to', 0))
+    return image_folder.load(data_config)
+  return adapt(_load(data_config.name, data_config.dir), data_config)
 
 
 def _load(name: str, directory: str) -> Dataset:

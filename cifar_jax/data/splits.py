@@ -10,10 +10,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.data.statistics import digests, shared_images
 from cifar_jax.errors import UserError
 
 _SAMPLE = 64  # training images by which the data are known again
+_SEEN = 8  # test images that `fingerprint` looks at
 _NAMED = 10  # classes named in a message; the rest are counted
 
 
@@ -32,6 +34,7 @@ class Splits:
     validation_is_test: whether `validation` is `test`.
     notes: sentences on what was found in the source, for people.
     has_test: whether the source has test images.
+    preprocessing: how an image file becomes one of these images; None where nobody said it.
     held_out: whether `validation` was taken out of the training images of the source.
     remarks: what else must stand beside every number measured on these images.
   """
@@ -46,6 +49,7 @@ class Splits:
   validation_is_test: bool
   notes: tuple[str, ...] = ()
   has_test: bool = True
+  preprocessing: Preprocessing | None = None
   held_out: bool = False
   remarks: tuple[str, ...] = ()
 
@@ -60,20 +64,16 @@ class Splits:
     height, width, channels = self.train.images.shape[1:]
     return height, width, channels
 
-  @property
-  def fingerprint(self) -> int:
-    """A checksum of the training labels and the first training image, to know the data again."""
-    return zlib.crc32(self.train.images[:1].tobytes(), zlib.crc32(self.train.labels.tobytes()))
-
   @functools.cached_property
   def facts(self) -> dict[str, int]:
-    """What a checkpoint remembers of the data, to know them again: the fingerprint, and a checksum
-    of training images all over the set, which shift when one is added or taken away.
+    """What a checkpoint remembers of the data, to know them again: checksums of the training labels
+    with the first image, and of images all over the set, which shift when one comes or goes.
     """
+    first = zlib.crc32(self.train.images[:1].tobytes(), zlib.crc32(self.train.labels.tobytes()))
     count = len(self.train)
     places = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
     sample = np.ascontiguousarray(self.train.images[places])
-    return {'data': self.fingerprint, 'data_sample': zlib.crc32(sample.data)}
+    return {'data': first, 'data_sample': zlib.crc32(sample.data)}
 
   def are_those_of(self, facts: Mapping[str, Any]) -> bool:
     """Whether these are the data that a checkpoint's facts remember, as far as they do: those of
@@ -160,6 +160,7 @@ def split(
     validation_is_test=validation == 'test' or not has_test,
     notes=tuple(notes),
     has_test=has_test,
+    preprocessing=dataset.preprocessing,
     held_out=held_out,
   )
 
@@ -223,6 +224,27 @@ def _check_classes_left(dataset: Dataset, train: Split, held_out: Split, wanted:
       f'{wanted} holds out all training images of {named}; hold fewer out, use '
       "--config.data.validation_from='random' or another --config.seed, or give it more images"
     )
+
+
+def fingerprint(splits: Splits) -> str:
+  """Eight hexadecimal digits that runs on the same data have in common, whatever their seeds.
+
+  They follow from the names of the classes, the shape of the images, how many there are of each
+  class to train on and to hold out, and the labels and some images of the test set. Data that
+  differ in the pixels of training images alone are not told apart.
+  """
+  trained = [splits.train, *([] if splits.validation_is_test else [splits.validation])]
+  if not splits.has_test:
+    trained = [splits.train, splits.validation]
+  labels = np.concatenate([part.labels for part in trained])
+  counts = np.bincount(labels, minlength=splits.num_classes).astype('<i8')
+  found = zlib.crc32(repr((splits.class_names, splits.image_shape)).encode())
+  found = zlib.crc32(counts.tobytes(), found)
+  if splits.has_test:
+    found = zlib.crc32(splits.test.labels.astype('<i4').tobytes(), found)
+    places = np.unique(np.linspace(0, len(splits.test) - 1, _SEEN).astype(int))
+    found = zlib.crc32(np.ascontiguousarray(splits.test.images[places]).tobytes(), found)
+  return f'{found:08x}'
 
 
 def _count(validation: str, total: int) -> int:

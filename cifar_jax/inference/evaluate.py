@@ -24,7 +24,7 @@ def evaluate(
     data_dir: in place of the config's data.dir, for data that has moved.
 
   Returns:
-    loss (mean cross-entropy, with the run's label smoothing), accuracy (0..1), examples, step,
+    loss (mean cross-entropy, without label smoothing), accuracy (0..1), examples, step,
     split and data, which say what must stand beside the numbers: synthetic data, a test set that
     was used as validation, other data than those of training.
 

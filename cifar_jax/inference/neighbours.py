@@ -9,7 +9,7 @@ import numpy as np
 
 from cifar_jax.anatomy import inside
 from cifar_jax.data import Examples
-from cifar_jax.inference.trained import BATCH, Trained, padded_batches
+from cifar_jax.inference.trained import Trained, batch_size, padded_batches
 
 
 class Neighbours:
@@ -31,7 +31,7 @@ class Neighbours:
 
   def _describe(self, images: np.ndarray) -> np.ndarray:
     """Features float32 [N, F] of length 1."""
-    size = min(BATCH, len(images))
+    size = min(batch_size(images.shape[1:]), len(images))
     parts = [
       np.asarray(self._features(batch))[:count] for batch, count in padded_batches(images, size)
     ]

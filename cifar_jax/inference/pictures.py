@@ -1,35 +1,31 @@
-"""Pictures from outside as the arrays that a network takes: files, folders, addresses, stdin.
+"""Images of the user's own: from files, folders, addresses and standard input.
 
-What comes from outside may be damaged, huge or no picture at all. Its size is bounded before it is
-read and its pixels are counted before they are decoded; each picture that cannot be used is named
-and the others go on.
+What comes from outside may be damaged, huge or no image at all; each one that cannot be used is
+named and the others go on. See `data.image_file` for what is decoded and how much of it.
 """
 
-import contextlib
 import dataclasses
-import io
+import http.client
+import math
+import os
 import pathlib
 import sys
+import time
 import urllib.error
 import urllib.request
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from cifar_jax.report.extras import require
+from cifar_jax.data.image_file import DamagedImageError, decode, most_bytes, read_file
+from cifar_jax.data.image_folder.listing import is_left_out
+from cifar_jax.data.preprocessing import Preprocessing
 
-MOST_BYTES = 32 * 2**20  # of a file
-MOST_PIXELS = 50_000_000  # of a picture
-_SECONDS = 20  # that an address may take to answer
-# What Pillow decodes in code of its own or of well-kept libraries; others would only widen what a
-# hostile file can reach.
-_FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
-
-
-class UnreadableError(Exception):
-  """A picture that cannot be used; the message says why, without its name."""
+_SECONDS = 20  # that an address may take to answer, and to go on answering
+_MOST_SECONDS = 120  # that it may take for all of an image
+_CHUNK = 1 << 20  # bytes read at a time
+_NAME = 200  # characters of a name that are shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Picture:
 
   Attributes:
     name: as the user gave it; in a folder, its path.
-    image: uint8 [H, W, C] of the size that was asked for, or None if it cannot be used.
+    image: uint8 [H, W, C] as the network takes it, or None if it cannot be used.
     problem: why it cannot, or ''.
   """
 
@@ -46,152 +42,100 @@ class Picture:
   image: np.ndarray | None
   problem: str = ''
 
+  @property
+  def shown_name(self) -> str:
+    """The name in one line of printable characters, cut where nobody would read on."""
+    cut = self.name if len(self.name) <= _NAME else f'{self.name[:_NAME]}...'
+    return ''.join(
+      letter if letter.isprintable() else letter.encode('unicode_escape').decode() for letter in cut
+    )
 
-def read_all(places: Sequence[str], image_shape: tuple[int, int, int]) -> Iterator[Picture]:
+
+def read_all(places: Sequence[str], preprocessing: Preprocessing) -> Iterator[Picture]:
   """Reads what a command line names, one after the other.
 
   Args:
-    places: paths of files and folders (all files in them, at any depth), http and https addresses,
-      '-' for standard input, whose name is '-' too.
-    image_shape: (H, W, C) of the images wanted.
+    places: paths of files and folders (all files in them, at any depth, but hidden ones), http and
+      https addresses, '-' for standard input, whose name is '-' too.
+    preprocessing: of the network.
   """
-  for name in _names(places):
+  for name, problem in _names(places):
     try:
-      yield Picture(name, decode(read_bytes(name), image_shape))
-    except UnreadableError as error:
+      if problem:
+        raise DamagedImageError(problem)
+      content = read_bytes(name, preprocessing.max_megapixels)
+      yield Picture(name, decode(content, preprocessing).pixels)
+    except DamagedImageError as error:
       yield Picture(name, None, str(error))
 
 
-def decode(content: bytes, image_shape: tuple[int, int, int]) -> np.ndarray:
-  """The bytes of an image file as uint8 [H, W, C] of a given shape.
-
-  It is turned as its EXIF data say, laid on white where it is transparent, cut to the middle part
-  of the right proportions and resized with Lanczos' filter. Of an animation it is the first frame.
-
-  Args:
-    content: a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file of any size and mode.
-    image_shape: (H, W, C), C being 1 or 3.
-
-  Raises:
-    UnreadableError: it is none of them, damaged, or has more than MOST_PIXELS pixels.
-  """
-  pillow, operations = require('look', 'PIL.Image', 'PIL.ImageOps')
-  height, width, channels = image_shape
-  with _reported_damage(pillow):
-    image = _opened(pillow, content)
-    image.draft('RGB', (4 * width, 4 * height))  # a JPEG is decoded no larger than it is needed
-    image = _opaque(pillow, operations.exif_transpose(image))
-    image = image.convert('L' if channels == 1 else 'RGB')
-    image = operations.fit(image, (width, height), pillow.Resampling.LANCZOS)
-  return np.asarray(image, np.uint8).reshape(height, width, channels)
-
-
-def reduced_size(content: bytes, side: int) -> tuple[int, int]:
-  """Height and width of a picture, turned as its EXIF data say, reduced in proportion until neither
-  is more than `side` pixels; raises UnreadableError as `decode` does.
-  """
-  pillow, tags = require('look', 'PIL.Image', 'PIL.ExifTags')
-  with _reported_damage(pillow):
-    image = _opened(pillow, content)
-    width, height = image.size
-    if image.getexif().get(tags.Base.Orientation, 1) > 4:  # turned by a quarter
-      width, height = height, width
-  scale = min(1.0, side / max(width, height))
-  return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _opened(pillow: Any, content: bytes) -> Any:
-  """The picture, of which only the header has been read."""
-  pillow.init()  # knows all formats afterwards, as `formats` demands
-  image = pillow.open(io.BytesIO(content), formats=_FORMATS)
-  if image.width * image.height > MOST_PIXELS:
-    raise UnreadableError(
-      f'it has {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}'
-    )
-  return image
-
-
-@contextlib.contextmanager
-def _reported_damage(pillow: Any) -> Iterator[None]:
-  """Turns what decoders raise into UnreadableError; odd metadata are passed over in silence."""
-  try:
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')
-      yield
-  except UnreadableError:
-    raise
-  except pillow.UnidentifiedImageError:
-    raise UnreadableError('it is no picture of a known kind') from None
-  except pillow.DecompressionBombError:
-    raise UnreadableError(f'it has more than {MOST_PIXELS:,} pixels') from None
-  # Decoders raise many kinds for damaged files; what they have in common is that it is damaged.
-  except Exception as error:
-    raise UnreadableError(f'it is damaged ({type(error).__name__})') from None
-
-
-def _opaque(pillow: Any, image: Any) -> Any:
-  """Laid on white; pictures of 16 or more bits a pixel scaled to 8."""
-  if image.mode.startswith('I') or image.mode == 'F':
-    values = np.asarray(image, np.float64)
-    if image.mode.startswith('I;16'):
-      top = 65535.0
-    else:  # such files do not say how white white is
-      top = 65535.0 if values.max() > 255 else 255.0 if values.max() > 1 else 1.0
-    return pillow.fromarray(np.clip(np.round(values / top * 255), 0, 255).astype(np.uint8))
-  if image.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in image.info:
-    image = image.convert('RGBA')
-    white = pillow.new('RGBA', image.size, 'white')
-    return pillow.alpha_composite(white, image)
-  return image
-
-
-def read_bytes(place: str) -> bytes:
+def read_bytes(place: str, max_megapixels: float) -> bytes:
   """The content of a file, of an http or https address, or of standard input for '-'.
 
   Raises:
-    UnreadableError: it cannot be had, or is larger than MOST_BYTES.
+    DamagedImageError: it cannot be had, or is too large to be an image of so many pixels.
   """
   if place == '-':
-    return _bounded(sys.stdin.buffer)
+    return _bounded(sys.stdin.buffer, max_megapixels)
   if place.startswith(('http://', 'https://')):
-    return _download(place)
-  return _read(pathlib.Path(place))
+    return _download(place, max_megapixels)
+  if not place:
+    raise DamagedImageError('an empty name')
+  return read_file(pathlib.Path(place), max_megapixels)
 
 
-def _names(places: Sequence[str]) -> Iterator[str]:
-  """The places, with the files in them for folders."""
+def _names(places: Sequence[str]) -> Iterator[tuple[str, str]]:
+  """The places, with the files in them for folders, each with what is wrong with it or ''."""
   for place in places:
-    if place != '-' and pathlib.Path(place).is_dir():
-      files = sorted(str(path) for path in pathlib.Path(place).rglob('*') if path.is_file())
-      yield from files or [place]
-    else:
-      yield place
+    # `os.path` takes any text for a path, too long a one included.
+    if place in ('', '-') or not os.path.isdir(place):
+      yield place, ''
+      continue
+    yield from sorted(_files(place)) or [(place, 'the folder has no files')]
 
 
-def _read(file: pathlib.Path) -> bytes:
-  if file.is_dir():
-    raise UnreadableError('the folder has no files')
+def _files(folder: str) -> Iterator[tuple[str, str]]:
+  """All files below a folder, hidden ones left out, and the folders that cannot be read with the
+  reason; links are followed once.
+  """
+  unreadable: list[tuple[str, str]] = []
+
+  def note(error: OSError) -> None:
+    unreadable.append((str(error.filename), f'cannot be read: {error.strerror}'))
+
+  seen: set[str] = set()
+  for parent, folders, names in os.walk(folder, followlinks=True, onerror=note):
+    real = os.path.realpath(parent)
+    if real in seen:
+      folders.clear()
+      continue
+    seen.add(real)
+    folders[:] = (name for name in folders if not is_left_out(name))
+    yield from ((os.path.join(parent, name), '') for name in names if not is_left_out(name))
+  yield from unreadable
+
+
+def _download(address: str, max_megapixels: float) -> bytes:
   try:
-    with file.open('rb') as stream:
-      return _bounded(stream)
-  except OSError as error:
-    raise UnreadableError(error.strerror or type(error).__name__) from None
-
-
-def _download(address: str) -> bytes:
-  request = urllib.request.Request(address, headers={'User-Agent': 'cifar_jax'})
-  try:
+    request = urllib.request.Request(address, headers={'User-Agent': 'cifar_jax'})
     with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-      return _bounded(answer)
+      return _bounded(answer, max_megapixels, _MOST_SECONDS)
   except urllib.error.HTTPError as error:
-    raise UnreadableError(f'the server answered {error.code} {error.reason}') from None
-  except (OSError, ValueError) as error:
-    reason = getattr(error, 'reason', None) or error
-    raise UnreadableError(f'it cannot be fetched ({reason})') from None
+    raise DamagedImageError(f'the server answered {error.code} {error.reason}') from None
+  except (OSError, ValueError, http.client.HTTPException) as error:
+    reason = getattr(error, 'reason', None) or error or type(error).__name__
+    raise DamagedImageError(f'it cannot be fetched ({reason})') from None
 
 
-def _bounded(stream: Any) -> bytes:
-  content = stream.read(MOST_BYTES + 1)
-  if len(content) > MOST_BYTES:
-    raise UnreadableError(f'it is larger than {MOST_BYTES // 2**20} MiB')
-  return content
+def _bounded(stream: Any, max_megapixels: float, seconds: float = math.inf) -> bytes:
+  """All of a stream, in time and not more than an image of so many pixels has."""
+  end, most = time.monotonic() + seconds, most_bytes(max_megapixels)
+  parts, count = [], 0
+  while part := stream.read1(_CHUNK):
+    parts.append(part)
+    count += len(part)
+    if count > most:
+      raise DamagedImageError(f'more than {most / 1e6:.0f} MB, too large')
+    if time.monotonic() > end:
+      raise DamagedImageError(f'it cannot be fetched in {seconds:.0f} s')
+  return b''.join(parts)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cifar_jax.inference.pictures import Picture, read_all
-from cifar_jax.inference.trained import BATCH, Trained
+from cifar_jax.inference.trained import Trained, batch_size
 
 
 def predict(
@@ -26,6 +26,7 @@ def predict(
     (picture, [(class name, probability 0..1)]); of a picture that cannot be used an empty list.
   """
   waiting: list[Picture] = []
+  most = batch_size(network.image_shape)
 
   def flush() -> Iterator[tuple[Picture, list[tuple[str, float]]]]:
     images = [picture.image for picture in waiting if picture.image is not None]
@@ -38,9 +39,9 @@ def predict(
       )
     waiting.clear()
 
-  for picture in read_all(places, network.image_shape):
+  for picture in read_all(places, network.preprocessing):
     waiting.append(picture)
-    if len(waiting) == BATCH:
+    if len(waiting) == most:
       yield from flush()
   yield from flush()
 

@@ -38,7 +38,7 @@ def load_known(
       that may hold other images than that of the run, such as some that it was trained on.
   """
   splits = data.validated(load_splits(config, data_dir), config)
-  about = run_summary.read(run, run_summary.ABOUT_NAME)
+  about = run_summary.read_about(run)
   if about.get('class_names'):  # runs of old versions have no about.json
     splits = data.renumbered(splits, about['class_names'])
   shape = about.get('image_shape')

@@ -3,29 +3,25 @@
 Nothing that comes in is written to disk, and no path of a request reaches the file system.
 """
 
-import functools
-import ipaddress
+import io
 import secrets
 import threading
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from cifar_jax.anatomy import inside
 from cifar_jax.data import Split
-from cifar_jax.errors import UserError
+from cifar_jax.data.image_file import DamagedImageError, decode
+from cifar_jax.inference import http_server
 from cifar_jax.inference.neighbours import Neighbours
-from cifar_jax.inference.pictures import UnreadableError, decode
 from cifar_jax.inference.predict import ranked
 from cifar_jax.inference.trained import Trained
 from cifar_jax.report import pixels
 from cifar_jax.report.extras import require
-from cifar_jax.report.glimpses import cam_layer
+from cifar_jax.report.glimpses import make_explanation
+from cifar_jax.startup import host_memory
 
-MOST_UPLOADED = 16 * 2**20  # bytes
 _NEAREST = 6
 
 
@@ -35,20 +31,29 @@ def make_app(network: Trained, neighbours: Callable[[], Neighbours | None], host
   Args:
     network: of a run.
     neighbours: gives the training images to compare with, None while there are none.
-    host: the address that it is going to be bound to. At a loopback address only requests that
-      name this machine are answered, so that no page elsewhere can reach it through the browser.
+    host: the address that it is going to be bound to; see `http_server.may_ask`.
   """
   (flask,) = require('serve', 'flask')
+
+  class Request(flask.Request):  # type: ignore[name-defined]
+    """A request whose files stay in memory."""
+
+    def _get_file_stream(self, *_: Any, **__: Any) -> io.BytesIO:
+      return io.BytesIO()
+
   app = flask.Flask(__name__, static_folder=None, template_folder='../report/templates')
-  app.config['MAX_CONTENT_LENGTH'] = MOST_UPLOADED
+  app.request_class = Request
+  app.config['MAX_CONTENT_LENGTH'] = http_server.MOST_IN_BODY
   app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-  explain = _explainer(network)
+  explain = make_explanation(network)
+  one_at_a_time = threading.Lock()  # so that the memory of one picture is the most that is needed
 
   @app.before_request
-  def only_this_machine() -> Any:
-    name = flask.request.host.rpartition(':')[0] or flask.request.host
-    if is_loopback(host) and not is_loopback(name.strip('[]')):
-      flask.abort(403)
+  def only_own_pages() -> Any:
+    headers = flask.request.headers
+    if not http_server.may_ask(headers.get('Host', ''), headers.get('Origin'), host):
+      return 'This page answers to the address at which it was started, and to itself.\n', 403
+    return None
 
   @app.after_request
   def guarded(response: Any) -> Any:
@@ -66,7 +71,7 @@ def make_app(network: Trained, neighbours: Callable[[], Neighbours | None], host
       title=f'{network.run.resolve().name}: what is this?',
       classes=network.class_names,
       nonce=nonce,
-      most=MOST_UPLOADED,
+      most=http_server.MOST_UPLOADED,
     )
     response = flask.make_response(text)
     response.headers['Content-Security-Policy'] = (
@@ -81,24 +86,31 @@ def make_app(network: Trained, neighbours: Callable[[], Neighbours | None], host
     upload = flask.request.files.get('image')
     if upload is None:
       return {'error': 'no picture was sent'}, 400
-    try:
-      image = decode(upload.read(), network.image_shape)
-    except UnreadableError as error:
-      return {'error': f'this picture cannot be used: {error}'}, 400
+    with one_at_a_time:
+      try:
+        return judged(upload.read())
+      except DamagedImageError as error:
+        return {'error': f'this picture cannot be used: {error}'}, 400
+      finally:
+        host_memory.give_back()
+
+  def judged(content: bytes) -> dict[str, Any]:
+    image = decode(content, network.preprocessing).pixels
     probabilities = network.probabilities(image[None])[0]
+    reasons = explain(image[None], probabilities.argmax(keepdims=True))[0]
     return {
       'classes': [
         {'name': name, 'probability': probability}
         for name, probability in ranked(probabilities, network.class_names, 10)
       ],
       'seen': _address(image),
-      'reasons': [_address(picture) for picture in explain(image, int(probabilities.argmax()))],
+      'reasons': [_address(picture) for picture in reasons],
       'nearest': _nearest(neighbours(), network, image),
     }
 
   @app.errorhandler(413)
   def too_large(_: Any) -> Any:
-    return {'error': f'the picture is larger than {MOST_UPLOADED // 2**20} MiB'}, 413
+    return {'error': f'the picture is larger than {http_server.MOST_UPLOADED // 2**20} MiB'}, 413
 
   return app
 
@@ -116,53 +128,22 @@ def serve(network: Trained, split: Split | None, count: int, host: str, port: in
   Raises:
     UserError: a package is missing, or the port is taken.
   """
-  (waitress,) = require('serve', 'waitress')
   found: list[Neighbours] = []
   app = make_app(network, lambda: found[0] if found else None, host)
-  try:
-    server = waitress.create_server(app, host=host, port=port, threads=4)
-  except (OSError, ValueError) as error:
-    raise UserError(f'cannot serve at {host}:{port} ({error}); choose another --port') from None
+  server = http_server.make_server(app, host, port)
   if split is not None and count:
     threading.Thread(
       target=lambda: found.append(Neighbours(network, split, count)), daemon=True
     ).start()
-  print(f'serving {network.run} at http://{_in_url(host)}:{server.effective_port}/ until Ctrl-C')
-  if not is_loopback(host):
+  print(
+    f'serving {network.run} at http://{_in_url(host)}:{http_server.port_of(server)}/ until Ctrl-C'
+  )
+  if not http_server.is_loopback(host):
     print('whoever can reach this machine can use it')
   try:
     server.run()
   finally:
     server.close()
-
-
-def is_loopback(host: str) -> bool:
-  """Whether a host name or address means this machine alone."""
-  if host == 'localhost':
-    return True
-  try:
-    return ipaddress.ip_address(host).is_loopback
-  except ValueError:
-    return False
-
-
-def _explainer(network: Trained) -> Callable[[np.ndarray, int], list[np.ndarray]]:
-  """Pictures of what a class depends on: saliency and, where there are maps, Grad-CAM."""
-  layer = cam_layer(network)
-  module = network.module
-  saliency = jax.jit(functools.partial(inside.saliency, module))
-  grad_cam = jax.jit(functools.partial(inside.grad_cam, module), static_argnums=3)
-
-  def explain(image: np.ndarray, label: int) -> list[np.ndarray]:
-    inputs, classes = network.normalize(jnp.asarray(image[None])), jnp.asarray([label], jnp.int32)
-    slopes = np.asarray(saliency(network.variables, inputs, classes))[0]
-    pictures = [pixels.coloured(np.sqrt(slopes), 'inferno')]
-    if layer:
-      heat = np.asarray(grad_cam(network.variables, inputs, classes, layer))[0]
-      pictures.append(pixels.overlay(image, heat))
-    return pictures
-
-  return explain
 
 
 def _nearest(

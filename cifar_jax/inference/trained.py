@@ -7,17 +7,21 @@ classes are.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax import data, models
+from cifar_jax.data import adapt
 from cifar_jax.data.normalize import Normalize, of_run
+from cifar_jax.data.preprocessing import Preprocessing, from_facts
 from cifar_jax.errors import UserError
 from cifar_jax.optim import averaging
 from cifar_jax.run_folder import run_summary
@@ -25,6 +29,7 @@ from cifar_jax.run_folder.checkpoint import Checkpoints
 from cifar_jax.training.views import mean_logits
 
 BATCH = 256  # images in one dispatch
+_SMALL_IMAGE = 64 * 64  # pixels up to which there are so many
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Trained:
     step: updates made.
     class_names: one name a class.
     image_shape: (H, W, C) of the images that it takes.
+    preprocessing: how an image file becomes one of them.
     normalize: images uint8 [B, H, W, C] as the network takes them, float32.
   """
 
@@ -49,6 +55,7 @@ class Trained:
   step: int
   class_names: tuple[str, ...]
   image_shape: tuple[int, int, int]
+  preprocessing: Preprocessing
   normalize: Normalize
 
   def probabilities(self, images: Any) -> np.ndarray:
@@ -87,10 +94,15 @@ def in_batches(
   """`probabilities` of `make_probabilities` for any number of images: float32 [N, classes]."""
   parts = [np.zeros((0, classes), np.float32)]
   # A few images need no batch of full size; one size a call means one compilation a call.
-  size = min(BATCH, 1 << max(images.shape[0] - 1, 0).bit_length())
+  size = min(batch_size(images.shape[1:]), 1 << max(images.shape[0] - 1, 0).bit_length())
   for batch, count in padded_batches(images, size):
     parts.append(np.asarray(probabilities(variables, batch))[:count])
   return np.concatenate(parts)
+
+
+def batch_size(image_shape: Sequence[int]) -> int:
+  """Images (H, W, C) in one dispatch: fewer of large ones, which bounds the memory in use."""
+  return min(BATCH, max(1, BATCH * _SMALL_IMAGE // (image_shape[0] * image_shape[1])))
 
 
 def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = None) -> Trained:
@@ -105,26 +117,83 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     UserError: no run there, no such checkpoint.
   """
   config = configs.read(run)
-  about = run_summary.read(run, run_summary.ABOUT_NAME)
+  about = run_summary.read_about(run)
   if not about:
     splits = load_splits(config, data_dir)
     about = {'class_names': splits.class_names, 'image_shape': splits.image_shape}
+    if splits.preprocessing is not None:
+      about['preprocessing'] = dataclasses.asdict(splits.preprocessing)
   with Checkpoints(run, read_only=True) as checkpoints:
     restored = checkpoints.restore_variables(checkpoint, averaging.is_evaluated(config.average))
   if restored is None:
     raise UserError(f"{run} has no '{checkpoint}' checkpoint yet; train it first")
   variables, step = restored
   height, width, channels = about['image_shape']
+  module = models.create(config.model, len(about['class_names']))
+  _check_fits(module, variables, (height, width, channels), run)
   return Trained(
     run=run,
     config=config,
-    module=models.create(config.model, len(about['class_names'])),
+    module=module,
     variables=variables,
     step=step,
     class_names=tuple(about['class_names']),
     image_shape=(height, width, channels),
+    preprocessing=_preprocessing(run, config, about, data_dir),
     normalize=of_run(config.data, run),
   )
+
+
+def _preprocessing(
+  run: pathlib.Path, config: ConfigDict, about: Mapping[str, Any], data_dir: str | None
+) -> Preprocessing:
+  """How images become inputs: what the run wrote down, or, for an older one, what its config and
+  its data say.
+  """
+  height, width, channels = about['image_shape']
+  if 'preprocessing' in about:
+    try:
+      found = from_facts(about['preprocessing'])
+    except ValueError as error:
+      raise UserError(
+        f'{run / run_summary.ABOUT_NAME} is damaged ({error}); restore it from a copy'
+      ) from None
+  elif known := adapt.of_older_run(config.data, (height, width, channels)):
+    found = known
+  else:
+    try:
+      splits = load_splits(config, data_dir)
+    except UserError as error:
+      raise UserError(
+        f'{run} does not say how large its images are inside the border of --config.data.pad_to='
+        f'{config.data.pad_to}, and its data cannot be read ({error}); give them by --data_dir'
+      ) from None
+    assert splits.preprocessing is not None
+    found = splits.preprocessing
+  if found.shape != (height, width, channels):
+    raise UserError(
+      f'{run / run_summary.ABOUT_NAME} is damaged (image_shape and preprocessing differ); restore '
+      'it from a copy'
+    )
+  return found
+
+
+def _check_fits(
+  module: nn.Module,
+  variables: Mapping[str, Any],
+  image_shape: tuple[int, int, int],
+  run: pathlib.Path,
+) -> None:
+  """Raises UserError where what a run says about its network is not what its checkpoint holds."""
+  apply = functools.partial(models.apply, module, train=False)
+  try:
+    jax.eval_shape(apply, variables, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))
+  except (FlaxError, TypeError, ValueError) as error:
+    reason = ' '.join(str(error).split())[:200]
+    raise UserError(
+      f'{run / configs.CONFIG_NAME} or {run / run_summary.ABOUT_NAME} is not of the network in its '
+      f'checkpoint ({reason}); restore them from a copy'
+    ) from None
 
 
 def load_splits(config: ConfigDict, data_dir: str | None = None) -> data.Splits:

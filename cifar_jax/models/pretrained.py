@@ -78,13 +78,23 @@ class Pretrained(nn.Module):
       mask: bool [B], the rows that count in those statistics; None for all.
 
     Raises:
-      UserError: one sigmoid for a number of classes other than two.
+      UserError: one sigmoid for a number of classes other than two, or images that are not RGB.
     """
     if self.one_sigmoid and self.num_classes != 2:
       raise UserError(
         f'--config.model.one_sigmoid=True is for two classes, and the data have {self.num_classes}'
       )
-    maps = inputs if inputs.shape[-1] != 3 else self.base_maps(inputs, train, mask)
+    channels = inputs.shape[-1]
+    if channels == 3:
+      maps = self.base_maps(inputs, train, mask)
+    # A network is made for images; maps that were kept come afterwards.
+    elif self.features == 'cached' and not self.is_initializing():
+      maps = inputs
+    else:
+      raise UserError(
+        f'--config.model.network={self.network} takes images of 3 channels, and the data have '
+        f'{channels}; --config.data.channels=3 makes them RGB'
+      )
     logits = self.head_layers(maps, train, mask)
     # The softmax of (0, z) is (1 - sigmoid(z), sigmoid(z)).
     return jnp.pad(logits, ((0, 0), (1, 0))) if self.one_sigmoid else logits

@@ -5,8 +5,10 @@ What is black in a figure is drawn in INK, so that a page can show it in the rea
 colour; see `files.inline_svg`.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -21,7 +23,6 @@ _STYLE = {
   'svg.fonttype': 'none',
   'svg.hashsalt': 'cifar_jax',  # the same chart is the same file
   'font.size': 11,
-  'font.family': 'sans-serif',
   'axes.spines.top': False,
   'axes.spines.right': False,
   'axes.grid': True,
@@ -38,11 +39,38 @@ _STYLE = {
   'legend.frameon': False,
   'lines.linewidth': 2,
   'figure.constrained_layout.use': True,
+  'text.parse_math': False,  # names with a dollar sign are names
 }
+# What comes with matplotlib, then what the systems have for other scripts.
+_FONTS = (
+  *('DejaVu Sans', 'Noto Sans CJK JP', 'Noto Sans CJK SC', 'Noto Sans CJK KR', 'Source Han Sans'),
+  *('WenQuanYi Zen Hei', 'IPAGothic', 'Arial Unicode MS', 'PingFang SC', 'Hiragino Sans'),
+  *('Microsoft YaHei', 'Yu Gothic', 'Malgun Gothic', 'Noto Sans Devanagari', 'Noto Sans Thai'),
+  *('Noto Sans Arabic', 'Noto Sans Hebrew', 'Noto Sans Bengali', 'Noto Sans Symbols2', 'FreeSans'),
+)
+_WIDTH = 5.2  # inches: in a page on a phone the text is still large enough to be read
 _ANNOTATED = 20  # classes up to which a confusion matrix shows its numbers
+_NAMED = 200  # classes up to which it shows their names
+_LETTERS = 28  # of a name, at most
 
 
 Drawing = TypeVar('Drawing', bound=Callable[..., Any])
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+  """In it matplotlib draws, and writes files, in the style of this module and without warnings: of
+  glyphs that no font has, or of names that leave little room, the picture itself tells.
+  """
+  matplotlib, fonts = require('look', 'matplotlib', 'matplotlib.font_manager')
+  installed = {font.name for font in fonts.fontManager.ttflist}
+  families = [name for name in _FONTS if name in installed]
+  with (
+    matplotlib.rc_context({**_STYLE, 'font.family': families or ['sans-serif']}),
+    warnings.catch_warnings(),
+  ):
+    warnings.simplefilter('ignore')
+    yield
 
 
 def styled(draw: Drawing) -> Drawing:
@@ -50,8 +78,7 @@ def styled(draw: Drawing) -> Drawing:
 
   @functools.wraps(draw)
   def drawn(*arguments: Any, **options: Any) -> Any:
-    (matplotlib,) = require('look', 'matplotlib')
-    with matplotlib.rc_context(_STYLE):
+    with style():
       return draw(*arguments, **options)
 
   return cast(Drawing, drawn)
@@ -62,6 +89,13 @@ def figure(width: float, height: float, **subplots: Any) -> tuple[Any, Any]:
   (module,) = require('look', 'matplotlib.figure')
   made = module.Figure(figsize=(width, height))
   return made, made.subplots(**subplots)
+
+
+def shortened(name: str, letters: int = _LETTERS) -> str:
+  """A name, its middle left out if it is long."""
+  name = ' '.join(name.split())
+  half = (letters - 1) // 2
+  return name if len(name) <= letters else f'{name[:half]}…{name[-half:]}'
 
 
 @styled
@@ -76,7 +110,7 @@ def curves(rows: Sequence[Mapping[str, float]], quantity: str, validation: str) 
     quantity: 'loss' or 'accuracy'.
     validation: what the validation split is to be called.
   """
-  made, axes = figure(7, 3.8)
+  made, axes = figure(_WIDTH, 3.4)
   scale = 100 if quantity == 'accuracy' else 1
   for name, colour, label in (('train', TRAIN, 'training'), ('val', VALIDATION, validation)):
     points = [
@@ -84,7 +118,7 @@ def curves(rows: Sequence[Mapping[str, float]], quantity: str, validation: str) 
       for row in rows
       if not np.isnan(row[f'{name}_{quantity}'])
     ]
-    axes.plot(*zip(*points, strict=True), color=colour, label=label, marker=_marker(points))
+    _plot(axes, points, color=colour, label=label)
   axes.set_title(f'Training {quantity} vs validation {quantity}')
   axes.set_ylabel(f'{quantity}{" (%)" if scale == 100 else ""}')
   _epochs(axes)
@@ -95,9 +129,9 @@ def curves(rows: Sequence[Mapping[str, float]], quantity: str, validation: str) 
 @styled
 def over_epochs(rows: Sequence[Mapping[str, float]], name: str, title: str) -> Any:
   """One column of metrics.csv over the epochs in which it was measured."""
-  made, axes = figure(7, 2.8)
+  made, axes = figure(_WIDTH, 2.6)
   points = [(row['epoch'], row[name]) for row in rows if not np.isnan(row[name])]
-  axes.plot(*zip(*points, strict=True), color=OTHERS[0], marker=_marker(points))
+  _plot(axes, points, color=OTHERS[0])
   axes.set_title(title)
   axes.set_ylim(bottom=0)
   _epochs(axes)
@@ -106,23 +140,36 @@ def over_epochs(rows: Sequence[Mapping[str, float]], name: str, title: str) -> A
 
 @styled
 def heat_map(matrix: np.ndarray, class_names: Sequence[str]) -> Any:
-  """The confusion matrix: rows true, columns predicted; with its numbers up to 20 classes."""
+  """The confusion matrix: rows true, columns predicted; with its numbers up to 20 classes, and the
+  names of the classes up to 200.
+  """
   classes = len(matrix)
   annotated = classes <= _ANNOTATED
-  side = max(5.0, 0.62 * classes + 1.6) if annotated else 9.0
+  names = [shortened(name) for name in class_names]
+  room = min(0.09 * max(map(len, names)), 2.4) if classes <= _NAMED else 0.6
+  side = max(3.2, (0.5 if annotated else 0.125) * min(classes, _NAMED)) + room
   made, axes = figure(side, side)
   shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
   axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
   axes.grid(visible=False)
   for spine in axes.spines.values():
     spine.set_visible(False)
+  if classes <= _NAMED:
+    size = 11 if annotated else 7
+    turned = {'rotation': 45, 'ha': 'right', 'rotation_mode': 'anchor'}
+    axes.set_xticks(range(classes), names, **(turned if annotated else {'rotation': 90}))
+    axes.set_yticks(range(classes), names)
+    axes.tick_params(labelsize=size)
   if annotated:
-    axes.set_xticks(range(classes), class_names, rotation=45, ha='right', rotation_mode='anchor')
-    axes.set_yticks(range(classes), class_names)
+    # Five digits fill a cell; what has more of them is written smaller.
+    size = min(11, 55 / max(len(str(matrix.max())), 1))
     for true in range(classes):
       for predicted in range(classes):
         colour = 'white' if shares[true, predicted] > 0.5 else '#1b2733'
-        axes.text(predicted, true, matrix[true, predicted], ha='center', va='center', color=colour)
+        axes.text(
+          *(predicted, true, matrix[true, predicted]),
+          **{'ha': 'center', 'va': 'center', 'color': colour, 'fontsize': size},
+        )
   axes.tick_params(length=0)
   axes.set_xlabel('predicted')
   axes.set_ylabel('true')
@@ -150,13 +197,13 @@ def reliability(found: Calibration) -> Any:
 @styled
 def class_bars(values: Sequence[float], class_names: Sequence[str], title: str) -> Any:
   """A horizontal bar a class, in per cent."""
-  made, axes = figure(7, max(2.5, 0.32 * len(values) + 1))
+  made, axes = figure(_WIDTH, max(2.5, _bar(values) * len(values) + 1))
   places = np.arange(len(values))
   bars = axes.barh(places, [100 * value for value in values], color=OTHERS[0], alpha=0.85)
   axes.bar_label(bars, fmt='%.1f', padding=3)
-  axes.set_yticks(places, class_names)
+  axes.set_yticks(places, [shortened(name) for name in class_names])
   axes.invert_yaxis()
-  axes.set_xlim(0, 108)
+  axes.set_xlim(0, 112)
   axes.set_xticks(range(0, 101, 20))
   axes.grid(axis='y', visible=False)
   axes.set_title(title)
@@ -166,12 +213,12 @@ def class_bars(values: Sequence[float], class_names: Sequence[str], title: str) 
 @styled
 def counts(values: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> Any:
   """A bar a class: how many images it has."""
-  made, axes = figure(7, max(2.5, 0.3 * len(values) + 1))
+  made, axes = figure(_WIDTH, max(2.5, _bar(values) * len(values) + 1))
   places = np.arange(len(values))
   axes.bar_label(axes.barh(places, values, color=OTHERS[0], alpha=0.85), padding=3)
-  axes.set_yticks(places, class_names)
+  axes.set_yticks(places, [shortened(name) for name in class_names])
   axes.invert_yaxis()
-  axes.margins(x=0.12)
+  axes.margins(x=0.15, y=0.5 / max(len(values), 1))
   axes.grid(axis='y', visible=False)
   axes.set_title('Training images of each class')
   return made
@@ -179,22 +226,17 @@ def counts(values: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> An
 
 @styled
 def compared(series: Mapping[str, Sequence[tuple[float, float]]], title: str, unit: str) -> Any:
-  """One curve a run over the epochs: name -> (epoch, value)."""
-  made, axes = figure(8, 4.2)
-  colours = (TRAIN, VALIDATION, *OTHERS)
-  for place, (name, points) in enumerate(series.items()):
-    style = ('-', '--', ':', '-.')[place // len(colours) % 4]
-    axes.plot(
-      *zip(*points, strict=True),
-      color=colours[place % len(colours)],
-      linestyle=style,
-      label=name,
-      marker=_marker(points),
-    )
+  """One curve a run over the epochs: name -> (epoch, value), with the names below the plot."""
+  columns = 2 if max(map(len, series), default=0) <= _LETTERS and len(series) > 3 else 1
+  rows = -(-len(series) // columns)
+  made, axes = figure(7, 3.8 + 0.21 * rows)
+  for (name, points), (colour, line) in zip(series.items(), _looks(len(series)), strict=True):
+    _plot(axes, points, color=colour, linestyle=line, label=shortened(name, 60))
   axes.set_title(title)
   axes.set_ylabel(unit)
   _epochs(axes)
-  axes.legend(fontsize=9)
+  if series:
+    made.legend(loc='outside lower center', ncols=columns, fontsize=9)
   return made
 
 
@@ -234,11 +276,32 @@ def network(records: Sequence[LayerRecord], image_shape: Sequence[int]) -> Any:
   return made
 
 
+def _plot(axes: Any, points: Sequence[tuple[float, float]], **look: Any) -> None:
+  """A curve; few points are marked, whole ones also where the axes end."""
+  marker = 'o' if len(points) < 12 else None  # a single point draws no line
+  axes.plot(*zip(*points, strict=True), marker=marker, clip_on=marker is None, **look)
+
+
+def _looks(count: int) -> list[tuple[Any, str]]:
+  """A colour and a kind of line for each of `count` curves, no two the same."""
+  colours: Sequence[Any] = (TRAIN, VALIDATION, *OTHERS)
+  if count > len(colours):
+    (matplotlib,) = require('look', 'matplotlib')
+    colours = matplotlib.colormaps['turbo'](np.linspace(0.05, 0.95, count))
+  lines = ('-', '--', ':', '-.') if count > len(colours[:6]) else ('-',)
+  return [(colour, lines[place % len(lines)]) for place, colour in enumerate(colours[:count])]
+
+
+def _bar(values: Sequence[Any] | np.ndarray) -> float:
+  """Inches for each bar of a chart: less where there are many."""
+  return 0.32 if len(values) <= _ANNOTATED else 0.2
+
+
 def _epochs(axes: Any) -> None:
+  """The axis of epochs: whole numbers, also where there is one alone."""
   (ticker,) = require('look', 'matplotlib.ticker')
   axes.set_xlabel('epoch')
   axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-
-
-def _marker(points: Sequence[Any]) -> str | None:
-  return 'o' if len(points) < 12 else None  # a single point draws no line
+  first, last = axes.dataLim.intervalx
+  if np.isfinite([first, last]).all() and last - first < 1:
+    axes.set_xlim(first - 1, last + 1)

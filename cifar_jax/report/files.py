@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cifar_jax.errors import UserError
-from cifar_jax.report.charts import INK
+from cifar_jax.report.charts import INK, style
 from cifar_jax.report.extras import require
 from cifar_jax.run_folder.checkpoint import disk_errors
 
@@ -19,9 +19,9 @@ def save_figure(figure: Any, folder: pathlib.Path, name: str) -> str:
   surroundings.
   """
   text = _svg(figure)
-  with disk_errors(folder):
+  with disk_errors(folder), style():
     (folder / f'{name}.svg').write_text(text, encoding='utf-8')
-    figure.savefig(folder / f'{name}.png', dpi=110, facecolor='white')
+    figure.savefig(folder / f'{name}.png', dpi=150, facecolor='white')
   return inline_svg(text)
 
 
@@ -68,8 +68,7 @@ def make_folder(folder: pathlib.Path) -> pathlib.Path:
 
 
 def _svg(figure: Any) -> str:
-  (matplotlib,) = require('look', 'matplotlib')
   buffer = io.StringIO()
-  with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'cifar_jax'}):
+  with style():
     figure.savefig(buffer, format='svg', metadata={'Date': None})
   return buffer.getvalue()

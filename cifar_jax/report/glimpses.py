@@ -1,6 +1,7 @@
 """Pictures of what is inside a network: filters, feature maps, saliency."""
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,9 +12,11 @@ from cifar_jax.anatomy import inside
 from cifar_jax.data import Examples
 from cifar_jax.inference.trained import Trained
 from cifar_jax.report import pixels
+from cifar_jax.report.scores import with_article
 
 _LOOKS = 6
 _MAPS = 32  # of a layer, at most
+_LAYERS = 24  # whose maps are shown, at most
 _WIDTH = 900  # pixels of a page
 
 
@@ -30,12 +33,14 @@ def glimpses(
     folder: of the report.
   """
   layers = inside.map_layers(network.module, network.variables, network.image_shape)
+  chosen = _spread(list(layers), _LAYERS)
   return {
     'filters': _filters(network, folder),
-    'looks': _looks(network, split, probabilities, _last_map(layers), folder),
+    'looks': _looks(network, split, probabilities, folder),
     'cam_layer': _last_map(layers),
-    'chosen': f'image {image}, a {network.class_names[split.labels[image]]}',
-    'feature_maps': _feature_maps(network, split.images[image : image + 1], list(layers), folder),
+    'chosen': f'image {image}, {with_article(network.class_names[split.labels[image]])}',
+    'feature_maps': _feature_maps(network, split.images[image : image + 1], chosen, folder),
+    'maps_remark': f'{len(chosen)} of {len(layers)} layers' if len(chosen) < len(layers) else '',
   }
 
 
@@ -55,25 +60,36 @@ def filter_pictures(kernel: np.ndarray) -> list[np.ndarray]:
   return list(np.moveaxis(scaled, -1, 0))
 
 
-def explanation(
-  network: Trained, images: np.ndarray, classes: np.ndarray, layer: str | None
-) -> list[list[np.ndarray]]:
-  """For each image what its class depends on: [saliency, Grad-CAM over the image].
+def make_explanation(
+  network: Trained,
+) -> Callable[[np.ndarray, np.ndarray], list[list[np.ndarray]]]:
+  """What the class of an image depends on, as pictures.
 
-  Args:
-    network: of the run.
-    images: uint8 [B, H, W, C].
-    classes: int [B], whose logit is explained.
-    layer: for Grad-CAM, a key of `inside.map_layers`; None leaves it out.
+  Returns:
+    A function of images uint8 [B, H, W, C] and classes int [B], whose logits are explained. It
+    gives for each image uint8 [H, W, 3]: the saliency, and Grad-CAM over the image at
+    `cam_layer(network)` where there is one. It is compiled once for each B.
   """
-  inputs, chosen = network.normalize(jnp.asarray(images)), jnp.asarray(classes, jnp.int32)
-  slopes = np.asarray(inside.saliency(network.module, network.variables, inputs, chosen))
-  pictures = [[pixels.coloured(np.sqrt(slope), 'inferno')] for slope in slopes]
-  if layer:
-    heats = inside.grad_cam(network.module, network.variables, inputs, chosen, layer)
-    for image, heat, shown in zip(images, np.asarray(heats), pictures, strict=True):
-      shown.append(pixels.overlay(image, heat))
-  return pictures
+  layer = cam_layer(network)
+
+  @jax.jit  # without it every operation of the backward pass is compiled by itself
+  def measure(variables: Any, images: jax.Array, classes: jax.Array) -> list[jax.Array]:
+    inputs = network.normalize(images)
+    found = [inside.saliency(network.module, variables, inputs, classes)]
+    if layer:
+      found.append(inside.grad_cam(network.module, variables, inputs, classes, layer))
+    return found
+
+  def explanation(images: np.ndarray, classes: np.ndarray) -> list[list[np.ndarray]]:
+    found = measure(network.variables, jnp.asarray(images), jnp.asarray(classes, jnp.int32))
+    slopes, *heats = (np.asarray(each) for each in found)
+    pictures = [[pixels.coloured(np.sqrt(slope), 'inferno')] for slope in slopes]
+    for heat_of_each in heats:
+      for image, heat, shown in zip(images, heat_of_each, pictures, strict=True):
+        shown.append(pixels.overlay(image, heat))
+    return pictures
+
+  return explanation
 
 
 def cam_layer(network: Trained) -> str | None:
@@ -86,6 +102,13 @@ def _last_map(layers: dict[str, tuple[int, int, int]]) -> str | None:
   return next((path for path, shape in reversed(layers.items()) if min(shape[:2]) >= 4), None)
 
 
+def _spread(layers: list[str], count: int) -> list[str]:
+  """At most `count` of the layers, evenly spread, the first and the last among them."""
+  if len(layers) <= count:
+    return layers
+  return [layers[round(place)] for place in np.linspace(0, len(layers) - 1, count)]
+
+
 def _filters(network: Trained, folder: pathlib.Path) -> dict[str, Any] | None:
   found = first_kernel(network.variables)
   if found is None:
@@ -94,11 +117,10 @@ def _filters(network: Trained, folder: pathlib.Path) -> dict[str, Any] | None:
   pictures = filter_pictures(kernel)
   columns = min(len(pictures), 16)
   sheet = pixels.enlarge(pixels.grid(pictures, columns), max(2, 640 // (columns * 5)))
-  pixels.save(sheet, folder / 'filters.png')
   height, width, channels, count = kernel.shape
   return {
     'name': name,
-    'image': pixels.data_uri(pixels.png(sheet)),
+    'image': pixels.save(sheet, folder / 'filters.png'),
     'width': sheet.shape[1],
     'caption': f'{count} filters of {height} by {width} by {channels}; mid-grey is 0, all on one '
     'scale.',
@@ -106,11 +128,7 @@ def _filters(network: Trained, folder: pathlib.Path) -> dict[str, Any] | None:
 
 
 def _looks(
-  network: Trained,
-  split: Examples,
-  probabilities: np.ndarray,
-  layer: str | None,
-  folder: pathlib.Path,
+  network: Trained, split: Examples, probabilities: np.ndarray, folder: pathlib.Path
 ) -> list[dict[str, Any]]:
   """Three confident hits and three confident mistakes."""
   predicted = probabilities.argmax(1)
@@ -119,10 +137,10 @@ def _looks(
   half = _LOOKS // 2
   places = np.concatenate([order[right[order]][:half], order[~right[order]][:half]])
   images = split.images[places]
-  shown = explanation(network, images, predicted[places], layer)
+  shown = make_explanation(network)(images, predicted[places])
   examples, sheet = [], []
   for place, image, pictures in zip(places, images, shown, strict=True):
-    coloured = np.broadcast_to(image, (*image.shape[:2], 3))
+    coloured = pixels.rgb(image)
     sheet += [coloured, *pictures]
     verdict = 'right' if right[place] else f'in truth {network.class_names[split.labels[place]]}'
     examples.append(
@@ -132,17 +150,21 @@ def _looks(
         f'{100 * probabilities[place].max():.1f} %, {verdict}',
       }
     )
-  pixels.save(
-    pixels.enlarge(pixels.grid(sheet, len(sheet) // len(places)), 3), folder / 'saliency.png'
-  )
+  pixels.save(pixels.sheet(sheet, len(sheet) // len(places)), folder / 'saliency.png')
   return examples
 
 
 def _feature_maps(
   network: Trained, image: np.ndarray, layers: list[str], folder: pathlib.Path
 ) -> list[dict[str, Any]]:
-  inputs = network.normalize(jnp.asarray(image))
-  outputs = inside.layer_outputs(network.module, network.variables, inputs)
+  """Sheets of the maps of `layers`, for one image uint8 [1, H, W, C]."""
+
+  @jax.jit
+  def measure(variables: Any, image: jax.Array) -> dict[str, jax.Array]:
+    outputs = inside.layer_outputs(network.module, variables, network.normalize(image))
+    return {path: outputs[path] for path in layers}
+
+  outputs = measure(network.variables, jnp.asarray(image))
   sheets = []
   for number, path in enumerate(layers, start=1):
     maps = np.asarray(outputs[path][0], np.float32)
@@ -152,12 +174,12 @@ def _feature_maps(
     sheet = pixels.enlarge(
       pixels.grid(shown, columns, blank=128), max(1, round(_WIDTH / (columns * (width + 1))))
     )
-    pixels.save(sheet, folder / f'maps_{number:02}_{path.replace("/", "_")}.png')
+    address = pixels.save(sheet, folder / f'maps_{number:02}_{path.replace("/", "_")}.png')
     of = f'the first {len(shown)} of {count}' if count > len(shown) else f'{count}'
     sheets.append(
       {
         'name': path,
-        'image': pixels.data_uri(pixels.png(sheet)),
+        'image': address,
         'width': sheet.shape[1],
         'caption': f'{path}: {of} maps of {height} by {width}, each on its own scale.',
       }

@@ -8,17 +8,25 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from cifar_jax import config as configs
+from cifar_jax.data.sources import KNOWN
 from cifar_jax.errors import UserError
 from cifar_jax.run_folder import run_summary
 from cifar_jax.run_folder.clock import images_per_second
+from cifar_jax.run_folder.continuation import shown_rows
 from cifar_jax.run_folder.progress import duration
-from cifar_jax.run_folder.writers import read_rows
 from cifar_jax.suggestions import did_you_mean
 
 # Column -> whether the best is the highest; text sorts from A.
 COLUMNS: Mapping[str, bool] = {
   'run': False,
+  'data': False,
+  'data_fingerprint': False,
+  'train_examples': True,
+  'validation_examples': True,
+  'test_examples': True,
   'val_accuracy': True,
   'val_loss': False,
   'test_accuracy': True,
@@ -36,7 +44,7 @@ COLUMNS: Mapping[str, bool] = {
   'tags': False,
 }
 DEFAULT_COLUMNS = (
-  *('run', 'val_accuracy', 'val_loss', 'test_accuracy', 'parameters', 'multiply_adds'),
+  *('run', 'data', 'val_accuracy', 'val_loss', 'test_accuracy', 'parameters', 'multiply_adds'),
   *('epochs', 'seconds', 'images_per_second', 'state', 'remark', 'tags'),
 )
 Row = dict[str, Any]
@@ -63,16 +71,21 @@ def find_runs(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
 
 
 def describe(run: pathlib.Path) -> Row:
-  """The columns of a run, finished or not; those that are not known are missing."""
+  """The columns of a run, finished or not; those that are not known are missing.
+
+  Raises:
+    UserError: a file of the run is damaged.
+  """
   finished = run_summary.read(run)
-  about = run_summary.read(run, run_summary.ABOUT_NAME)
+  about = run_summary.read_about(run)
   config = configs.read(run)
-  rows = read_rows(run)
+  rows = shown_rows(run)
   validated = [row for row in rows if not math.isnan(row['val_accuracy'])]
   found: Row = {
     'run': run.name or str(run),
     'seed': config.get('seed'),
-    'tags': ' '.join(config.get('tags', ())),
+    'data': config.data.name,
+    'tags': ' '.join(tags(config)),
     'epochs': len(rows),
     'state': f'{len(rows)} of {config.epochs}',
     **{name: about[name] for name in COLUMNS if name in about},
@@ -86,13 +99,61 @@ def describe(run: pathlib.Path) -> Row:
     found |= {name: validated[-1][name] for name in ('val_accuracy', 'val_loss')}
     found |= {'best_val_accuracy': best['val_accuracy'], 'best_epoch': int(best['epoch'])}
   if finished and finished.get('epochs') == config.epochs:
-    found |= {name: finished[name] for name in COLUMNS if name in finished and name != 'epochs'}
+    kept = ('epochs', 'tags')  # of the config
+    found |= {name: finished[name] for name in COLUMNS if name in finished and name not in kept}
     found['state'] = 'finished'
   return found
 
 
+def tags(config: ConfigDict) -> list[str]:
+  """The tags of a config without names of other data sets than its own: a config for CIFAR-10 that
+  was given other data on the command line still has that tag.
+  """
+  return [tag for tag in config.get('tags', ()) if tag == config.data.name or tag not in KNOWN]
+
+
+def told_apart(rows: Sequence[Row]) -> list[Row]:
+  """The rows with `data` such that two runs have the same if they are on the same data.
+
+  That is the name of the data set; where runs on data of one name differ in the number of images,
+  or in what else `data.splits.fingerprint` sees, that is said too. Old runs that do not say what
+  they were trained on are listed by what they do say.
+  """
+  names = [str(row.get('data')) for row in rows]
+  for facet in (_examples, _short_fingerprint):
+    known: dict[str, set[str]] = {}
+    facts = [facet(row) for row in rows]
+    for name, fact in zip(names, facts, strict=True):
+      known.setdefault(name, set()).update({fact} - {''})
+    names = [
+      f'{name} ({fact or "not known"})' if len(known[name]) > 1 else name
+      for name, fact in zip(names, facts, strict=True)
+    ]
+  return [{**row, 'data': name} for row, name in zip(rows, names, strict=True)]
+
+
+def _examples(row: Row) -> str:
+  """'50,000 + 10,000': images to train on and to hold out, and test images; '' if not known."""
+  train, validation, test = (
+    row.get(f'{name}_examples') for name in ('train', 'validation', 'test')
+  )
+  if train is None or validation is None or test is None:
+    return ''
+  remark = row.get('remark') or ''
+  if 'validation used as test' in remark:
+    return f'{train + validation:,}'
+  return f'{train if "test used as validation" in remark else train + validation:,} + {test:,}'
+
+
+def _short_fingerprint(row: Row) -> str:
+  return (row.get('data_fingerprint') or '')[:4]
+
+
 def ordered(rows: Sequence[Row], column: str, ascending: bool | None = None) -> list[Row]:
   """Rows by a column, the best first unless `ascending` says how; rows that lack it come last.
+
+  Runs on different data, whose numbers are not comparable, do not mix: each data set's runs stand
+  together.
 
   Raises:
     UserError: there is no such column.
@@ -101,7 +162,8 @@ def ordered(rows: Sequence[Row], column: str, ascending: bool | None = None) -> 
   descending = COLUMNS[column] if ascending is None else not ascending
   present = [row for row in rows if row.get(column) is not None]
   missing = [row for row in rows if row.get(column) is None]
-  return sorted(present, key=lambda row: row[column], reverse=descending) + missing
+  found = sorted(present, key=lambda row: row[column], reverse=descending) + missing
+  return sorted(found, key=lambda row: row.get('data') or '')
 
 
 def check_columns(names: Sequence[str]) -> None:
@@ -132,13 +194,17 @@ def as_text(rows: Sequence[Row], columns: Sequence[str]) -> str:
   cells = [[name.replace('_', ' ') for name in columns]]
   cells += [[cell(name, row.get(name)) for name in columns] for row in rows]
   widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
-  return '\n'.join(
+  lines = [
     '  '.join(
       text.ljust(width) if _is_text(name) else text.rjust(width)
       for name, text, width in zip(columns, line, widths, strict=True)
     ).rstrip()
     for line in cells
-  )
+  ]
+  for place in reversed(range(1, len(rows))):
+    if rows[place].get('data') != rows[place - 1].get('data'):
+      lines.insert(place + 1, '')  # between data sets
+  return '\n'.join(lines)
 
 
 def as_markdown(rows: Sequence[Row], columns: Sequence[str]) -> str:
@@ -193,7 +259,10 @@ def write_page(
     'title': f'{len(rows)} runs',
     'columns': [(name.replace('_', ' '), _is_text(name)) for name in columns],
     'rows': [
-      [(cell(name, row.get(name)), _sort_key(row.get(name)), _is_text(name)) for name in columns]
+      (
+        row.get('data') or '',
+        [(cell(name, row.get(name)), _sort_key(row.get(name)), _is_text(name)) for name in columns],
+      )
       for row in rows
     ],
     'charts': [
@@ -213,9 +282,14 @@ def charts_of(runs: Sequence[pathlib.Path], rows: Sequence[Row]) -> dict[str, An
   names = {run: run.name for run in runs}
   if len(set(names.values())) < len(runs):
     names = {run: str(run) for run in runs}
-  measured = {names[run]: read_rows(run) for run in runs}
+  data = {row['run']: row.get('data') for row in rows}
+  if len(set(data.values())) > 1:
+    names = {run: f'{name} on {data.get(run.name)}' for run, name in names.items()}
+  measured = {names[run]: shown_rows(run) for run in runs}
   place = {row['run']: index for index, row in enumerate(rows)}
-  measured = dict(sorted(measured.items(), key=lambda item: place.get(item[0], 0)))
+  measured = {
+    names[run]: measured[names[run]] for run in sorted(runs, key=lambda run: place.get(run.name, 0))
+  }
   wanted = {
     'accuracy': ('val_accuracy', 100, 'Validation accuracy', '%'),
     'loss': ('val_loss', 1, 'Validation loss', 'cross-entropy'),
@@ -245,7 +319,7 @@ def _filled(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
 
 
 def _is_text(name: str) -> bool:
-  return name in ('run', 'state', 'remark', 'tags')
+  return name in ('run', 'data', 'data_fingerprint', 'state', 'remark', 'tags')
 
 
 def _sort_key(value: Any) -> str:

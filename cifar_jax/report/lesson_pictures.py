@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from cifar_jax.data.image_file import DamagedImageError, decode, reduced_size
+from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.errors import UserError
 from cifar_jax.inference import lessons
-from cifar_jax.inference.pictures import UnreadableError, decode, read_bytes, reduced_size
+from cifar_jax.inference.pictures import read_bytes
 from cifar_jax.report import charts, files
 
 _SIDE = 256  # pixels to which the longer side of a picture is reduced
+_MEGAPIXELS = 64.0  # of a picture at most
 
 
 def grey(place: str) -> np.ndarray:
@@ -21,9 +24,10 @@ def grey(place: str) -> np.ndarray:
     UserError: it cannot be read.
   """
   try:
-    content = read_bytes(place)
-    return decode(content, (*reduced_size(content, _SIDE), 1))[..., 0].astype(np.float32)
-  except UnreadableError as error:
+    content = read_bytes(place, _MEGAPIXELS)
+    wanted = Preprocessing(*reduced_size(content, _SIDE, _MEGAPIXELS), source_channels=1)
+    return decode(content, wanted).pixels[..., 0].astype(np.float32)
+  except DamagedImageError as error:
     raise UserError(f'{place}: {error}; give another picture') from None
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from cifar_jax.data.preprocessing import with_channels
+from cifar_jax.report import charts
 from cifar_jax.report.extras import require
 
 
@@ -26,7 +28,14 @@ def grid(images: Sequence[np.ndarray], columns: int, gap: int = 1, blank: int = 
 
 def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
   """Each pixel of [H, W, C] as a square of `factor` pixels: small pictures stay sharp."""
+  if factor == 1:
+    return image
   return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def sheet(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
+  """A grid of images uint8 [H, W, C], small ones enlarged to about 96 pixels."""
+  return enlarge(grid(images, columns), max(1, round(96 / images[0].shape[1])))
 
 
 def to_range(values: np.ndarray) -> np.ndarray:
@@ -48,20 +57,29 @@ def resized(values: np.ndarray, height: int, width: int) -> np.ndarray:
   return np.asarray(image.resize((width, height), pillow.Resampling.BILINEAR))
 
 
+def rgb(image: np.ndarray) -> np.ndarray:
+  """uint8 [H, W, C] as it is shown, [H, W, 3]: grey repeated, transparency on white; of two
+  channels, or of more than four, the first one or three.
+  """
+  channels = image.shape[-1]
+  if channels == 2 or channels > 4:
+    image = image[..., : 1 if channels == 2 else 3]
+  return with_channels(image[None], 3)[0]
+
+
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
   """A heat map [H', W'] laid over an image uint8 [H, W, C] -> uint8 [H, W, 3]."""
   height, width = image.shape[:2]
   colours = coloured(resized(heat, height, width), 'inferno').astype(np.float32)
-  return (0.5 * colours + 0.5 * np.broadcast_to(image, (height, width, 3))).astype(np.uint8)
+  return (0.5 * colours + 0.5 * rgb(image)).astype(np.uint8)
 
 
 def png(image: np.ndarray) -> bytes:
-  """uint8 [H, W, 1] or [H, W, 3] as the bytes of a PNG file."""
+  """uint8 [H, W, C] as the bytes of a PNG file: grey, or as `rgb` shows it."""
   (pillow,) = require('look', 'PIL.Image')
   buffer = io.BytesIO()
-  pillow.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(
-    buffer, 'PNG', optimize=True
-  )
+  # optimize=True would save a hundredth and take half as long again.
+  pillow.fromarray(image[..., 0] if image.shape[-1] == 1 else rgb(image)).save(buffer, 'PNG')
   return buffer.getvalue()
 
 
@@ -69,7 +87,8 @@ def of_figure(figure: Any, dpi: int = 80) -> np.ndarray:
   """A matplotlib figure on white as uint8 [H, W, 3]."""
   (pillow,) = require('look', 'PIL.Image')
   buffer = io.BytesIO()
-  figure.savefig(buffer, format='png', dpi=dpi, facecolor='white')
+  with charts.style():
+    figure.savefig(buffer, format='png', dpi=dpi, facecolor='white')
   return np.asarray(pillow.open(buffer).convert('RGB'))
 
 
@@ -78,6 +97,8 @@ def data_uri(content: bytes, kind: str = 'image/png') -> str:
   return f'data:{kind};base64,{base64.b64encode(content).decode()}'
 
 
-def save(image: np.ndarray, path: pathlib.Path) -> None:
-  """Writes uint8 [H, W, C] as PNG."""
-  path.write_bytes(png(image))
+def save(image: np.ndarray, path: pathlib.Path) -> str:
+  """Writes uint8 [H, W, C] as PNG; returns the same as an address for a page."""
+  content = png(image)
+  path.write_bytes(content)
+  return data_uri(content)

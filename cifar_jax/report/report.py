@@ -17,11 +17,13 @@ from cifar_jax.inference.run_data import load_known
 from cifar_jax.inference.trained import Trained
 from cifar_jax.report import charts, files, glimpses, pixels, scores
 from cifar_jax.report.extras import require
+from cifar_jax.report.leaderboard import tags
+from cifar_jax.report.scores import with_article
 from cifar_jax.run_folder import run_summary
 from cifar_jax.run_folder.checkpoint import disk_errors, write_json
 from cifar_jax.run_folder.clock import images_per_second
+from cifar_jax.run_folder.continuation import shown_rows
 from cifar_jax.run_folder.progress import duration
-from cifar_jax.run_folder.writers import read_rows
 
 _CONFUSIONS, _EXAMPLES = 6, 8
 
@@ -73,7 +75,8 @@ def write_report(
   mistakes: int = 24,
   image: int = 0,
 ) -> tuple[pathlib.Path, dict[str, float]]:
-  """Writes RUN/report/index.html and its pictures.
+  """Writes RUN/report/index.html and its pictures, of another split or checkpoint than usual in a
+  folder of its own below that, as RUN/report/train or RUN/report/validation_best.
 
   Args:
     run: folder of the run.
@@ -90,15 +93,16 @@ def write_report(
     UserError: no run or checkpoint there, no data, a package is missing, the folder cannot be
       written.
   """
-  require('look', 'matplotlib', 'sklearn', 'jinja2', 'PIL')
+  require('look', 'matplotlib', 'jinja2', 'PIL')
   network = trained.load(run, checkpoint, data_dir)
   splits = load_known(run, network.config, split, data_dir)
-  rows, finished = read_rows(run), run_summary.read(run)
+  rows, finished = shown_rows(run), run_summary.read(run)
   chosen = getattr(splits, split)
   judged = _Judged(
     network, chosen, network.probabilities(chosen.images), _epoch(rows, network.step)
   )
-  folder = files.make_folder(run / 'report')
+  parts = [part for part, usual in ((split, 'test'), (checkpoint, 'latest')) if part != usual]
+  folder = files.make_folder(run / 'report' / '_'.join(parts))
   records = tracing.trace(network.module, network.image_shape, 'softmax')
   name = splits.validation_label if split == 'validation' else split
   content = {
@@ -129,7 +133,7 @@ def write_report(
     'arrays': summary.parameter_overview(network.variables),
     'graph': _chart(folder, 'network', charts.network(records, network.image_shape)),
     'command': _command(run, finished),
-    'environment': _environment(finished),
+    'environment': _environment({**finished, 'tags': ' '.join(tags(network.config))}),
     'config': network.config.to_json(indent=2),
   }
   files.write_page(folder / 'index.html', 'report.html', content)
@@ -181,14 +185,16 @@ def _training(
 def _classes(judged: _Judged, folder: pathlib.Path) -> dict[str, Any]:
   """The confusion matrix and the numbers of each class."""
   names = judged.network.class_names
-  recalls = [judged.by_class[name]['recall'] for name in names]
+  present = [name for name in names if name in judged.by_class]
+  recalls = [judged.by_class[name]['recall'] for name in present]
   return {
     'heat_map': _chart(folder, 'confusion', charts.heat_map(judged.matrix, names)),
     'matrix': scores.matrix_text(judged.matrix, names),
     'class_chart': _chart(
-      folder, 'classes', charts.class_bars(recalls, names, 'Accuracy by class (%)')
+      folder, 'classes', charts.class_bars(recalls, present, 'Accuracy by class (%)')
     ),
     'class_report': judged.by_class,
+    'absent': len(names) - len(present),
   }
 
 
@@ -205,6 +211,7 @@ def _confusions(judged: _Judged) -> list[dict[str, Any]]:
         'predicted': names[predicted],
         'count': count,
         'images': [pixels.data_uri(pixels.png(image)) for image in images],
+        'alt': f'{with_article(names[true])} taken for {with_article(names[predicted])}',
       }
     )
   return found
@@ -217,7 +224,7 @@ def _gallery(judged: _Judged, count: int, folder: pathlib.Path) -> list[dict[str
   if not len(places):
     return []
   images = judged.split.images[places]
-  pixels.save(pixels.enlarge(pixels.grid(list(images), 8), 3), folder / 'mistakes.png')
+  pixels.save(pixels.sheet(list(images), 8), folder / 'mistakes.png')
   labels = judged.split.labels[places]
   return [
     {

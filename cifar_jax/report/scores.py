@@ -1,11 +1,10 @@
 """What a set of predictions is worth: confusion, precision and recall, calibration, mistakes."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
-
-from cifar_jax.report.extras import require
 
 _MOST_LINES = 20
 
@@ -30,8 +29,8 @@ class Calibration:
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
   """int64 [classes, classes]: rows are true classes, columns predicted ones."""
-  (metrics,) = require('look', 'sklearn.metrics')
-  return metrics.confusion_matrix(labels, predicted, labels=np.arange(classes))
+  places = np.asarray(labels, np.int64) * classes + predicted
+  return np.bincount(places, minlength=classes * classes).reshape(classes, classes)
 
 
 def matrix_text(matrix: np.ndarray, class_names: Sequence[str]) -> str:
@@ -51,23 +50,37 @@ def matrix_text(matrix: np.ndarray, class_names: Sequence[str]) -> str:
 
 
 def class_report(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, dict[str, float]]:
-  """scikit-learn's classification report of a confusion matrix.
+  """Precision, recall and F1 of each class of a confusion matrix, and their means.
+
+  As in scikit-learn's classification report, a quotient by 0 is 0, and a class that occurs neither
+  in truth nor among the predictions is left out, of the means too.
 
   Returns:
     class name, 'macro avg' or 'weighted avg' -> precision, recall, f1-score (0..1) and support.
   """
-  (metrics,) = require('look', 'sklearn.metrics')
-  true, predicted = np.divmod(np.arange(matrix.size), len(matrix))
-  report = metrics.classification_report(
-    true,
-    predicted,
-    labels=np.arange(len(matrix)),
-    target_names=list(class_names),
-    sample_weight=matrix.ravel(),
-    output_dict=True,
-    zero_division=0.0,
-  )
-  report.pop('accuracy', None)
+  support, predicted, right = matrix.sum(1), matrix.sum(0), matrix.diagonal()
+  values = {
+    'precision': right / np.maximum(predicted, 1),
+    'recall': right / np.maximum(support, 1),
+    'f1-score': 2 * right / np.maximum(support + predicted, 1),
+  }
+  present = np.flatnonzero(support + predicted)
+  report = {
+    class_names[label]: {
+      **{name: float(each[label]) for name, each in values.items()},
+      'support': float(support[label]),
+    }
+    for label in present
+  }
+  total = max(int(support.sum()), 1)
+  for mean, weights in (
+    ('macro avg', np.full(len(present), 1 / max(len(present), 1))),
+    ('weighted avg', support[present] / total),
+  ):
+    report[mean] = {
+      **{name: float(each[present] @ weights) for name, each in values.items()},
+      'support': float(support.sum()),
+    }
   return report
 
 
@@ -121,6 +134,19 @@ def score_lines(probabilities: np.ndarray, label: int, class_names: Sequence[str
     f'{100 * probabilities[index]:5.1f} {class_names[index]}{" !!!" if index == label else ""}'
     for index in shown.tolist()
   )
+
+
+def with_article(name: str) -> str:
+  """'a cat', 'an Ankle boot', 'an 8', 'an F', 'a unicycle': by sound, as far as letters tell it."""
+  word = name.lower()
+  if len(name) == 1 and name.isalpha():
+    vowel = word in 'aefhilmnorsx'
+  elif word.startswith(('uni', 'use', 'usu', 'uk', 'eu', 'one', 'once')):
+    vowel = False
+  else:
+    vowel = word.startswith(('a', 'e', 'i', 'o', 'u', '8', 'hour', 'hono', 'heir', 'honest'))
+    vowel = vowel or re.match(r'1[18](\D|$)', word) is not None
+  return f'{"an" if vowel else "a"} {name}'
 
 
 def overfitting(rows: Sequence[dict[str, float]]) -> str:

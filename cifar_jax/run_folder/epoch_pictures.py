@@ -30,7 +30,7 @@ class EpochPictures:
     self._normalize = normalize
     self._every = config.evaluate.pictures_every_epochs if config.tensorboard else 0
     if self._every:
-      require('look', 'matplotlib', 'sklearn', 'PIL')
+      require('look', 'matplotlib', 'PIL')
 
   def due(self, epoch: int) -> bool:
     """Whether there are pictures after this epoch, counted from 1."""

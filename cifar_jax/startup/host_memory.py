@@ -1,4 +1,4 @@
-"""Keeps the C library from giving memory back to the system after each training step.
+"""How much memory the host has; and how the C library keeps it from step to step.
 
 XLA's CPU backend allocates all temporary arrays of a program, 100 to 500 MB, when it starts and
 frees them when it ends. The C library of most Linux systems (glibc) returns blocks that large to
@@ -9,8 +9,10 @@ The price is that a process never shrinks below its peak. CIFAR_JAX_KEEP_MEMORY=
 environment turns this off. With a GPU or TPU, where the arrays are not here, it is not done.
 """
 
+import contextlib
 import ctypes
 import os
+import pathlib
 import sys
 from collections.abc import Mapping
 
@@ -31,14 +33,44 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
   Returns:
     Whether it was done: not if it is turned off, nor with another C library or an accelerator.
   """
-  if not runs_on_cpu(environment):
+  if not runs_on_cpu(environment) or environment.get('CIFAR_JAX_KEEP_MEMORY') == 'off':
     return False
-  if environment.get('CIFAR_JAX_KEEP_MEMORY') == 'off' or not sys.platform.startswith('linux'):
-    return False
-  libc = ctypes.CDLL(None)
-  if not hasattr(libc, 'gnu_get_libc_version'):
+  libc = _glibc()
+  if libc is None:
     return False
   # Large blocks come from the heap instead of maps of their own; from one heap, since those of
   # further threads hold no block above 64 MB; and the heap's end is not handed back.
   settings = ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
   return all([libc.mallopt(parameter, value) == 1 for parameter, value in settings])
+
+
+def available(group: pathlib.Path = pathlib.Path('/sys/fs/cgroup')) -> int | None:
+  """Bytes that this process can still have; None where the system does not say.
+
+  Args:
+    group: where Linux keeps the bounds of a container.
+  """
+  found = []
+  with contextlib.suppress(OSError), open('/proc/meminfo') as file:
+    found += [int(line.split()[1]) * 1024 for line in file if line.startswith('MemAvailable:')]
+  with contextlib.suppress(OSError, ValueError):  # 'max': no bound
+    bound = int((group / 'memory.max').read_text())
+    used = int((group / 'memory.current').read_text())
+    lines = (line.split() for line in (group / 'memory.stat').read_text().splitlines())
+    files = sum(int(count) for name, count in lines if name == 'file')  # given back on demand
+    found.append(max(0, bound - used + files))
+  return min(found, default=None)
+
+
+def give_back() -> bool:
+  """Returns free pages of all heaps to the system; whether that could be done."""
+  libc = _glibc()
+  return libc is not None and libc.malloc_trim(0) == 1
+
+
+def _glibc() -> ctypes.CDLL | None:
+  """The C library of this process, if it is glibc."""
+  if not sys.platform.startswith('linux'):
+    return None
+  libc = ctypes.CDLL(None)
+  return libc if hasattr(libc, 'gnu_get_libc_version') else None

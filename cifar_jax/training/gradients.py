@@ -134,7 +134,7 @@ def _share(
   """What these rows contribute: gradients of their part of the mean loss and of the penalty, sums
   of metrics; and the moving statistics after them.
   """
-  loss = recipe.loss if recipe.training_loss is None else recipe.training_loss
+  minimized = recipe.loss if recipe.training_loss is None else recipe.training_loss
 
   def share_of_mean_loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Any]]:
     with division.seen_by_layers(recipe.ghost_rows):
@@ -147,10 +147,12 @@ def _share(
         rngs={'dropout': dropout_key},
         mutable=['batch_stats'],
       )
-    losses = rows.target.losses(loss, logits)
+    losses = rows.target.losses(minimized, logits)
     share = jnp.sum(losses if rows.mask is None else losses * rows.mask) / counted
     if recipe.penalty is not None:
       share += recipe.penalty(params) / (recipe.gradient_accumulation * division.parts)
+    if minimized is not recipe.loss:
+      losses = rows.target.losses(recipe.loss, jax.lax.stop_gradient(logits))
     return share, (losses, logits, updated.get('batch_stats', {}))
 
   shares, (losses, logits, updated) = jax.grad(share_of_mean_loss, has_aux=True)(params)

@@ -1,14 +1,11 @@
 """Losses: one number an example, so that masks and exact means stay with the caller."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
-from ml_collections import ConfigDict
-
-from cifar_jax.options import BELOW_ONE, check_value
 
 
 @struct.dataclass
@@ -36,11 +33,6 @@ class Target:
     if self.others is None or self.weight is None:
       return self.labels
     return jnp.where(self.weight >= 0.5, self.labels, self.others)
-
-
-def validate(loss_config: ConfigDict | Mapping[str, Any]) -> None:
-  """Raises UserError, naming the flag, if `config.loss.label_smoothing` is not in [0, 1)."""
-  check_value('loss', 'label_smoothing', loss_config['label_smoothing'], BELOW_ONE)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float = 0.0) -> jax.Array:

@@ -27,7 +27,8 @@ class Recipe:
     module: the network, `module(images, train, mask) -> logits`.
     image_shape: (H, W, C).
     optimizer: an Optax chain, its schedule inside.
-    loss: (logits [B, classes], labels int32 [B]) -> float32 [B].
+    loss: (logits [B, classes], labels int32 [B]) -> float32 [B], what is reported as the loss, of
+      training and of evaluation.
     normalize: uint8 [B, H, W, C] -> float32 of the same shape.
     statistics: what `normalize` took from the training images, to be kept with the run; or None.
     augment: (key, uint8 images, their indices, epoch) -> float32 images, normalised.
@@ -35,7 +36,8 @@ class Recipe:
     examples: in the training set.
     batch_size: over all devices together.
     last_batch: 'keep' or 'drop'.
-    training_loss: the same of training, where it differs from that of evaluation; or None.
+    training_loss: a function of the same form that is minimized in place of `loss`, as with label
+      smoothing or weights of classes; None where both are one.
     penalty: params -> float32 [], added to the mean loss of training; or None.
     gradient_accumulation: parts of a batch that are computed one after another.
     sharpness_radius: of sharpness-aware minimisation; 0: none.

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cifar_jax.errors import UserError
+from cifar_jax.folders import user_path
 from cifar_jax.transfer import keras_files, safetensors_files, torch_files
 from cifar_jax.transfer.networks import NETWORKS, Network
 from cifar_jax.transfer.tensors import Loaded, fill
@@ -23,6 +24,7 @@ _READERS = {
   '.pt': ('torch', torch_files.read),
   '.safetensors': ('torch', safetensors_files.read),
 }
+_WRAPPERS = ('module.', '_orig_mod.', 'model.')
 # A package with weights in it: network -> package and the path inside it.
 _PACKAGES = {
   'efficientnet_lite0': (
@@ -43,7 +45,7 @@ def find(name: str, file: str) -> pathlib.Path:
     UserError: there is none.
   """
   if file:
-    path = pathlib.Path(file).expanduser()
+    path = user_path(file)
     if not path.is_file():
       raise UserError(f'--config.model.weights={file}: there is no such file')
     return path
@@ -80,8 +82,26 @@ def load(name: str, path: pathlib.Path, num_classes: int = 0, image_size: int = 
     raise UserError(
       f'{path}: weights of {name} are read in the form of {" or ".join(network.find)}'
     )
-  tensors = {key: tensor for key, tensor in read(path).items() if not key.endswith(network.ignored)}
+  tensors = read(path)
+  if kind == 'torch':
+    tensors = _without_wrappers(tensors)
+  tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(network.ignored)}
   return fill(shapes(network, num_classes, image_size), tensors, network.find[kind], str(path))
+
+
+def _without_wrappers(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """The tensors under the names that they had before the network was wrapped.
+
+  `DataParallel` puts 'module.' before every name, `torch.compile` '_orig_mod.', and Lightning the
+  name of the attribute, mostly 'model.'; several may stand one after another.
+  """
+  found = dict(tensors)
+  while found:
+    wrapper = next((w for w in _WRAPPERS if all(name.startswith(w) for name in found)), None)
+    if wrapper is None:
+      break
+    found = {name.removeprefix(wrapper): tensor for name, tensor in found.items()}
+  return found
 
 
 def shapes(network: Network, num_classes: int, image_size: int) -> dict:

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from cifar_jax.data.adapt import adapt, pad, with_channels
+from cifar_jax.data.adapt import adapt
 from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.data.preprocessing import Preprocessing, pad, with_channels
 from cifar_jax.errors import UserError
+from configs import base
 
 
 def images(*shape: int) -> np.ndarray:
@@ -52,9 +54,12 @@ def test_padding_puts_the_image_into_the_middle() -> None:
 
 def test_both_splits_are_adapted() -> None:
   part = Split(images(4, 8, 8, 3), np.zeros(4, np.int32))
-  adapted = adapt(Dataset('x', part, part, ('a',), 'here'), 1, 10)
+  config = base.get_config().data
+  config.channels, config.pad_to = 1, 10
+  adapted = adapt(Dataset('x', part, part, ('a',), 'here'), config)
   assert adapted.train.images.shape == adapted.test.images.shape == (4, 10, 10, 1)
   assert adapted.train.images.dtype == np.uint8
+  assert adapted.preprocessing == Preprocessing(8, 8, source_channels=3, channels=1, pad_to=10)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +72,17 @@ def test_both_splits_are_adapted() -> None:
 def test_what_cannot_be_done(function, argument, message) -> None:
   with pytest.raises(UserError, match=message):
     function(images(1, 8, 8, 2), argument)
+
+
+def test_what_is_transparent_is_laid_on_white() -> None:
+  image = pytest.importorskip('PIL.Image')
+  pixels = images(3, 9, 7, 4)
+  white = image.new('RGBA', (7, 9), 'white')
+  expected = [image.alpha_composite(white, image.fromarray(one)).convert('RGB') for one in pixels]
+  found = with_channels(pixels, 3)
+  # Pillow rounds in another place.
+  assert np.abs(found.astype(int) - np.stack([np.asarray(one) for one in expected])).max() <= 1
+  assert np.array_equal(with_channels(found, 1), with_channels(pixels, 1))
+  assert with_channels(np.uint8([[[[9, 8, 7, 255], [9, 8, 7, 0]]]]), 3).tolist() == [
+    [[[9, 8, 7], [255, 255, 255]]]
+  ]

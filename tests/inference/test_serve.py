@@ -1,6 +1,8 @@
 """The web page of a run: what it answers, what it refuses, and how it works in a browser."""
 
+import dataclasses
 import io
+import pathlib
 import threading
 
 import numpy as np
@@ -13,7 +15,7 @@ pytest.importorskip('flask')
 Image = pytest.importorskip('PIL.Image')
 pytest.importorskip('matplotlib')
 
-from cifar_jax.inference import serve  # noqa: E402
+from cifar_jax.inference import http_server, serve  # noqa: E402
 from cifar_jax.inference.neighbours import Neighbours  # noqa: E402
 
 
@@ -74,7 +76,7 @@ def test_what_cannot_be_used(client, data, status, word) -> None:
 
 
 def test_uploads_are_limited(client) -> None:
-  content = bytes(serve.MOST_UPLOADED + 1)
+  content = bytes(http_server.MOST_IN_BODY + 1)
   kind = 'multipart/form-data; boundary=x'
   answer = client.post('/predict', data=content, content_type=kind)
   assert answer.status_code == 413
@@ -89,16 +91,48 @@ def test_no_path_leads_to_a_file(client, path) -> None:
   assert client.get(path).status_code == 404
 
 
-def test_only_this_machine_is_answered(client, network) -> None:
-  """A page elsewhere whose name was made to point here is refused."""
-  for host, status in (
-    ('127.0.0.1:7860', 200),
-    ('localhost:7860', 200),
-    ('evil.example:7860', 403),
+def test_pages_elsewhere_are_refused(client, train) -> None:
+  """Another page could send pictures, and read answers if its name were made to point here."""
+  for headers, status in (
+    ({}, 200),
+    ({'Origin': 'http://localhost'}, 200),
+    ({'Origin': 'https://evil.example'}, 403),
+    ({'Origin': 'null'}, 403),
+    ({'Host': 'evil.example:7860', 'Origin': 'http://evil.example:7860'}, 403),
   ):
-    assert client.get('/', headers={'Host': host}).status_code == status
-  open_to_all = serve.make_app(network, lambda: None, '0.0.0.0').test_client()
-  assert open_to_all.get('/', headers={'Host': 'box.example'}).status_code == 200
+    data = {'image': (io.BytesIO(png(train.images[7])), 'x.png')}
+    assert client.post('/predict', data=data, headers=headers).status_code == status, headers
+  assert client.get('/', headers={'Host': 'evil.example:7860'}).status_code == 403
+
+
+def test_pictures_stay_in_memory(client, monkeypatch) -> None:
+  """Forms with files above 500 kB went through a temporary file."""
+  pytest.importorskip('werkzeug.formparser')
+  monkeypatch.setattr(
+    'werkzeug.formparser.SpooledTemporaryFile', lambda *_, **__: pytest.fail('a file was written')
+  )
+  noise = png(np.random.default_rng(0).integers(0, 256, (700, 700, 3)).astype(np.uint8))
+  assert len(noise) > 2**20
+  head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+  answer = client.post(
+    '/predict',
+    data=head + noise + b'\r\n--x--\r\n',
+    content_type='multipart/form-data; boundary=x',
+  )
+  assert answer.status_code == 200
+
+
+def test_what_comes_from_the_data_is_escaped(network) -> None:
+  """Names of classes and of the folder of a run are text."""
+  hostile = '</title><script>alert(1)</script>'
+  odd = dataclasses.replace(
+    network, class_names=(hostile, '"><img src=x>', 'é', '猫'), run=pathlib.Path('<b>run</b>')
+  )
+  text = serve.make_app(odd, lambda: None, '127.0.0.1').test_client().get('/').text
+  assert '<script>alert' not in text
+  assert '<img src=x>' not in text
+  assert '<b>run' not in text
+  assert '猫' in text
 
 
 def test_scripts_from_elsewhere_are_forbidden(client) -> None:

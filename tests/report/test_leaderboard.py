@@ -1,6 +1,7 @@
 """Runs side by side: which rows, in which order, in which forms."""
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -8,7 +9,8 @@ import shutil
 
 import pytest
 
-from cifar_jax import commands
+from cifar_jax import commands, data
+from cifar_jax.data.splits import fingerprint
 from cifar_jax.errors import UserError
 from cifar_jax.report import leaderboard
 
@@ -82,7 +84,7 @@ def test_page(runs, tmp_path) -> None:
   rows = leaderboard.ordered(table(runs), 'val_accuracy')
   leaderboard.write_page(tmp_path / 'index.html', found, rows, leaderboard.DEFAULT_COLUMNS)
   text = (tmp_path / 'index.html').read_text()
-  assert text.count('<tr>') == 4
+  assert text.count('<tr') == 4
   assert text.index('going_on') < text.index('finished')
   assert all(a.startswith('data:') for a in re.findall(r'(?:src|href)="([^"#][^"]*)"', text))
   for name in ('accuracy', 'loss', 'time'):
@@ -110,3 +112,74 @@ def test_watching_shows_what_changes(runs, capsys, monkeypatch) -> None:
   out = capsys.readouterr().out
   assert out.count('finished') == 4  # the name and the state of that run, in two tables
   assert out.index('0 of 2') < out.rindex('1 of 2')
+
+
+def test_runs_on_different_data_do_not_mix() -> None:
+  """By name, by the number of images, and where these agree by a checksum."""
+  sizes = {'train_examples': 40000, 'validation_examples': 10000, 'test_examples': 10000}
+  fewer = {**sizes, 'train_examples': 4000, 'validation_examples': 1000}
+  rows = leaderboard.told_apart(
+    [
+      {'run': 'a', 'data': 'cifar10', 'val_accuracy': 0.7, **sizes, 'data_fingerprint': '12345678'},
+      {'run': 'b', 'data': 'fashion_mnist', 'val_accuracy': 0.9, **sizes},
+      {'run': 'c', 'data': 'cifar10', 'val_accuracy': 0.8, **sizes, 'data_fingerprint': 'ffffffff'},
+      {'run': 'd', 'data': 'cifar10', 'val_accuracy': 0.6, **fewer},
+      {'run': 'e', 'data': 'cifar10', 'val_accuracy': 0.5},
+      # The same images, of which others are held out, or none.
+      {
+        **{'run': 'f', 'data': 'cifar10', 'val_accuracy': 0.75, 'data_fingerprint': '12345678'},
+        **{**sizes, 'train_examples': 45000, 'validation_examples': 5000},
+      },
+      {
+        **{'run': 'g', 'data': 'cifar10', 'val_accuracy': 0.4, 'data_fingerprint': '12345678'},
+        **{**sizes, 'train_examples': 50000, 'remark': 'test used as validation'},
+      },
+    ]
+  )
+  rows = leaderboard.ordered(rows, 'val_accuracy')
+  assert [(row['run'], row['data']) for row in rows] == [
+    ('d', 'cifar10 (5,000 + 10,000)'),
+    ('f', 'cifar10 (50,000 + 10,000) (1234)'),
+    ('a', 'cifar10 (50,000 + 10,000) (1234)'),
+    ('g', 'cifar10 (50,000 + 10,000) (1234)'),
+    ('c', 'cifar10 (50,000 + 10,000) (ffff)'),
+    ('e', 'cifar10 (not known)'),
+    ('b', 'fashion_mnist'),
+  ]
+  text = leaderboard.as_text(rows, ('run', 'data')).splitlines()
+  assert [line.split()[0] if line else '' for line in text] == [
+    *('run', 'd', '', 'f', 'a', 'g', '', 'c', '', 'e', '', 'b')
+  ]
+
+
+def test_runs_on_one_data_set_show_its_name_alone(runs) -> None:
+  rows = leaderboard.told_apart(table(runs))
+  assert {row['data'] for row in rows} == {'tiny'}
+  assert '' not in leaderboard.as_text(rows, leaderboard.DEFAULT_COLUMNS).splitlines()
+
+
+def test_a_fingerprint_is_that_of_the_data_and_not_of_the_seed(tiny_config) -> None:
+  loaded = data.load(tiny_config.data)
+  one = data.split(loaded, '20', 'random', 0)
+  assert fingerprint(one) == fingerprint(data.split(loaded, '50', 'random', 1))
+  assert fingerprint(one) == fingerprint(data.split(loaded, 'test', 'random', 0))
+  found = {fingerprint(one)}
+  for change in (
+    {'train': loaded.train.take(slice(1, None))},
+    {'test': loaded.test.take(slice(None, None, -1))},
+    {'test': dataclasses.replace(loaded.test, images=255 - loaded.test.images)},
+    {'class_names': tuple('wxyz')},
+  ):
+    found.add(fingerprint(data.split(dataclasses.replace(loaded, **change), '20', 'random', 0)))
+  assert len(found) == 5
+
+
+def test_tags_do_not_contradict_the_data(tiny_config) -> None:
+  """configs/cnn_adv.py has the tag cifar10, also with --config.data.name=fashion_mnist."""
+  with tiny_config.unlocked():
+    tiny_config.tags = ('cifar10', 'cnn', 'mine')
+    tiny_config.data.name = 'fashion_mnist'
+  assert leaderboard.tags(tiny_config) == ['cnn', 'mine']
+  with tiny_config.unlocked():
+    tiny_config.data.name = 'cifar10'
+  assert leaderboard.tags(tiny_config) == ['cifar10', 'cnn', 'mine']

@@ -43,6 +43,19 @@ def test_numbers_are_those_of_evaluate_and_scikit_learn(tiny_run, page) -> None:
     assert saved['classes'][name] == pytest.approx(report[name])
 
 
+def test_a_report_overwrites_none_of_another_split_or_checkpoint(tiny_run, page) -> None:
+  path, _ = page
+  kept = path.read_bytes(), (path.parent / 'scores.json').read_bytes()
+  for options, folder in (
+    ({'split': 'train'}, 'train'),
+    ({'split': 'validation', 'checkpoint': 'best'}, 'validation_best'),
+  ):
+    found, _ = write_report(tiny_run, mistakes=1, **options)
+    assert found == path.parent / folder / 'index.html'
+    assert json.loads((found.parent / 'scores.json').read_text())['split'] == options['split']
+  assert (path.read_bytes(), (path.parent / 'scores.json').read_bytes()) == kept
+
+
 def test_page_needs_no_other_file(page) -> None:
   text = page[0].read_text()
   addresses = re.findall(r'(?:src|href)="([^"]+)"', text)
@@ -89,7 +102,7 @@ def test_what_comes_from_the_data_is_escaped(tmp_path) -> None:
   files.write_page(
     tmp_path / 'page.html',
     'compare.html',
-    {'title': '<script>x', 'columns': [], 'rows': [], 'charts': []},
+    {'title': '<script>x', 'columns': [], 'rows': [('<script>x', [])], 'charts': []},
   )
   assert '<script>x' not in (tmp_path / 'page.html').read_text()
 

@@ -71,10 +71,12 @@ def test_printed_text_has_row_sums_first() -> None:
   assert lines[11].split()[1:] == ['599', '5', '74', '98', '55', '14', '12', '9', '117', '17']
 
 
-def test_classes_without_an_image_or_a_prediction_count_as_zero() -> None:
-  counts = scores.confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 4)
+def test_classes_without_an_image_or_a_prediction() -> None:
+  counts = scores.confusion(np.array([0, 0, 1]), np.array([0, 2, 1]), 4)
   assert counts.shape == (4, 4)
-  assert scores.class_report(counts, list('abcd'))['d']['f1-score'] == 0
+  found = scores.class_report(counts, list('abcd'))
+  assert found['c']['f1-score'] == 0  # was predicted
+  assert 'd' not in found
 
 
 def test_calibration_equals_scikit_learn() -> None:
@@ -136,3 +138,45 @@ def rows(train: list[float], validation: list[float]) -> list[dict[str, float]]:
 )
 def test_overfitting(train: list[float], validation: list[float], word: str) -> None:
   assert word in scores.overfitting(rows(train, validation))
+
+
+def test_classes_that_occur_nowhere_count_in_no_average() -> None:
+  """100 classes of which a small test set has six, against scikit-learn."""
+  random = np.random.default_rng(0)
+  true = random.choice([3, 17, 40, 41, 99], 60)
+  predicted = np.where(random.random(60) < 0.6, true, 55)
+  names = [f'class {number}' for number in range(100)]
+  found = scores.class_report(scores.confusion(true, predicted, 100), names)
+  expected = metrics.classification_report(
+    true,
+    predicted,
+    target_names=[names[k] for k in (3, 17, 40, 41, 55, 99)],
+    output_dict=True,
+    zero_division=0.0,
+  )
+  expected.pop('accuracy')
+  assert found.keys() == expected.keys()
+  for name, row in expected.items():
+    assert found[name] == pytest.approx(row)
+  # By hand: the class 55 has recall 0 and counts, the 94 others do not.
+  recalls = [found[name]['recall'] for name in list(found)[:6]]
+  assert found['macro avg']['recall'] == pytest.approx(sum(recalls) / 6)
+
+
+@pytest.mark.filterwarnings('error')
+def test_few_examples_of_many_classes_give_no_warning() -> None:
+  """scikit-learn took 20 labels of 20 classes for a regression problem, and said so."""
+  counts = scores.confusion(np.arange(20), np.arange(20)[::-1], 20)
+  assert (counts == np.eye(20, dtype=int)[::-1]).all()
+  assert scores.class_report(counts, [str(k) for k in range(20)])['macro avg']['recall'] == 0
+  nothing = scores.class_report(np.zeros((2, 2), int), ['a', 'b'])
+  assert nothing['macro avg']['precision'] == 0
+
+
+@pytest.mark.parametrize(
+  'expected',
+  ['a cat', 'an Ankle boot', 'an airplane', 'an otter', 'a unicycle', 'an umbrella', 'an hour hand',
+   'a horse', 'an 8', 'an 11', 'an 18', 'a 1', 'a 111', 'an F', 'a B', 'a 猫', 'a European', 'a '],
+)  # fmt: skip
+def test_articles(expected: str) -> None:
+  assert scores.with_article(expected.partition(' ')[2]) == expected

@@ -54,3 +54,22 @@ def test_nothing_is_kept_for_an_accelerator(platforms, monkeypatch):
   """It was: XLA keeps its arrays elsewhere then, and the threads that compile shared one heap."""
   monkeypatch.setattr(host_memory.ctypes, 'CDLL', lambda name: pytest.fail('the allocator was set'))
   assert not host_memory.keep_freed_memory({'JAX_PLATFORMS': platforms})
+
+
+@pytest.mark.skipif(not GLIBC, reason='only for the GNU C library')
+def test_memory_can_be_given_back_all_the_same():
+  program = """
+import pathlib, re
+from cifar_jax.startup import host_memory
+def resident():
+  return int(re.search(r'VmRSS:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])
+assert host_memory.keep_freed_memory({'JAX_PLATFORMS': 'cpu'})
+bytearray(64 << 20)
+kept = resident()
+assert host_memory.give_back()
+print(kept - resident())
+"""
+  process = subprocess.run(
+    [sys.executable, '-c', program], capture_output=True, text=True, check=True
+  )
+  assert int(process.stdout) > 60_000  # kB

@@ -1,5 +1,6 @@
 """Gradients in parts, of weighted and penalised losses, and uphill, against NumPy and Optax."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -107,14 +108,35 @@ def test_statistics_of_a_part_of_padding_alone_do_not_count() -> None:
 def test_class_weights_are_those_of_keras() -> None:
   weights = (1.0, 0.0, 2.5)
   loss = losses.class_weighted(losses.cross_entropy, weights)
-  params, found, _ = gradients_of(Linear(), training_loss=loss)
+  params, found, outcome = gradients_of(Linear(), training_loss=loss)
   assert_close(found['Dense_0'], by_hand(params, np.ones(BATCH), np.array(weights)))
+  assert_close(outcome.metrics.compute()['loss'], plain_loss(params))
   logits = GENERATOR.standard_normal((BATCH, CLASSES)).astype(np.float32)
   keras = pytest.importorskip('keras')
   expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(
     LABELS, logits, sample_weight=np.array(weights, np.float32)[LABELS]
   )
   np.testing.assert_allclose(loss(logits, LABELS).mean(), float(expected), rtol=1e-5)
+
+
+def plain_loss(params) -> float:
+  """Mean cross-entropy of softmax regression over all rows, in float64."""
+  kernel, bias = (np.asarray(params['Dense_0'][n], np.float64) for n in ('kernel', 'bias'))
+  logits = IMAGES.reshape(BATCH, -1).astype(np.float64) @ kernel + bias
+  return float(np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(BATCH), LABELS]))
+
+
+@pytest.mark.parametrize('parts', [1, 3])
+def test_smoothing_is_minimized_and_the_plain_loss_reported(parts) -> None:
+  smoothing = 0.3
+  loss = functools.partial(losses.cross_entropy, label_smoothing=smoothing)
+  params, found, outcome = gradients_of(Linear(), training_loss=loss, gradient_accumulation=parts)
+  pixels = IMAGES.reshape(BATCH, -1).astype(np.float64)
+  logits = pixels @ np.asarray(params['Dense_0']['kernel'], np.float64)
+  targets = np.eye(CLASSES)[LABELS] * (1 - smoothing) + smoothing / CLASSES
+  difference = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True) - targets) / BATCH
+  assert_close(found['Dense_0'], {'kernel': pixels.T @ difference, 'bias': difference.sum(0)})
+  assert_close(outcome.metrics.compute()['loss'], plain_loss(params))
 
 
 @pytest.mark.parametrize('parts', [1, 2])

@@ -107,6 +107,30 @@ def test_mistakes(config, tmp_path, changes, message) -> None:
     run(changed(config, **changes), tmp_path / 'run')
 
 
+@pytest.mark.parametrize('features', ['cached', 'computed'])
+@pytest.mark.parametrize('channels', [1, 4])
+def test_images_that_are_not_rgb_are_refused(config, tmp_path, features, channels) -> None:
+  """They would pass for maps, and the published network would be left out without a word."""
+  generator = np.random.default_rng(0)
+  arrays = {
+    f'{kind}_{part}': generator.integers(0, 255 if kind == 'x' else 4, shape).astype(np.uint8)
+    for part in ('train', 'test')
+    for kind, shape in (('x', (60, 8, 8, channels)), ('y', (60,)))
+  }
+  np.savez(tmp_path / 'images.npz', **arrays)
+  config = changed(
+    config, **{'data.dir': str(tmp_path / 'images.npz'), 'model.features': features, 'max_steps': 2}
+  )
+  message = f'takes images of 3 channels, and the data have {channels}; --config.data.channels=3'
+  with pytest.raises(UserError, match=message):
+    run(config, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+  made = run(changed(config, **{'data.channels': 3}), tmp_path / 'run')
+  assert made['parameters'] > tensors()['conv.weight'].size  # the base is there
+  state = state_of(changed(config, **{'data.channels': 3}), tmp_path / 'run')
+  assert set(state.params) == {'base', 'head'}
+
+
 @pytest.mark.slow
 def test_batch_norm_frozen_or_trained(config) -> None:
   """Trained, the statistics of the base move; frozen, they do not, while its kernels learn."""

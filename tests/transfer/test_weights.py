@@ -53,6 +53,21 @@ def test_safetensors(tmp_path) -> None:
   np.testing.assert_allclose(loaded['params']['fc']['bias'], tensors()['fc.bias'], rtol=1e-3)
 
 
+@pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'model.', 'module._orig_mod.'])
+def test_names_of_a_wrapped_network(tmp_path, prefix) -> None:
+  """As `torch.nn.DataParallel`, `torch.compile` and Lightning save them."""
+  wrapped = {prefix + name: array for name, array in tensors().items()}
+  path = write_safetensors(tmp_path / 'a.safetensors', wrapped)
+  np.testing.assert_equal(weights.load('tiny', path, 5).variables, expected())
+
+
+def test_a_prefix_of_some_names_alone_is_not_taken_off(tmp_path) -> None:
+  mixed = {f'module.{name}' if 'bn' in name else name: a for name, a in tensors().items()}
+  path = write_safetensors(tmp_path / 'a.safetensors', mixed)
+  with pytest.raises(UserError, match=r'module\.bn'):
+    weights.load('tiny', path, 5)
+
+
 def test_bfloat16(tmp_path) -> None:
   values = np.array([1.0, -2.5, 3e38], np.float32)
   upper = (values.view(np.uint32) >> 16).astype('<u2').tobytes()

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -19,22 +20,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from cifar_jax.data.image_folder.decode import (
-  THUMBNAIL,
-  DamagedImageError,
-  Decoded,
-  Geometry,
-  decode_file,
-  pillow,
-)
+from cifar_jax.data.image_file import THUMBNAIL, DamagedImageError, Decoded, decode_file, pillow
 from cifar_jax.data.image_folder.duplicates import exact_pairs, near_pairs
 from cifar_jax.data.image_folder.listing import ImageFile, Listing
+from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.errors import UserError
 from cifar_jax.folders import cache_folder
 
 Pairs = list[tuple[int, int]]
 
-_FORMAT = 1  # Raise it whenever decoding gives other pixels for the same files.
+_FORMAT = 2  # Raise it whenever decoding gives other pixels for the same files.
 _DAMAGED_LIST = 'damaged.txt'
 _WAITING = 4  # images decoded ahead of the writer, for each thread
 
@@ -44,7 +39,7 @@ class DecodedFolder:
   """All images of a folder that can be decoded.
 
   Attributes:
-    images: uint8 [N, H, W, 3], mapped read-only from disk, in the order of the listing.
+    images: uint8 [N, H, W, C], mapped read-only from disk, in the order of the listing.
     kept: int64 [N], their places in the listing.
     digests: of their files.
     thumbnails: uint8 [N, 9, 9].
@@ -82,26 +77,26 @@ class DecodedFolder:
     return found
 
 
-def fits_on_disk(count: int, geometry: Geometry) -> bool:
+def fits_on_disk(count: int, preprocessing: Preprocessing) -> bool:
   """Whether so many decoded images take at most half of what is free where the cache is."""
   folder = cache_folder()
   while not folder.exists():
     folder = folder.parent
-  return count * geometry.height * geometry.width * 3 <= shutil.disk_usage(folder).free / 2
+  return count * math.prod(preprocessing.shape) <= shutil.disk_usage(folder).free / 2
 
 
-def load(listing: Listing, geometry: Geometry, workers: int) -> DecodedFolder:
+def load(listing: Listing, preprocessing: Preprocessing, workers: int) -> DecodedFolder:
   """The decoded images of a folder, from the cache or by decoding them into it.
 
   Args:
     listing: of the folder.
-    geometry: the size and how it is reached.
+    preprocessing: of the images.
     workers: threads that decode; Pillow's decoders do not hold Python's lock.
 
   Raises:
     UserError: there is no room or no permission for the cache, or Pillow is missing.
   """
-  key = _key(listing, geometry)
+  key = _key(listing, preprocessing)
   entry = cache_folder() / f'folder-{key[:24]}'
   if (found := _read(entry)) is not None:
     return found
@@ -110,7 +105,7 @@ def load(listing: Listing, geometry: Geometry, workers: int) -> DecodedFolder:
     entry.parent.mkdir(parents=True, exist_ok=True)
     draft = pathlib.Path(tempfile.mkdtemp(prefix=f'{entry.name}.', dir=entry.parent))
     try:
-      _write(draft, listing.files, geometry, workers)
+      _write(draft, listing.files, preprocessing, workers)
       shutil.rmtree(entry, ignore_errors=True)
       os.replace(draft, entry)
     finally:
@@ -118,7 +113,8 @@ def load(listing: Listing, geometry: Geometry, workers: int) -> DecodedFolder:
   except OSError as error:
     raise UserError(
       f'{entry.parent} cannot keep decoded images ({error.strerror}); make room there, set '
-      '$CIFAR_JAX_CACHE to another folder, or set --config.data.folder.cache=off'
+      '$CIFAR_JAX_CACHE to another folder, or decode them in each epoch: '
+      '--config.data.folder.cache=False --config.data.placement=host'
     ) from None
   found = _read(entry)
   if found is None:
@@ -127,13 +123,13 @@ def load(listing: Listing, geometry: Geometry, workers: int) -> DecodedFolder:
 
 
 def decode_all(
-  files: Sequence[ImageFile], geometry: Geometry, workers: int
+  files: Sequence[ImageFile], preprocessing: Preprocessing, workers: int
 ) -> Iterator[Decoded | DamagedImageError]:
   """Decodes in order, a few files ahead of whoever takes the results."""
 
   def attempt(file: ImageFile) -> Decoded | DamagedImageError:
     try:
-      return decode_file(file.path, geometry)
+      return decode_file(file.path, preprocessing)
     except DamagedImageError as error:
       return error
 
@@ -147,8 +143,8 @@ def decode_all(
       yield result
 
 
-def _key(listing: Listing, geometry: Geometry) -> str:
-  digest = hashlib.sha256(json.dumps([_FORMAT, dataclasses.astuple(geometry)]).encode())
+def _key(listing: Listing, preprocessing: Preprocessing) -> str:
+  digest = hashlib.sha256(json.dumps([_FORMAT, dataclasses.astuple(preprocessing)]).encode())
   # The root is resolved once: for each of tens of thousands of files it would take seconds.
   root, start = os.path.realpath(listing.root), len(str(listing.root))
   for file in listing.files:
@@ -163,13 +159,13 @@ def _key(listing: Listing, geometry: Geometry) -> str:
 
 
 def _write(
-  folder: pathlib.Path, files: Sequence[ImageFile], geometry: Geometry, workers: int
+  folder: pathlib.Path, files: Sequence[ImageFile], preprocessing: Preprocessing, workers: int
 ) -> None:
   kept, thumbnails, digests, damaged = [], [], [], []
   # No bar where nobody looks at it.
   bar = tqdm(total=len(files), desc='decoding', unit='image', disable=None, leave=False)
   with open(folder / 'pixels', 'wb') as pixels, bar:
-    for place, result in enumerate(decode_all(files, geometry, workers)):
+    for place, result in enumerate(decode_all(files, preprocessing, workers)):
       bar.update()
       if isinstance(result, DamagedImageError):
         damaged.append((str(files[place].path), str(result)))
@@ -180,7 +176,7 @@ def _write(
       digests.append(result.digest.hex())
   np.save(folder / 'thumbnails.npy', np.reshape(thumbnails, (-1, THUMBNAIL, THUMBNAIL)))
   meta = {
-    'shape': [len(kept), geometry.height, geometry.width, 3],
+    'shape': [len(kept), *preprocessing.shape],
     'kept': kept,
     'digests': digests,
     'damaged': damaged,

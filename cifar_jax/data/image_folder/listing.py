@@ -223,8 +223,12 @@ def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
       folders.clear()
       continue
     seen.add(real)
-    folders[:] = sorted(name for name in folders if not name.startswith('.'))
-    for name in sorted(names):
-      # 'Thumbs.db' and '._x.jpg' are what Windows and macOS leave behind.
-      if not name.startswith('.') and name != 'Thumbs.db':
-        yield pathlib.Path(parent, name)
+    folders[:] = sorted(name for name in folders if not is_left_out(name))
+    yield from (pathlib.Path(parent, name) for name in sorted(names) if not is_left_out(name))
+
+
+def is_left_out(name: str) -> bool:
+  """Whether a name is that of a hidden file, or of one that Windows and macOS leave behind, as
+  'Thumbs.db' and '._x.jpg'.
+  """
+  return name.startswith('.') or name == 'Thumbs.db'

@@ -8,10 +8,10 @@ from ml_collections import ConfigDict
 
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.image_folder import decoded
-from cifar_jax.data.image_folder.decode import Geometry
 from cifar_jax.data.image_folder.decoded import DecodedFolder
 from cifar_jax.data.image_folder.listing import Listing, list_folder
 from cifar_jax.data.image_folder.stream import file_split
+from cifar_jax.data.preprocessing import Preprocessing, of_folder
 from cifar_jax.errors import UserError
 from cifar_jax.folders import existing_path
 
@@ -35,16 +35,17 @@ def load(data_config: ConfigDict) -> Dataset:
     raise UserError('--config.data.name=folder needs --config.data.dir, the folder of the images')
   root = existing_path('data.dir', data_config.dir, 'set it to the folder of the images')
   listing = list_folder(root)
-  shape = geometry(options)
+  preprocessing = of_folder(data_config)
   if not options.cache:
-    return _streamed(data_config, listing, shape)
-  if not decoded.fits_on_disk(len(listing.files), shape):
+    return _streamed(data_config, listing, preprocessing)
+  if not decoded.fits_on_disk(len(listing.files), preprocessing):
+    height, width, _ = preprocessing.shape
     raise UserError(
-      f'{len(listing.files)} decoded images of {shape.height} x {shape.width} pixels do not fit on '
+      f'{len(listing.files)} decoded images of {height} x {width} pixels do not fit on '
       'half of the free disk; make room, set $CIFAR_JAX_CACHE to a folder on another disk, or '
       'decode them in each epoch: --config.data.folder.cache=False --config.data.placement=host'
     )
-  folder = decoded.load(listing, shape, options.workers or os.cpu_count() or 1)
+  folder = decoded.load(listing, preprocessing, options.workers or os.cpu_count() or 1)
   if folder.damaged and options.damaged == 'error':
     raise UserError(
       f'{len(folder.damaged)} of {len(listing.files)} images in {root} cannot be used: '
@@ -61,10 +62,11 @@ def load(data_config: ConfigDict) -> Dataset:
     class_names=listing.class_names,
     source=str(root),
     notes=tuple(notes),
+    preprocessing=preprocessing,
   )
 
 
-def _streamed(data_config: ConfigDict, listing: Listing, shape: Geometry) -> Dataset:
+def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preprocessing) -> Dataset:
   """The data set whose images stay in their files."""
   if data_config.placement != 'host':
     raise UserError(
@@ -77,7 +79,9 @@ def _streamed(data_config: ConfigDict, listing: Listing, shape: Geometry) -> Dat
       'stream does not; use --config.data.folder.cache=True'
     )
   workers = data_config.folder.workers
-  parts = {split: file_split(files, shape, workers) for split, files in listing.splits.items()}
+  parts = {
+    split: file_split(files, preprocessing, workers) for split, files in listing.splits.items()
+  }
   notes = [
     f'{split}: Found {len(part)} images belonging to {len(listing.class_names)} classes'
     for split, part in parts.items()
@@ -86,18 +90,13 @@ def _streamed(data_config: ConfigDict, listing: Listing, shape: Geometry) -> Dat
   return Dataset(
     name='folder',
     train=parts['train'],
-    test=parts.get('test', file_split((), shape, 1)),
+    test=parts.get('test', file_split((), preprocessing, 1)),
     validation=parts.get('validation'),
     class_names=listing.class_names,
     source=str(listing.root),
     notes=(*notes, *_passed_over(listing), *_imbalance(listing, parts['train'])),
+    preprocessing=preprocessing,
   )
-
-
-def geometry(options: ConfigDict) -> Geometry:
-  """Size and resizing as `config.data.folder` has them."""
-  height, width = options.image_size
-  return Geometry(height, width, options.resize, options.interpolation, options.max_megapixels)
 
 
 def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], list[str]]:

@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -17,8 +18,9 @@ import numpy as np
 from absl import flags
 
 from cifar_jax.data.dataset import Split
-from cifar_jax.data.image_folder.decode import DamagedImageError, Geometry, decode_file
+from cifar_jax.data.image_file import DamagedImageError, decode_file
 from cifar_jax.data.image_folder.listing import ImageFile
+from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.errors import UserError
 
 # Batches planned at a time: after so many the workers are started anew.
@@ -43,7 +45,7 @@ class FileSplit(Split):
     """The part that a slice or an array of places names."""
     images: Any = self.images
     files = tuple(images.files[place] for place in np.arange(len(self))[index])
-    taken: Any = FileImages(files, images.geometry)
+    taken: Any = FileImages(files, images.preprocessing)
     return FileSplit(taken, self.labels[index], self.workers)
 
   def batches(self, indices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -59,7 +61,7 @@ class FileSplit(Split):
     images: Any = self.images
     rows = iter(indices)
     while planned := list(itertools.islice(rows, _PLANNED)):
-      plan = grain.MapDataset.source(planned).map(DecodeBatch(images.files, images.geometry))
+      plan = grain.MapDataset.source(planned).map(DecodeBatch(images.files, images.preprocessing))
       reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=_BATCHES_AHEAD)
       stream = plan.to_iter_dataset(reading)
       if self.workers > 1:
@@ -72,7 +74,7 @@ class FileSplit(Split):
 
 
 def _end_with_parent(worker: int, workers: int) -> None:
-  """Lets a worker end with the process that it decodes for.
+  """Lets a worker end with the process that it decodes for, and not by Ctrl-C before it.
 
   Grain's workers end when they are told to, which a process that is killed does not do; they would
   stay, with their memory and whatever they inherited, and wait for somebody to take their images.
@@ -82,6 +84,9 @@ def _end_with_parent(worker: int, workers: int) -> None:
   if parent is None:  # a thread, where Python has no global lock
     return
 
+  # A terminal sends it to all processes; the one that trains still wants images of its last step.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+
   def watch() -> None:
     parent.join()
     os._exit(1)
@@ -89,45 +94,45 @@ def _end_with_parent(worker: int, workers: int) -> None:
   threading.Thread(target=watch, name='parent', daemon=True).start()
 
 
-def file_split(files: Sequence[ImageFile], geometry: Geometry, workers: int) -> FileSplit:
+def file_split(files: Sequence[ImageFile], preprocessing: Preprocessing, workers: int) -> FileSplit:
   """A split of these files.
 
   Args:
     files: in the order of the listing.
-    geometry: the size and how it is reached.
+    preprocessing: of the images.
     workers: processes that decode; 0 for one a processor core.
   """
   labels = np.array([file.label for file in files], np.int32)
-  images: Any = FileImages(tuple(files), geometry)
+  images: Any = FileImages(tuple(files), preprocessing)
   return FileSplit(images, labels, workers or os.cpu_count() or 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class DecodeBatch:
-  """Places [B] -> uint8 [B, H, W, 3], or the sentence of an error; sent to the workers once."""
+  """Places [B] -> uint8 [B, H, W, C], or the sentence of an error; sent to the workers once."""
 
   files: tuple[ImageFile, ...]
-  geometry: Geometry
+  preprocessing: Preprocessing
 
   def __call__(self, rows: np.ndarray) -> np.ndarray | str:
     """Decodes one batch."""
     try:
-      return decode_rows(self.files, self.geometry, rows)
+      return decode_rows(self.files, self.preprocessing, rows)
     except UserError as error:
       return str(error)
 
 
 @dataclasses.dataclass(frozen=True)
 class FileImages:
-  """Stands for the array uint8 [N, H, W, 3] of a split."""
+  """Stands for the array uint8 [N, H, W, C] of a split."""
 
   files: tuple[ImageFile, ...]
-  geometry: Geometry
+  preprocessing: Preprocessing
 
   @property
   def shape(self) -> tuple[int, int, int, int]:
-    """(N, H, W, 3)."""
-    return (len(self.files), self.geometry.height, self.geometry.width, 3)
+    """(N, H, W, C)."""
+    return (len(self.files), *self.preprocessing.shape)
 
   @property
   def dtype(self) -> np.dtype:
@@ -138,15 +143,17 @@ class FileImages:
     return len(self.files)
 
   def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
-    return decode_rows(self.files, self.geometry, np.arange(len(self.files))[index])
+    return decode_rows(self.files, self.preprocessing, np.arange(len(self.files))[index])
 
 
-def decode_rows(files: Sequence[ImageFile], geometry: Geometry, rows: np.ndarray) -> np.ndarray:
-  """uint8 [B, H, W, 3] of these files; raises UserError, naming the file that is damaged."""
-  images = np.empty((len(rows), geometry.height, geometry.width, 3), np.uint8)
+def decode_rows(
+  files: Sequence[ImageFile], preprocessing: Preprocessing, rows: np.ndarray
+) -> np.ndarray:
+  """uint8 [B, H, W, C] of these files; raises UserError, naming the file that is damaged."""
+  images = np.empty((len(rows), *preprocessing.shape), np.uint8)
   for place, row in enumerate(rows):
     try:
-      images[place] = decode_file(files[row].path, geometry).pixels
+      images[place] = decode_file(files[row].path, preprocessing).pixels
     except DamagedImageError as error:
       raise UserError(
         f'{files[row].path} cannot be used ({error}); remove it, or leave such files out with '

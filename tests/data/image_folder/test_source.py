@@ -12,6 +12,7 @@ from PIL import Image
 
 from cifar_jax import data
 from cifar_jax.data.image_folder import decoded, source
+from cifar_jax.data.preprocessing import of_folder
 from cifar_jax.errors import UserError
 from tests.data.image_folder.picture_files import data_config, picture, write_tree
 
@@ -88,7 +89,9 @@ def test_a_cache_that_was_cut_is_made_again(tree) -> None:
 def test_damaged_files_are_named_or_left_out(tree) -> None:
   (tree / 'train' / 'cats' / '002.png').write_bytes(b'')
   (tree / 'validation' / 'dogs' / '001.png').write_bytes(b'text')
-  with pytest.raises(UserError, match=r'^2 of 16 .*002\.png \(empty\), .*dogs/001\.png \(no JPEG'):
+  with pytest.raises(
+    UserError, match=r'^2 of 16 .*002\.png \(empty\), .*dogs/001\.png \(no picture'
+  ):
     data.load(data_config(tree))
   dataset = data.load(data_config(tree, (20, 30), damaged='skip'))
   assert np.array_equal(dataset.train.images[2], np.asarray(picture(3)))
@@ -213,7 +216,7 @@ def test_five_hundred_mutated_files(tmp_path) -> None:
   config = data_config(tmp_path, damaged='skip', max_megapixels=1.0)
   dataset = data.load(config)
   listing = source.list_folder(tmp_path)
-  found = decoded.load(listing, source.geometry(config.folder), 2)
+  found = decoded.load(listing, of_folder(config), 2)
   named = {path.rpartition('/')[2].partition('.')[0] for path, _ in found.damaged}
   assert len(dataset.train) + len(found.damaged) == 502
   assert cut_to_nothing <= named

@@ -40,7 +40,6 @@ def test_the_images_are_those_of_the_cache(tree) -> None:
   rows = np.array([39, 0, 7, 7])
   assert np.array_equal(next(files.train.batches([rows])), cached.train.images[rows])
   splits = [data.split(dataset, '0.1', 'random', 0) for dataset in (cached, files)]
-  assert splits[0].fingerprint == splits[1].fingerprint
   assert splits[0].facts == splits[1].facts
   assert 'not looked through' in data.with_shared_images_noted(splits[1]).notes[-1]
   with pytest.raises(UserError, match=r'duplicates_together compares .*folder\.cache=True'):
