@@ -145,6 +145,10 @@ def split(
         f'{len(np.unique(checked.labels))} of {len(dataset.class_names)} classes; '
         "--config.data.validation_from='random' takes some of each"
       )
+  if together and not held_out:
+    notes.append(
+      '--config.data.keep_duplicates_together changes nothing: no training image is held out'
+    )
   return Splits(
     train=train,
     validation=checked,
@@ -206,6 +210,8 @@ def with_shared_images_noted(splits: Splits) -> Splits:
   ]
   if splits.held_out and ('train', 'validation') in shared:
     notes.append('--config.data.keep_duplicates_together=True holds equal images out together')
+  if not isinstance(splits.train.images, np.ndarray):
+    notes.append('streamed images are not looked through for equal ones')
   return dataclasses.replace(splits, notes=(*splits.notes, *notes))
 
 

@@ -39,7 +39,7 @@ def load_known(
   """
   splits = data.validated(load_splits(config, data_dir), config)
   about = run_summary.read_about(run)
-  if about.get('class_names'):
+  if about.get('class_names'):  # runs of old versions have no about.json
     splits = data.renumbered(splits, about['class_names'])
   shape = about.get('image_shape')
   if shape and tuple(shape) != splits.image_shape:

@@ -188,6 +188,11 @@ def test_without_duplicates_keeping_them_together_changes_nothing(validation_fro
   assert with_shared_images_noted(apart).notes == ()
 
 
+def test_keeping_duplicates_together_without_a_draw_is_told() -> None:
+  (note,) = split(with_copies([1] * 9), 'test', 'random', 0, together=True).notes
+  assert 'keep_duplicates_together changes nothing' in note
+
+
 def test_groups_that_are_too_large_to_be_held_out() -> None:
   with pytest.raises(UserError, match='no group of equal images as small as the 2 to be held out'):
     split(with_copies([3, 3, 4]), '2', 'random', 0, together=True)

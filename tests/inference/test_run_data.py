@@ -55,6 +55,20 @@ def test_other_classes_are_refused_and_both_lists_named(tiny_run, tiny_data, tmp
     evaluate(tiny_run, data_dir=path)
 
 
+def test_reports_are_of_known_data_too(tiny_run, tiny_data, tmp_path) -> None:
+  for package in ('matplotlib', 'sklearn', 'jinja2', 'PIL'):
+    pytest.importorskip(package)
+  from cifar_jax.report.report import write_report
+
+  path = variant(tiny_data, tmp_path / 'a.npz', class_names=np.array(['0', '1', 'cat', '3']))
+  with pytest.raises(UserError, match='has the classes 0, 1, cat, 3, but'):
+    write_report(tiny_run, data_dir=path)
+  with np.load(tiny_data) as arrays:
+    path = variant(tiny_data, tmp_path / 'b.npz', x_train=255 - arrays['x_train'])
+  with pytest.raises(UserError, match='trained on other data than'):
+    write_report(tiny_run, split='validation', data_dir=path)
+
+
 def test_data_with_some_of_the_classes_alone(tiny_run, tiny_data, tmp_path) -> None:
   with np.load(tiny_data) as arrays:
     kept = {name: arrays[f'y_{name}'] >= 2 for name in ('train', 'test')}

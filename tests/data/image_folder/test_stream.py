@@ -41,6 +41,9 @@ def test_the_images_are_those_of_the_cache(tree) -> None:
   assert np.array_equal(next(files.train.batches([rows])), cached.train.images[rows])
   splits = [data.split(dataset, '0.1', 'random', 0) for dataset in (cached, files)]
   assert splits[0].facts == splits[1].facts
+  assert 'not looked through' in data.with_shared_images_noted(splits[1]).notes[-1]
+  with pytest.raises(UserError, match=r'duplicates_together compares .*folder\.cache=True'):
+    data.split(streamed(tree / 'train'), '10', 'random', 0, together=True)
   held_out = data.split(streamed(tree / 'train'), '10', 'random', 0)
   assert len(held_out.train) == 30
   assert len(held_out.validation) == 10
