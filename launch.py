@@ -11,7 +11,6 @@ them all:
 
   python launch.py --config=configs/cnn_adv.py --config.optimizer.learning_rate=3e-4
   python launch.py --config=configs/cnn_adv.py --config.data.name=synthetic --workdir=runs/try
-  python launch.py --config=configs/cnn_simple.py --config.model.widths='(32,64,128)'
 
 On several hosts the same command runs on each of them (docs/many_devices.md):
 
@@ -23,6 +22,11 @@ Afterwards:
   tensorboard --logdir runs
 """
 
+from cifar_jax.startup import process
+
+if __name__ == '__main__':
+  process.prepare(patient=True)
+
 import pathlib
 from collections.abc import Sequence
 
@@ -30,6 +34,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from cifar_jax import config as configs
+from cifar_jax import folders
 from cifar_jax.devices import hosts
 from cifar_jax.errors import reported_errors
 from cifar_jax.startup import host_memory, xla_flags
@@ -49,14 +54,13 @@ _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many processes
 _PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
 
 
-def main(argv: Sequence[str]) -> None:
+def main(_: Sequence[str]) -> None:
   """Trains as the flags say."""
-  del argv
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # the run's own lines say what a reader needs
   with reported_errors():
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
-    run = pathlib.Path(_WORKDIR.value or f'runs/{name}')
+    run = folders.run_path(_WORKDIR.value or f'runs/{name}')
     host_memory.keep_freed_memory()
     flags_note = xla_flags.set_flags()
     with hosts.joined(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value):
@@ -64,6 +68,7 @@ def main(argv: Sequence[str]) -> None:
       from cifar_jax.run_folder.progress import Progress
 
       train(_CONFIG.value, run, Progress(_PROGRESS.value), flags_note)
+      process.finish()
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -1,23 +1,30 @@
 """Reading, checking and comparing configs; every mistake becomes one line that names the flag."""
 
+import contextlib
 import importlib.util
 import json
+import os
 import pathlib
 import re
+import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from cifar_jax import run_json
 from cifar_jax.errors import UserError
+from cifar_jax.folders import user_path
 from cifar_jax.option_checks import CHECKS
 from cifar_jax.options import check_value
+from cifar_jax.overrides import translate
 from cifar_jax.suggestions import did_you_mean, nearest
 
 CONFIG_NAME = 'config.json'
-_BASE = pathlib.Path(__file__).parent.parent / 'configs' / 'base.py'
+_CLONE = pathlib.Path(__file__).parent.parent
+_BASE = _CLONE / 'configs' / 'base.py'
 
 # What may change between the start of a run and its continuation: nothing that alters a step
 # already made.
@@ -105,7 +112,7 @@ def load(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
   """The locked config of a file, with overrides such as '--config.epochs=3' applied."""
   argv = ['', f'--config={path}', *overrides]
   values = flags.FlagValues()
-  config_flags.DEFINE_config_file('config', flag_values=values, sys_argv=argv)
+  config_flags.DEFINE_config_file('config', flag_values=values)
   parse_flags(argv, values)
   return values['config'].value
 
@@ -117,29 +124,39 @@ def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> 
     UserError: no such config file, a mistake in it, an unknown key, a value of the wrong type, an
       unknown flag, a word that belongs to none.
   """
-  path = next((_value(argv, i) for i, a in enumerate(argv) if re.match(r'--?config(=|$)', a)), None)
-  if path:
-    plain = dict(flatten(_import(path)))
+  place = next((i for i, a in enumerate(argv) if re.match(r'--?config(=|$)', a)), None)
+  path = None if place is None else _value(argv, place)
+  arguments = tuple(argv)
+  unset: tuple[str, ...] = ()
+  if path and place is not None:
+    arguments = _with_value(arguments, place, found := _find(path))
+    config = _import(found)
+    plain = dict(flatten(config))
     for argument in argv:
       match = re.match(r'--?(?:no)?config\.([^=]+)', argument)
       if match and match[1] not in plain:
         raise UserError(f'unknown option --config.{match[1]}{_nearest(match[1], plain)}')
+    types = {key: _type(config, key) for key in plain}
+    arguments, unset = translate(arguments, types, _may_be_unset)
   else:
     plain = {}
     if not any(re.match(r'--?help', argument) for argument in argv):
       raise UserError('--config is missing; for example --config=configs/cnn_adv.py')
   try:
-    rest = values(list(argv))
+    with _command_line(arguments):
+      rest = values(arguments)
   except flags.UnrecognizedFlagError as error:
     raise UserError(f'{_one_line(error)}{_nearest(error.flagname, plain)}') from None
   except flags.IllegalFlagValueError as error:
     match = re.match(r'flag --(config\.(\S+?))=(.*?): ', str(error), re.DOTALL)
     if path and match:
-      expected = _type_name(_import(path), match[2])
+      expected = _NAMES.get(types[match[2]], 'another type')
       raise UserError(f'--{match[1]} takes {expected}, not {match[3]!r}') from None
     raise UserError(_one_line(error)) from None
   except (flags.Error, TypeError, ValueError) as error:
     raise UserError(_one_line(error)) from None
+  for option in unset:
+    _unset(values['config'].value, option)
   if len(rest) > 1:
     raise UserError(
       f'{" ".join(rest[1:])!r} belongs to no option; options are written --config.KEY=VALUE, '
@@ -164,17 +181,36 @@ def read(run: pathlib.Path) -> ConfigDict:
     UserError: the folder is not a run's folder, or its config cannot be read.
   """
   path = run / CONFIG_NAME
-  if not path.is_file():
+  if not os.path.lexists(path):
     raise UserError(f'{run} is not the folder of a run: it has no {CONFIG_NAME}')
+  content = run_json.read(path)
   try:
-    content = json.loads(path.read_text())
-    if not isinstance(content, dict):
-      raise TypeError('it holds no options')
-    config = ConfigDict(_tuples(content))
-    _fill(config, _import(str(_BASE)) if _BASE.is_file() else ConfigDict())
-  except (ValueError, TypeError, AttributeError) as error:
-    raise UserError(f'{path} is damaged ({_one_line(error)}); restore it from a copy') from None
+    config = of_json(content)
+    _check_read(config)
+  except (ValueError, TypeError, AttributeError, UserError) as error:
+    raise run_json.damaged(path, _one_line(error)) from None
+  return config
+
+
+def of_json(content: Mapping[str, Any]) -> ConfigDict:
+  """The locked config that was written as JSON, options that are newer than it filled in."""
+  config = ConfigDict(_tuples(content))
+  _fill(config, _import(str(_BASE)) if _BASE.is_file() else ConfigDict())
   return config.lock()
+
+
+def _check_read(config: ConfigDict) -> None:
+  """Raises UserError where what a file says is impossible; an option that is missing or that this
+  version does not know is none of that.
+  """
+  present = dict(flatten(config))
+  for section in {*_CHOSEN, *(key.rpartition('.')[0] for key in CHECKS if '.' in key)}:
+    if section in present:
+      raise UserError(f'{section} is {present[section]!r} and no section')
+  for key, check in CHECKS.items():
+    if key in present:
+      section, _, option = key.rpartition('.')
+      check_value(section, option, present[key], check)
 
 
 def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
@@ -191,9 +227,13 @@ def check_continues(config: ConfigDict, run: pathlib.Path) -> None:
   """Raises UserError, listing the differences, if the run in the folder was started with another
   config.
   """
-  if not (run / CONFIG_NAME).is_file():
-    return
-  old, new = dict(flatten(read(run))), dict(flatten(config))
+  if os.path.lexists(run / CONFIG_NAME):
+    check_same(read(run), config, run)
+
+
+def check_same(old_config: ConfigDict, config: ConfigDict, run: pathlib.Path) -> None:
+  """Raises UserError, listing the differences, where a run's own config is not the given one."""
+  old, new = dict(flatten(old_config)), dict(flatten(config))
   differences = [
     f'{key} was {old.get(key)!r} and is now {new.get(key)!r}'
     for key in sorted(old.keys() | new.keys())
@@ -206,13 +246,32 @@ def check_continues(config: ConfigDict, run: pathlib.Path) -> None:
     )
 
 
+def _find(path: str) -> str:
+  """Where a config file is: as given, in the clone, or in its configs by name alone.
+
+  Raises:
+    UserError: it is nowhere.
+  """
+  file, colon, argument = path.partition(':')
+  places = [user_path(file), _CLONE / file, _BASE.parent / f'{file}.py']
+  for place in places:
+    if os.path.isfile(place):  # which a name too long for a file is not
+      return f'{place}{colon}{argument}'
+  if os.path.isdir(places[0]):
+    names = sorted(entry.name for entry in places[0].glob('*.py'))
+    raise UserError(
+      f'--config={path} is a folder; name a file in it: {", ".join(names) or "it has none"}'
+    )
+  beside = places[0].parent if len(places[0].parts) > 1 else _BASE.parent
+  names = [str(beside / entry.name) for entry in sorted(beside.glob('*.py'))]
+  raise UserError(f'--config={path}: there is no such file{did_you_mean(file, names)}')
+
+
 def _import(path: str) -> ConfigDict:
   """Runs a config file's get_config(); a mistake in the file becomes one line that names it."""
   file, _, argument = path.partition(':')
-  if not pathlib.Path(file).is_file():
-    folder = pathlib.Path(file).parent
-    names = [str(folder / entry.name) for entry in sorted(folder.glob('*.py'))]
-    raise UserError(f'--config={path}: there is no such file{did_you_mean(file, names)}')
+  if _BASE.is_file() and str(_CLONE) not in sys.path:
+    sys.path.append(str(_CLONE))  # config files start from configs/base.py
   spec = importlib.util.spec_from_file_location('config_file', file)
   if spec is None or spec.loader is None:
     raise UserError(f'--config={path} is no Python file; configs are named NAME.py')
@@ -243,9 +302,43 @@ def _nearest(key: str, names: Iterable[str]) -> str:
   return f'; did you mean --config.{near}?' if near else ''
 
 
-def _type_name(config: ConfigDict, key: str) -> str:
-  names = {int: 'a whole number', float: 'a number', bool: 'true or false', tuple: 'a tuple'}
-  return names.get(config_flags.config_flags.config_path.get_type(key, config), 'another type')
+_NAMES = {int: 'a whole number', float: 'a number', bool: 'true or false', tuple: 'a tuple'}
+
+
+def _type(config: ConfigDict, key: str) -> type:
+  kind: type = config_flags.config_flags.config_path.get_type(key, config)
+  return kind
+
+
+def _may_be_unset(option: str) -> bool:
+  """Whether None means the default of a choice that is made by name."""
+  return option.startswith(tuple(f'{section}.' for section in _CHOSEN)) and not option.endswith(
+    '.name'
+  )
+
+
+def _unset(config: ConfigDict, option: str) -> None:
+  section, _, name = option.rpartition('.')
+  with config.ignore_type():
+    config[section][name] = None
+
+
+@contextlib.contextmanager
+def _command_line(arguments: Sequence[str]) -> Iterator[None]:
+  """Lets ml_collections, which reads the process's own arguments, find these."""
+  own = sys.argv
+  sys.argv = list(arguments)
+  try:
+    yield
+  finally:
+    sys.argv = own
+
+
+def _with_value(arguments: tuple[str, ...], index: int, value: str) -> tuple[str, ...]:
+  """The arguments with another value of the flag at an index, given as --flag=X or --flag X."""
+  flag, equals, _ = arguments[index].partition('=')
+  rest = arguments[index + 1 :] if equals else arguments[index + 2 :]
+  return (*arguments[:index], f'{flag}={value}', *rest)
 
 
 def _value(argv: Sequence[str], index: int) -> str | None:

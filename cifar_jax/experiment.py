@@ -35,6 +35,7 @@ from cifar_jax.transfer.start import starting_variables
 # Rows in one evaluation dispatch: large enough to hide the dispatch, small enough for any machine's
 # cache.
 EVALUATION_BATCH = 512
+_MOST_UPDATES = 2**31 - 1  # the step is an int32
 _SMALL_IMAGE = 64 * 64  # pixels up to which it is of that size
 
 
@@ -309,6 +310,12 @@ def _plan(config: ConfigDict, examples: int) -> tuple[int, Callable[[float], opt
 def _check_fits(config: ConfigDict, splits: Splits) -> None:
   """Raises UserError where config and data contradict each other."""
   examples = len(splits.train)
+  updates, _ = _plan(config, examples)
+  if updates > _MOST_UPDATES:
+    raise UserError(
+      f'--config.epochs={config.epochs} are {updates} updates, more than the {_MOST_UPDATES} that '
+      'are counted; use fewer, or --config.max_steps'
+    )
   if config.batch_size > examples and config.data.last_batch == 'drop':
     raise UserError(
       f'--config.batch_size={config.batch_size} is more than the {examples} training examples, and '

@@ -7,11 +7,10 @@ reads averages of steps that are already finished. Stopping is possible after ev
 import collections
 import contextlib
 import dataclasses
-import functools
 import math
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,18 +22,18 @@ from cifar_jax import data
 from cifar_jax.data import Examples, Splits
 from cifar_jax.devices import agreement, parallel
 from cifar_jax.devices.feed import Feed, make_feed
+from cifar_jax.devices.step_memory import check_step_fits
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment, assemble
-from cifar_jax.run_folder import run_summary
+from cifar_jax.run_folder import continuation, history, run_summary
 from cifar_jax.run_folder.checkpoint import Checkpoints, write_json
 from cifar_jax.run_folder.clock import RunClock
-from cifar_jax.run_folder.continuation import check_continues, devices_so_far, fresh_facts
 from cifar_jax.run_folder.epoch_pictures import EpochPictures
-from cifar_jax.run_folder.lock import only_one
+from cifar_jax.run_folder.lock import Hold, only_one
 from cifar_jax.run_folder.profiler import Profiler
 from cifar_jax.run_folder.progress import Progress
 from cifar_jax.run_folder.signals import stop_signals
-from cifar_jax.run_folder.writers import NoWriter, RunWriter, read_rows
+from cifar_jax.run_folder.writers import NoWriter, RunWriter
 from cifar_jax.training.monitor import is_best, rate_factor, stops_early
 from cifar_jax.training.steps import Report, TrainState, evaluated_variables
 from cifar_jax.transfer import features
@@ -66,8 +65,12 @@ def train(
     progress = Progress('silent')
   configs.validate(config)
   configs.check_continues(config, run)
-  finished = run_summary.read(run)
-  goes_on = finished.get('stopped_early') and not stops_early(config.early_stopping, read_rows(run))
+  finished, problem = continuation.finished_summary(run)
+  if problem:
+    progress.note(f'{problem}\n')
+  goes_on = finished.get('stopped_early') and not stops_early(
+    config.early_stopping, continuation.saved_rows(run)
+  )
   same_end = all(finished.get(option) == config[option] for option in ('epochs', 'max_steps'))
   if same_end and not goes_on:
     progress.note(f'{run} has finished; --config.epochs={2 * config.epochs} would go on')
@@ -82,6 +85,7 @@ def train(
   )
   splits = data.with_shared_images_noted(data.validated(splits, config))
   experiment = assemble(config, splits)
+  check_step_fits(experiment, splits)
   try:
     run.mkdir(parents=True, exist_ok=True)
   except OSError as error:
@@ -90,14 +94,15 @@ def train(
 
   first = agreement.is_first()
   with (
-    only_one(run) if first else contextlib.nullcontext(),
-    Checkpoints(run, config.checkpoint.keep) as checkpoints,
     stop_signals() as stop,
+    only_one(run) if first else contextlib.nullcontext() as hold,
+    Checkpoints(run, config.checkpoint.keep) as checkpoints,
   ):
     restored = checkpoints.restore(experiment.abstract_state())
-    state, facts = restored or (experiment.init(), fresh_facts(splits))
+    state, facts = restored or (experiment.init(), continuation.fresh_facts(config, splits))
     step = int(jax.device_get(state.step))
-    check_continues(experiment, splits, run, step, facts)
+    continuation.check_continues(experiment, splits, run, step, facts)
+    rows = continuation.rows_so_far(checkpoints, run, facts, step) if restored else []
     configs.save(config, run)
     write_json(run / run_summary.ABOUT_NAME, run_summary.about(experiment, splits))
     if experiment.recipe.statistics is not None:
@@ -106,16 +111,19 @@ def train(
     if restored:
       progress.note(f'resuming after step {step} of {experiment.total_steps}\n')
     as_trained = features.make_substitute(experiment.recipe, run_summary.variables(state))
-    open_writer = functools.partial(
-      RunWriter, run, step, run_summary.texts(experiment, splits, state), config.tensorboard
-    )
+    texts = run_summary.texts(experiment, splits, state)
     with (
-      open_writer() if first else NoWriter() as writer,
+      RunWriter(run, rows, step if restored else None, texts, config.tensorboard)
+      if first
+      else NoWriter() as writer,
       contextlib.closing(make_feed(experiment, as_trained(splits.train), step)) as feed,
     ):
+      if writer.note:
+        progress.note(f'{writer.note}\n')
       shared_stop = agreement.SharedStop(stop, experiment.mesh)
       session = _Session(
-        experiment, splits, as_trained, feed, run, checkpoints, writer, progress, shared_stop, facts
+        *(experiment, splits, as_trained, feed, run, hold, checkpoints, writer, progress),
+        *(shared_stop, facts, rows),
       )
       state = session.run(state, step)
     if int(jax.device_get(state.step)) < experiment.total_steps and not session.stops_early:
@@ -143,16 +151,19 @@ class _Session:
     as_trained: Callable[[Examples], Examples],
     feed: Feed,
     run: pathlib.Path,
+    hold: Hold | None,
     checkpoints: Checkpoints,
     writer: RunWriter | NoWriter,
     progress: Progress,
     stop: agreement.SharedStop,
     facts: dict[str, Any],
+    rows: list[dict[str, float]],
   ):
     self._experiment = experiment
     self._config = experiment.config
     self._splits = splits
     self._run = run
+    self._hold = hold
     self._checkpoints = checkpoints
     self._writer = writer
     self._progress = progress
@@ -166,10 +177,11 @@ class _Session:
     self._compiled: set[tuple[int, bool]] = set()
     self._reports: collections.deque[tuple[int, Report, Any]] = collections.deque()
     self._clock = RunClock(facts)
-    self._devices = devices_so_far(facts, parallel.describe(experiment.mesh))
+    self._devices = continuation.devices_so_far(facts, parallel.describe(experiment.mesh))
     self._first_step = 0
     self._measured: dict[str, float] = {}  # on the validation split, in the last state
-    self._decide(read_rows(run))
+    self._rows = rows  # of the epochs so far, those of earlier sittings too
+    self._decide()
 
   def run(self, state: TrainState, step: int) -> TrainState:
     """Trains from `step` to the end, or until a stop was asked for and the state is saved."""
@@ -204,6 +216,7 @@ class _Session:
       )
     elif self._stop.asked and step < total:
       self._save(state, step)
+      self._stop.saved()
       self._progress.close()
       self._progress.note(
         f'stopped after step {step} of {total} and saved; the same command goes on from there'
@@ -228,7 +241,7 @@ class _Session:
       state,
       validation,
       test,
-      read_rows(self._run),
+      self._rows,
       self._clock,
       self._devices,
     )
@@ -260,15 +273,7 @@ class _Session:
     if bad_step >= 0:
       self._progress.close()
       epoch = bad_step // self._experiment.steps_per_epoch + 1
-      saved = self._checkpoints.latest()
-      kept = (
-        'there is no checkpoint yet' if saved is None else f'the checkpoint of step {saved} is good'
-      )
-      raise UserError(
-        f'the loss or the parameters became NaN or infinite in step {bad_step + 1} (epoch '
-        f'{epoch}); {kept}: try a smaller --config.optimizer.learning_rate, or set '
-        '--config.optimizer.gradient_clip_norm'
-      )
+      raise continuation.not_finite(self._run, self._checkpoints, int(bad_step), epoch)
     self._progress.show(float(loss), float(accuracy), self._left(step))
 
   def _drain(self) -> None:
@@ -303,19 +308,20 @@ class _Session:
       'learning_rate': float(experiment.schedule(step - 1) * self._rate_factor),
       **self._clock.end_epoch(),
     }
-    rows = read_rows(self._run)
-    self._writer.write_epoch(row)
+    best = is_best(row, self._rows, config.checkpoint.best)
+    self._rows.append(row)
+    self._check_folder()
+    self._writer.write_epoch(self._rows)
     if agreement.is_first() and self._pictures.due(epoch):
       # Drawn on one device.
       variables = jax.device_get(evaluated_variables(experiment.recipe, state))
       self._writer.write_pictures(step, *self._pictures.draw(variables, epoch))
-    self._decide([*rows, row])
+    self._decide()
     if config.plateau.patience:
       factor = jnp.float32(self._rate_factor)
       state = dataclasses.replace(state, rate_factor=parallel.replicate(factor, experiment.mesh))
-    # The best is saved before the latest: killed in between, the run repeats this epoch and finds
-    # the best in place.
-    if agreement.as_the_first_says(is_best(row, rows, config.checkpoint.best)):
+    # The best is saved before the latest: killed in between, the run goes on from the best.
+    if agreement.as_the_first_says(best):
       self._checkpoints.save(state, {**self._facts(), **row}, best=True)
     due = config.checkpoint.every_epochs and epoch % config.checkpoint.every_epochs == 0
     if due or last or self.stops_early:
@@ -323,10 +329,10 @@ class _Session:
     self._progress.end_epoch(epoch, experiment.epochs, row, self._left(step) or 0.0)
     return state
 
-  def _decide(self, rows: Sequence[Mapping[str, float]]) -> None:
+  def _decide(self) -> None:
     """What follows from the epochs so far: whether the run goes on, and at which rate."""
-    config = self._config
-    # The first process alone has written the rows.
+    config, rows = self._config, self._rows
+    # The first process alone knows the rows of a run whose checkpoints keep no history.
     self.stops_early = agreement.as_the_first_says(stops_early(config.early_stopping, rows))
     self._rate_factor = agreement.number_of_the_first(
       rate_factor(config.plateau, rows, config.optimizer.learning_rate)
@@ -334,10 +340,20 @@ class _Session:
 
   def _save(self, state: TrainState, step: int) -> None:
     self._drain()
+    self._check_folder()
     self._checkpoints.save(state, self._facts())
 
+  def _check_folder(self) -> None:
+    if self._hold is not None:
+      self._hold.check()
+
   def _facts(self) -> dict[str, Any]:
-    return {**fresh_facts(self._splits), **self._clock.facts(), 'devices': self._devices}
+    return {
+      **continuation.fresh_facts(self._config, self._splits),
+      **self._clock.facts(),
+      **history.to_facts(self._rows),
+      'devices': self._devices,
+    }
 
   def _left(self, step: int) -> float | None:
     """Seconds to the end of the run at this sitting's pace."""

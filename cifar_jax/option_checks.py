@@ -8,15 +8,14 @@ from typing import Any
 from cifar_jax.options import BELOW_ONE, BOOLEAN, NOT_NEGATIVE, POSITIVE, Check, is_number
 from cifar_jax.training.monitor import COUNTING, MONITORS
 
+_LARGEST = 2**31 - 1  # that an array of numbers can count
 
-def _whole(lowest: int, highest: int | None = None) -> Check:
+
+def _whole(lowest: int, highest: int = _LARGEST) -> Check:
   def holds(value: Any) -> bool:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return whole and value >= lowest and (highest is None or value <= highest)
+    return isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest
 
-  return Check(
-    holds, f'a whole number from {lowest} {"up" if highest is None else f"to {highest}"}'
-  )
+  return Check(holds, f'a whole number from {lowest} to {highest}')
 
 
 def _one_of(*names: str) -> Check:
@@ -71,7 +70,7 @@ CHECKS: Mapping[str, Check] = {
   'data.folder.damaged': _one_of('error', 'skip'),
   'data.folder.max_megapixels': POSITIVE,
   'data.folder.cache': BOOLEAN,
-  'data.folder.workers': _whole(0),
+  'data.folder.workers': _whole(0, 1024),
   'augment.from_epoch': _whole(0),
   'augment.flip': _one_of('none', 'random', 'alternating'),
   'augment.vertical_flip': BOOLEAN,
@@ -89,7 +88,7 @@ CHECKS: Mapping[str, Check] = {
   'augment.saturation': NOT_NEGATIVE,
   'augment.hue': Check(lambda value: is_number(value) and 0 <= value <= 0.5, 'from 0 to 0.5'),
   'augment.policy': _one_of('none', 'randaugment', 'trivialaugment'),
-  'augment.policy_operations': _whole(1),
+  'augment.policy_operations': _whole(1, 100),
   'augment.policy_magnitude': _whole(0, 30),
   'augment.cutout': _whole(0),
   'augment.erasing': Check(lambda value: is_number(value) and 0 <= value <= 1, 'from 0 to 1'),
@@ -119,8 +118,8 @@ CHECKS: Mapping[str, Check] = {
     lambda value: is_number(value) and 0 <= value < 1, 'a number in [0, 1)'
   ),
   'loss.class_weights': Check(
-    lambda value: isinstance(value, tuple) and all(NOT_NEGATIVE.holds(v) for v in value),
-    'a tuple of numbers not below 0, one a class',
+    lambda value: value == () or (_numbers(NOT_NEGATIVE).holds(value) and any(value)),
+    'a tuple of numbers not below 0, one a class, of which one at least is above 0',
   ),
   'loss.l1': NOT_NEGATIVE,
   'loss.l2': NOT_NEGATIVE,

@@ -99,7 +99,8 @@ def resolve(
     if option not in choice.options:
       raise UserError(
         f"{section} '{name}' takes no --config.{section}.{option}; "
-        f'it takes {", ".join(choice.options) or "no options"}'
+        f'it takes {", ".join(choice.options) or "no options"}; '
+        f'--config.{section}.{option}=None unsets it'
       )
     if option in checks:
       check_value(section, option, value, checks[option])

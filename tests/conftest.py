@@ -27,6 +27,11 @@ jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+  """No processes beside this one for the claims: each of them trains on all cores."""
+  return 0 if config.option.markexpr == 'claims' else None
+
+
 @pytest.fixture(scope='session')
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
   """An .npz of 200 training and 90 test images 8x8x3; the class shifts the brightness of one

@@ -22,8 +22,25 @@ def test_missing_file_names_the_nearest(tmp_path, monkeypatch) -> None:
   one_line(error)
   with pytest.raises(UserError, match=r'--config=nowhere/at\.all\.py: there is no such file$'):
     configs.load('nowhere/at.all.py')
-  with pytest.raises(UserError, match='no such file'):
+  with pytest.raises(UserError, match=r'^x+\.\.\. \(5000 letters\) is no path that can be used'):
+    configs.load('x' * 5000)
+  (tmp_path / 'mine.py').write_text('')
+  with pytest.raises(UserError, match=r' is a folder; name a file in it: mine\.py$'):
     configs.load(str(tmp_path))
+
+
+def test_a_config_is_found_from_any_folder(tmp_path, monkeypatch) -> None:
+  """Below the home folder, in the clone, or by its name alone; what is here comes first."""
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setenv('HOME', str(tmp_path))
+  write(tmp_path, 'config.epochs = 7\nreturn config\n')
+  for path in ('mine.py', '~/mine.py'):
+    assert configs.load(path).epochs == 7
+  for path in ('configs/cnn_adv.py', 'cnn_adv', ADV):
+    assert plain(configs.load(path)) == plain(configs.load(ADV))
+  (tmp_path / 'configs').mkdir()
+  (tmp_path / 'configs/cnn_adv.py').write_text((tmp_path / 'mine.py').read_text())
+  assert configs.load('configs/cnn_adv.py').epochs == 7
 
 
 def test_syntax_error_names_file_and_line(tmp_path) -> None:

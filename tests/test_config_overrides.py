@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cifar_jax import config as configs
 from cifar_jax.errors import UserError
 from configs import cnn_adv
-from tests.test_config import ADV, mistake, one_line, plain
+from tests.test_config import ADV, REPOSITORY, mistake, one_line, plain
 
 pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarni
     ('--config.epochs=', r"^--config\.epochs takes a whole number, not ''$"),
     ('--config.epochs', r'--config\.epochs'),
     ('--config.optimizer.learning_rate=fast', r"^--config\.\S+rate takes a number, not 'fast'$"),
-    ('--config.optimizer.momentum=None', r"^--config\.\S+momentum takes a number, not 'None'$"),
+    ('--config.epochs=None', r"^--config\.epochs takes a whole number, not 'None'$"),
     ('--config.tensorboard=maybe', r"^--config\.tensorboard takes true or false, not 'maybe'$"),
     ('--config.data.mean=(0.5,', r"^--config\.data\.mean takes a tuple, not '\(0\.5,'$"),
     ('--epochs=3', r'epochs.* did you mean --config\.epochs\?$'),
@@ -94,6 +94,12 @@ def test_stray_word_is_not_ignored(arguments) -> None:
     ('--config.optimizer.weight_decay_mask=all', 'optimizer.weight_decay_mask', 'all'),
     ('--config.schedule.boundaries=(10,20)', 'schedule.boundaries', (10, 20)),
     ('--config.schedule.boundaries=10', 'schedule.boundaries', (10,)),
+    *((f'--config.tensorboard={word}', 'tensorboard', True) for word in ('on', 'yes', 'ON')),
+    *((f'--config.tensorboard={word}', 'tensorboard', False) for word in ('off', 'no', 'Off')),
+    ('--config.optimizer.nesterov=yes', 'optimizer.nesterov', True),
+    ('--config.loss.class_weights={1:3.0,0:1}', 'loss.class_weights', (1, 3.0)),
+    ('--config.data.dir=None', 'data.dir', 'None'),  # a name like any other
+    ('--config.data.dir=off', 'data.dir', 'off'),
   ],
 )
 def test_override_of_every_type(argument, key, value) -> None:
@@ -102,6 +108,48 @@ def test_override_of_every_type(argument, key, value) -> None:
   assert type(value) is type(plain(configs.load(ADV, [argument]))[key])
   before.pop(key)
   assert after == before
+
+
+@pytest.mark.parametrize('value', ['None', ''])
+def test_what_a_config_sets_can_be_unset(value) -> None:
+  """And a number after that sets it again."""
+  catsdogs = str(REPOSITORY / 'configs' / 'catsdogs_scratch.py')
+  assert configs.load(catsdogs).optimizer.momentum == 0.9
+  adam, unset = '--config.optimizer.name=adam', f'--config.optimizer.momentum={value}'
+  config = configs.load(catsdogs, [adam, unset])
+  assert config.optimizer.momentum is None
+  configs.validate(config)
+  config = configs.load(catsdogs, [unset, '--config.optimizer.momentum=0.5'])
+  assert config.optimizer.momentum == 0.5
+  text = ['--config.optimizer.weight_decay_mask=all', '--config.optimizer.weight_decay_mask=None']
+  assert configs.load(catsdogs, text).optimizer.weight_decay_mask is None
+
+
+def test_the_advice_to_unset_an_option_works() -> None:
+  """The error of a rule that does not take what the config sets."""
+  catsdogs = str(REPOSITORY / 'configs' / 'catsdogs_scratch.py')
+  overrides = ['--config.optimizer.name=adam']
+  message = mistake(lambda: configs.validate(configs.load(catsdogs, overrides)))
+  advice = re.search(r'--config\.\S+=None', message or '')
+  assert advice is not None
+  assert mistake(lambda: configs.validate(configs.load(catsdogs, [*overrides, advice[0]]))) is None
+
+
+@pytest.mark.parametrize(
+  ('argument', 'message'),
+  [
+    ('--config.model.widths={16:2,8:3}', r"^--config\.model\.widths takes a tuple.*'{16:2,8:3}'$"),
+    ('--config.model.widths={16,8}', r'^--config\.model\.widths takes a tuple, whose order counts'),
+    ('--config.data.mean={}', r'^--config\.data\.mean takes a tuple'),
+    ('--config.loss.class_weights={1:1.0,2:3.0}', r'a weight for each class 0, 1, .*\{1: 1\.0'),
+    ('--config.loss.class_weights={True:1.0,0:3.0}', r'a weight for each class 0, 1'),
+    ("--config.loss.class_weights={'cat':1.0}", r'a weight for each class 0, 1'),
+  ],
+)
+def test_a_dictionary_is_no_tuple(argument, message) -> None:
+  with pytest.raises(UserError, match=message) as error:
+    configs.load(ADV, [argument])
+  one_line(error)
 
 
 def test_value_after_a_space_and_the_last_one_counts() -> None:

@@ -186,6 +186,39 @@ def test_summary_takes_overrides_and_other_images(capsys) -> None:
   assert f'{3072 * 7 + 7 + 7 * 10 + 10:,}' in table
 
 
+def test_summary_uses_what_the_config_knows(capsys, tmp_path) -> None:
+  """The numbers of parameters are the article's, for two classes of 150x150 pixels, and those of a
+  linear network. What no config says is said on stderr.
+  """
+  catsdogs = f'--config={REPOSITORY}/configs/catsdogs_scratch.py'
+  for number, class_name in enumerate(('train/cats', 'train/dogs', 'validation/cats')):
+    (tmp_path / class_name).mkdir(parents=True)
+    (tmp_path / class_name / f'{number}.png').write_bytes(b'')
+  for arguments in (['--num_classes=2'], [f'--config.data.dir={tmp_path}']):
+    status, table, err = called(capsys, 'summary', catsdogs, '--table', *arguments)
+    assert (status, err) == (0, '')
+    assert 'Total params: 1,355,938\n' in table
+  _, table, err = called(capsys, 'summary', catsdogs, '--table')
+  assert f'Total params: {1_355_938 + 65 * 8:,}\n' in table
+  assert err == (
+    'note: without its data the config does not say the number of classes: 10 here; '
+    '--num_classes=N sets it\n'
+  )
+  lr = f'--config={REPOSITORY}/configs/lr.py'
+  for options, inputs, classes, notes in (
+    (['--config.data.name=mnist'], 28 * 28, 10, 0),
+    (['--config.data.name=mnist', '--config.data.channels=3'], 28 * 28 * 3, 10, 0),
+    (['--config.data.name=cifar100'], 32 * 32 * 3, 100, 0),
+    (['--config.data.pad_to=40'], 40 * 40 * 3, 10, 0),
+    (['--config.data.name=mine'], 32 * 32 * 3, 10, 2),
+    (['--config.data.name=mine', '--num_classes=7'], 32 * 32 * 3, 7, 1),
+    (['--config.data.dir=cifar10.npz', '--image_shape=9,9,3'], 9 * 9 * 3, 10, 1),
+  ):
+    _, table, err = called(capsys, 'summary', lr, '--table', *options)
+    assert f'Total params: {(inputs + 1) * classes:,}\n' in table
+    assert err.count('note: ') == notes
+
+
 def test_summary_of_a_network_of_grey_images(capsys) -> None:
   _, out, _ = called(capsys, 'summary', f'--config={REPOSITORY}/configs/lenet5.py')
   assert out.rstrip('\n') == (ASCII / 'lenet5.txt').read_text().rstrip('\n')

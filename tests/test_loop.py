@@ -144,17 +144,35 @@ def test_another_config_in_the_same_folder_lists_the_differences(tiny_config, tm
 def test_nan_stops_at_once_names_the_step_and_keeps_the_last_good_checkpoint(
   tiny_config, tmp_path
 ) -> None:
-  good = changed(tiny_config, epochs=1)
-  loop.train(good, tmp_path, SILENT)
-  (tmp_path / 'config.json').unlink()  # so that the rate may change, as a user would not
-  bad = changed(tiny_config, **{'optimizer.name': 'keras_adam', 'optimizer.learning_rate': 1e30})
+  """The rate is 1e30 from the second epoch on: the first of its updates makes the parameters huge,
+  the loss of the second is none. What the message advises then works, to the letter.
+  """
+  growing = {'schedule.name': 'piecewise', 'schedule.boundaries': (1.0,)}
+  options = {'optimizer.name': 'keras_adam', 'schedule.factors': (1e33,)}
+  bad = changed(tiny_config, **growing, **options)
   with pytest.raises(
-    UserError, match=r'NaN or infinite in step 8 \(epoch 2\); the checkpoint of step 6'
-  ):
-    loop.train(bad, tmp_path, SILENT)
-  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    UserError, match=r'NaN or infinite in step 8 \(epoch 2\); the checkpoint of step 6 is good: '
+  ) as error:
+    loop.train(bad, tmp_path / 'run', SILENT)
+  message = str(error.value)
+  assert 'in another --workdir, with a smaller --config.optimizer.learning_rate or' in message
+  assert f'--config.start_from={tmp_path}/run begins it with the best weights' in message
+  with Checkpoints(tmp_path / 'run', read_only=True) as checkpoints:
     assert checkpoints.steps() == [6]
-  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state_of(good, tmp_path).params))
+  good = state_of(bad, tmp_path / 'run')
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(good.params))
+  smaller = {'optimizer.learning_rate': 1e-36, 'start_from': str(tmp_path / 'run')}
+  with pytest.raises(UserError, match='holds a run with another config'):
+    loop.train(changed(bad, **smaller), tmp_path / 'run', SILENT)
+  loop.train(changed(bad, epochs=2, **smaller), tmp_path / 'again', SILENT)
+  # Updates of 1e-36 leave weights as they are; the best are those of the first epoch.
+  kernel = state_of(bad, tmp_path / 'again').params['Dense_0']['kernel']
+  np.testing.assert_allclose(kernel, good.params['Dense_0']['kernel'], atol=0.01)
+  loop.train(
+    changed(bad, **{'optimizer.gradient_clip_norm': 1.0, 'schedule.factors': (0.1,)}),
+    tmp_path / 'clipped',
+    SILENT,
+  )
 
 
 def test_best_never_evicts_latest(tiny_config, tmp_path) -> None:

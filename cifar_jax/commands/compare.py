@@ -1,7 +1,6 @@
 """python -m cifar_jax compare: a leaderboard of runs."""
 
 import argparse
-import pathlib
 import sys
 import time
 from typing import Any
@@ -18,7 +17,7 @@ def add_parser(verbs: Any) -> None:
     run,
     'a leaderboard of runs, and charts of them',
     'Runs side by side, data set by data set, the best first; also while they go on. RUN may be a\n'
-    'folder of runs.\n\n'
+    'folder of runs. A damaged run is named on stderr and left out; the exit status is then 1.\n\n'
     '  python -m cifar_jax compare runs\n'
     '  python -m cifar_jax compare runs --sort=seconds --format=markdown\n'
     '  python -m cifar_jax compare runs --html=leaderboard/index.html\n'
@@ -37,7 +36,7 @@ def add_parser(verbs: Any) -> None:
     '--format', default='table', choices=['table', 'markdown', 'csv', 'json'], help='default: table'
   )
   parser.add_argument(
-    '--html', type=pathlib.Path, metavar='FILE', help='also write a page with charts'
+    '--html', type=parsing.path, metavar='FILE', help='also write a page with charts'
   )
   parser.add_argument(
     '--watch', type=float, default=0.0, metavar='SECONDS', help='look again so often, until Ctrl-C'
@@ -61,8 +60,14 @@ def run(arguments: argparse.Namespace) -> None:
   ascending = {'best': None, 'ascending': True, 'descending': False}[arguments.order]
   seen = ''
   while True:
-    runs = leaderboard.find_runs(arguments.runs)
-    rows = {run: leaderboard.describe(run) for run in runs}
+    rows, problems = {}, []
+    for run in leaderboard.find_runs(arguments.runs):
+      try:
+        rows[run] = leaderboard.describe(run)
+      except UserError as error:
+        problems.append(error)
+    if problems and not rows:
+      raise problems[0]
     rows = {run: row for run, row in rows.items() if set(arguments.tag) <= set(row['tags'].split())}
     if not rows:
       raise UserError(f'no run has the tag {" and ".join(arguments.tag)}')
@@ -70,6 +75,8 @@ def run(arguments: argparse.Namespace) -> None:
     table = leaderboard.ordered(table, arguments.sort, ascending)
     text = show(table, columns)
     if text != seen:
+      for problem in problems:
+        print(f'left out: {problem}', file=sys.stderr)
       if seen and sys.stdout.isatty():
         print('\033[2J\033[H', end='')  # clears the screen
       print(text, flush=True)
@@ -78,5 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f'look at     {arguments.html}', flush=True)
       seen = text
     if not arguments.watch:
+      if problems:
+        sys.exit(1)
       return
     time.sleep(arguments.watch)

@@ -32,7 +32,7 @@ def add_parser(verbs: Any) -> None:
     lesson.add_argument('image', metavar='IMAGE', help='file, address or - for stdin')
     lesson.add_argument(
       '--out',
-      type=pathlib.Path,
+      type=parsing.path,
       default=pathlib.Path('runs/lessons'),
       metavar='FOLDER',
       help='for the pictures; default: runs/lessons',

@@ -5,6 +5,9 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+from cifar_jax import folders
+from cifar_jax.errors import UserError
+
 HelpShape = argparse.RawDescriptionHelpFormatter
 
 
@@ -34,12 +37,28 @@ def add_verb(
   return parser
 
 
+def path(text: str) -> pathlib.Path:
+  """The `type` of an argument that is a path: see `folders.user_path`."""
+  try:
+    return folders.user_path(text)
+  except UserError as error:
+    raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def run_path(text: str) -> pathlib.Path:
+  """The `type` of an argument that is the folder of a run: see `folders.run_path`."""
+  try:
+    return folders.run_path(text)
+  except UserError as error:
+    raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def add_run(parser: argparse.ArgumentParser, many: bool = False) -> None:
   """Adds the folder of a run, or of several."""
   parser.add_argument(
     'runs' if many else 'run',
     nargs='+' if many else None,
-    type=pathlib.Path,
+    type=run_path,
     metavar='RUN',
     help='folder of a run' if many else 'folder of the run',
   )

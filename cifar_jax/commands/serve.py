@@ -6,7 +6,7 @@ from typing import Any
 from cifar_jax.commands import parsing
 from cifar_jax.errors import UserError
 from cifar_jax.inference import http_server
-from cifar_jax.startup import xla_flags
+from cifar_jax.startup import process, xla_flags
 
 
 def add_parser(verbs: Any) -> None:
@@ -55,4 +55,5 @@ def run(arguments: argparse.Namespace) -> None:
       split = splits.train
     except UserError as error:
       print(f'no nearest training images: {error}')
-  serve(network, split, arguments.neighbours, arguments.host, arguments.port)
+  with process.catching_interrupts():
+    serve(network, split, arguments.neighbours, arguments.host, arguments.port)

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from typing import Any
 
 from cifar_jax import config as configs
@@ -24,9 +25,9 @@ def add_parser(verbs: Any) -> None:
   parser.add_argument(
     '--image_shape',
     metavar='H,W,C',
-    help='size of the images; default: 32,32,3, or 32,32,1 with --config.data.channels=1',
+    help='size of the images; default: as the config says, else 32,32,3',
   )
-  parser.add_argument('--num_classes', type=int, default=10, help='default: 10')
+  parser.add_argument('--num_classes', type=int, help='default: as the config says, else 10')
   parser.add_argument(
     '--table', action='store_true', help='a table with totals instead of the drawing'
   )
@@ -36,17 +37,34 @@ def run(arguments: argparse.Namespace) -> None:
   """Prints the drawing or the table."""
   config = configs.load(arguments.config, arguments.overrides)
   configs.validate(config)
-  image_shape = arguments.image_shape
-  if image_shape is None:
-    image_shape = f'32,32,{config.data.channels or 3}'
-  match = re.fullmatch(r'([1-9]\d*),([1-9]\d*),([1-9]\d*)', image_shape)
-  if arguments.num_classes < 1:
-    raise UserError(f'--num_classes={arguments.num_classes}: there must be at least 1')
-  if not match:
-    raise UserError(f'--image_shape={image_shape}: write height,width,channels as in 32,32,3')
+  image_shape, num_classes = _shape(arguments.image_shape), arguments.num_classes
+  if num_classes is not None and num_classes < 1:
+    raise UserError(f'--num_classes={num_classes}: there must be at least 1')
   from cifar_jax import models
-  from cifar_jax.anatomy import summary, tracing
+  from cifar_jax.anatomy import expected, summary, tracing
 
-  module = models.create(config.model, arguments.num_classes)
-  records = tracing.trace(module, tuple(int(size) for size in match.groups()), 'softmax')
+  if image_shape is None or num_classes is None:
+    data = expected.expected(config.data)
+    if image_shape is None and not data.knows_size:
+      height, width, channels = data.image_shape
+      _say(f'the size of the images: {height}x{width}x{channels} here', '--image_shape=H,W,C')
+    if num_classes is None and not data.knows_classes:
+      _say(f'the number of classes: {data.num_classes} here', '--num_classes=N')
+    image_shape, num_classes = image_shape or data.image_shape, num_classes or data.num_classes
+  module = models.create(config.model, num_classes)
+  records = tracing.trace(module, image_shape, 'softmax')
   print(summary.keras_table(records) if arguments.table else summary.keras_ascii(records))
+
+
+def _shape(text: str | None) -> tuple[int, int, int] | None:
+  if text is None:
+    return None
+  match = re.fullmatch(r'([1-9]\d{0,8}),([1-9]\d{0,8}),([1-9]\d{0,8})', text, re.ASCII)
+  if not match:
+    raise UserError(f'--image_shape={text}: write height,width,channels as in 32,32,3')
+  height, width, channels = (int(size) for size in match.groups())
+  return height, width, channels
+
+
+def _say(what: str, flag: str) -> None:
+  print(f'note: without its data the config does not say {what}; {flag} sets it', file=sys.stderr)

@@ -5,8 +5,9 @@ wrong guess would train without a word: on channels for rows, or on pixels that 
 """
 
 import collections
+import itertools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -27,11 +28,11 @@ _NAMES = (
     ('test_images', 'test_labels'),
   ),
 )
-_KNOWN = {'class_names'} | {name for names in _NAMES for pair in names for name in pair}
 # Pixels are divided by 255. Up to here they are on another scale (0..1, 0..16 of the digits of
 # scikit-learn, 0..31 of five bits); below the second number that is possible, and worth a word.
 _TOO_DARK, _DARK = 31, 127
 _MOST_CHANNELS = 4
+_LONGEST_NAME = 255  # letters, as file systems have it for the folders of classes
 _SHOWN = 10  # names and labels in a message
 
 
@@ -56,15 +57,8 @@ def read(name: str, path: pathlib.Path) -> Dataset:
       range than 0..255, there are fewer than two classes, or one that occurs outside of training
       only.
   """
-  arrays, others = _read_arrays(path)
-  pairs = next((p for p in _NAMES if all(n in arrays for n in (*p[0], *p[2]))), None)
-  if pairs is None:
-    expected = ', '.join(key for pair in (_NAMES[0][0], _NAMES[0][2]) for key in pair)
-    found = ', '.join([*arrays, *others][:_SHOWN]) or 'none'
-    raise UserError(
-      f'{path} holds no complete set of the arrays {expected}; it holds {found}: write it with '
-      'numpy.savez(file, x_train=..., y_train=..., x_test=..., y_test=...).'
-    )
+  arrays = _read_arrays(path)
+  pairs = _pairs(path, arrays)
   notes: list[str] = []
   present = {
     part: pair
@@ -109,16 +103,31 @@ def read(name: str, path: pathlib.Path) -> Dataset:
   )
 
 
-def _read_arrays(path: pathlib.Path) -> tuple[dict[str, np.ndarray], list[str]]:
-  """The arrays with a known name, and the names of the others."""
+def _pairs(path: pathlib.Path, names: Collection[str]) -> tuple[tuple[str, str], ...]:
+  """The names of images and labels of each part, as a file names them."""
+  for pairs in _NAMES:
+    if all(name in names for name in (*pairs[0], *pairs[2])):
+      return pairs
+  expected = ', '.join((*_NAMES[0][0], *_NAMES[0][2]))
+  raise UserError(
+    f'{path} holds no complete set of the arrays {expected}; it holds '
+    f'{_some([name[:_LONGEST_NAME] for name in names]) or "none"}: write it with '
+    'numpy.savez(file, x_train=..., y_train=..., x_test=..., y_test=...).'
+  )
+
+
+def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """The arrays of one of the sets of names; nothing is unpacked where there is none."""
   try:
     # Pickled objects, which could run code, are not read.
     with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
       size = sum(entry.file_size for entry in archive.zip.infolist())
       if size > _MOST_BYTES:
         raise ValueError(f'it unpacks to {size:,} bytes, more than {_MOST_BYTES:,}')
-      arrays = {key: archive[key] for key in archive.files if key in _KNOWN}
-      return arrays, [key for key in archive.files if key not in _KNOWN]
+      wanted = {'class_names', *itertools.chain(*_pairs(path, archive.files))}
+      return {key: archive[key] for key in archive.files if key in wanted}
+  except UserError:
+    raise
   except Exception as error:  # A damaged file can raise almost anything.
     raise UserError(
       f'{path} cannot be read as an .npz file of plain arrays ({type(error).__name__}: {error}).'
@@ -214,6 +223,12 @@ def _class_names(names: np.ndarray, path: pathlib.Path) -> tuple[str, ...]:
     raise UserError(
       f'{path}, class_names, holds bytes that are not UTF-8; save text, as numpy.array(names, str).'
     ) from None
+  odd = [name for name in found if not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME]
+  if odd:
+    raise UserError(
+      f'{path}, class_names, holds {odd[0][:_SHOWN]!r} of {len(odd[0])} letters; a name has 1 to '
+      f'{_LONGEST_NAME} printable ones.'
+    )
   twice = [name for name, count in collections.Counter(found).items() if count > 1]
   if twice:
     raise UserError(f'{path}, class_names, holds {_some(twice)} more than once; make them differ.')

@@ -13,6 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cifar_jax.errors import UserError
+from cifar_jax.startup import host_memory
 
 # Luma of ITU-R BT.601 in thousandths of red, green and blue.
 _LUMA = np.array([299, 587, 114], np.uint32)
@@ -169,10 +170,19 @@ def pad(images: np.ndarray, side: int) -> np.ndarray:
   """Puts uint8 [N, H, W, C] into the middle of black squares of `side` pixels; 0 changes nothing.
 
   Raises:
-    UserError: the images are larger.
+    UserError: the images are larger, or the machine's memory is too small for the squares.
   """
   borders = _borders(images.shape[1], images.shape[2], side)
-  return np.pad(images, ((0, 0), *borders, (0, 0))) if np.any(borders) else images
+  if not np.any(borders):
+    return images
+  count, height, width, channels = images.shape
+  needed, there = count * side * side * channels, host_memory.available()
+  if there is not None and needed > there:
+    raise UserError(
+      f'--config.data.pad_to={side} makes {needed / 2**30:,.2f} GiB of {count} images of '
+      f'{height}x{width} pixels, and this machine has {there / 2**30:,.2f} GiB; use a smaller side'
+    )
+  return np.pad(images, ((0, 0), *borders, (0, 0)))
 
 
 def _borders(height: int, width: int, side: int) -> tuple[tuple[int, int], tuple[int, int]]:

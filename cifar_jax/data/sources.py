@@ -18,6 +18,7 @@ from cifar_jax.suggestions import nearest
 KNOWN = ('synthetic', *official.CLASSES, *idx.CLASSES, 'svhn_cropped', 'folder')
 
 _ARRAYS = ('.npy', '.pt', '.pth', '.mat', '.h5', '.hdf5', '.pkl', '.csv', '.parquet')
+_LONGEST_NAME = 100  # letters; those of TFDS have fewer
 _NAMED = 5  # entries of a folder named in a message; the rest are counted
 
 
@@ -46,6 +47,10 @@ def load(data_config: ConfigDict) -> Dataset:
 
 
 def _load(name: str, directory: str) -> Dataset:
+  if not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME:
+    raise UserError(
+      f'--config.data.name={name[:_LONGEST_NAME]!r} is no name; use one of {", ".join(KNOWN)}.'
+    )
   if name == 'synthetic':
     return synthetic.load()
   if directory:

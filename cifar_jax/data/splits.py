@@ -1,8 +1,10 @@
 """Train, validation and test: three things, of which the last is never trained on."""
 
 import dataclasses
+import functools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -12,6 +14,7 @@ from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.data.statistics import digests, shared_images
 from cifar_jax.errors import UserError
 
+_SAMPLE = 64  # training images by which the data are known again
 _SEEN = 8  # test images that `fingerprint` looks at
 _NAMED = 10  # classes named in a message; the rest are counted
 
@@ -61,10 +64,22 @@ class Splits:
     height, width, channels = self.train.images.shape[1:]
     return height, width, channels
 
-  @property
-  def fingerprint(self) -> int:
-    """A checksum of the training labels and the first training image, to know the data again."""
-    return zlib.crc32(self.train.images[:1].tobytes(), zlib.crc32(self.train.labels.tobytes()))
+  @functools.cached_property
+  def facts(self) -> dict[str, int]:
+    """What a checkpoint remembers of the data, to know them again: checksums of the training labels
+    with the first image, and of images all over the set, which shift when one comes or goes.
+    """
+    first = zlib.crc32(self.train.images[:1].tobytes(), zlib.crc32(self.train.labels.tobytes()))
+    count = len(self.train)
+    places = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
+    sample = np.ascontiguousarray(self.train.images[places])
+    return {'data': first, 'data_sample': zlib.crc32(sample.data)}
+
+  def are_those_of(self, facts: Mapping[str, Any]) -> bool:
+    """Whether these are the data that a checkpoint's facts remember, as far as they do: those of
+    older versions lack some.
+    """
+    return all(facts.get(name, value) == value for name, value in self.facts.items())
 
   @property
   def validation_label(self) -> str:

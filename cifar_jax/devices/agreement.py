@@ -50,6 +50,10 @@ class SharedStop:
     """Whether to stop now."""
     return self._agreed if self._several else self._stop.asked
 
+  def saved(self) -> None:
+    """Notes that the run has stopped and is saved, so that nobody need wait any longer."""
+    self._stop.saved = True
+
   def vote(self) -> Any:
     """This process's vote, to be counted later; an array on the devices if there are several."""
     if not self._several:

@@ -1,12 +1,12 @@
 """Whether the images fit on the devices, asked before they are put there."""
 
-import contextlib
 import math
 
 from jax.sharding import Mesh
 
 from cifar_jax.data import Splits
 from cifar_jax.errors import UserError
+from cifar_jax.startup import host_memory
 
 SHARE = 0.75  # of a device's memory that images may take; the rest is for the network
 
@@ -23,7 +23,7 @@ def bytes_of_a_device(mesh: Mesh) -> int | None:
   """Memory of one device of this process, None where nobody says; CPU devices share the host's."""
   device = mesh.local_devices[0]
   if device.platform == 'cpu':
-    available = _available_on_host()
+    available = host_memory.available()
     return None if available is None else available // len(mesh.local_devices)
   return (device.memory_stats() or {}).get('bytes_limit')
 
@@ -40,12 +40,4 @@ def check_fits(splits: Splits, mesh: Mesh) -> None:
 
 def gib(count: float) -> str:
   """'0.18 GiB'."""
-  return f'{count / 2**30:.2f} GiB'
-
-
-def _available_on_host() -> int | None:
-  with contextlib.suppress(OSError), open('/proc/meminfo') as file:
-    for line in file:
-      if line.startswith('MemAvailable:'):
-        return int(line.split()[1]) * 1024
-  return None
+  return f'{count / 2**30:,.2f} GiB'

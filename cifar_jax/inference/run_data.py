@@ -38,7 +38,7 @@ def load_known(
       that may hold other images than that of the run, such as some that it was trained on.
   """
   splits = data.validated(load_splits(config, data_dir), config)
-  about = run_summary.read(run, run_summary.ABOUT_NAME)
+  about = run_summary.read_about(run)
   if about.get('class_names'):
     splits = data.renumbered(splits, about['class_names'])
   shape = about.get('image_shape')
@@ -48,8 +48,8 @@ def load_known(
       f'trained on the shape {list(shape)}; give it data with images of that shape'
     )
   with Checkpoints(run, read_only=True) as checkpoints:
-    trained_on = checkpoints.facts().get('data')
-  if trained_on in (None, splits.fingerprint):
+    facts = checkpoints.facts()
+  if splits.are_those_of(facts):
     return splits
   held_out = splits.held_out and (split == 'validation' or not splits.has_test)
   if split == 'train' or held_out:

@@ -12,7 +12,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
@@ -115,7 +117,7 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     UserError: no run there, no such checkpoint.
   """
   config = configs.read(run)
-  about = run_summary.read(run, run_summary.ABOUT_NAME)
+  about = run_summary.read_about(run)
   if not about:
     splits = load_splits(config, data_dir)
     about = {'class_names': splits.class_names, 'image_shape': splits.image_shape}
@@ -127,10 +129,12 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     raise UserError(f"{run} has no '{checkpoint}' checkpoint yet; train it first")
   variables, step = restored
   height, width, channels = about['image_shape']
+  module = models.create(config.model, len(about['class_names']))
+  _check_fits(module, variables, (height, width, channels), run)
   return Trained(
     run=run,
     config=config,
-    module=models.create(config.model, len(about['class_names'])),
+    module=module,
     variables=variables,
     step=step,
     class_names=tuple(about['class_names']),
@@ -172,6 +176,24 @@ def _preprocessing(
       'it from a copy'
     )
   return found
+
+
+def _check_fits(
+  module: nn.Module,
+  variables: Mapping[str, Any],
+  image_shape: tuple[int, int, int],
+  run: pathlib.Path,
+) -> None:
+  """Raises UserError where what a run says about its network is not what its checkpoint holds."""
+  apply = functools.partial(models.apply, module, train=False)
+  try:
+    jax.eval_shape(apply, variables, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))
+  except (FlaxError, TypeError, ValueError) as error:
+    reason = ' '.join(str(error).split())[:200]
+    raise UserError(
+      f'{run / configs.CONFIG_NAME} or {run / run_summary.ABOUT_NAME} is not of the network in its '
+      f'checkpoint ({reason}); restore them from a copy'
+    ) from None
 
 
 def load_splits(config: ConfigDict, data_dir: str | None = None) -> data.Splits:

@@ -140,7 +140,7 @@ def _looks(
   shown = make_explanation(network)(images, predicted[places])
   examples, sheet = [], []
   for place, image, pictures in zip(places, images, shown, strict=True):
-    coloured = np.broadcast_to(image, (*image.shape[:2], 3))
+    coloured = pixels.rgb(image)
     sheet += [coloured, *pictures]
     verdict = 'right' if right[place] else f'in truth {network.class_names[split.labels[place]]}'
     examples.append(

@@ -15,8 +15,8 @@ from cifar_jax.data.sources import KNOWN
 from cifar_jax.errors import UserError
 from cifar_jax.run_folder import run_summary
 from cifar_jax.run_folder.clock import images_per_second
+from cifar_jax.run_folder.continuation import shown_rows
 from cifar_jax.run_folder.progress import duration
-from cifar_jax.run_folder.writers import read_rows
 from cifar_jax.suggestions import did_you_mean
 
 # Column -> whether the best is the highest; text sorts from A.
@@ -71,11 +71,15 @@ def find_runs(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
 
 
 def describe(run: pathlib.Path) -> Row:
-  """The columns of a run, finished or not; those that are not known are missing."""
+  """The columns of a run, finished or not; those that are not known are missing.
+
+  Raises:
+    UserError: a file of the run is damaged.
+  """
   finished = run_summary.read(run)
-  about = run_summary.read(run, run_summary.ABOUT_NAME)
+  about = run_summary.read_about(run)
   config = configs.read(run)
-  rows = read_rows(run)
+  rows = shown_rows(run)
   validated = [row for row in rows if not math.isnan(row['val_accuracy'])]
   found: Row = {
     'run': run.name or str(run),
@@ -281,7 +285,7 @@ def charts_of(runs: Sequence[pathlib.Path], rows: Sequence[Row]) -> dict[str, An
   data = {row['run']: row.get('data') for row in rows}
   if len(set(data.values())) > 1:
     names = {run: f'{name} on {data.get(run.name)}' for run, name in names.items()}
-  measured = {names[run]: read_rows(run) for run in runs}
+  measured = {names[run]: shown_rows(run) for run in runs}
   place = {row['run']: index for index, row in enumerate(rows)}
   measured = {
     names[run]: measured[names[run]] for run in sorted(runs, key=lambda run: place.get(run.name, 0))

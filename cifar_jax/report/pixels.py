@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cifar_jax.data.preprocessing import with_channels
 from cifar_jax.report import charts
 from cifar_jax.report.extras import require
 
@@ -56,19 +57,29 @@ def resized(values: np.ndarray, height: int, width: int) -> np.ndarray:
   return np.asarray(image.resize((width, height), pillow.Resampling.BILINEAR))
 
 
+def rgb(image: np.ndarray) -> np.ndarray:
+  """uint8 [H, W, C] as it is shown, [H, W, 3]: grey repeated, transparency on white; of two
+  channels, or of more than four, the first one or three.
+  """
+  channels = image.shape[-1]
+  if channels == 2 or channels > 4:
+    image = image[..., : 1 if channels == 2 else 3]
+  return with_channels(image[None], 3)[0]
+
+
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
   """A heat map [H', W'] laid over an image uint8 [H, W, C] -> uint8 [H, W, 3]."""
   height, width = image.shape[:2]
   colours = coloured(resized(heat, height, width), 'inferno').astype(np.float32)
-  return (0.5 * colours + 0.5 * np.broadcast_to(image, (height, width, 3))).astype(np.uint8)
+  return (0.5 * colours + 0.5 * rgb(image)).astype(np.uint8)
 
 
 def png(image: np.ndarray) -> bytes:
-  """uint8 [H, W, 1] or [H, W, 3] as the bytes of a PNG file."""
+  """uint8 [H, W, C] as the bytes of a PNG file: grey, or as `rgb` shows it."""
   (pillow,) = require('look', 'PIL.Image')
   buffer = io.BytesIO()
   # optimize=True would save a hundredth and take half as long again.
-  pillow.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, 'PNG')
+  pillow.fromarray(image[..., 0] if image.shape[-1] == 1 else rgb(image)).save(buffer, 'PNG')
   return buffer.getvalue()
 
 

@@ -22,8 +22,8 @@ from cifar_jax.report.scores import with_article
 from cifar_jax.run_folder import run_summary
 from cifar_jax.run_folder.checkpoint import disk_errors, write_json
 from cifar_jax.run_folder.clock import images_per_second
+from cifar_jax.run_folder.continuation import shown_rows
 from cifar_jax.run_folder.progress import duration
-from cifar_jax.run_folder.writers import read_rows
 
 _CONFUSIONS, _EXAMPLES = 6, 8
 
@@ -96,7 +96,7 @@ def write_report(
   require('look', 'matplotlib', 'jinja2', 'PIL')
   network = trained.load(run, checkpoint, data_dir)
   splits = load_known(run, network.config, split, data_dir)
-  rows, finished = read_rows(run), run_summary.read(run)
+  rows, finished = shown_rows(run), run_summary.read(run)
   chosen = getattr(splits, split)
   judged = _Judged(
     network, chosen, network.probabilities(chosen.images), _epoch(rows, network.step)

@@ -4,7 +4,8 @@ A run's folder holds `checkpoints/STEP` (the latest few, to resume from) and `be
 best by validation). They are two folders because one Orbax manager that ranks by a metric evicts
 the newest checkpoint when it is not among the best, and a resumed run would silently go back. A
 checkpoint becomes visible by a rename once it is complete, so a process killed in the middle of a
-save leaves the older ones as they were.
+save leaves the older ones as they were. Whatever is read is compared with the checksums that were
+saved with it; where they differ, the next older checkpoint takes its place.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import os
 import pathlib
 import shutil
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -23,10 +24,11 @@ from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
 from cifar_jax.errors import UserError
+from cifar_jax.run_folder import checksums
 from cifar_jax.training.steps import TrainState
 
 LATEST, BEST = 'checkpoints', 'best'
-_MARGIN = 2**17  # bytes of a checkpoint beside the arrays: some twenty small files
+_MARGIN = 2**17  # bytes of a checkpoint beside the arrays and facts: some twenty small files
 
 
 class Checkpoints:
@@ -35,7 +37,7 @@ class Checkpoints:
   def __init__(self, run: pathlib.Path, keep: int = 1, *, read_only: bool = False):
     self._run = run.absolute()
     self._unreadable: set[tuple[str, int]] = set()
-    with disk_errors(self._run), _quiet_reader(read_only):
+    with disk_errors(self._run), _quiet():
       self._managers = {
         name: ocp.CheckpointManager(
           self._run / name,
@@ -71,11 +73,11 @@ class Checkpoints:
 
   def latest(self) -> int | None:
     """The newest complete step to resume from, or None."""
-    return self._newest(LATEST)
+    return next((step for _, step in self._candidates('latest')), None)
 
   def best(self) -> int | None:
     """The step with the best validation metric so far, or None."""
-    return self._newest(BEST)
+    return next((step for _, step in self._candidates('best')), None)
 
   def steps(self) -> list[int]:
     """Every complete step on disk, ascending."""
@@ -97,10 +99,11 @@ class Checkpoints:
     step = int(jax.device_get(state.step))
     if step in manager.all_steps() and (name, step) not in self._unreadable:
       return
+    sealed = checksums.sealed(facts, checksums.record(state))
     with disk_errors(self._run):
       # Asked beforehand: in the middle of a save, Orbax's threads each print what they think of it.
-      needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + _MARGIN
-      if shutil.disk_usage(self._run).free < needed:
+      arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+      if shutil.disk_usage(self._run).free < arrays + len(json.dumps(sealed)) + _MARGIN:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
       if (name, step) in self._unreadable:
         manager.delete(step)
@@ -108,7 +111,7 @@ class Checkpoints:
       manager.save(
         step,
         args=ocp.args.Composite(
-          state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(dict(facts))
+          state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(sealed)
         ),
         force=True,
       )
@@ -128,36 +131,14 @@ class Checkpoints:
       with a warning.
 
     Raises:
-      UserError: no such step, or no checkpoint can be read.
+      UserError: no such step, a checkpoint of something else, or none that can be read.
     """
-    candidates = self._candidates(which)
-    failures = []
-    for name, step in candidates:
-      try:
-        self._check_shapes(name, step, target)
-        restored = self._managers[name].restore(
-          step,
-          args=ocp.args.Composite(
-            state=ocp.args.StandardRestore(target), facts=ocp.args.JsonRestore()
-          ),
-        )
-      except UserError:
-        raise
-      # Orbax and TensorStore raise many kinds for a damaged file; what they have in common is that
-      # it is unreadable.
-      except Exception as error:
-        reason = str(error).strip().split('\n')[0][:200]
-        self._unreadable.add((name, step))
-        failures.append(f'step {step} ({type(error).__name__}: {reason})')
-        logging.warning('checkpoint %s cannot be read: %s', self._run / name / str(step), reason)
-        continue
-      return restored.state, dict(restored.facts)
-    if failures:
-      raise UserError(
-        f'no checkpoint in {self._run} can be read, tried {"; ".join(failures)}: '
-        'they are damaged; move the folder away or choose another --workdir'
-      )
-    return None
+
+    def fitting(saved: checksums.Record, path: pathlib.Path) -> TrainState:
+      _check_same(saved, target, path)
+      return target
+
+    return self._first_readable(which, fitting)
 
   def restore_variables(
     self, which: str = 'latest', averaged: bool = False
@@ -172,64 +153,104 @@ class Checkpoints:
 
     Returns:
       (the collections 'params' and 'batch_stats', the step), or None if there is no checkpoint yet.
+      A damaged newest one is passed over with a warning.
 
     Raises:
       UserError: no such step, or no checkpoint can be read.
     """
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    failures = []
-    for name, step in self._candidates(which):
-      try:
-        saved = self._managers[name].item_metadata(step)['state']
-        state = (
-          self._managers[name]
-          .restore(
-            step,
-            args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state(saved, device))),
-          )
-          .state
-        )
-      except Exception as error:  # see `restore`
-        failures.append(f'step {step} ({type(error).__name__})')
-        continue
-      chosen = state['slow'] if averaged else state
-      return {name: chosen.get(name, {}) for name in ('params', 'batch_stats')}, step
-    if failures:
-      raise UserError(f'no checkpoint in {self._run} can be read, tried {"; ".join(failures)}')
-    return None
+    restored = self._first_readable(which, None)
+    if restored is None:
+      return None
+    state, _ = restored
+    chosen = state['slow'] if averaged else state
+    variables = {name: chosen.get(name, {}) for name in ('params', 'batch_stats')}
+    return variables, int(state['step'])
 
-  def facts(self) -> dict[str, Any]:
-    """The facts of the newest checkpoint whose facts can be read, without its state; or {}."""
-    for name, step in [*self._candidates('latest'), *self._candidates('best')]:
-      # What a damaged file raises is of many kinds, see `restore`.
-      with contextlib.suppress(Exception):
-        arguments = ocp.args.Composite(facts=ocp.args.JsonRestore())
-        return dict(self._managers[name].restore(step, args=arguments).facts)
+  def facts(self, which: str = 'latest') -> dict[str, Any]:
+    """The facts of the newest checkpoint whose facts can be read; {} without one."""
+    for name, step in self._candidates(which):
+      with contextlib.suppress(Exception), _quiet():  # whoever needs its arrays says so
+        return checksums.opened(self._sealed_facts(name, step))[0]
     return {}
 
-  def _check_shapes(self, name: str, step: int, target: TrainState) -> None:
-    """Raises UserError, naming what differs, if the checkpoint is of another network."""
-    metadata = self._managers[name].item_metadata(step)['state']
-    saved, wanted = _shapes(metadata['params']), _shapes(target.params)
-    differences = [
-      f'{path} is {saved.get(path, "missing")} there and {wanted.get(path, "missing")} here'
-      for path in sorted(saved.keys() | wanted.keys())
-      if saved.get(path) != wanted.get(path)
-    ]
-    if differences:
-      raise UserError(
-        f'checkpoint {self._run / name / str(step)} is of another network: '
-        f'{"; ".join(differences[:3])}; use its own config, or choose another --workdir'
-      )
+  def _first_readable(
+    self, which: str, fitting: Callable[[checksums.Record, pathlib.Path], Any] | None
+  ) -> tuple[Any, dict[str, Any]] | None:
+    """The state and the facts of the newest checkpoint that is not damaged.
 
-  def _newest(self, name: str) -> int | None:
-    return self._managers[name].latest_step() if name in self._managers else None
+    Args:
+      which: 'latest', 'best', or a step number as text.
+      fitting: (what arrays the checkpoint has, its path) -> the target for its state; raises
+        UserError if that is of something else. None: whatever is there, as nested dictionaries on
+        the first device.
+    """
+    failures = []
+    for name, step in self._candidates(which):
+      manager = self._managers[name]
+      try:
+        with _quiet():
+          facts, arrays = checksums.opened(self._sealed_facts(name, step))
+          found = manager.item_metadata(step)['state']
+          target = (
+            abstract_state(found, jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
+            if fitting is None
+            else fitting(arrays or _unchecked_record(found), self._run / name / str(step))
+          )
+          state = manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+          ).state
+          if arrays is not None:
+            checksums.check(state, arrays)
+      except UserError:
+        raise
+      # Orbax and TensorStore raise many kinds for a damaged file; what they have in common is that
+      # it is unreadable.
+      except Exception as error:
+        reason = str(error).strip().split('\n')[0][:200]
+        self._unreadable.add((name, step))
+        failures.append(f'step {step} ({type(error).__name__}: {reason})')
+        continue
+      if failures:
+        logging.warning(
+          'checkpoint of %s in %s cannot be read; that of step %d is used in its place',
+          '; '.join(failures),
+          self._run,
+          step,
+        )
+      elif which == 'latest' and name == BEST:
+        logging.warning(
+          '%s holds no checkpoint; the one of step %d in %s is used in its place',
+          *(self._run / LATEST, step, self._run / BEST),
+        )
+      return state, facts
+    if failures:
+      others = sorted(set(self.steps()) - {step for _, step in self._candidates(which)})
+      remedy = (
+        f'; other checkpoints of it are of steps {others}'
+        if others
+        else '; move the folder away or choose another --workdir'
+      )
+      raise UserError(
+        f'no checkpoint in {self._run} can be read, tried {"; ".join(failures)}: '
+        f'they are damaged{remedy}'
+      )
+    return None
+
+  def _sealed_facts(self, name: str, step: int) -> dict[str, Any]:
+    args = ocp.args.Composite(facts=ocp.args.JsonRestore())
+    return dict(self._managers[name].restore(step, args=args).facts)
 
   def _candidates(self, which: str) -> list[tuple[str, int]]:
+    """Where to look, the newest first; the best one is the last resort for the latest."""
     if which in ('latest', 'best'):
-      name = LATEST if which == 'latest' else BEST
-      steps = self._managers[name].all_steps() if name in self._managers else []
-      return [(name, step) for step in sorted(steps, reverse=True)]
+      folders = [LATEST, BEST] if which == 'latest' else [BEST]
+      found = [
+        (name, step)
+        for name in folders
+        if name in self._managers
+        for step in sorted(self._managers[name].all_steps(), reverse=True)
+      ]
+      return found
     if not which.isdecimal():
       raise UserError(f"checkpoint '{which}' is not 'latest', 'best' or a step number")
     found = [(n, int(which)) for n, m in self._managers.items() if int(which) in m.all_steps()]
@@ -238,10 +259,29 @@ class Checkpoints:
     return found
 
 
-def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
-  leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+def _check_same(saved: checksums.Record, target: TrainState, path: pathlib.Path) -> None:
+  """Raises UserError, naming what differs, if a checkpoint is of another network or state."""
+  differences = checksums.differences(saved, target)
+  network = [text for text in differences if text.startswith('params/')]
+  if network:
+    texts = '; '.join(text.removeprefix('params/') for text in network[:3])
+    raise UserError(
+      f'checkpoint {path} is of another network: {texts}; use its own config, or choose another '
+      '--workdir'
+    )
+  if differences:
+    raise UserError(
+      f'checkpoint {path} is not damaged but of other options or of another version of this '
+      f'program: {"; ".join(differences[:3])}; use its own config and version, or choose another '
+      '--workdir'
+    )
+
+
+def _unchecked_record(metadata: Any) -> checksums.Record:
+  """What Orbax says about the arrays of a checkpoint that was saved without checksums."""
   return {
-    jax.tree_util.keystr(path, simple=True, separator='/'): leaf.shape for path, leaf in leaves
+    path: [str(leaf.dtype), list(leaf.shape), '']
+    for path, leaf in checksums.leaves(metadata).items()
   }
 
 
@@ -263,11 +303,12 @@ def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _quiet_reader(read_only: bool) -> Iterator[None]:
-  """Keeps Orbax from warning that what is opened to be read only is read-only."""
+def _quiet() -> Iterator[None]:
+  """Keeps Orbax from printing, from its threads, tracebacks of what it raises here as well, and
+  from warning that what is opened to be read only is read-only.
+  """
   verbosity = logging.get_verbosity()
-  if read_only:
-    logging.set_verbosity(logging.ERROR)
+  logging.set_verbosity(logging.FATAL)
   try:
     yield
   finally:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -15,6 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from cifar_jax import run_json
 from cifar_jax.anatomy import flops, summary, tracing
 from cifar_jax.data import Splits
 from cifar_jax.data.splits import fingerprint
@@ -29,12 +29,68 @@ ABOUT_NAME = 'about.json'
 _CLASSES = 10  # named in the header
 
 
-def read(run: pathlib.Path, name: str = SUMMARY_NAME) -> dict[str, Any]:
-  """A run's summary.json, or its other file `name`; {} while it has none that can be read."""
-  try:
-    return json.loads((run / name).read_text())
-  except (OSError, ValueError):
+_NUMBERS = (
+  *('val_loss', 'val_accuracy', 'test_loss', 'test_accuracy', 'train_loss', 'train_accuracy'),
+  *('best_epoch', 'best_val_loss', 'best_val_accuracy', 'epochs', 'last_epoch', 'max_steps'),
+  *('steps', 'batch_size', 'parameters', 'moving_statistics', 'seconds', 'multiply_adds', 'layers'),
+  *('images_per_second', 'operations_per_second', 'utilisation', 'waiting_share', 'seed'),
+)
+_UNKNOWN_AT_TIMES = ('images_per_second', 'operations_per_second', 'utilisation')  # null, then
+_TEXTS = ('remark', 'tags', 'data', 'data_source', 'command', 'model', 'devices', 'placement')
+# What `closing` needs; summaries of older versions have them too.
+_ALWAYS = (
+  *('test_loss', 'test_accuracy', 'remark', 'epochs', 'max_steps', 'steps', 'seconds'),
+  'images_per_second',
+)
+_MOST_PIXELS = 2**16  # along an edge
+
+
+def read(run: pathlib.Path) -> dict[str, Any]:
+  """A run's summary.json; {} while it has none.
+
+  Raises:
+    UserError: it cannot be read, or a value that commands rely on is missing or of another type.
+  """
+  path = run / SUMMARY_NAME
+  if not os.path.lexists(path):
     return {}
+  content = run_json.read(path)
+  _check_types(content, path)
+  for name in _ALWAYS:
+    if name not in content:
+      raise run_json.damaged(path, f'it has no {name}')
+  return content
+
+
+def read_about(run: pathlib.Path) -> dict[str, Any]:
+  """A run's about.json; {} where an old version wrote none.
+
+  Raises:
+    UserError: it cannot be read, or its classes or the shape of its images are none.
+  """
+  path = run / ABOUT_NAME
+  if not os.path.lexists(path):
+    return {}
+  content = run_json.read(path)
+  _check_types(content, path)
+  names, shape = content.get('class_names'), content.get('image_shape')
+  if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+    raise run_json.damaged(path, f'class_names is {str(names)[:80]}')
+  if not (
+    isinstance(shape, list)
+    and len(shape) == 3
+    and all(isinstance(size, int) and 0 < size <= _MOST_PIXELS for size in shape)
+  ):
+    raise run_json.damaged(path, f'image_shape is {str(shape)[:80]}')
+  return content
+
+
+def _check_types(content: Mapping[str, Any], path: pathlib.Path) -> None:
+  for names, kind in ((_NUMBERS, int | float), (_TEXTS, str)):
+    for name in names:
+      unknown = name in _UNKNOWN_AT_TIMES and content.get(name) is None
+      if name in content and not unknown and not isinstance(content[name], kind):
+        raise run_json.damaged(path, f'{name} is {str(content[name])[:80]!r}')
 
 
 def remark(splits: Splits) -> str:
@@ -195,7 +251,7 @@ def results(
       unless named so.
     validation: loss and accuracy.
     test: loss and accuracy.
-    rows: of metrics.csv.
+    rows: of all epochs so far.
     clock: of the run, in its last sitting.
     devices: on which it was trained, one after the other.
   """

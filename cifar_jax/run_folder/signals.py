@@ -1,31 +1,40 @@
 """Stopping on request: SIGTERM from a scheduler, Ctrl-C from a person."""
 
 import contextlib
-import os
 import signal
 from collections.abc import Iterator
 from typing import Any
 
+from cifar_jax.startup import process
+
 
 class Stop:
-  """Whether somebody asked the run to stop."""
+  """Whether somebody asked the run to stop.
+
+  Attributes:
+    asked: whether it is to stop after the current step.
+    saved: whether it has stopped, and is saved.
+  """
 
   asked = False
+  saved = False
 
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Stop]:
   """SIGTERM and SIGINT ask for a stop after the current step; a second SIGINT ends the process at
-  once.
+  once, with status 130, or 0 if the run was saved in the meantime.
   """
   stop = Stop()
 
   def ask(number: int, _: Any) -> None:
+    if stop.saved:
+      process.end(0)
     if stop.asked and number == signal.SIGINT:
-      os._exit(128 + number)
+      process.end(128 + number)
     if not stop.asked:
       stop.asked = True
-      os.write(2, b'\nstopping after this step and saving; Ctrl-C again to exit at once\n')
+      process.say('stopping after this step and saving; Ctrl-C again to exit at once')
 
   before = {}
   with contextlib.suppress(ValueError):  # not in the main thread: the caller's handlers stay
@@ -34,4 +43,5 @@ def stop_signals() -> Iterator[Stop]:
     yield stop
   finally:
     for number, handler in before.items():
-      signal.signal(number, handler)
+      over = stop.saved and handler is process.interrupted
+      signal.signal(number, process.done if over else handler)

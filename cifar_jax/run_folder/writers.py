@@ -6,51 +6,48 @@ TensorFlow.
 """
 
 import concurrent.futures
-import csv
 import math
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from cifar_jax.run_folder import history
 from cifar_jax.run_folder.checkpoint import disk_errors
-
-CSV_NAME = 'metrics.csv'
-COLUMNS = (
-  'step',
-  'epoch',
-  'train_loss',
-  'train_accuracy',
-  'val_loss',
-  'val_accuracy',
-  'learning_rate',
-  'images_per_second',
-  'epoch_seconds',
-)
+from cifar_jax.run_folder.history import Row
 
 
 class RunWriter:
-  """Writes one row an epoch; use as a context manager so that everything is on disk afterwards."""
+  """Writes one row an epoch; use as a context manager so that everything is on disk afterwards.
+
+  Attributes:
+    note: a sentence on what was found in place of the metrics.csv of the checkpoint, or ''.
+  """
 
   def __init__(
-    self, run: pathlib.Path, resume_step: int, texts: Mapping[str, str], tensorboard: bool
+    self,
+    run: pathlib.Path,
+    rows: Sequence[Row],
+    resume_step: int | None,
+    texts: Mapping[str, str],
+    tensorboard: bool,
   ):
-    """Opens the files and drops rows that a killed run wrote after its last checkpoint.
+    """Opens the files and makes metrics.csv what the checkpoint says.
 
     Args:
       run: the run's folder.
-      resume_step: updates made so far; later rows will be written again.
+      rows: of the epochs so far.
+      resume_step: updates made so far; None: the run starts anew.
       texts: name -> Markdown, shown by TensorBoard beside the curves.
       tensorboard: whether to write events at all.
     """
-    self._path = run / CSV_NAME
-    rows = [row for row in read_rows(run) if row['step'] <= resume_step]
+    self._run = run
     with disk_errors(run):
-      _write_rows(self._path, rows)
+      self.note = history.restore_csv(run, rows, anew=resume_step is None)
     self._events = _Events(run / 'tensorboard', tensorboard)
-    self._events.submit('train', lambda writer: writer.write_texts(resume_step, texts))
+    self._events.submit('train', lambda writer: writer.write_texts(resume_step or 0, texts))
 
   def __enter__(self) -> 'RunWriter':
     return self
@@ -58,10 +55,11 @@ class RunWriter:
   def __exit__(self, *_: object) -> None:
     self._events.close()
 
-  def write_epoch(self, row: Mapping[str, float]) -> None:
-    """Appends one row with the keys of COLUMNS and hands the same numbers to TensorBoard."""
-    with disk_errors(self._path.parent), self._path.open('a', newline='') as file:
-      csv.writer(file).writerow([_text(row[name]) for name in COLUMNS])
+  def write_epoch(self, rows: Sequence[Row]) -> None:
+    """Appends the last of the rows so far to metrics.csv and hands its numbers to TensorBoard."""
+    with disk_errors(self._run):
+      history.append_row(self._run, rows)
+    row = rows[-1]
     step = int(row['step'])
     train = {
       'loss': row['train_loss'],
@@ -89,36 +87,21 @@ class RunWriter:
 class NoWriter:
   """In the place of `RunWriter` in all processes but the first."""
 
+  note = ''
+
   def __enter__(self) -> 'NoWriter':
     return self
 
   def __exit__(self, *_: object) -> None:
     pass
 
-  def write_epoch(self, row: Mapping[str, float]) -> None:
+  def write_epoch(self, rows: Sequence[Row]) -> None:
     """Writes nothing."""
 
   def write_pictures(
     self, step: int, pictures: Mapping[str, np.ndarray], texts: Mapping[str, str]
   ) -> None:
     """Writes nothing."""
-
-
-def read_rows(run: pathlib.Path) -> list[dict[str, float]]:
-  """The rows of a run's metrics.csv, numbers as floats; an unfinished last line is left out."""
-  path = run / CSV_NAME
-  if not path.exists():
-    return []
-  # A last line without an end was being written when the process was killed: its numbers may be
-  # cut short, and its epoch will be written again.
-  lines = path.read_text().splitlines(keepends=True)
-  rows = []
-  for row in csv.DictReader(line for line in lines if line.endswith('\n')):
-    try:
-      rows.append({name: float(row[name]) for name in COLUMNS})
-    except (KeyError, TypeError, ValueError):
-      continue
-  return rows
 
 
 class _Events:
@@ -177,17 +160,3 @@ def _summary_writer(folder: pathlib.Path) -> Any:
   from clu.metric_writers import SummaryWriter
 
   return SummaryWriter(str(folder))
-
-
-def _write_rows(path: pathlib.Path, rows: list[dict[str, float]]) -> None:
-  temporary = path.with_name(f'.{path.name}.partial')
-  with temporary.open('w', newline='') as file:
-    writer = csv.writer(file)
-    writer.writerow(COLUMNS)
-    writer.writerows([[_text(row[name]) for name in COLUMNS] for row in rows])
-  temporary.replace(path)
-
-
-def _text(value: float) -> str:
-  """Whole numbers without a point, others with enough digits to read back the same float."""
-  return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))

@@ -1,4 +1,4 @@
-"""Keeps the C library from giving memory back to the system after each training step.
+"""How much memory the host has; and how the C library keeps it from step to step.
 
 XLA's CPU backend allocates all temporary arrays of a program, 100 to 500 MB, when it starts and
 frees them when it ends. The C library of most Linux systems (glibc) returns blocks that large to
@@ -9,8 +9,10 @@ The price is that a process never shrinks below its peak. CIFAR_JAX_KEEP_MEMORY=
 environment turns this off. With a GPU or TPU, where the arrays are not here, it is not done.
 """
 
+import contextlib
 import ctypes
 import os
+import pathlib
 import sys
 from collections.abc import Mapping
 
@@ -40,6 +42,24 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
   # further threads hold no block above 64 MB; and the heap's end is not handed back.
   settings = ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
   return all([libc.mallopt(parameter, value) == 1 for parameter, value in settings])
+
+
+def available(group: pathlib.Path = pathlib.Path('/sys/fs/cgroup')) -> int | None:
+  """Bytes that this process can still have; None where the system does not say.
+
+  Args:
+    group: where Linux keeps the bounds of a container.
+  """
+  found = []
+  with contextlib.suppress(OSError), open('/proc/meminfo') as file:
+    found += [int(line.split()[1]) * 1024 for line in file if line.startswith('MemAvailable:')]
+  with contextlib.suppress(OSError, ValueError):  # 'max': no bound
+    bound = int((group / 'memory.max').read_text())
+    used = int((group / 'memory.current').read_text())
+    lines = (line.split() for line in (group / 'memory.stat').read_text().splitlines())
+    files = sum(int(count) for name, count in lines if name == 'file')  # given back on demand
+    found.append(max(0, bound - used + files))
+  return min(found, default=None)
 
 
 def give_back() -> bool:

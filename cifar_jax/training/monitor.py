@@ -1,7 +1,8 @@
 """What follows from the history of a run at the end of an epoch: stop early, or lower the rate.
 
-Both rules are Keras's, and pure functions of the values that metrics.csv holds: a resumed run takes
-the same decisions as one that was never interrupted, and no state need be kept.
+Both rules are Keras's, and pure functions of the rows of all epochs so far, which each checkpoint
+keeps: a resumed run takes the same decisions as one that was never interrupted, and no state need
+be kept.
 
 Keras 2.0 counted otherwise than later releases: an epoch without improvement was compared with the
 patience first and counted afterwards, so that patience 2 waited for three such epochs. `counting`
@@ -24,7 +25,7 @@ def stops_early(config: ConfigDict, rows: Sequence[Mapping[str, float]]) -> bool
 
   Args:
     config: `patience` (0: never), `monitor`, `min_delta`, `counting`.
-    rows: of metrics.csv; epochs without a validation are passed over.
+    rows: of the epochs so far; those without a validation are passed over.
   """
   if not config.patience:
     return False
@@ -49,7 +50,7 @@ def rate_factor(
   Args:
     config: `patience` (0: never), `monitor`, `factor`, `min_delta`, `cooldown` (epochs after a
       reduction in which none is counted), `min_learning_rate`, `counting`.
-    rows: of metrics.csv; epochs without a validation are passed over.
+    rows: of the epochs so far; those without a validation are passed over.
     learning_rate: the base rate, by which the lowest one is judged.
 
   Returns:

@@ -8,6 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from cifar_jax.errors import UserError
+from cifar_jax.folders import run_path
 from cifar_jax.models.pretrained import Pretrained
 from cifar_jax.run_folder.checkpoint import Checkpoints
 from cifar_jax.training.steps import TrainState
@@ -30,7 +31,7 @@ def starting_variables(config: ConfigDict, module: nn.Module, shapes: TrainState
     UserError: they are not to be found, cannot be read, or are of another network.
   """
   if config.start_from:
-    return _of_run(pathlib.Path(config.start_from), shapes)
+    return _of_run(run_path(config.start_from), shapes)
   if not isinstance(module, Pretrained) or module.weights == 'random':
     return {}
   path = weights.find(module.network, module.weights)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cifar_jax.errors import UserError
+from cifar_jax.folders import user_path
 from cifar_jax.transfer import keras_files, safetensors_files, torch_files
 from cifar_jax.transfer.networks import NETWORKS, Network
 from cifar_jax.transfer.tensors import Loaded, fill
@@ -44,7 +45,7 @@ def find(name: str, file: str) -> pathlib.Path:
     UserError: there is none.
   """
   if file:
-    path = pathlib.Path(file).expanduser()
+    path = user_path(file)
     if not path.is_file():
       raise UserError(f'--config.model.weights={file}: there is no such file')
     return path

@@ -96,6 +96,11 @@ def test_is_found_by_path_or_by_name(tmp_path: pathlib.Path) -> None:
       {'class_names': np.array([b'\xff', b'b', b'c'])},
       'holds bytes that are not UTF-8',
     ),
+    (
+      {'class_names': np.array(['a', 'b' * 5000, 'c'])},
+      r"holds 'bbbbbbbbbb' of 5000 letters",
+    ),
+    ({'class_names': np.array(['a', 'b\nc', ''])}, r"holds 'b\\nc' of 3 letters"),
     ({'class_names': np.array(['a', 'b', 'a'])}, 'class_names, holds a more than once'),
     ({'class_names': np.array(['a', 'b'])}, 'label 2; expected labels from 0 to 1'),
     ({'x_test': np.zeros((3, 5, 5, 3), np.uint8)}, r'\[4, 5, 3\] to train on and \[5, 5, 3\]'),
@@ -212,6 +217,9 @@ def test_an_archive_that_unpacks_to_too_much(
   path = tmp_path / 'bomb.npz'
   np.savez_compressed(path, x_train=np.zeros(10_000_000, np.uint8))
   assert path.stat().st_size < 100_000
+  # Without a set of names that is known, nothing is unpacked.
+  with pytest.raises(UserError, match=r'holds no complete set of the arrays .* it holds x_train'):
+    npz.read('a', path)
   monkeypatch.setattr(npz, '_MOST_BYTES', 1_000_000)
   with pytest.raises(UserError, match=r'bomb\.npz cannot be read .*unpacks to 10,000,\d+ bytes'):
     npz.read('a', path)

@@ -200,6 +200,14 @@ def test_a_file_of_another_kind(tmp_path: pathlib.Path) -> None:
     load('mine', tmp_path / 'x.npy')
 
 
+@pytest.mark.parametrize('name', ['', 'x' * 5000, 'a\0b', 'a\nb'])
+def test_what_can_be_no_name(name: str) -> None:
+  with pytest.raises(UserError, match=r'^--config.data.name=.* is no name; use one of') as caught:
+    load(name)
+  assert str(caught.value).isprintable()
+  assert len(str(caught.value)) < 500
+
+
 def test_lists_names_where_none_is_near() -> None:
   with pytest.raises(UserError, match=r'data.name=qqqq is unknown; use one of synthetic, cifar10'):
     load('qqqq')

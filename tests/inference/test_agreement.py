@@ -317,3 +317,34 @@ def test_runs_that_did_not_write_their_preprocessing_down(capsys, tree, tmp_path
   assert_folder_agrees(capsys, tree, config, run)
   (run / 'about.json').unlink()  # nor anything else
   assert_folder_agrees(capsys, tree, configs.read(run), run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('channels', [2, 4, 5])
+def test_arrays_of_other_channels_can_be_used_and_shown(capsys, tmp_path, channels) -> None:
+  """Opacity is read from files; what no file holds is said of each."""
+  pytest.importorskip('flask')
+  pytest.importorskip('matplotlib')
+  pytest.importorskip('sklearn')
+  from cifar_jax.inference import serve
+
+  (x, y), (test, labels) = drawn(40, 8, 9, channels), drawn(12, 8, 9, channels)
+  np.savez(tmp_path / 'x.npz', x_train=x, y_train=y, x_test=test, y_test=labels)
+  config = tiny.get_config()
+  config.data.dir = str(tmp_path / 'x.npz')
+  _, run = train(config, tmp_path / 'run')
+  commands.main(['report', str(run)])
+  assert (run / 'report' / 'index.html').is_file()
+  (file,) = write_png(tmp_path / 'png', test[:1, ..., : 4 if channels == 4 else 1])
+  client = serve.make_app(trained.load(run), lambda: None, '127.0.0.1').test_client()
+  answer = client.post('/predict', data={'image': (io.BytesIO(file.read_bytes()), 'x.png')})
+  capsys.readouterr()
+  if channels == 4:
+    assert answer.status_code == 200
+    assert len(predicted(capsys, run, file)) == 1
+  else:
+    reason = f'the network takes images of {channels} channels, which no file has'
+    assert reason in answer.get_json()['error']
+    with pytest.raises(SystemExit):
+      commands.main(['predict', str(run), str(file)])
+    assert reason in capsys.readouterr().err

@@ -68,12 +68,17 @@ def test_data_with_some_of_the_classes_alone(tiny_run, tiny_data, tmp_path) -> N
   assert evaluate(tiny_run, data_dir=path)['accuracy'] == pytest.approx(float(expected))
 
 
-@pytest.mark.parametrize('change', ['another image', 'one more'])
+@pytest.mark.parametrize('change', ['other images', 'one more', 'one replaced'])
 def test_other_training_images(tiny_run, tiny_data, tmp_path, change) -> None:
   with np.load(tiny_data) as arrays:
     x, y = arrays['x_train'], arrays['y_train']
     if change == 'one more':
       x, y = np.concatenate([x, x[:1]]), np.concatenate([y, y[:1]])
+    elif change == 'one replaced':  # as a file taken away and another added: the labels stay
+      places = np.flatnonzero(y == 1 + (y[0] == 1))
+      assert places[0] > 0  # the first image stays as well
+      x = x.copy()
+      x[places[:-1]] = x[places[1:]]
     else:
       x = 255 - x
   path = variant(tiny_data, tmp_path / 'a.npz', x_train=x, y_train=y)

@@ -256,13 +256,15 @@ def test_learning_rate_is_the_given_one_or_the_default():
       'adam',
       {'momentum': 0.9},
       "optimizer 'adam' takes no --config.optimizer.momentum; it takes learning_rate, beta1, "
-      'beta2, epsilon, gradient_clip_norm, max_norm, sharpness_radius',
+      'beta2, epsilon, gradient_clip_norm, max_norm, sharpness_radius; '
+      '--config.optimizer.momentum=None unsets it',
     ),
     (
       'keras_sgd',
       {'weight_decay': 0.0},
       "optimizer 'keras_sgd' takes no --config.optimizer.weight_decay; it takes learning_rate, "
-      'momentum, nesterov, gradient_clip_norm, max_norm, sharpness_radius',
+      'momentum, nesterov, gradient_clip_norm, max_norm, sharpness_radius; '
+      '--config.optimizer.weight_decay=None unsets it',
     ),
     (
       'keras_adma',

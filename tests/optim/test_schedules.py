@@ -180,12 +180,14 @@ def test_a_duration_that_misses_a_whole_update_by_rounding_is_that_update():
     (
       'cosine',
       {'boundaries': (1, 2)},
-      "schedule 'cosine' takes no --config.schedule.boundaries; it takes end_factor",
+      "schedule 'cosine' takes no --config.schedule.boundaries; it takes end_factor; "
+      '--config.schedule.boundaries=None unsets it',
     ),
     (
       'constant',
       {'decay': 0.1},
-      "schedule 'constant' takes no --config.schedule.decay; it takes no options",
+      "schedule 'constant' takes no --config.schedule.decay; it takes no options; "
+      '--config.schedule.decay=None unsets it',
     ),
     ('time_decay', {}, "schedule 'time_decay' needs --config.schedule.decay"),
     (

@@ -1,5 +1,8 @@
 """Checkpoints with states of a few arrays: the same bits back, whatever happens to the disk."""
 
+import dataclasses
+import hashlib
+import json
 import pathlib
 import shutil
 import subprocess
@@ -175,6 +178,91 @@ def test_damaged_newest_is_passed_over_and_written_again(tmp_path) -> None:
   assert restored_step(tmp_path) == 3
 
 
+def wide_state(step: int) -> TrainState:
+  """With a kernel that no compression makes smaller: any bit of the file is one of a weight."""
+  state = make_state(step)
+  kernel = np.random.default_rng(step).integers(0, 2**32, (50, 40), np.uint32).view(np.float32)
+  return dataclasses.replace(state, params={**state.params, 'Dense_1': {'kernel': kernel}})
+
+
+@pytest.mark.parametrize('variables', [False, True])
+def test_no_flipped_bit_is_read_as_a_weight(tmp_path, variables) -> None:
+  """Bits, and runs of zeros, all over the files: always the arrays that were saved, of the newest
+  step or of the one before.
+  """
+  with Checkpoints(tmp_path, 2) as checkpoints:
+    for step in (1, 2):
+      checkpoints.save(wide_state(step), FACTS)
+  saved = {step: bits(wide_state(step)) for step in (1, 2)}
+  places = np.random.default_rng(0)
+  files = sorted(path for path in (tmp_path / LATEST / '2').rglob('*') if path.is_file())
+  largest = max(files, key=lambda path: path.stat().st_size)
+  steps = []
+  for file in [*files, *[largest] * 20]:
+    whole = file.read_bytes()
+    damaged = bytearray(whole)
+    place = int(places.integers(len(whole))) if whole else 0
+    if len(steps) % 3 == 2:
+      damaged[place : place + 16] = bytes(len(damaged[place : place + 16]))
+    elif whole:
+      damaged[place] ^= 1 << int(places.integers(8))
+    file.write_bytes(damaged)
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+      if variables:
+        found, step = checkpoints.restore_variables()
+        assert [entry[3] for entry in bits(found['params'])] == [
+          entry[3] for entry in bits(wide_state(step).params)
+        ]
+      else:
+        state, _ = checkpoints.restore(target(wide_state(0)))
+        step = int(state.step)
+        assert bits(state) == saved[step]
+    steps.append(step)
+    file.write_bytes(whole)
+  assert steps[-20:].count(1) >= 15  # in the kernel itself
+
+
+def test_checkpoints_without_checksums_still_load(tmp_path) -> None:
+  """As they were saved by versions that wrote none."""
+  save_steps(tmp_path, 1)
+  path = tmp_path / LATEST / '1' / 'facts' / 'metadata'
+  facts = json.loads(path.read_text())
+  path.write_text(json.dumps({name: facts[name] for name in (*FACTS, 'number')}))
+  assert restored_step(tmp_path) == 1
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    assert checkpoints.restore_variables()[1] == 1
+
+
+def test_checksums_are_of_the_bytes(tmp_path) -> None:
+  """Against hashlib over what NumPy holds; in the facts, so that any program can compare them."""
+  save_steps(tmp_path, 1)
+  facts = json.loads((tmp_path / LATEST / '1' / 'facts' / 'metadata').read_text())
+  kernel = np.asarray(make_state(1).params['Conv_0']['kernel'])
+  expected = hashlib.blake2b(kernel.tobytes(), digest_size=16).hexdigest()
+  assert facts['arrays']['params/Conv_0/kernel'] == ['float32', [4, 3], expected]
+
+
+def test_checksums_of_arrays_on_many_devices(tmp_path) -> None:
+  """Whole on each of eight devices, or spread over them by rows: the same as on one."""
+  from cifar_jax.run_folder import checksums
+
+  mesh = jax.make_mesh((8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
+  array = np.arange(64, dtype=np.float32).reshape(16, 4)
+  for spec in (jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec('data')):
+    placed = jax.device_put(array, jax.sharding.NamedSharding(mesh, spec))
+    assert checksums.record({'a': placed}) == checksums.record({'a': array})
+
+
+def test_another_optimizer_is_not_called_damaged(tmp_path) -> None:
+  save_steps(tmp_path, 1)
+  other = dataclasses.replace(make_state(1), opt_state=optax.sgd(0.1).init(make_state(1).params))
+  with (
+    Checkpoints(tmp_path, read_only=True) as checkpoints,
+    pytest.raises(UserError, match='is not damaged but of other options or of another version'),
+  ):
+    checkpoints.restore(target(other))
+
+
 @pytest.mark.parametrize('part', ['state', 'facts'])
 def test_missing_part_is_passed_over(tmp_path, part) -> None:
   save_steps(tmp_path, 1, 2)
@@ -277,3 +365,18 @@ def test_nothing_but_sentences_for_another_network(tmp_path) -> None:
   assert 'Traceback' not in stderr
   assert 'Exception ignored' not in stderr
   assert len(stderr.splitlines()) == 1
+
+
+def test_nothing_but_sentences_for_damage(tmp_path) -> None:
+  """Orbax reads in threads, and each would print a traceback of its own."""
+  save_steps(tmp_path, 1, 2)
+  truncate(tmp_path / LATEST / '2')
+  restoring = 'checkpoints.restore(target(make_state(0)))'
+  stderr = stderr_of(tmp_path, restoring, 'raise UserError("the end")').splitlines()
+  assert len(stderr) == 2, stderr
+  assert f'in {tmp_path} cannot be read; that of step 1 is used in its place' in stderr[0]
+  assert stderr[1] == 'error: the end'
+  truncate(tmp_path / LATEST / '1')
+  stderr = stderr_of(tmp_path, restoring).splitlines()
+  assert len(stderr) == 1, stderr
+  assert stderr[0].startswith(f'error: no checkpoint in {tmp_path} can be read, tried step 2 (')

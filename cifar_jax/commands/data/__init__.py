@@ -33,7 +33,7 @@ def add_parser(verbs: Any) -> None:
   )
   parser.add_argument(
     '--out',
-    type=pathlib.Path,
+    type=parsing.path,
     metavar='FOLDER',
     help='for the page; default: runs/views/NAME; made if missing',
   )

@@ -1,7 +1,6 @@
 """python -m cifar_jax data organize: a tree of class folders out of one flat folder."""
 
 import argparse
-import pathlib
 from typing import Any
 
 from cifar_jax.commands import parsing
@@ -21,8 +20,8 @@ def add_parser(verbs: Any) -> None:
   parser = parsing.add_verb(
     verbs, 'organize', run, 'class folders out of a flat folder of images', _DESCRIPTION
   )
-  parser.add_argument('flat', type=pathlib.Path, metavar='FLAT', help='folder with the images')
-  parser.add_argument('out', type=pathlib.Path, metavar='OUT', help='where the tree is made')
+  parser.add_argument('flat', type=parsing.path, metavar='FLAT', help='folder with the images')
+  parser.add_argument('out', type=parsing.path, metavar='OUT', help='where the tree is made')
   parser.add_argument(
     '--class',
     dest='classes',

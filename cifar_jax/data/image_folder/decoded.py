@@ -113,7 +113,8 @@ def load(listing: Listing, preprocessing: Preprocessing, workers: int) -> Decode
   except OSError as error:
     raise UserError(
       f'{entry.parent} cannot keep decoded images ({error.strerror}); make room there, set '
-      '$CIFAR_JAX_CACHE to another folder, or set --config.data.folder.cache=off'
+      '$CIFAR_JAX_CACHE to another folder, or decode them in each epoch: '
+      '--config.data.folder.cache=False --config.data.placement=host'
     ) from None
   found = _read(entry)
   if found is None:

@@ -9,6 +9,7 @@ import dataclasses
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -73,7 +74,7 @@ class FileSplit(Split):
 
 
 def _end_with_parent(worker: int, workers: int) -> None:
-  """Lets a worker end with the process that it decodes for.
+  """Lets a worker end with the process that it decodes for, and not by Ctrl-C before it.
 
   Grain's workers end when they are told to, which a process that is killed does not do; they would
   stay, with their memory and whatever they inherited, and wait for somebody to take their images.
@@ -82,6 +83,9 @@ def _end_with_parent(worker: int, workers: int) -> None:
   parent = multiprocessing.parent_process()
   if parent is None:  # a thread, where Python has no global lock
     return
+
+  # A terminal sends it to all processes; the one that trains still wants images of its last step.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
 
   def watch() -> None:
     parent.join()

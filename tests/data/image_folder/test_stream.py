@@ -40,7 +40,7 @@ def test_the_images_are_those_of_the_cache(tree) -> None:
   rows = np.array([39, 0, 7, 7])
   assert np.array_equal(next(files.train.batches([rows])), cached.train.images[rows])
   splits = [data.split(dataset, '0.1', 'random', 0) for dataset in (cached, files)]
-  assert splits[0].fingerprint == splits[1].fingerprint
+  assert splits[0].facts == splits[1].facts
   held_out = data.split(streamed(tree / 'train'), '10', 'random', 0)
   assert len(held_out.train) == 30
   assert len(held_out.validation) == 10

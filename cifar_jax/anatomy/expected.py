@@ -1,0 +1,62 @@
+"""What a config says about the images and classes of its data before they are there."""
+
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from cifar_jax.data import idx, official
+from cifar_jax.data.image_folder.listing import list_folder
+from cifar_jax.folders import user_path
+
+_CIFAR, _MNIST = (32, 32, 3), (28, 28, 1)
+# Name of a data set -> shape of its images and number of its classes.
+_SETS = {
+  **{name: (_CIFAR, len(classes)) for name, classes in official.CLASSES.items()},
+  **{name: (_MNIST, len(classes)) for name, classes in idx.CLASSES.items()},
+  'svhn_cropped': (_CIFAR, 10),
+  'synthetic': (_CIFAR, 10),
+}
+
+
+class Expected(NamedTuple):
+  """What a network will be built for.
+
+  Attributes:
+    image_shape: (H, W, C).
+    num_classes: number of logits.
+    knows_size: whether the config says the size of the images.
+    knows_classes: whether it says the number of classes.
+  """
+
+  image_shape: tuple[int, int, int]
+  num_classes: int
+  knows_size: bool
+  knows_classes: bool
+
+
+def expected(data_config: ConfigDict) -> Expected:
+  """Image shape and number of classes as far as the config says them, else those of CIFAR-10.
+
+  The classes of a folder of images are counted if it is there.
+
+  Args:
+    data_config: `name`, `dir`, `channels`, `pad_to` and `folder.image_size`.
+
+  Raises:
+    UserError: the folder of images is there, and holds none.
+  """
+  (height, width, channels), classes = _CIFAR, 10
+  knows_size, knows_classes = bool(data_config.pad_to), False
+  if data_config.name == 'folder':
+    height, width = data_config.folder.image_size
+    knows_size = True
+    root = user_path(data_config.dir) if data_config.dir else None
+    if root and root.is_dir():
+      classes, knows_classes = len(list_folder(root).class_names), True
+  elif data_config.name in _SETS and not data_config.dir.endswith('.npz'):
+    (height, width, channels), classes = _SETS[data_config.name]
+    knows_size = knows_classes = True
+  if data_config.pad_to:
+    height = width = data_config.pad_to
+  shape = height, width, data_config.channels or channels
+  return Expected(shape, classes, knows_size, knows_classes)

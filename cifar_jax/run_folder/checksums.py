@@ -1,0 +1,115 @@
+"""Checksums of what a checkpoint holds, so that damage is told from what was saved, and from a
+checkpoint of something else.
+
+Compression and TensorStore notice much of what can happen to a file, but a flipped bit in a
+chunk of weights is a chunk of other weights. What is hashed is therefore the bytes of every array
+as the host sees them, after they were read.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+_ARRAYS, _FACTS = 'arrays', 'checksum'  # the keys of the record among a checkpoint's facts
+
+# Path of an array in the state -> [dtype, shape, checksum], as JSON has it.
+Record = dict[str, list[Any]]
+
+
+class DamagedError(Exception):
+  """A checkpoint does not hold what was saved; the message is half a sentence that says what."""
+
+
+def record(state: Any) -> Record:
+  """The dtype, shape and checksum of each array of a state, by path.
+
+  Args:
+    state: a tree of arrays, each of them whole on one of this process's devices or on the host.
+  """
+  return {path: [*_kind(leaf), _of_array(leaf)] for path, leaf in leaves(state).items()}
+
+
+def sealed(facts: Mapping[str, Any], arrays: Record) -> dict[str, Any]:
+  """Facts with the record of the arrays beside them and a checksum over all of it."""
+  content = {**facts, _ARRAYS: arrays}
+  return {**content, _FACTS: _of_json(content)}
+
+
+def opened(content: Mapping[str, Any]) -> tuple[dict[str, Any], Record | None]:
+  """The facts and the record of `sealed`; None for a record that older versions did not write.
+
+  Raises:
+    DamagedError: they are not those that were sealed.
+  """
+  facts = dict(content)
+  checksum, arrays = facts.pop(_FACTS, None), facts.pop(_ARRAYS, None)
+  if not content:
+    raise DamagedError('its facts are empty')
+  if checksum is None and arrays is None:
+    return facts, None
+  if arrays is None or checksum != _of_json({**facts, _ARRAYS: arrays}):
+    raise DamagedError('its facts have another checksum than when they were saved')
+  return facts, arrays
+
+
+def check(state: Any, arrays: Record) -> None:
+  """Raises DamagedError, naming arrays, where a state is not the recorded one."""
+  found = record(state)
+  wrong = sorted(
+    path for path in found.keys() | arrays.keys() if found.get(path) != arrays.get(path)
+  )
+  if wrong:
+    more = f' and {len(wrong) - 1} more' if len(wrong) > 1 else ''
+    raise DamagedError(f'{wrong[0]}{more}: another checksum than when it was saved')
+
+
+def leaves(state: Any) -> dict[str, Any]:
+  """The leaves of a tree by path, such as 'params/Conv_0/kernel'."""
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+  }
+
+
+def differences(arrays: Record, target: Any) -> list[str]:
+  """'params/Conv_0/kernel is (4, 3) there and (4, 4) here', for each array that differs in kind.
+
+  Args:
+    arrays: what the checkpoint has; the checksums are not looked at.
+    target: a tree of arrays or of their shapes.
+  """
+  saved = {path: (dtype, tuple(shape)) for path, (dtype, shape, _) in arrays.items()}
+  wanted = {
+    path: (dtype, tuple(shape))
+    for path, leaf in leaves(target).items()
+    for dtype, shape in [_kind(leaf)]
+  }
+  found = []
+  for path in sorted(saved.keys() | wanted.keys()):
+    there, here = saved.get(path), wanted.get(path)
+    if there != here:
+      same_shape = there is not None and here is not None and there[1] == here[1]
+      words = [
+        'missing' if kind is None else kind[0 if same_shape else 1] for kind in (there, here)
+      ]
+      found.append(f'{path} is {words[0]} there and {words[1]} here')
+  return found
+
+
+def _kind(leaf: Any) -> tuple[str, list[int]]:
+  return str(leaf.dtype), list(leaf.shape)
+
+
+def _of_array(leaf: Any) -> str:
+  flat = np.ascontiguousarray(leaf).reshape(-1)
+  return hashlib.blake2b(flat.view(np.uint8).data, digest_size=16).hexdigest()
+
+
+def _of_json(content: Mapping[str, Any]) -> str:
+  # Once through JSON: a tuple is a list there, and a number may have lost its type.
+  same = json.loads(json.dumps(content))
+  return hashlib.blake2b(json.dumps(same, sort_keys=True).encode(), digest_size=16).hexdigest()

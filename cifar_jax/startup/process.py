@@ -1,0 +1,102 @@
+"""What a process does about signals and about its output, from its first moment on.
+
+Python's own answer to Ctrl-C is an exception, which lands wherever the program happens to be: in
+the middle of an import it becomes a traceback, or is taken for the failure of an optional package
+and swallowed. As long as there is nothing to save, the process rather ends at once. And a terminal
+that cannot show a letter, or a reader that has seen enough, is no reason to stop a training.
+"""
+
+import contextlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+def prepare(*, patient: bool) -> None:
+  """To be called before anything is imported that takes time.
+
+  SIGINT and SIGTERM end the process with one line and status 128 + their number. A letter that
+  stdout or stderr cannot show becomes a question mark.
+
+  Args:
+    patient: whether to go on, in silence, when what reads the output is gone or its disk is full.
+  """
+  for number in _STOPS:
+    signal.signal(number, interrupted)
+  sys.stdout = _prepared(sys.stdout, 1, patient)
+  sys.stderr = _prepared(sys.stderr, 2, patient)
+
+
+def finish() -> None:
+  """To be called when all is done and saved: SIGINT and SIGTERM end the process with status 0."""
+  for number in _STOPS:
+    signal.signal(number, done)
+
+
+@contextlib.contextmanager
+def catching_interrupts() -> Iterator[None]:
+  """Lets SIGINT raise KeyboardInterrupt in the block, for a library that waits for it."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGINT, before)
+
+
+def say(line: str) -> None:
+  """Prints a line on stderr from a signal handler, where the streams may be in use."""
+  with contextlib.suppress(OSError):
+    os.write(2, f'\n{line}\n'.encode())
+
+
+def end(status: int) -> NoReturn:
+  """Ends the process at once, from a signal handler."""
+  with contextlib.suppress(Exception):
+    sys.stdout.flush()
+  os._exit(status)
+
+
+def interrupted(number: int, _: Any) -> None:
+  """The handler of a process that has nothing to save."""
+  say('interrupted')
+  end(128 + number)
+
+
+def done(*_: Any) -> None:
+  """The handler of a process that has saved everything."""
+  end(0)
+
+
+class _Patient(io.FileIO):
+  """A file whose output may be lost."""
+
+  def write(self, data: Any) -> int:
+    try:
+      return super().write(data) or 0
+    except OSError:
+      return memoryview(data).nbytes
+
+
+def _prepared(stream: Any, descriptor: int, patient: bool) -> Any:
+  """A stream like the given one that no letter stops and, if patient, no reader's end."""
+  if stream is None:  # it was closed before the process started
+    return open(os.devnull, 'w', encoding='utf-8')
+  if not isinstance(stream, io.TextIOWrapper):
+    return stream
+  errors = 'replace' if stream.errors == 'strict' else stream.errors
+  if not patient:
+    stream.reconfigure(errors=errors)
+    return stream
+  stream.flush()
+  return io.TextIOWrapper(
+    io.BufferedWriter(_Patient(descriptor, 'w', closefd=False)),
+    encoding=stream.encoding,
+    errors=errors,
+    line_buffering=stream.line_buffering,
+    write_through=descriptor == 2,
+  )

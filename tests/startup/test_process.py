@@ -1,0 +1,163 @@
+"""Signals and streams, as processes meet them: from the first import to the last line."""
+
+import csv
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
+TINY = ('launch.py', '--config=tests/configs/tiny.py')
+SUMMARY = ('-m', 'cifar_jax', 'summary', '--config=configs/cnn_adv.py')
+
+
+def start(*arguments: str, **options) -> subprocess.Popen[str]:
+  settings = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'env': ENVIRONMENT, **options}
+  return subprocess.Popen(
+    [sys.executable, *arguments], cwd=REPOSITORY, text=True, errors='replace', **settings
+  )
+
+
+def launched(data: pathlib.Path, run: pathlib.Path, *more: str, **options) -> subprocess.Popen[str]:
+  return start(*TINY, f'--config.data.dir={data}', f'--workdir={run}', *more, **options)
+
+
+def interruptible() -> None:
+  """As a terminal starts programs; those in the background of a script ignore SIGINT."""
+  signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.parametrize(
+  ('command', 'module', 'number'),
+  [
+    ('launch', 'absl.flags', signal.SIGINT),
+    ('launch', 'numpy', signal.SIGTERM),
+    ('launch', 'jaxlib', signal.SIGINT),  # whose extension takes an exception for its own failure
+    ('evaluate', 'jaxlib', signal.SIGINT),
+  ],
+)
+def test_interrupted_while_importing(tiny_data, tmp_path, command, module, number) -> None:
+  """Right after a module was imported, in the middle of that of another."""
+  verbose = ('-X', 'importtime')
+  process = (
+    start(
+      *verbose,
+      *TINY,
+      f'--config.data.dir={tiny_data}',
+      f'--workdir={tmp_path}',
+      preexec_fn=interruptible,
+    )
+    if command == 'launch'
+    else start(*verbose, '-m', 'cifar_jax', 'evaluate', str(tmp_path), preexec_fn=interruptible)
+  )
+  assert process.stderr is not None
+  while not re.search(rf'\| +{re.escape(module)}$', line := process.stderr.readline().rstrip()):
+    assert line or process.poll() is None, f'{module} is never imported'
+  process.send_signal(number)
+  _, stderr = process.communicate(timeout=300)
+  said = [line for line in stderr.splitlines() if line and not line.startswith('import time:')]
+  assert said == ['interrupted']
+  assert process.returncode == 128 + number
+
+
+def test_interrupts_after_the_run_was_saved(tiny_data, tmp_path) -> None:
+  """TensorFlow is still being imported, for the events; whoever will not wait ends it, with 0."""
+  process = launched(
+    tiny_data,
+    tmp_path,
+    '--config.epochs=100000',
+    '--config.tensorboard=True',
+    '--progress=lines',
+    preexec_fn=interruptible,
+  )
+  assert process.stdout is not None
+  asked = False
+  while True:
+    line = process.stdout.readline()
+    assert line, process.stderr and process.stderr.read()
+    if 'Epoch 1/' in line and not asked:
+      asked = True
+      process.send_signal(signal.SIGINT)
+    if 'and saved; the same command goes on from there' in line:
+      break
+  for number in (signal.SIGINT, signal.SIGTERM):
+    process.send_signal(number)
+  _, stderr = process.communicate(timeout=300)
+  assert process.returncode == 0, stderr
+  assert 'Traceback' not in stderr
+  assert [line for line in stderr.splitlines() if 'interrupted' in line] == []
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'cp1252'])
+def test_letters_that_a_terminal_cannot_show(tiny_data, tmp_path, encoding) -> None:
+  """The table of layers has Greek ones, at a BatchNorm."""
+  environment = {**ENVIRONMENT, 'PYTHONIOENCODING': encoding}
+  processes = [start(*SUMMARY, env=environment)]
+  if encoding == 'ascii':
+    processes.append(launched(tiny_data, tmp_path, '--config.max_steps=1', env=environment))
+  for process in processes:
+    stdout, stderr = process.communicate(timeout=300)
+    assert (process.returncode, stderr) == (0, '')
+    if process is processes[0]:
+      assert '?|?' in stdout
+
+
+def epochs_of(run: pathlib.Path) -> list[str]:
+  with (run / 'metrics.csv').open(newline='') as file:
+    return [row['epoch'] for row in csv.DictReader(file)]
+
+
+def test_training_goes_on_when_its_reader_has_gone(tiny_data, tmp_path) -> None:
+  process = launched(
+    tiny_data, tmp_path, '--config.epochs=10', '--progress=lines', stderr=subprocess.STDOUT
+  )
+  assert process.stdout is not None
+  while 'Epoch 1/' not in (line := process.stdout.readline()):
+    assert line
+  process.stdout.close()
+  assert process.wait(timeout=300) == 0
+  assert epochs_of(tmp_path) == [str(epoch) for epoch in range(1, 11)]
+  assert (tmp_path / 'summary.json').exists()
+
+
+@pytest.mark.parametrize('output', ['> /dev/full', '>&- 2>&-'])
+def test_training_where_nothing_can_be_printed(tiny_data, tmp_path, output) -> None:
+  if 'full' in output and not pathlib.Path('/dev/full').exists():
+    pytest.skip('this system has no /dev/full')
+  options = f'--config.data.dir={tiny_data} --workdir={tmp_path}/run --config.epochs=1'
+  done = subprocess.run(
+    f'{sys.executable} {" ".join(TINY)} {options} {output}',
+    shell=True,
+    cwd=REPOSITORY,
+    env=ENVIRONMENT,
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  assert (done.returncode, done.stderr) == (0, '')
+  assert epochs_of(tmp_path / 'run') == ['1']
+
+
+def test_commands_end_quietly_when_their_reader_has_gone() -> None:
+  process = start(*SUMMARY)
+  assert process.stdout is not None
+  assert process.stderr is not None
+  process.stdout.close()
+  assert process.wait(timeout=300) == 141
+  assert process.stderr.read() == ''
+  process.stderr.close()
+
+
+def test_commands_say_that_the_output_is_full() -> None:
+  if not pathlib.Path('/dev/full').exists():
+    pytest.skip('this system has no /dev/full')
+  with open('/dev/full', 'w') as full:
+    process = start(*SUMMARY, stdout=full)
+    _, stderr = process.communicate(timeout=300)
+  assert process.returncode == 2
+  assert stderr == 'error: the output cannot be written: No space left on device\n'

@@ -1,0 +1,422 @@
+"""Every option that claims to change training does, and every one that claims not to does not.
+
+Each is changed alone in a config in which it acts; the first three updates are made by the parts of
+a real run. Options that act at the end of an epoch are in test_effects_of_epochs.py.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import reproduction
+from cifar_jax import config as configs
+from cifar_jax.devices import parallel
+from cifar_jax.optim import averaging, parameter_groups, rules, schedules
+from cifar_jax.options import REQUIRED
+from cifar_jax.run_folder.checkpoint import Checkpoints
+from configs import base
+from tests.data.image_folder.picture_files import picture, write_tree
+from tests.effects import CONVOLUTION, Effects, Outcome, config_of, same
+
+pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
+
+
+class Case(NamedTuple):
+  """An option's other value, and the options among which it acts."""
+
+  value: Any
+  context: Mapping[str, Any] = MappingProxyType({})
+  steps: int = 3
+
+
+PHOTOGRAPHS = {
+  'data.name': 'folder',
+  'data.dir': 'photographs',
+  'data.folder.image_size': (8, 8),
+  'data.validation': '8',
+}
+STREAMED = {**PHOTOGRAPHS, 'data.placement': 'host'}
+DAMAGED = {**PHOTOGRAPHS, 'data.dir': 'damaged', 'data.validation': '7'}
+DRAWN = {'augment.flip': 'random', 'augment.crop_padding': 1, 'data.normalize': 'channel'}
+SHORT = {'batch_size': 10}  # of 24 images: batches of 10, 10 and 4
+COSINE = {'schedule.name': 'cosine'}
+WHITENED = {'model.widths': (4,), 'model.block': ('conv3',), 'whitening.layer': 'Conv_0'}
+SWA = {'average.name': 'swa', 'average.every_steps': 1}
+RANDAUGMENT = {'augment.policy': 'randaugment'}
+
+# Other losses or parameters.
+ACTS: dict[str, Case] = {
+  'seed': Case(1),
+  'epochs': Case(2, COSINE),
+  'max_steps': Case(2, {**COSINE, 'epochs': 2}, steps=2),
+  'batch_size': Case(6),
+  'data.name': Case('two', {'data.dir': '.', 'data.name': 'one'}),
+  'data.dir': Case('two.npz'),
+  'data.validation': Case('0.4'),
+  'data.validation_from': Case('last'),
+  'data.last_batch': Case('drop', {**SHORT, 'epochs': 2}),
+  'data.channels': Case(1),
+  'data.pad_to': Case(10),
+  'data.normalize': Case('channel'),
+  'data.mean': Case((0.5,)),
+  'data.std': Case((0.25, 0.3, 0.2)),
+  'data.zca_images': Case(9, {'data.normalize': 'zca'}),
+  'data.zca_epsilon': Case(0.1, {'data.normalize': 'zca'}),
+  'data.folder.image_size': Case((8, 9), PHOTOGRAPHS),
+  'data.folder.resize': Case('crop', PHOTOGRAPHS),
+  'data.folder.interpolation': Case('lanczos', PHOTOGRAPHS),
+  'data.folder.damaged': Case('skip', DAMAGED),
+  'data.folder.max_megapixels': Case(0.001, {**DAMAGED, 'data.folder.damaged': 'skip'}),
+  'augment.from_epoch': Case(1, {'augment.flip': 'random'}),
+  'augment.flip': Case('random'),
+  'augment.vertical_flip': Case(True),
+  'augment.rotation': Case(20.0),
+  'augment.height_shift': Case(0.3),
+  'augment.width_shift': Case(0.3),
+  'augment.shear': Case(0.5),
+  'augment.zoom': Case(0.5),
+  'augment.interpolation': Case('nearest', {'augment.rotation': 20.0}),
+  'augment.border': Case('zero', {'augment.width_shift': 0.3}),
+  'augment.crop_padding': Case(2),
+  'augment.crop_border': Case('zero', {'augment.crop_padding': 2}),
+  'augment.brightness': Case(0.5),
+  'augment.contrast': Case(0.5),
+  'augment.saturation': Case(0.5),
+  'augment.hue': Case(0.3),
+  'augment.policy': Case('randaugment'),
+  'augment.policy_operations': Case(1, RANDAUGMENT),
+  'augment.policy_magnitude': Case(25, RANDAUGMENT),
+  'augment.cutout': Case(3),
+  'augment.erasing': Case(0.9),
+  'augment.mixup': Case(0.5),
+  'augment.cutmix': Case(0.5),
+  'whitening.layer': Case('Conv_0', {**WHITENED, 'whitening.layer': ''}),
+  'whitening.images': Case(5, WHITENED),
+  'whitening.epsilon': Case(0.1, WHITENED),
+  'model.name': Case(f'{__name__}:Doubled'),
+  'start_from': Case('run'),
+  'loss.label_smoothing': Case(0.2),
+  'loss.class_weights': Case((1.0, 2.0, 1.0, 1.0)),
+  'loss.l1': Case(0.1),
+  'loss.l2': Case(0.1),
+  'optimizer.name': Case('adam'),
+  'optimizer.learning_rate': Case(0.2),
+  'optimizer.momentum': Case(0.5),
+  'optimizer.nesterov': Case(True, {'optimizer.momentum': 0.5}),
+  'optimizer.rho': Case(0.5, {'optimizer.name': 'rmsprop'}),
+  'optimizer.beta1': Case(0.5, {'optimizer.name': 'adam'}),
+  'optimizer.beta2': Case(0.5, {'optimizer.name': 'adam'}),
+  'optimizer.epsilon': Case(0.1, {'optimizer.name': 'adam'}),
+  'optimizer.trust': Case(0.1, {'optimizer.name': 'lars'}),
+  'optimizer.weight_decay': Case(0.1),
+  'optimizer.weight_decay_mask': Case('kernels', {'optimizer.weight_decay': 0.5}),
+  'optimizer.gradient_clip_norm': Case(0.01),
+  'optimizer.sharpness_radius': Case(0.5),
+  'optimizer.max_norm': Case(0.1),
+  'optimizer.groups': Case({'all_kernels': {'pattern': '.*/kernel', 'frozen_from_epoch': 0}}),
+  'schedule.name': Case('cosine'),
+  'schedule.decay': Case(2.0, {'schedule.name': 'time_decay', 'schedule.decay': 1.0}),
+  'schedule.boundaries': Case(
+    (0.7,), {'schedule.name': 'piecewise', 'schedule.boundaries': (0.4,)}
+  ),
+  'schedule.factors': Case((0.5,), {'schedule.name': 'piecewise', 'schedule.boundaries': (0.4,)}),
+  'schedule.factor': Case(0.2, {'schedule.name': 'exponential', 'schedule.factor': 0.5}),
+  'schedule.warmup_epochs': Case(
+    0.7, {'schedule.name': 'warmup_cosine', 'schedule.warmup_epochs': 0.4}
+  ),
+  'schedule.peak_epoch': Case(0.4, {'schedule.name': 'triangular', 'schedule.peak_epoch': 0.7}),
+  'schedule.start_factor': Case(0.6, {'schedule.name': 'triangular', 'schedule.peak_epoch': 0.7}),
+  'schedule.end_factor': Case(0.5, COSINE),
+  'average.name': Case('lookahead'),
+  'average.every_steps': Case(2, {'average.name': 'ema'}),
+  'average.decay': Case(0.1, {'average.name': 'lookahead', 'average.every_steps': 1}),
+  'average.power': Case(1.0, {'average.name': 'lookahead', 'average.every_steps': 1}),
+  'average.start_epoch': Case(0.7, {**SWA, 'average.start_epoch': 0.4}),
+  'average.beta': Case(0.5, {'average.name': 'schedule_free'}),
+  'batch_norm.ghost_rows': Case(4, CONVOLUTION),
+}
+
+# The same losses and parameters, to the last bit.
+NEUTRAL: dict[str, Case] = {
+  'epochs': Case(2),
+  'max_steps': Case(4, {'epochs': 2}),
+  'uneven_batch': Case('pad'),
+  'steps_per_dispatch': Case(2),
+  'tags': Case(('a', 'b')),
+  'tensorboard': Case(True),
+  'data.dir': Case('copy.npz'),
+  'data.placement': Case('host', {**DRAWN, **SHORT}),
+  'data.folder.damaged': Case('skip', PHOTOGRAPHS),
+  'data.folder.max_megapixels': Case(100.0, PHOTOGRAPHS),
+  'data.folder.cache': Case(False, STREAMED),
+  'data.folder.workers': Case(1, PHOTOGRAPHS),
+  'early_stopping.patience': Case(1),
+  'early_stopping.monitor': Case('train_loss'),
+  'early_stopping.min_delta': Case(1.0),
+  'early_stopping.counting': Case('keras2.0'),
+  'plateau.patience': Case(1),
+  'plateau.monitor': Case('train_loss', {'plateau.patience': 1}),
+  'plateau.factor': Case(0.5, {'plateau.patience': 1}),
+  'plateau.min_delta': Case(1.0, {'plateau.patience': 1}),
+  'plateau.cooldown': Case(1, {'plateau.patience': 1}),
+  'plateau.min_learning_rate': Case(0.01, {'plateau.patience': 1}),
+  'plateau.counting': Case('keras2.0', {'plateau.patience': 1}),
+  'evaluate.every_epochs': Case(0),
+  'evaluate.last_batch': Case('drop', {'data.validation': '13'}),
+  'evaluate.tta': Case('flip'),
+  'evaluate.pictures_every_epochs': Case(1),
+  'evaluate.mistakes': Case(-1),
+  'profile.steps': Case(1),
+  'profile.after_steps': Case(1, {'profile.steps': 1}),
+  'checkpoint.every_epochs': Case(0),
+  'checkpoint.every_steps': Case(1),
+  'checkpoint.keep': Case(1),
+  'checkpoint.best': Case('val_loss'),
+}
+# Sums in another order: the same within float32's rounding.
+ROUNDED: dict[str, Case] = {
+  'gradient_accumulation': Case(2),
+  'parallel': Case('pmap'),
+  'devices': Case(2),
+}
+# Another loss or accuracy of the same parameters.
+EVALUATED = ('evaluate.last_batch', 'evaluate.tta')
+
+
+class Doubled(nn.Module):
+  """A network of the user's own."""
+
+  num_classes: int
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+    del train
+    return 2 * nn.Dense(self.num_classes)(images.reshape(len(images), -1))
+
+
+def images_and_labels(generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+  return generator.integers(0, 256, (count, 8, 8, 3), np.uint8), np.arange(count) % 4
+
+
+@pytest.fixture(scope='module')
+def effects(tmp_path_factory) -> Iterator[Effects]:
+  """Outcomes on 32 images of noise, on photographs that are not square, and of a run to start from.
+
+  Programs are compiled with few optimizations, and equal ones once: there are many, and each runs
+  three times.
+  """
+  folder = tmp_path_factory.mktemp('effects')
+  generator = np.random.default_rng(0)
+  for name in ('one', 'two'):
+    images, labels = images_and_labels(generator, 48)
+    train, test = slice(0, 32), slice(32, 48)
+    arrays = {'x_train': images[train], 'y_train': labels[train]}
+    arrays |= {'x_test': images[test], 'y_test': labels[test]}
+    np.savez(folder / f'{name}.npz', **arrays)
+    if name == 'one':
+      np.savez(folder / 'copy.npz', **arrays)
+  counts = {'train/cats': 16, 'train/dogs': 16, 'test/cats': 4, 'test/dogs': 4}
+  write_tree(folder / 'photographs', counts)
+  write_tree(folder / 'damaged', counts)
+  (folder / 'damaged/train/cats/000.png').write_bytes(b'\x89PNG')
+  large = picture(99, 60, 60)
+  assert isinstance(large, Image.Image)
+  large.save(folder / 'damaged/train/dogs/001.png')
+  parallel.keep_compiled_programs()
+  shortest = jax.config.jax_persistent_cache_min_compile_time_secs
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+  jax.config.update('jax_disable_most_optimizations', True)
+  found = Effects(folder)
+  start = found({'seed': 7})
+  assert isinstance(start, Outcome)
+  with Checkpoints(folder / 'run', 1) as checkpoints:
+    checkpoints.save(start.state, {}, best=True)
+  configs.save(config_of(folder, {'seed': 7}), folder / 'run')
+  yield found
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', shortest)
+  jax.config.update('jax_disable_most_optimizations', False)
+
+
+def both(effects: Effects, option: str, case: Case) -> tuple[Outcome | str, Outcome | str]:
+  """The outcomes without and with the option's other value."""
+  value = case.value
+  if option == 'start_from':
+    value = str(effects.directory / value)
+  return (
+    effects(case.context, case.steps),
+    effects({**case.context, option: value}, case.steps),
+  )
+
+
+def marked_slow(options: Iterable[str], *slow: str) -> list[Any]:
+  return [
+    pytest.param(option, marks=pytest.mark.slow) if option in slow else option
+    for option in sorted(options)
+  ]
+
+
+@pytest.mark.parametrize('option', sorted(ACTS))
+def test_an_option_that_acts(effects, option) -> None:
+  before, after = both(effects, option, ACTS[option])
+  assert isinstance(after, Outcome), after
+  assert isinstance(before, str) or not same(before, after)
+
+
+@pytest.mark.parametrize('option', marked_slow(NEUTRAL, 'data.folder.cache'))
+def test_an_option_that_changes_nothing(effects, option) -> None:
+  assert same(*both(effects, option, NEUTRAL[option]))
+
+
+@pytest.mark.parametrize('option', sorted(ROUNDED))
+def test_an_option_that_changes_the_order_of_sums(effects, option) -> None:
+  assert same(*both(effects, option, ROUNDED[option]), rounding=1e-5)
+
+
+@pytest.mark.parametrize('option', marked_slow(NEUTRAL, *(NEUTRAL.keys() - EVALUATED)))
+def test_an_option_of_evaluation(effects, option) -> None:
+  """Those named so, and no others, give another loss of the same parameters."""
+  before, after = both(effects, option, NEUTRAL[option])
+  assert (before.evaluate() != after.evaluate()) == (option in EVALUATED)
+
+
+def test_every_option_is_here() -> None:
+  options = {key for key, _ in configs.flatten(base.get_config())} | {'optimizer.groups'}
+  assert set(ACTS) | set(NEUTRAL) | set(ROUNDED) == options
+  # One place each, but for those that act in one context and not in another.
+  assert set(ACTS) & set(NEUTRAL) == {
+    'epochs',
+    'max_steps',
+    'data.dir',
+    'data.folder.damaged',
+    'data.folder.max_megapixels',
+  }
+  assert not set(ROUNDED) & (set(ACTS) | set(NEUTRAL))
+
+
+@pytest.mark.parametrize(
+  ('claimed', 'excepted'),
+  [(configs._MAY_CHANGE, set()), (reproduction._NEUTRAL, {'seed'})],
+  ids=['a continued run', 'one system of the benchmarks'],
+)
+def test_what_is_claimed_to_change_nothing(claimed, excepted) -> None:
+  """The seed is what the benchmarks take a mean over."""
+  options = {*ACTS, *NEUTRAL, *ROUNDED}
+  neutral = {option for option in options if option.startswith(claimed)}
+  assert neutral - {*NEUTRAL, *ROUNDED} == excepted
+  assert all(any(option.startswith(claim) for option in options) for claim in claimed)
+
+
+# What each option of a rule, schedule or average is changed to, and what it acts among.
+CHOSEN: dict[str, Case] = {
+  'optimizer.learning_rate': Case(0.003),
+  'optimizer.momentum': Case(0.5),
+  'optimizer.nesterov': Case('other', {'optimizer.momentum': 0.7}),
+  'optimizer.rho': Case(0.5),
+  'optimizer.beta1': Case(0.5),
+  'optimizer.beta2': Case(0.5),
+  'optimizer.epsilon': Case(0.5),
+  'optimizer.trust': Case(0.1),
+  'optimizer.weight_decay': Case(0.3),
+  'optimizer.weight_decay_mask': Case('kernels', {'optimizer.weight_decay': 0.5}),
+  'optimizer.gradient_clip_norm': Case(0.01),
+  'optimizer.max_norm': Case(0.1),
+  'optimizer.sharpness_radius': Case(0.5),
+  'schedule.boundaries': Case((0.7,)),
+  'schedule.factors': Case((0.5,)),
+  'schedule.factor': Case(0.2),
+  'schedule.warmup_epochs': Case(0.7),
+  'schedule.peak_epoch': Case(0.7),
+  'schedule.start_factor': Case(0.6),
+  'schedule.end_factor': Case(0.5),
+  'schedule.decay': Case(2.0),
+  'average.every_steps': Case(2),
+  'average.decay': Case(0.1, {'average.every_steps': 1}),
+  'average.power': Case(1.0, {'average.every_steps': 1}),
+  'average.start_epoch': Case(0.7, {'average.every_steps': 1}),
+  'average.beta': Case(0.5),
+}
+FIRST_VALUES = {
+  'schedule.boundaries': (0.4,),
+  'schedule.factor': 0.5,
+  'schedule.decay': 1.0,
+  'schedule.warmup_epochs': 0.4,
+  'average.start_epoch': 0.4,
+}
+REGISTRIES = {
+  'optimizer': rules.RULES,
+  'schedule': schedules.SCHEDULES,
+  'average': averaging.AVERAGES,
+}
+ALL_CHOICES = [
+  (section, name, option)
+  for section, registry in REGISTRIES.items()
+  for name, choice in registry.items()
+  for option in choice.options
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('section', 'name', 'option'), ALL_CHOICES)
+def test_an_option_of_each_choice(effects, section, name, option) -> None:
+  choice = REGISTRIES[section][name]
+  case = CHOSEN[f'{section}.{option}']
+  value = case.value
+  if value == 'other':
+    value = not choice.options[option]
+  context = {f'{section}.name': name}
+  if section == 'optimizer':
+    context['optimizer.learning_rate'] = 0.01
+  for other, default in choice.options.items():
+    flag = f'{section}.{other}'
+    if flag in FIRST_VALUES and (default is REQUIRED or flag != f'{section}.{option}'):
+      context[flag] = FIRST_VALUES[flag]
+    if flag in case.context and other != option:
+      context[flag] = case.context[flag]
+  # The first updates of radam are not rectified: its second moment counts from the sixth on.
+  context['epochs'], steps = (4, 12) if name == 'radam' else (1, 3)
+  before = effects(context, steps)
+  after = effects({**context, f'{section}.{option}': value}, steps)
+  assert isinstance(after, Outcome), after
+  assert not same(before, after)
+
+
+def test_every_option_of_each_choice_is_here() -> None:
+  assert {f'{section}.{option}' for section, _, option in ALL_CHOICES} == set(CHOSEN)
+  named = {f'{section}.{option}' for section in REGISTRIES for option in base.get_config()[section]}
+  assert set(CHOSEN) == named - {f'{section}.name' for section in REGISTRIES} - {'optimizer.groups'}
+
+
+KERNELS: Mapping[str, Any] = {'pattern': '.*/kernel', 'weight_decay': 0.1}
+GROUPED: dict[str, Any] = {
+  'pattern': '.*/bias',
+  'learning_rate_factor': 0.5,
+  'weight_decay_factor': 0.5,
+  'schedule_epochs': 0.5,
+  'frozen_from_epoch': 0.4,
+  # Of the rule:
+  'name': 'keras_rmsprop',
+  'momentum': 0.5,
+  'weight_decay': 0.3,
+  'max_norm': 0.1,
+}
+
+
+@pytest.mark.parametrize('option', sorted(GROUPED))
+def test_an_option_of_a_group(effects, option) -> None:
+  group = {**KERNELS, option: GROUPED[option]}
+  if option == 'name':
+    del group['weight_decay']
+  before = effects({**COSINE, 'optimizer.groups': {'some': KERNELS}})
+  after = effects({**COSINE, 'optimizer.groups': {'some': group}})
+  assert isinstance(after, Outcome), after
+  assert not same(before, after)
+
+
+def test_every_option_of_a_group_is_here() -> None:
+  assert set(parameter_groups.OPTIONS) <= set(GROUPED)
