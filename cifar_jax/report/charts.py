@@ -156,19 +156,19 @@ def heat_map(matrix: np.ndarray, class_names: Sequence[str]) -> Any:
     spine.set_visible(False)
   if classes <= _NAMED:
     size = 11 if annotated else 7
-    turned = {'rotation': 45, 'ha': 'right', 'rotation_mode': 'anchor'}
+    turned: dict[str, Any] = {'rotation': 45, 'ha': 'right', 'rotation_mode': 'anchor'}
     axes.set_xticks(range(classes), names, **(turned if annotated else {'rotation': 90}))
     axes.set_yticks(range(classes), names)
     axes.tick_params(labelsize=size)
   if annotated:
     # Five digits fill a cell; what has more of them is written smaller.
-    size = min(11, 55 / max(len(str(matrix.max())), 1))
+    digits = min(11.0, 55 / len(str(matrix.max())))
     for true in range(classes):
       for predicted in range(classes):
         colour = 'white' if shares[true, predicted] > 0.5 else '#1b2733'
         axes.text(
           *(predicted, true, matrix[true, predicted]),
-          **{'ha': 'center', 'va': 'center', 'color': colour, 'fontsize': size},
+          **{'ha': 'center', 'va': 'center', 'color': colour, 'fontsize': digits},
         )
   axes.tick_params(length=0)
   axes.set_xlabel('predicted')
@@ -227,11 +227,11 @@ def counts(values: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> An
 @styled
 def compared(series: Mapping[str, Sequence[tuple[float, float]]], title: str, unit: str) -> Any:
   """One curve a run over the epochs: name -> (epoch, value), with the names below the plot."""
-  columns = 2 if max(map(len, series), default=0) <= _LETTERS and len(series) > 3 else 1
+  columns = 2 if max(map(len, series), default=0) <= 24 and len(series) > 3 else 1
   rows = -(-len(series) // columns)
-  made, axes = figure(7, 3.8 + 0.21 * rows)
+  made, axes = figure(_WIDTH, 3.4 + 0.21 * rows)
   for (name, points), (colour, line) in zip(series.items(), _looks(len(series)), strict=True):
-    _plot(axes, points, color=colour, linestyle=line, label=shortened(name, 60))
+    _plot(axes, points, color=colour, linestyle=line, label=shortened(name, 50))
   axes.set_title(title)
   axes.set_ylabel(unit)
   _epochs(axes)

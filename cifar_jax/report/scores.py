@@ -64,7 +64,7 @@ def class_report(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, di
     'recall': right / np.maximum(support, 1),
     'f1-score': 2 * right / np.maximum(support + predicted, 1),
   }
-  present = np.flatnonzero(support + predicted)
+  present = np.flatnonzero(support + predicted).tolist()
   report = {
     class_names[label]: {
       **{name: float(each[label]) for name, each in values.items()},

@@ -9,14 +9,20 @@ import pytest
 
 from cifar_jax.errors import UserError
 from cifar_jax.inference import evaluate, trained
+from cifar_jax.loop import train
 from cifar_jax.report import scores
+from cifar_jax.run_folder.progress import Progress
+from tests.configs import tiny
 from tests.report.browser import needs_browser, page_facts
+from tests.report.webdriver import Driver, needs_driver
 
 pytest.importorskip('matplotlib')
 pytest.importorskip('jinja2')
 metrics = pytest.importorskip('sklearn.metrics')
 
 from cifar_jax.report.report import write_report  # noqa: E402
+
+ODD_NAMES = ('<script>alert(1)</script>', '猫と犬', '<b>$x^{2$</b>', 'Ankle boot', 'of no image')
 
 
 @pytest.fixture(scope='module')
@@ -128,6 +134,72 @@ def test_mistakes_are_wrong(tiny_run) -> None:
   wrong = scores.mistakes(probabilities, test.labels)
   assert (probabilities[wrong].argmax(1) != test.labels[wrong]).all()
   assert len(wrong) + (probabilities.argmax(1) == test.labels).sum() == len(test)
+
+
+@pytest.fixture(scope='module')
+def odd(tmp_path_factory):
+  """A run of one epoch with label smoothing, on classes with odd names and one without an image."""
+  folder = tmp_path_factory.mktemp('odd')
+  random = np.random.default_rng(0)
+  arrays = {}
+  for split, count in (('train', 60), ('test', 30)):
+    arrays[f'x_{split}'] = random.integers(0, 256, (count, 8, 8, 3)).astype(np.uint8)
+    arrays[f'y_{split}'] = np.arange(count) % 4
+  np.savez(folder / 'odd.npz', **arrays, class_names=np.array(ODD_NAMES))
+  config = tiny.get_config()
+  config.update({'epochs': 1, 'tags': ('<img src=x>',)})
+  config.data.update({'name': 'odd', 'dir': str(folder / 'odd.npz'), 'validation': '8'})
+  config.loss.label_smoothing = 0.3
+  train(config.lock(), folder / '<i>run', Progress('silent'))
+  return folder / '<i>run'
+
+
+@pytest.mark.parametrize('split', ['test', 'validation'])
+def test_loss_is_the_plain_cross_entropy(odd, split) -> None:
+  """The mean of -log p of the true class, whatever was minimized, here and in evaluate."""
+  _, measured = write_report(odd, split=split, mistakes=0)
+  network = trained.load(odd)
+  chosen = getattr(trained.load_splits(network.config), split)
+  probabilities = network.probabilities(chosen.images).astype(np.float64)
+  by_hand = -np.log(probabilities[np.arange(len(chosen)), chosen.labels]).mean()
+  assert measured['loss'] == pytest.approx(by_hand, rel=1e-5)
+  assert evaluate.evaluate(odd, split=split)['loss'] == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_names_tags_and_folders_are_text(odd, tmp_path) -> None:
+  """Nothing that comes from data, config or file names becomes markup."""
+  from cifar_jax.report import leaderboard
+
+  page, _ = write_report(odd, image=3)
+  rows = leaderboard.told_apart([leaderboard.describe(odd)])
+  leaderboard.write_page(tmp_path / 'compare.html', [odd], rows, leaderboard.DEFAULT_COLUMNS)
+  for path in (page, tmp_path / 'compare.html'):
+    text = path.read_text()
+    for tag in ('<script>alert', '<img src=x', '<i>run', '<b>'):
+      assert tag not in text.replace('<div class="tile"><b>', ''), (path, tag)
+    assert '&lt;img src=x&gt;' in text
+    assert '&lt;i&gt;run' in text
+  text = page.read_text()
+  assert '猫' in text
+  assert 'image 3, an Ankle boot' in text
+  assert 'a Ankle' not in text
+
+
+@needs_driver
+@pytest.mark.slow
+@pytest.mark.parametrize('width', [375, 1200])
+def test_marks_are_seen_and_the_text_of_charts_can_be_read(odd, width) -> None:
+  page, _ = write_report(odd)
+  whole = 'each => each.scrollWidth <= each.clientWidth'
+  with Driver(width, False) as driver:
+    driver.open(page.absolute().as_uri())
+    assert driver.run('document.querySelectorAll(".gallery pre").length') > 5
+    assert driver.run(f'[...document.querySelectorAll(".gallery pre, .chart")].every({whole})')
+    heights = driver.run(
+      '[...document.querySelectorAll(".pair .chart svg text")]'
+      '.map(each => each.getBoundingClientRect().height)'
+    )
+    assert min(heights) >= 9
 
 
 @needs_browser
