@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import math
+import os
 import pathlib
 import struct
 
@@ -33,6 +34,8 @@ from tests.data.image_folder.picture_files import data_config, picture, write_tr
 from tests.data.official_files import python3_pickle, write_folder
 from tests.transfer.tiny_network import NETWORK, tensors, write_safetensors
 
+PHOTOGRAPHS = pathlib.Path(os.environ.get('CIFAR_JAX_DATA', 'nowhere')) / 'catsdogs'
+
 
 def write_photographs(folder: pathlib.Path) -> None:
   """One file of every kind that cameras, scanners and programs leave, none of them square."""
@@ -54,6 +57,12 @@ def write_photographs(folder: pathlib.Path) -> None:
   picture(27, 20, 33).quantize(16).save(folder / 'palette.gif', transparency=3)
   picture(28, 44, 21).save(folder / 'web.webp')
   picture(29, 8, 8).save(folder / 'its_size.bmp')
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch) -> None:
+  """One image is evaluated at a time, and the other rows of its batch are blank."""
+  monkeypatch.setattr('cifar_jax.experiment.EVALUATION_BATCH', 8)
 
 
 @pytest.fixture(scope='module')
@@ -170,6 +179,30 @@ def test_every_geometry_gives_the_pixels_of_the_folder(tree, resize, interpolati
   assert np.array_equal(np.stack(found), images)
   assert images.shape[1:] == dataset.preprocessing.shape
   assert images.shape[1:] == ((14, 14, 1) if resize == 'crop' else (12, 9, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason='needs $CIFAR_JAX_DATA/catsdogs')
+@pytest.mark.parametrize(
+  ('resize', 'interpolation'), [('stretch', 'nearest'), ('crop', 'lanczos'), ('pad', 'bilinear')]
+)
+def test_real_photographs(capsys, tmp_path, resize, interpolation) -> None:
+  for split, count in (('train', 20), ('validation', 15)):
+    for kind in ('cats', 'dogs'):
+      (tmp_path / 'tree' / split / kind).mkdir(parents=True)
+      for path in sorted((PHOTOGRAPHS / split / kind).glob('*.jpg'))[:count]:
+        (tmp_path / 'tree' / split / kind / path.name).symlink_to(path)
+  options = {
+    'data.folder.image_size': (64, 64),
+    'data.folder.resize': resize,
+    'data.folder.interpolation': interpolation,
+    'optimizer.learning_rate': 0.001,  # more makes the network too sure of photographs so large
+  }
+  config, run = on_folder(tmp_path / 'tree', tmp_path / 'run', **options)
+  files = [str(file.path) for file in list_folder(tmp_path / 'tree').splits['validation']]
+  assert len(files) == 30
+  found = predicted(capsys, run, tmp_path / 'tree' / 'validation')
+  assert_same(np.stack([found[name] for name in files]), evaluated(config, run))
 
 
 def test_other_pixels_give_other_probabilities(tree, tmp_path) -> None:
