@@ -182,8 +182,8 @@ NEUTRAL: dict[str, Case] = {
 # Sums in another order: the same within float32's rounding.
 ROUNDED: dict[str, Case] = {
   'gradient_accumulation': Case(2),
-  'parallel': Case('pmap'),
-  'devices': Case(2),
+  'parallel': Case('pmap', DRAWN),
+  'devices': Case(2, DRAWN),
 }
 # Another loss or accuracy of the same parameters.
 EVALUATED = ('evaluate.last_batch', 'evaluate.tta')
