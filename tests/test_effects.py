@@ -261,7 +261,10 @@ def marked_slow(options: Iterable[str], *slow: str) -> list[Any]:
   ]
 
 
-@pytest.mark.parametrize('option', sorted(ACTS))
+SLOW_TO_COMPILE = ('augment.policy_operations', 'augment.policy_magnitude')
+
+
+@pytest.mark.parametrize('option', marked_slow(ACTS, *SLOW_TO_COMPILE))
 def test_an_option_that_acts(effects, option) -> None:
   before, after = both(effects, option, ACTS[option])
   assert isinstance(after, Outcome), after
