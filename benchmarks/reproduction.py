@@ -55,7 +55,7 @@ def system_of(command: str) -> tuple[str, str]:
   """
   name, options = '', []
   for word in shlex.split(command):
-    if match := re.fullmatch(r'--config=(?:.*/)?(\w+)\.py', word):
+    if match := re.fullmatch(r'--config=(?:.*/)?(\w+)(?:\.py)?', word):
       name = match[1]
     elif word.startswith('--config.') and not word.removeprefix('--config.').startswith(_NEUTRAL):
       options += [] if word.startswith(_PRECISION) else [word]

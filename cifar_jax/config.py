@@ -20,7 +20,7 @@ from cifar_jax.folders import user_path
 from cifar_jax.option_checks import CHECKS
 from cifar_jax.options import check_value
 from cifar_jax.overrides import translate
-from cifar_jax.suggestions import did_you_mean, nearest
+from cifar_jax.suggestions import nearest
 
 CONFIG_NAME = 'config.json'
 _CLONE = pathlib.Path(__file__).parent.parent
@@ -258,13 +258,20 @@ def _find(path: str) -> str:
     if os.path.isfile(place):  # which a name too long for a file is not
       return f'{place}{colon}{argument}'
   if os.path.isdir(places[0]):
-    names = sorted(entry.name for entry in places[0].glob('*.py'))
+    names = sorted(entry.name for entry in places[0].glob('[!_]*.py'))
     raise UserError(
       f'--config={path} is a folder; name a file in it: {", ".join(names) or "it has none"}'
     )
-  beside = places[0].parent if len(places[0].parts) > 1 else _BASE.parent
-  names = [str(beside / entry.name) for entry in sorted(beside.glob('*.py'))]
-  raise UserError(f'--config={path}: there is no such file{did_you_mean(file, names)}')
+  beside = places[0].parent
+  if file.isidentifier():  # a name alone
+    names = [entry.stem for entry in _BASE.parent.glob('[!_]*.py')]
+  elif beside.is_dir() and beside != pathlib.Path():
+    names = [str(beside / entry.name) for entry in beside.glob('[!_]*.py')]
+  else:
+    names = [f'configs/{entry.name}' for entry in _BASE.parent.glob('[!_]*.py')]
+  near = nearest(file, names)
+  question = f'; did you mean {near!r}?' if near else ''
+  raise UserError(f'--config={path}: there is no such file{question}')
 
 
 def _import(path: str) -> ConfigDict:

@@ -3,7 +3,7 @@ differs.
 
 A default of None means "the rule's own default", and an option that the chosen rule does not take
 is an error. Override on the command line: --config.optimizer.learning_rate=3e-4
---config.model.widths='(64,128,256)'
+--config.model.widths='(64,128,256)'; --config.optimizer.momentum=None unsets what a config sets.
 """
 
 from ml_collections import ConfigDict

@@ -182,8 +182,8 @@ NEUTRAL: dict[str, Case] = {
 # Sums in another order: the same within float32's rounding.
 ROUNDED: dict[str, Case] = {
   'gradient_accumulation': Case(2),
-  'parallel': Case('pmap'),
-  'devices': Case(2),
+  'parallel': Case('pmap', DRAWN),
+  'devices': Case(2, DRAWN),
 }
 # Another loss or accuracy of the same parameters.
 EVALUATED = ('evaluate.last_batch', 'evaluate.tta')
@@ -261,7 +261,10 @@ def marked_slow(options: Iterable[str], *slow: str) -> list[Any]:
   ]
 
 
-@pytest.mark.parametrize('option', sorted(ACTS))
+SLOW_TO_COMPILE = ('augment.policy_operations', 'augment.policy_magnitude')
+
+
+@pytest.mark.parametrize('option', marked_slow(ACTS, *SLOW_TO_COMPILE))
 def test_an_option_that_acts(effects, option) -> None:
   before, after = both(effects, option, ACTS[option])
   assert isinstance(after, Outcome), after

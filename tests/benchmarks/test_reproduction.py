@@ -56,6 +56,7 @@ def test_every_published_system_has_a_config():
     ('launch.py --config=configs/lr.py', ('lr', '')),
     ('launch.py --config=configs/lr.py --config.epochs=3 --config.seed=1', ('lr', '')),
     ('launch.py --config=/x/y/lr.py --config.tensorboard=false', ('lr', '')),
+    ('launch.py --config=lr', ('lr', '')),
     (
       'launch.py --config=configs/lr.py --config.optimizer.momentum=0.9 --config.batch_size=1',
       ('lr', '--config.batch_size=1 --config.optimizer.momentum=0.9'),
