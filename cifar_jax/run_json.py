@@ -6,6 +6,9 @@ from typing import Any
 
 from cifar_jax.errors import UserError
 
+# Their content is known to the checkpoints, or measured again.
+_WRITTEN_AGAIN = ('config.json', 'summary.json')
+
 
 def read(path: pathlib.Path) -> dict[str, Any]:
   """The object in a JSON file.
@@ -32,4 +35,9 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 
 def damaged(path: pathlib.Path, reason: str) -> UserError:
   """The sentence about a file of a run that cannot be used; `reason` is half a sentence."""
-  return UserError(f'{path} is damaged ({reason}); restore it from a copy')
+  again = (
+    ', or delete it and run the training command again, which writes it anew'
+    if path.name in _WRITTEN_AGAIN
+    else ''
+  )
+  return UserError(f'{path} is damaged ({reason}); restore it from a copy{again}')

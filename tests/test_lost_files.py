@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from absl import logging
 
-from cifar_jax import loop
+from cifar_jax import commands, loop
+from cifar_jax import config as configs
 from cifar_jax.errors import UserError
 from cifar_jax.inference import trained
 from cifar_jax.inference.evaluate import evaluate
-from cifar_jax.run_folder import checkpoint
+from cifar_jax.run_folder import checkpoint, continuation, run_summary
 from cifar_jax.run_folder.progress import Progress
 from tests.test_loop import SILENT, assert_identical, changed, rows_of, state_of
 
@@ -319,3 +320,85 @@ def test_facts_of_a_checkpoint_are_checked_too(half) -> None:
   path.write_text(json.dumps(facts))
   with checkpoint.Checkpoints(half, read_only=True) as checkpoints:
     assert checkpoints.restore_variables()[1] == 12
+
+
+DAMAGED = {
+  'empty': b'',
+  'a list': b'[]',
+  'null': b'null',
+  'a number': b'5',
+  'not UTF-8': b'\xff\xfe\x00{}',
+  'NULs': bytes(200),
+  'deep': b'[' * 100_000,
+  'a huge number': b'{"seed": ' + b'9' * 5000 + b'}',
+}
+FOLDER = None
+
+
+@pytest.mark.parametrize('name', ['config.json', 'about.json', 'summary.json'])
+@pytest.mark.parametrize('content', [*DAMAGED.values(), FOLDER], ids=[*DAMAGED, 'a folder'])
+def test_every_reader_of_json_says_what_is_damaged(tmp_path, name, content) -> None:
+  if content is FOLDER:
+    (tmp_path / name).mkdir()
+  else:
+    (tmp_path / name).write_bytes(content)
+  read = {
+    'config.json': configs.read,
+    'about.json': run_summary.read_about,
+    'summary.json': run_summary.read,
+  }[name]
+  with pytest.raises(UserError) as error:
+    read(tmp_path)
+  assert str(error.value).startswith(f'{tmp_path / name} is damaged (')
+  assert '\n' not in str(error.value)
+  assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+  ('name', 'key', 'value'),
+  [
+    ('config.json', 'model', 3),
+    ('config.json', 'data', [1]),
+    ('config.json', 'evaluate', 3),
+    ('config.json', 'batch_size', 0),
+    ('about.json', 'class_names', ['one']),
+    ('about.json', 'class_names', 'abcd'),
+    ('about.json', 'image_shape', [8, 8]),
+    ('about.json', 'image_shape', [16, 16, 3]),
+    ('about.json', 'image_shape', None),
+    ('about.json', 'image_shape', [10**9, 10**9, 3]),
+  ],
+)
+def test_values_that_are_not_of_this_run(whole, tmp_path, name, key, value) -> None:
+  run = pathlib.Path(shutil.copytree(whole, tmp_path / 'run'))
+  content = json.loads((run / name).read_text())
+  (run / name).write_text(json.dumps({**content, key: value}))
+  with pytest.raises(UserError, match=name.replace('.', r'\.')) as error:
+    trained.load(run)
+  assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('name', ['config.json', 'about.json', 'summary.json'])
+def test_compare_lists_the_others(whole, tmp_path, capsys, name) -> None:
+  for run in ('good', 'bad'):
+    shutil.copytree(whole, tmp_path / run)
+  (tmp_path / 'bad' / name).write_text('[]')
+  with pytest.raises(SystemExit) as end:
+    commands.main(['compare', str(tmp_path), '--columns=run,state'])
+  assert end.value.code == 1
+  out, err = capsys.readouterr()
+  assert [line.split() for line in out.splitlines()] == [['run', 'state'], ['good', 'finished']]
+  assert err.startswith(f'left out: {tmp_path}/bad/{name} is damaged (')
+  with pytest.raises(SystemExit) as end:
+    commands.main(['compare', str(tmp_path / 'bad')])
+  assert end.value.code == 2
+
+
+def test_compare_takes_the_history_of_the_checkpoint(half, whole, capsys, warnings) -> None:
+  (half / 'metrics.csv').write_text('a spreadsheet was here\n')
+  assert continuation.shown_rows(half) == continuation.saved_rows(half)
+  assert [row['step'] for row in continuation.shown_rows(half)] == [6, 12]
+  assert f'{half}/metrics.csv cannot be read (' in warnings[-1]
+  assert warnings[-1].endswith(': the history of the newest checkpoint is shown')
+  commands.main(['compare', str(half), '--columns=run,state'])
+  assert '2 of 6' in capsys.readouterr().out
