@@ -178,7 +178,7 @@ def assemble(config: ConfigDict, splits: Splits, normalize: Normalize | None = N
       'rows of a batch on each device into equal parts; choose it, or --config.batch_size, so that '
       'it does'
     )
-  if config.data.placement == 'device':
+  if config.data.placement == 'device' and not features.are_cached(recipe):
     device_memory.check_fits(splits, mesh)
   mapped = config.parallel == 'pmap'
   if mapped and (config.data.placement == 'host' or jax.process_count() > 1):
@@ -303,7 +303,7 @@ def _plan(config: ConfigDict, examples: int) -> tuple[int, Callable[[float], opt
   if config.max_steps:
     total = min(total, config.max_steps)
   return total, functools.partial(
-    schedules.create, config.schedule, config.optimizer.learning_rate, per_epoch
+    schedules.create, config.schedule, optim.learning_rate(config.optimizer), per_epoch
   )
 
 

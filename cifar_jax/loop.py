@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
-from cifar_jax import data
+from cifar_jax import data, optim
 from cifar_jax.data import Examples, Splits
 from cifar_jax.devices import agreement, parallel
 from cifar_jax.devices.feed import Feed, make_feed
@@ -72,7 +72,8 @@ def train(
     config.early_stopping, continuation.saved_rows(run)
   )
   same_end = all(finished.get(option) == config[option] for option in ('epochs', 'max_steps'))
-  if same_end and not goes_on:
+  # A finished run whose files were lost is measured again, which writes them anew.
+  if same_end and not goes_on and continuation.is_complete(config, run):
     progress.note(f'{run} has finished; --config.epochs={2 * config.epochs} would go on')
     progress.note(run_summary.closing(finished, run))
     return finished
@@ -110,6 +111,8 @@ def train(
     progress.note(run_summary.header(experiment, splits, run, startup_note))
     if restored:
       progress.note(f'resuming after step {step} of {experiment.total_steps}\n')
+      if note := continuation.note_on_losses(config, facts):
+        progress.note(f'{note}\n')
     as_trained = features.make_substitute(experiment.recipe, run_summary.variables(state))
     texts = run_summary.texts(experiment, splits, state)
     with (
@@ -320,7 +323,8 @@ class _Session:
     if config.plateau.patience:
       factor = jnp.float32(self._rate_factor)
       state = dataclasses.replace(state, rate_factor=parallel.replicate(factor, experiment.mesh))
-    # The best is saved before the latest: killed in between, the run goes on from the best.
+    # The best is saved before the latest: killed in between, the run repeats this epoch and finds
+    # the best in place.
     if agreement.as_the_first_says(best):
       self._checkpoints.save(state, {**self._facts(), **row}, best=True)
     due = config.checkpoint.every_epochs and epoch % config.checkpoint.every_epochs == 0
@@ -335,7 +339,7 @@ class _Session:
     # The first process alone knows the rows of a run whose checkpoints keep no history.
     self.stops_early = agreement.as_the_first_says(stops_early(config.early_stopping, rows))
     self._rate_factor = agreement.number_of_the_first(
-      rate_factor(config.plateau, rows, config.optimizer.learning_rate)
+      rate_factor(config.plateau, rows, optim.learning_rate(config.optimizer))
     )
 
   def _save(self, state: TrainState, step: int) -> None:

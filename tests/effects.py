@@ -68,7 +68,11 @@ def train(config: ConfigDict, steps: int = STEPS) -> Outcome:
   """Makes the first updates by the same parts, in the same order, as `loop.train`."""
   configs.validate(config)
   splits = data.split(
-    data.load(config.data), config.data.validation, config.data.validation_from, config.seed
+    data.load(config.data),
+    config.data.validation,
+    config.data.validation_from,
+    config.seed,
+    config.data.keep_duplicates_together,
   )
   splits = data.validated(splits, config)
   experiment = assemble(config, splits)

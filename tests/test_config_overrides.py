@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cifar_jax import config as configs
+from cifar_jax import experiment
 from cifar_jax.errors import UserError
 from configs import cnn_adv
 from tests.test_config import ADV, REPOSITORY, mistake, one_line, plain
@@ -123,6 +124,15 @@ def test_what_a_config_sets_can_be_unset(value) -> None:
   assert config.optimizer.momentum == 0.5
   text = ['--config.optimizer.weight_decay_mask=all', '--config.optimizer.weight_decay_mask=None']
   assert configs.load(catsdogs, text).optimizer.weight_decay_mask is None
+
+
+def test_an_unset_learning_rate_is_that_of_the_rule() -> None:
+  """0.01 for Keras's SGD, also where training makes its schedule."""
+  overrides = ['--config.optimizer.name=keras_sgd', '--config.optimizer.learning_rate=None']
+  config = configs.load(str(REPOSITORY / 'configs' / 'cnn_adv.py'), overrides)
+  configs.validate(config)
+  _, schedule_over = experiment._plan(config, 50_000)
+  assert float(schedule_over(1.0)(0)) == pytest.approx(0.01)
 
 
 def test_the_advice_to_unset_an_option_works() -> None:

@@ -59,6 +59,7 @@ ACTS: dict[str, Case] = {
   'data.dir': Case('two.npz'),
   'data.validation': Case('0.4'),
   'data.validation_from': Case('last'),
+  'data.keep_duplicates_together': Case(True, {'data.dir': 'twins.npz'}),
   'data.last_batch': Case('drop', {**SHORT, 'epochs': 2}),
   'data.channels': Case(1),
   'data.pad_to': Case(10),
@@ -220,6 +221,9 @@ def effects(tmp_path_factory) -> Iterator[Effects]:
     np.savez(folder / f'{name}.npz', **arrays)
     if name == 'one':
       np.savez(folder / 'copy.npz', **arrays)
+      twins = {'x_train': np.repeat(arrays['x_train'][:8], 4, 0)}
+      twins['y_train'] = np.repeat(arrays['y_train'][:8], 4)
+      np.savez(folder / 'twins.npz', **{**arrays, **twins})
   counts = {'train/cats': 16, 'train/dogs': 16, 'test/cats': 4, 'test/dogs': 4}
   write_tree(folder / 'photographs', counts)
   write_tree(folder / 'damaged', counts)
@@ -267,6 +271,7 @@ SLOW_TO_COMPILE = ('augment.policy_operations', 'augment.policy_magnitude')
 def test_an_option_that_acts(effects, option) -> None:
   before, after = both(effects, option, ACTS[option])
   assert isinstance(after, Outcome), after
+  assert isinstance(before, str) == (option == 'data.folder.damaged')
   assert isinstance(before, str) or not same(before, after)
 
 

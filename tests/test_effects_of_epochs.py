@@ -173,7 +173,10 @@ def test_what_changes_beside_training(runs, option) -> None:
 
 def test_what_leaves_all_but_its_own_files_as_it_is(runs) -> None:
   """All at once; the profile is below tensorboard/."""
-  changed = {'tags': ('a',), 'evaluate.mistakes': 1, 'profile.steps': 1, 'profile.after_steps': 2}
+  changed = {
+    **{'tags': ('a',), 'evaluate.mistakes': 1, 'profile.steps': 1, 'profile.after_steps': 2},
+    **{'tensorboard': True, 'evaluate.pictures_every_epochs': 1},
+  }
   first, second = runs(RUN), runs({**RUN, **changed})
   assert first.rows == second.rows
   assert (first.kept, first.best) == (second.kept, second.best)

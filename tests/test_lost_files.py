@@ -192,6 +192,24 @@ def test_older_finished_run_without_metrics_and_summary(options, whole, tmp_path
     assert found[name] == expected[name]
 
 
+@pytest.mark.parametrize('name', ['config.json', 'about.json'])
+def test_a_finished_run_gets_lost_files_back(options, whole, tmp_path, name) -> None:
+  run = pathlib.Path(shutil.copytree(whole, tmp_path / 'run'))
+  expected = json.loads((run / name).read_text())
+  (run / name).unlink()
+  loop.train(options, run, SILENT)
+  assert json.loads((run / name).read_text()) == expected
+  assert rows_of(run) == rows_of(whole)
+
+
+def test_losses_of_before_are_named(options) -> None:
+  """Older versions reported the smoothed loss, and kept no history in the checkpoint."""
+  smoothed = changed(options, **{'loss.label_smoothing': 0.1})
+  assert 'with label smoothing' in continuation.note_on_losses(smoothed, {'data': 1})
+  assert continuation.note_on_losses(smoothed, {'data': 1, 'history': []}) == ''
+  assert continuation.note_on_losses(options, {'data': 1}) == ''
+
+
 def test_without_config_json_other_options_are_refused(options, half, whole, capsys) -> None:
   config_file = (half / 'config.json').read_bytes()
   (half / 'config.json').unlink()

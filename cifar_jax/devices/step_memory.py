@@ -1,7 +1,7 @@
 """What a training step takes at the least, asked before anything is put on a device.
 
-A lower bound of the memory, from shapes alone: what it refuses cannot work, and what it lets pass
-may still be too much.
+A lower bound of the memory, from shapes alone: what it refuses cannot work in what is free now, and
+what it lets pass may still be too much.
 """
 
 import math
@@ -14,6 +14,7 @@ from cifar_jax.data import Splits
 from cifar_jax.devices import device_memory
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment
+from cifar_jax.transfer import features
 
 _FLOAT = 4  # bytes
 
@@ -46,7 +47,7 @@ def check_step_fits(experiment: Experiment, splits: Splits) -> None:
   )
   raise UserError(
     f'training needs at least {device_memory.gib(total)} on each device, which has '
-    f'{device_memory.gib(there)}: {named}; {largest.advice}'
+    f'{device_memory.gib(there)} free: {named}; {largest.advice}'
   )
 
 
@@ -68,7 +69,11 @@ def parts(experiment: Experiment, splits: Splits) -> list[Part]:
       held + parameters * _FLOAT,
       f'{parameters:,} parameters, their gradients and the state of the optimizer',
       'make the network smaller in --config.model',
-    ),
+    )
+  ]
+  if features.are_cached(recipe):  # neither images nor the frozen base are in a step
+    return found
+  found += [
     Part(
       rows * height * width * channels * _FLOAT,
       f'a batch of {rows:,} images of {height}x{width}x{channels}',

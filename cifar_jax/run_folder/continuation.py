@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax.data import Splits
+from cifar_jax.data.normalize import STATISTICS_NAME
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import Experiment
 from cifar_jax.run_folder import history, run_summary
@@ -87,6 +88,25 @@ def finished_summary(run: pathlib.Path) -> tuple[dict[str, Any], str]:
     return {}, f'{str(error).partition("; ")[0]} and is written again'
 
 
+def is_complete(config: ConfigDict, run: pathlib.Path) -> bool:
+  """Whether a run's folder has what evaluation and prediction read beside the checkpoints."""
+  names = [configs.CONFIG_NAME, run_summary.ABOUT_NAME]
+  if config.data.normalize != 'given':
+    names.append(STATISTICS_NAME)
+  return all((run / name).exists() for name in names)
+
+
+def note_on_losses(config: ConfigDict, facts: Mapping[str, Any]) -> str:
+  """A sentence where the epochs before a checkpoint report another loss than those after it."""
+  minimized_otherwise = config.loss.label_smoothing or config.loss.class_weights
+  if history.of_facts(facts) is not None or not minimized_otherwise:
+    return ''
+  return (
+    'the losses of the epochs before are those of an older version, with label smoothing and class '
+    'weights; from now on they are the plain cross-entropy, so compare them by accuracy'
+  )
+
+
 def devices_so_far(facts: Mapping[str, Any], devices: str) -> list[str]:
   """What the run was trained on, in order, this sitting's devices last.
 
@@ -114,8 +134,8 @@ def check_continues(
     configs.check_same(configs.of_json(facts['config']), experiment.config, run)
   if not splits.are_those_of(facts):
     raise UserError(
-      f'{run} was trained on other data than {splits.source} holds now; '
-      'give it back its data, or choose another --workdir'
+      f'{run} was trained on other data than {splits.source} holds now, or by an older version '
+      'that read these data otherwise; give it back its data, or choose another --workdir'
     )
   if step > experiment.total_steps:
     raise UserError(

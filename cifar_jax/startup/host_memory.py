@@ -52,7 +52,8 @@ def available(group: pathlib.Path = pathlib.Path('/sys/fs/cgroup')) -> int | Non
   """
   found = []
   with contextlib.suppress(OSError), open('/proc/meminfo') as file:
-    found += [int(line.split()[1]) * 1024 for line in file if line.startswith('MemAvailable:')]
+    sizes = {line.partition(':')[0]: int(line.split()[1]) * 1024 for line in file}
+    found.append(sizes['MemAvailable'] + sizes['SwapFree'])
   with contextlib.suppress(OSError, ValueError):  # 'max': no bound
     bound = int((group / 'memory.max').read_text())
     used = int((group / 'memory.current').read_text())

@@ -97,6 +97,6 @@ def _prepared(stream: Any, descriptor: int, patient: bool) -> Any:
     io.BufferedWriter(_Patient(descriptor, 'w', closefd=False)),
     encoding=stream.encoding,
     errors=errors,
-    line_buffering=stream.line_buffering,
+    line_buffering=stream.line_buffering or stream.write_through,  # python -u
     write_through=descriptor == 2,
   )

@@ -3,7 +3,7 @@
 import pytest
 
 from cifar_jax import data, loop
-from cifar_jax.data import adapt
+from cifar_jax.data import preprocessing
 from cifar_jax.devices import device_memory, step_memory
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import assemble
@@ -100,7 +100,7 @@ def test_a_border_larger_than_memory(tiny_config, monkeypatch) -> None:
   assert data.load(config.data).train.images.shape == (200, 100, 100, 3)
   monkeypatch.setattr(host_memory, 'available', lambda: 200 * 100 * 100 * 3 - 1)
   with pytest.raises(UserError, match=r'^--config\.data\.pad_to=100 makes 0\.01 GiB of 200 images'):
-    adapt.pad(data.load(tiny_config.data).train.images, 100)
+    preprocessing.pad(data.load(tiny_config.data).train.images, 100)
 
 
 def test_the_memory_of_a_container(tmp_path) -> None:

@@ -15,21 +15,28 @@ ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
 TINY = ('launch.py', '--config=tests/configs/tiny.py')
 SUMMARY = ('-m', 'cifar_jax', 'summary', '--config=configs/cnn_adv.py')
 
+# As a terminal starts programs: those in the background of a script ignore SIGINT. Not by
+# `preexec_fn`, since a process in which JAX runs must not fork.
+INTERRUPTIBLE = (
+  '-c',
+  'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); '
+  'os.execv(sys.executable, [sys.executable, *sys.argv[1:]])',
+)
+
 
 def start(*arguments: str, **options) -> subprocess.Popen[str]:
   settings = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'env': ENVIRONMENT, **options}
   return subprocess.Popen(
-    [sys.executable, *arguments], cwd=REPOSITORY, text=True, errors='replace', **settings
+    [sys.executable, *INTERRUPTIBLE, *arguments],
+    cwd=REPOSITORY,
+    text=True,
+    errors='replace',
+    **settings,
   )
 
 
 def launched(data: pathlib.Path, run: pathlib.Path, *more: str, **options) -> subprocess.Popen[str]:
   return start(*TINY, f'--config.data.dir={data}', f'--workdir={run}', *more, **options)
-
-
-def interruptible() -> None:
-  """As a terminal starts programs; those in the background of a script ignore SIGINT."""
-  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.parametrize(
@@ -50,10 +57,9 @@ def test_interrupted_while_importing(tiny_data, tmp_path, command, module, numbe
       *TINY,
       f'--config.data.dir={tiny_data}',
       f'--workdir={tmp_path}',
-      preexec_fn=interruptible,
     )
     if command == 'launch'
-    else start(*verbose, '-m', 'cifar_jax', 'evaluate', str(tmp_path), preexec_fn=interruptible)
+    else start(*verbose, '-m', 'cifar_jax', 'evaluate', str(tmp_path))
   )
   assert process.stderr is not None
   while not re.search(rf'\| +{re.escape(module)}$', line := process.stderr.readline().rstrip()):
@@ -73,7 +79,6 @@ def test_interrupts_after_the_run_was_saved(tiny_data, tmp_path) -> None:
     '--config.epochs=100000',
     '--config.tensorboard=True',
     '--progress=lines',
-    preexec_fn=interruptible,
   )
   assert process.stdout is not None
   asked = False

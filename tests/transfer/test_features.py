@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import data, loop
+from cifar_jax.devices import step_memory
 from cifar_jax.errors import UserError
 from cifar_jax.experiment import assemble
 from cifar_jax.inference.evaluate import evaluate
@@ -57,6 +58,19 @@ def test_cached_maps_train_as_computed_ones(config, tmp_path) -> None:
   # A finished run needs neither the file of weights nor the cache.
   pathlib.Path(config.model.weights).unlink()
   assert evaluate(tmp_path / 'cached')['loss'] == pytest.approx(cached['test_loss'], rel=1e-5)
+
+
+def test_a_step_on_cached_maps_needs_no_room_for_images(config) -> None:
+  splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
+  needed = {
+    features: step_memory.parts(
+      assemble(changed(config, **{'model.features': features}), splits), splits
+    )
+    for features in ('cached', 'computed')
+  }
+  assert [part.what.split()[1] for part in needed['cached']] == ['parameters,']
+  assert needed['computed'][0] == needed['cached'][0]
+  assert len(needed['computed']) == 4
 
 
 @pytest.mark.slow
