@@ -159,6 +159,7 @@ def without_new_facts(run: pathlib.Path) -> None:
     for name in ('history', 'config', 'arrays', 'checksum'):
       del facts[name]
     path.write_text(json.dumps(facts))
+    (path.parents[1] / 'files.json').unlink()
 
 
 def test_older_runs_go_on_by_their_metrics(options, half, whole, capsys) -> None:

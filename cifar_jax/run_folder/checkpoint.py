@@ -24,7 +24,7 @@ from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
 from cifar_jax.errors import UserError
-from cifar_jax.run_folder import checksums
+from cifar_jax.run_folder import checkpoint_files, checksums
 from cifar_jax.training.steps import TrainState
 
 LATEST, BEST = 'checkpoints', 'best'
@@ -116,6 +116,8 @@ class Checkpoints:
         force=True,
       )
       manager.wait_until_finished()
+      if jax.process_index() == 0 and (folder := self._run / name / str(step)).is_dir():
+        checkpoint_files.seal(folder)
 
   def restore(
     self, target: TrainState, which: str = 'latest'
@@ -189,6 +191,7 @@ class Checkpoints:
       manager = self._managers[name]
       try:
         with _quiet():
+          checkpoint_files.check(self._run / name / str(step))
           facts, arrays = checksums.opened(self._sealed_facts(name, step))
           found = manager.item_metadata(step)['state']
           target = (
