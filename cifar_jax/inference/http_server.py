@@ -21,6 +21,8 @@ _MOST_AT_ONCE = 128 * 2**20  # bytes of all bodies that are being received or wa
 _CONNECTIONS = 500  # idle ones included
 _IDLE_SECONDS = 20  # after which a connection without a request is closed
 _REQUEST_SECONDS = 120  # that a request may take to arrive: 16 MiB at 1.1 Mbit/s
+# Of an address that a name stands for, as ::1 of 'localhost' where there is no IPv6.
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def make_server(app: Any, host: str, port: int, request_seconds: float = _REQUEST_SECONDS) -> Any:
@@ -142,14 +144,21 @@ def _listening(server: Any) -> list[Any]:
 def _bind(host: str, port: int) -> list[socket.socket]:
   """A socket for each address of a host, all at one port."""
   bound: list[socket.socket] = []
+  missing: OSError | None = None
   try:
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for family, address in dict.fromkeys((each[0], each[4][0]) for each in found):
-      bound.append(socket.create_server((str(address), port), family=family))
-      port = bound[0].getsockname()[1]
+      try:
+        bound.append(socket.create_server((str(address), port), family=family))
+      except OSError as error:
+        if error.errno not in _NOT_HERE:
+          raise
+        missing = error
+      else:
+        port = bound[0].getsockname()[1]
+    if missing and not bound:
+      raise missing
   except (OSError, ValueError) as error:
-    if bound and getattr(error, 'errno', None) == errno.EADDRNOTAVAIL:  # as ::1 without IPv6
-      return bound
     for each in bound:
       each.close()
     raise UserError(_explained(error, host, port)) from None

@@ -1,6 +1,7 @@
 """The HTTP server of the page: sizes, slow connections, other pages, ports."""
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -202,6 +203,32 @@ def test_a_name_of_several_addresses(monkeypatch) -> None:
     assert post(port, b'abc') == (200, b'3')
     with socket.create_connection(('127.0.0.2', port), timeout=20):
       pass
+
+
+@pytest.mark.parametrize('number', [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+@pytest.mark.parametrize('first', ['::1', '127.0.0.1'])
+def test_a_name_of_an_address_that_is_not_here(monkeypatch, number, first) -> None:
+  """'localhost' was refused where its first address, or the kernel's missing IPv6, was no use."""
+  families = {'::1': socket.AF_INET6, '127.0.0.1': socket.AF_INET}
+  addresses = [
+    (families[address], 1, 6, '', (address, 0))
+    for address in sorted(families, key=lambda address: address != first)
+  ]
+  create = socket.create_server
+  missing = {socket.AF_INET6}
+
+  def create_server(address, *, family):
+    if family in missing:
+      raise OSError(number, 'not here')
+    return create(address, family=family)
+
+  monkeypatch.setattr(socket, 'create_server', create_server)
+  monkeypatch.setattr(socket, 'getaddrinfo', lambda *_, **__: addresses)
+  with serving(100, 'localhost') as port, socket.socket() as client:
+    client.connect(('127.0.0.1', port))
+  missing.add(socket.AF_INET)
+  with pytest.raises(UserError, match='--host=localhost is no address of this machine'):
+    http_server.make_server(app, 'localhost', 0)
 
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
