@@ -174,6 +174,42 @@ def test_who_is_answered(host, origin, bound, allowed) -> None:
   assert http_server.may_ask(host, origin, bound) is allowed
 
 
+@pytest.mark.parametrize(
+  ('host', 'origin', 'bound', 'allowed'),
+  [
+    ('cats.example:8000', None, '0.0.0.0', True),  # a DNS alias
+    ('CATS.example', 'https://cats.example', '127.0.0.1', True),  # a proxy that keeps the Host
+    ('127.0.0.1:7860', 'https://cats.example', '127.0.0.1', True),  # and one that does not
+    ('localhost:7860', 'https://x1-7860.dev.example', '127.0.0.1', True),  # a forwarded port
+    ('cats.example:7860', 'http://cats.example:8443', '0.0.0.0', True),
+    ('10.0.0.7', 'https://10.0.0.7', '127.0.0.1', True),
+    ('[fd00::7]', 'https://[FD00::7]', '127.0.0.1', True),
+    ('evil.example', 'https://cats.example', '0.0.0.0', False),
+    ('cats.example', 'https://evil.example', '0.0.0.0', False),
+    ('cats.example', 'https://cats.example.evil.example', '0.0.0.0', False),
+    ('cats.example', 'https://evil.example@cats.example', '0.0.0.0', False),
+    ('cats.example', 'null', '0.0.0.0', False),
+    ('dogs.cats.example', None, '0.0.0.0', False),
+    ('10.0.0.8', None, '127.0.0.1', False),
+  ],
+)
+def test_names_that_the_user_gave_are_answered(host, origin, bound, allowed) -> None:
+  given = ['Cats.example', 'x1-7860.dev.example.', '10.0.0.7', 'FD00::7']
+  names = http_server.checked_names(given)
+  assert http_server.may_ask(host, origin, bound, names) is allowed
+  assert not http_server.may_ask(host, origin, bound)
+
+
+def test_names_are_those_of_hosts(tmp_path, capsys) -> None:
+  # 'bücher' in punycode, of RFC 3492, is what browsers send.
+  assert http_server.checked_names(['bücher.example']) == {'xn--bcher-kva.example'}
+  for name in ('https://cats.example', 'cats.example:80', '*.example', 'a..b', 'null/', ''):
+    with pytest.raises(SystemExit) as end:
+      commands.main(['serve', str(tmp_path), '--name=dogs.example', f'--name={name}'])
+    assert end.value.code == 2
+    assert f'--name={name} is no host name; give it as in' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('port', [-1, 65536, 99999, 2**40])
 def test_a_number_that_is_no_port(port, tmp_path, capsys) -> None:
   with pytest.raises(UserError, match=f'--port={port} is no port; use 1 to 65535'):
