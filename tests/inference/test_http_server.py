@@ -269,36 +269,41 @@ def test_a_name_of_an_address_that_is_not_here(monkeypatch, number, first) -> No
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 def test_memory_of_a_large_picture_is_given_back(tiny_run, tmp_path) -> None:
-  """A picture of 16 megapixels takes more than 48 MB while it is decoded."""
+  """A picture of 16 megapixels takes more than 48 MB while it is decoded. The command line is the
+  real one: the page is asked by the names that it gives.
+  """
   image_module = pytest.importorskip('PIL.Image')
   small, large = tmp_path / 'small.png', tmp_path / 'large.png'
   image_module.new('RGB', (8, 8), 'red').save(small)
   image_module.fromarray(np.zeros((4000, 4000, 4), np.uint8)).save(large)
   process = subprocess.Popen(
-    [sys.executable, '-m', 'cifar_jax', 'serve', str(tiny_run), '--port=0', '--neighbours=0'],
+    [
+      *(sys.executable, '-m', 'cifar_jax', 'serve', str(tiny_run), '--port=0', '--neighbours=0'),
+      *('--name=dogs.example', '--name=cats.example'),
+    ],
     stdout=subprocess.PIPE,
     text=True,
     env={**os.environ, 'PYTHONUNBUFFERED': '1'},
   )
 
-  def ask(picture: pathlib.Path) -> dict[str, int]:
+  def ask(picture: pathlib.Path, name: str = 'cats.example') -> dict[str, int]:
     """Sends a picture; returns resident memory of the server in MB, now and at most."""
     head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     body = head + picture.read_bytes() + b'\r\n--x--\r\n'
-    kind = {'Content-Type': 'multipart/form-data; boundary=x'}
-    request = urllib.request.Request(f'http://127.0.0.1:{port}/predict', body, kind)
+    headers = {'Content-Type': 'multipart/form-data; boundary=x', 'Origin': f'https://{name}'}
+    request = urllib.request.Request(f'http://127.0.0.1:{port}/predict', body, headers)
     with urllib.request.urlopen(request, timeout=100) as answer:
       assert json.load(answer)['classes']
     status = pathlib.Path(f'/proc/{process.pid}/status').read_text()
     return {
-      name: int(re.search(rf'{name}:\s+(\d+) kB', status)[1]) // 1000 for name in ('VmRSS', 'VmHWM')
+      size: int(re.search(rf'{size}:\s+(\d+) kB', status)[1]) // 1000 for size in ('VmRSS', 'VmHWM')
     }
 
   assert process.stdout
   try:
     line = process.stdout.readline()
     port = int(re.search(r':(\d+)/', line)[1])
-    ask(small)
+    ask(small, 'dogs.example')
     before = ask(small)
     after = ask(large)
     assert after['VmHWM'] > before['VmRSS'] + 100  # it was decoded whole
