@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
         print('\033[2J\033[H', end='')  # clears the screen
       print(text, flush=True)
       if arguments.html:
-        leaderboard.write_page(arguments.html, list(rows), table, columns)
+        leaderboard.write_page(arguments.html, table, columns)
         print(f'look at     {arguments.html}', flush=True)
       seen = text
     if not arguments.watch:

@@ -23,6 +23,13 @@ def add_parser(verbs: Any) -> None:
   parsing.add_run(parser)
   parsing.add_checkpoint(parser)
   parser.add_argument('--host', default='127.0.0.1', help='default: 127.0.0.1, this machine alone')
+  parser.add_argument(
+    '--name',
+    action='append',
+    default=[],
+    metavar='HOST',
+    help='another name in the address bar, as behind a proxy or a forwarded port; may be repeated',
+  )
   parser.add_argument('--port', type=int, default=7860, help='default: 7860; 0: any free one')
   parser.add_argument(
     '--neighbours',
@@ -38,6 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
   if arguments.neighbours < 0:
     raise UserError(f'--neighbours={arguments.neighbours}: give 0 or more')
   http_server.check_port(arguments.port)
+  names = http_server.checked_names(arguments.name)
   # The C library goes on giving memory back: a page that is open for days must not hold what one
   # large picture took.
   xla_flags.set_flags()
@@ -56,4 +64,4 @@ def run(arguments: argparse.Namespace) -> None:
     except UserError as error:
       print(f'no nearest training images: {error}')
   with process.catching_interrupts():
-    serve(network, split, arguments.neighbours, arguments.host, arguments.port)
+    serve(network, split, arguments.neighbours, arguments.host, arguments.port, names)

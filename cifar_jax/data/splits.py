@@ -37,6 +37,7 @@ class Splits:
     preprocessing: how an image file becomes one of these images; None where nobody said it.
     held_out: whether `validation` was taken out of the training images of the source.
     remarks: what else must stand beside every number measured on these images.
+    left_out: validation images that `validated` took out of `validation`; None where it took none.
   """
 
   train: Split
@@ -52,6 +53,7 @@ class Splits:
   preprocessing: Preprocessing | None = None
   held_out: bool = False
   remarks: tuple[str, ...] = ()
+  left_out: Split | None = None
 
   @property
   def num_classes(self) -> int:
@@ -80,6 +82,11 @@ class Splits:
     older versions lack some.
     """
     return all(facts.get(name, value) == value for name, value in self.facts.items())
+
+  @property
+  def validation_examples(self) -> int:
+    """Number of validation images in the data, those that are left out included."""
+    return len(self.validation) + len(self.left_out or ())
 
   @property
   def validation_label(self) -> str:
@@ -233,9 +240,9 @@ def fingerprint(splits: Splits) -> str:
   class to train on and to hold out, and the labels and some images of the test set. Data that
   differ in the pixels of training images alone are not told apart.
   """
-  trained = [splits.train, *([] if splits.validation_is_test else [splits.validation])]
-  if not splits.has_test:
-    trained = [splits.train, splits.validation]
+  trained = [splits.train]
+  if not splits.validation_is_test or not splits.has_test:
+    trained += [splits.validation, *([splits.left_out] if splits.left_out else [])]
   labels = np.concatenate([part.labels for part in trained])
   counts = np.bincount(labels, minlength=splits.num_classes).astype('<i8')
   found = zlib.crc32(repr((splits.class_names, splits.image_shape)).encode())
@@ -298,6 +305,7 @@ def renumbered(splits: Splits, class_names: Sequence[str]) -> Splits:
     train=change(splits.train),
     validation=change(splits.validation),
     test=change(splits.test),
+    left_out=splits.left_out and change(splits.left_out),
     class_names=names,
   )
 
@@ -325,4 +333,8 @@ def validated(splits: Splits, config: ConfigDict) -> Splits:
       f"--config.evaluate.last_batch='drop' leaves none of the {len(splits.validation)} validation "
       f"images for --config.batch_size={config.batch_size}; use a smaller batch or 'keep'"
     )
-  return dataclasses.replace(splits, validation=splits.validation.take(slice(count)))
+  return dataclasses.replace(
+    splits,
+    validation=splits.validation.take(slice(count)),
+    left_out=splits.validation.take(slice(count, None)),
+  )

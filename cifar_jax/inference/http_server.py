@@ -7,9 +7,11 @@ a request has been received.
 import errno
 import ipaddress
 import logging
+import re
 import socket
 import time
 import urllib.parse
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from cifar_jax.errors import UserError
@@ -21,6 +23,8 @@ _MOST_AT_ONCE = 128 * 2**20  # bytes of all bodies that are being received or wa
 _CONNECTIONS = 500  # idle ones included
 _IDLE_SECONDS = 20  # after which a connection without a request is closed
 _REQUEST_SECONDS = 120  # that a request may take to arrive: 16 MiB at 1.1 Mbit/s
+# Of an address that a name stands for, as ::1 of 'localhost' where there is no IPv6.
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def make_server(app: Any, host: str, port: int, request_seconds: float = _REQUEST_SECONDS) -> Any:
@@ -86,6 +90,15 @@ def check_port(port: int) -> None:
     raise UserError(f'--port={port} is no port; use 1 to 65535, or 0 for any free one')
 
 
+def checked_names(names: Sequence[str]) -> frozenset[str]:
+  """Host names and addresses as browsers write them, for `may_ask`.
+
+  Raises:
+    UserError: one of them is none.
+  """
+  return frozenset(map(_checked_name, names))
+
+
 def port_of(server: Any) -> int:
   """The port that a server is bound to."""
   return int(_listening(server)[0].effective_port)
@@ -101,23 +114,31 @@ def is_loopback(host: str) -> bool:
     return False
 
 
-def may_ask(host_header: str, origin: str | None, bound_to: str) -> bool:
+def may_ask(
+  host_header: str, origin: str | None, bound_to: str, names: Collection[str] = ()
+) -> bool:
   """Whether a request is for this server and comes from its own page, or from no page at all.
 
   A page elsewhere can send requests here through the browser of its reader. They carry its Origin,
   or, if its name was made to point to this machine (DNS rebinding), that name as their Host. So at
   a loopback address only loopback names are answered, at another one also plain addresses and the
-  names of this machine.
+  names of this machine, and at both the names that the user gave. Those may be the Origin as well,
+  whatever the Host and the ports are: a proxy may change them.
 
   Args:
     host_header: of the request.
     origin: of the request; None where it has no such header.
     bound_to: the host that the server was told to bind to.
+    names: under which it can be reached besides, as `checked_names` returns them.
   """
   name = _host_name(host_header)
-  if name is None or (origin is not None and _authority(origin) != host_header.lower()):
+  if name is None:
     return False
-  if is_loopback(name):
+  if origin is not None:
+    authority = _authority(origin)
+    if authority != host_header.lower() and _host_name(authority) not in names:
+      return False
+  if is_loopback(name) or name in names:
     return True
   return not is_loopback(bound_to) and (_is_address(name) or name in _own_names(bound_to))
 
@@ -142,14 +163,21 @@ def _listening(server: Any) -> list[Any]:
 def _bind(host: str, port: int) -> list[socket.socket]:
   """A socket for each address of a host, all at one port."""
   bound: list[socket.socket] = []
+  missing: OSError | None = None
   try:
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for family, address in dict.fromkeys((each[0], each[4][0]) for each in found):
-      bound.append(socket.create_server((str(address), port), family=family))
-      port = bound[0].getsockname()[1]
+      try:
+        bound.append(socket.create_server((str(address), port), family=family))
+      except OSError as error:
+        if error.errno not in _NOT_HERE:
+          raise
+        missing = error
+      else:
+        port = bound[0].getsockname()[1]
+    if missing and not bound:
+      raise missing
   except (OSError, ValueError) as error:
-    if bound and getattr(error, 'errno', None) == errno.EADDRNOTAVAIL:  # as ::1 without IPv6
-      return bound
     for each in bound:
       each.close()
     raise UserError(_explained(error, host, port)) from None
@@ -175,6 +203,20 @@ def _host_name(authority: str) -> str | None:
   if parts.username is not None or parts.path or parts.query or parts.fragment:
     return None
   return (parts.hostname or '').rstrip('.') or None
+
+
+def _checked_name(name: str) -> str:
+  if _is_address(name):
+    return name.lower()
+  try:
+    found = name.encode('idna').decode().lower().rstrip('.')
+  except UnicodeError:
+    found = ''
+  if not re.fullmatch(r'[a-z0-9_][a-z0-9._-]*', found):
+    raise UserError(
+      f'--name={name} is no host name; give it as in the address bar, without https:// and port'
+    )
+  return found
 
 
 def _authority(origin: str) -> str:

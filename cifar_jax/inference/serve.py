@@ -6,7 +6,7 @@ Nothing that comes in is written to disk, and no path of a request reaches the f
 import io
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -23,15 +23,25 @@ from cifar_jax.report.glimpses import make_explanation
 from cifar_jax.startup import host_memory
 
 _NEAREST = 6
+_REFUSED = (
+  'This page does not know the name that it was asked by: start it with --name=HOST, where HOST is '
+  'the name in the address bar, or open it at a plain IP address of its machine.'
+)
 
 
-def make_app(network: Trained, neighbours: Callable[[], Neighbours | None], host: str) -> Any:
+def make_app(
+  network: Trained,
+  neighbours: Callable[[], Neighbours | None],
+  host: str,
+  names: Collection[str] = (),
+) -> Any:
   """The Flask application.
 
   Args:
     network: of a run.
     neighbours: gives the training images to compare with, None while there are none.
     host: the address that it is going to be bound to; see `http_server.may_ask`.
+    names: that it answers to besides.
   """
   (flask,) = require('serve', 'flask')
 
@@ -51,9 +61,11 @@ def make_app(network: Trained, neighbours: Callable[[], Neighbours | None], host
   @app.before_request
   def only_own_pages() -> Any:
     headers = flask.request.headers
-    if not http_server.may_ask(headers.get('Host', ''), headers.get('Origin'), host):
-      return 'This page answers to the address at which it was started, and to itself.\n', 403
-    return None
+    if http_server.may_ask(headers.get('Host', ''), headers.get('Origin'), host, names):
+      return None
+    # As JSON where the script of the page asks, which shows it.
+    asked_by_page = flask.request.endpoint == predict.__name__
+    return {'error': _REFUSED} if asked_by_page else f'{_REFUSED}\n', 403
 
   @app.after_request
   def guarded(response: Any) -> Any:
@@ -115,7 +127,14 @@ def make_app(network: Trained, neighbours: Callable[[], Neighbours | None], host
   return app
 
 
-def serve(network: Trained, split: Split | None, count: int, host: str, port: int) -> None:
+def serve(
+  network: Trained,
+  split: Split | None,
+  count: int,
+  host: str,
+  port: int,
+  names: Collection[str] = (),
+) -> None:
   """Serves until Ctrl-C.
 
   Args:
@@ -124,12 +143,13 @@ def serve(network: Trained, split: Split | None, count: int, host: str, port: in
     count: how many of them; 0 for none.
     host: address to bind to.
     port: port to bind to; 0 for any free one.
+    names: under which the page can be reached besides; see `http_server.may_ask`.
 
   Raises:
     UserError: a package is missing, or the port is taken.
   """
   found: list[Neighbours] = []
-  app = make_app(network, lambda: found[0] if found else None, host)
+  app = make_app(network, lambda: found[0] if found else None, host, names)
   server = http_server.make_server(app, host, port)
   if split is not None and count:
     threading.Thread(

@@ -71,7 +71,7 @@ def find_runs(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
 
 
 def describe(run: pathlib.Path) -> Row:
-  """The columns of a run, finished or not; those that are not known are missing.
+  """The columns of a run, finished or not, and its `folder`; those not known are missing.
 
   Raises:
     UserError: a file of the run is damaged.
@@ -82,6 +82,7 @@ def describe(run: pathlib.Path) -> Row:
   rows = shown_rows(run)
   validated = [row for row in rows if not math.isnan(row['val_accuracy'])]
   found: Row = {
+    'folder': run,  # no column: what tells runs of one name apart
     'run': run.name or str(run),
     'seed': config.get('seed'),
     'data': config.data.name,
@@ -234,14 +235,11 @@ def as_json(rows: Sequence[Row], columns: Sequence[str]) -> str:
   return json.dumps([{name: row.get(name) for name in columns} for row in rows], indent=2)
 
 
-def write_page(
-  page: pathlib.Path, runs: Sequence[pathlib.Path], rows: Sequence[Row], columns: Sequence[str]
-) -> None:
+def write_page(page: pathlib.Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
   """A page with the table, sortable by a click, and the charts of `charts_of`; needs no other file.
 
   Args:
     page: path of the HTML file; the charts are written beside it as PNG and SVG.
-    runs: the folders.
     rows: what the table shows, in order.
     columns: in order.
 
@@ -254,7 +252,7 @@ def write_page(
   (markupsafe,) = require('look', 'markupsafe')
   folder = files.make_folder(page.parent)
   columns = _filled(rows, columns)
-  drawn = charts_of(runs, rows)
+  drawn = charts_of(rows)
   content = {
     'title': f'{len(rows)} runs',
     'columns': [(name.replace('_', ' '), _is_text(name)) for name in columns],
@@ -273,23 +271,19 @@ def write_page(
   files.write_page(page, 'compare.html', content)
 
 
-def charts_of(runs: Sequence[pathlib.Path], rows: Sequence[Row]) -> dict[str, Any]:
+def charts_of(rows: Sequence[Row]) -> dict[str, Any]:
   """Validation accuracy, validation loss and time over the epochs, a curve a run, after the
   comparisons of "CIFAR-10 classification using Keras Tutorial" (plon.io, 2017).
   """
   from cifar_jax.report import charts
 
-  names = {run: run.name for run in runs}
-  if len(set(names.values())) < len(runs):
-    names = {run: str(run) for run in runs}
-  data = {row['run']: row.get('data') for row in rows}
-  if len(set(data.values())) > 1:
-    names = {run: f'{name} on {data.get(run.name)}' for run, name in names.items()}
-  measured = {names[run]: shown_rows(run) for run in runs}
-  place = {row['run']: index for index, row in enumerate(rows)}
-  measured = {
-    names[run]: measured[names[run]] for run in sorted(runs, key=lambda run: place.get(run.name, 0))
-  }
+  names = [row['run'] for row in rows]
+  if len(set(names)) < len(rows):
+    names = [str(row['folder']) for row in rows]
+  data = [row.get('data') for row in rows]
+  if len(set(data)) > 1:
+    names = [f'{name} on {used}' for name, used in zip(names, data, strict=True)]
+  measured = {name: shown_rows(row['folder']) for name, row in zip(names, rows, strict=True)}
   wanted = {
     'accuracy': ('val_accuracy', 100, 'Validation accuracy', '%'),
     'loss': ('val_loss', 1, 'Validation loss', 'cross-entropy'),

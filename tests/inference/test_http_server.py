@@ -1,6 +1,7 @@
 """The HTTP server of the page: sizes, slow connections, other pages, ports."""
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -173,6 +174,42 @@ def test_who_is_answered(host, origin, bound, allowed) -> None:
   assert http_server.may_ask(host, origin, bound) is allowed
 
 
+@pytest.mark.parametrize(
+  ('host', 'origin', 'bound', 'allowed'),
+  [
+    ('cats.example:8000', None, '0.0.0.0', True),  # a DNS alias
+    ('CATS.example', 'https://cats.example', '127.0.0.1', True),  # a proxy that keeps the Host
+    ('127.0.0.1:7860', 'https://cats.example', '127.0.0.1', True),  # and one that does not
+    ('localhost:7860', 'https://x1-7860.dev.example', '127.0.0.1', True),  # a forwarded port
+    ('cats.example:7860', 'http://cats.example:8443', '0.0.0.0', True),
+    ('10.0.0.7', 'https://10.0.0.7', '127.0.0.1', True),
+    ('[fd00::7]', 'https://[FD00::7]', '127.0.0.1', True),
+    ('evil.example', 'https://cats.example', '0.0.0.0', False),
+    ('cats.example', 'https://evil.example', '0.0.0.0', False),
+    ('cats.example', 'https://cats.example.evil.example', '0.0.0.0', False),
+    ('cats.example', 'https://evil.example@cats.example', '0.0.0.0', False),
+    ('cats.example', 'null', '0.0.0.0', False),
+    ('dogs.cats.example', None, '0.0.0.0', False),
+    ('10.0.0.8', None, '127.0.0.1', False),
+  ],
+)
+def test_names_that_the_user_gave_are_answered(host, origin, bound, allowed) -> None:
+  given = ['Cats.example', 'x1-7860.dev.example.', '10.0.0.7', 'FD00::7']
+  names = http_server.checked_names(given)
+  assert http_server.may_ask(host, origin, bound, names) is allowed
+  assert not http_server.may_ask(host, origin, bound)
+
+
+def test_names_are_those_of_hosts(tmp_path, capsys) -> None:
+  # 'bücher' in punycode, of RFC 3492, is what browsers send.
+  assert http_server.checked_names(['bücher.example']) == {'xn--bcher-kva.example'}
+  for name in ('https://cats.example', 'cats.example:80', '*.example', 'a..b', 'null/', ''):
+    with pytest.raises(SystemExit) as end:
+      commands.main(['serve', str(tmp_path), '--name=dogs.example', f'--name={name}'])
+    assert end.value.code == 2
+    assert f'--name={name} is no host name; give it as in' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('port', [-1, 65536, 99999, 2**40])
 def test_a_number_that_is_no_port(port, tmp_path, capsys) -> None:
   with pytest.raises(UserError, match=f'--port={port} is no port; use 1 to 65535'):
@@ -204,38 +241,69 @@ def test_a_name_of_several_addresses(monkeypatch) -> None:
       pass
 
 
+@pytest.mark.parametrize('number', [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+@pytest.mark.parametrize('first', ['::1', '127.0.0.1'])
+def test_a_name_of_an_address_that_is_not_here(monkeypatch, number, first) -> None:
+  """'localhost' was refused where its first address, or the kernel's missing IPv6, was no use."""
+  families = {'::1': socket.AF_INET6, '127.0.0.1': socket.AF_INET}
+  addresses = [
+    (families[address], 1, 6, '', (address, 0))
+    for address in sorted(families, key=lambda address: address != first)
+  ]
+  create = socket.create_server
+  missing = {socket.AF_INET6}
+
+  def create_server(address, *, family):
+    if family in missing:
+      raise OSError(number, 'not here')
+    return create(address, family=family)
+
+  monkeypatch.setattr(socket, 'create_server', create_server)
+  monkeypatch.setattr(socket, 'getaddrinfo', lambda *_, **__: addresses)
+  with serving(100, 'localhost') as port, socket.socket() as client:
+    client.connect(('127.0.0.1', port))
+  missing.add(socket.AF_INET)
+  with pytest.raises(UserError, match='--host=localhost is no address of this machine'):
+    http_server.make_server(app, 'localhost', 0)
+
+
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 def test_memory_of_a_large_picture_is_given_back(tiny_run, tmp_path) -> None:
-  """A picture of 16 megapixels takes more than 48 MB while it is decoded."""
+  """A picture of 16 megapixels takes more than 48 MB while it is decoded. The command line is the
+  real one: the page is asked by the names that it gives.
+  """
   image_module = pytest.importorskip('PIL.Image')
   small, large = tmp_path / 'small.png', tmp_path / 'large.png'
   image_module.new('RGB', (8, 8), 'red').save(small)
   image_module.fromarray(np.zeros((4000, 4000, 4), np.uint8)).save(large)
   process = subprocess.Popen(
-    [sys.executable, '-m', 'cifar_jax', 'serve', str(tiny_run), '--port=0', '--neighbours=0'],
+    [
+      *(sys.executable, '-m', 'cifar_jax', 'serve', str(tiny_run), '--port=0', '--neighbours=0'),
+      *('--name=dogs.example', '--name=cats.example'),
+    ],
     stdout=subprocess.PIPE,
     text=True,
     env={**os.environ, 'PYTHONUNBUFFERED': '1'},
   )
 
-  def ask(picture: pathlib.Path) -> dict[str, int]:
+  def ask(picture: pathlib.Path, name: str = 'cats.example') -> dict[str, int]:
     """Sends a picture; returns resident memory of the server in MB, now and at most."""
     head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     body = head + picture.read_bytes() + b'\r\n--x--\r\n'
-    kind = {'Content-Type': 'multipart/form-data; boundary=x'}
-    request = urllib.request.Request(f'http://127.0.0.1:{port}/predict', body, kind)
+    headers = {'Content-Type': 'multipart/form-data; boundary=x', 'Origin': f'https://{name}'}
+    request = urllib.request.Request(f'http://127.0.0.1:{port}/predict', body, headers)
     with urllib.request.urlopen(request, timeout=100) as answer:
       assert json.load(answer)['classes']
     status = pathlib.Path(f'/proc/{process.pid}/status').read_text()
     return {
-      name: int(re.search(rf'{name}:\s+(\d+) kB', status)[1]) // 1000 for name in ('VmRSS', 'VmHWM')
+      size: int(re.search(rf'{size}:\s+(\d+) kB', status)[1]) // 1000 for size in ('VmRSS', 'VmHWM')
     }
 
   assert process.stdout
   try:
     line = process.stdout.readline()
     port = int(re.search(r':(\d+)/', line)[1])
-    ask(small)
+    ask(small, 'dogs.example')
     before = ask(small)
     after = ask(large)
     assert after['VmHWM'] > before['VmRSS'] + 100  # it was decoded whole

@@ -105,6 +105,26 @@ def test_pages_elsewhere_are_refused(client, train) -> None:
   assert client.get('/', headers={'Host': 'evil.example:7860'}).status_code == 403
 
 
+def test_a_refused_page_says_what_to_do(network, client, train) -> None:
+  """Behind a proxy the page came and its script was told that the server did not answer."""
+  by_name = {'Host': 'cats.example'}
+  by_proxy = {'Origin': 'https://cats.example'}  # the Host is that of the proxy: localhost
+
+  def ask(of, headers):
+    data = {'image': (io.BytesIO(png(train.images[7])), 'x.png')}
+    return of.post('/predict', data=data, headers=headers)
+
+  named = serve.make_app(network, lambda: None, '127.0.0.1', {'cats.example'}).test_client()
+  for headers in (by_name, by_proxy):
+    refused = ask(client, headers)
+    assert refused.status_code == 403
+    assert '--name=HOST' in refused.get_json()['error']
+    assert 'IP address' in refused.get_json()['error']
+    assert ask(named, headers).get_json()['classes']
+  assert '--name=HOST' in client.get('/', headers=by_name).text
+  assert named.get('/', headers=by_name).status_code == 200
+
+
 def test_pictures_stay_in_memory(client, monkeypatch) -> None:
   """Forms with files above 500 kB went through a temporary file."""
   pytest.importorskip('werkzeug.formparser')

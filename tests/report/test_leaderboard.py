@@ -8,11 +8,14 @@ import re
 import shutil
 
 import pytest
+from ml_collections import ConfigDict
 
 from cifar_jax import commands, data
 from cifar_jax.data.splits import fingerprint
 from cifar_jax.errors import UserError
+from cifar_jax.loop import train
 from cifar_jax.report import leaderboard
+from cifar_jax.run_folder.progress import Progress
 
 
 @pytest.fixture(scope='module')
@@ -80,15 +83,37 @@ def test_unknown_column_and_foreign_folder(runs) -> None:
 def test_page(runs, tmp_path) -> None:
   pytest.importorskip('matplotlib')
   pytest.importorskip('jinja2')
-  found = leaderboard.find_runs([runs])
   rows = leaderboard.ordered(table(runs), 'val_accuracy')
-  leaderboard.write_page(tmp_path / 'index.html', found, rows, leaderboard.DEFAULT_COLUMNS)
+  leaderboard.write_page(tmp_path / 'index.html', rows, leaderboard.DEFAULT_COLUMNS)
   text = (tmp_path / 'index.html').read_text()
   assert text.count('<tr') == 4
   assert text.index('going_on') < text.index('finished')
   assert all(a.startswith('data:') for a in re.findall(r'(?:src|href)="([^"#][^"]*)"', text))
   for name in ('accuracy', 'loss', 'time'):
     assert (tmp_path / f'compare_{name}.png').exists()
+
+
+def test_charts_name_the_data_of_each_run(tiny_run, tmp_path, monkeypatch) -> None:
+  """Of folders of one name in two places, both curves were said to be on the data of one."""
+  charts = pytest.importorskip('cifar_jax.report.charts')
+  for place, name, loss in (('a', 'cifar10', '1.5'), ('b', 'mnist', '0.25')):
+    run = tmp_path / place / 'cnn'
+    run.mkdir(parents=True)
+    content = json.loads((tiny_run / 'config.json').read_text())
+    content['data']['name'] = name
+    (run / 'config.json').write_text(json.dumps(content))
+    header, first, *_ = (tiny_run / 'metrics.csv').read_text().splitlines()
+    row = dict(zip(header.split(','), first.split(','), strict=True)) | {'val_loss': loss}
+    (run / 'metrics.csv').write_text(f'{header}\n{",".join(row.values())}\n')
+  drawn = {}
+  monkeypatch.setattr(charts, 'compared', lambda series, title, unit: drawn.update({title: series}))
+  folders = [tmp_path / 'b' / 'cnn', tmp_path / 'a' / 'cnn']
+  rows = leaderboard.told_apart([leaderboard.describe(run) for run in folders])
+  leaderboard.charts_of(leaderboard.ordered(rows, 'val_accuracy'))
+  assert list(drawn['Validation loss'].items()) == [  # in the order of the table
+    (f'{tmp_path}/a/cnn on cifar10', [(1, 1.5)]),
+    (f'{tmp_path}/b/cnn on mnist', [(1, 0.25)]),
+  ]
 
 
 def test_watching_shows_what_changes(runs, capsys, monkeypatch) -> None:
@@ -172,6 +197,38 @@ def test_a_fingerprint_is_that_of_the_data_and_not_of_the_seed(tiny_config) -> N
   ):
     found.add(fingerprint(data.split(dataclasses.replace(loaded, **change), '20', 'random', 0)))
   assert len(found) == 5
+
+
+def test_left_out_images_do_not_make_other_data(tiny_config, tmp_path) -> None:
+  """Of 21 validation images in batches of 16 a run is measured on 16; the data have 21."""
+  config = ConfigDict(tiny_config.copy_and_resolve_references())
+  config.update_from_flattened_dict(
+    {'max_steps': 1, 'batch_size': 16, 'data.validation': '21', 'model.block': ('conv3 same',)}
+  )
+  for last_batch in ('keep', 'drop'):
+    config.evaluate.last_batch = last_batch
+    train(config.copy_and_resolve_references().lock(), tmp_path / last_batch, Progress('silent'))
+  rows = [leaderboard.describe(tmp_path / name) for name in ('keep', 'drop')]
+  (tmp_path / 'drop' / 'summary.json').unlink()  # a run that goes on
+  rows.append(leaderboard.describe(tmp_path / 'drop'))
+  assert [row['validation_examples'] for row in rows] == [21, 21, 21]
+  assert {row['train_examples'] for row in rows} == {200 - 21}
+  assert len({row['data_fingerprint'] for row in rows}) == 1
+  assert {row['data'] for row in leaderboard.told_apart(rows)} == {'tiny'}
+
+
+@pytest.mark.parametrize(('validation', 'tests'), [('21', 90), ('21', 0), ('test', 90)])
+def test_a_fingerprint_is_that_of_all_images(tiny_config, validation, tests) -> None:
+  loaded = data.load(tiny_config.data)
+  loaded = dataclasses.replace(loaded, test=loaded.test.take(slice(tests)))
+  config = ConfigDict({'batch_size': 16, 'evaluate': {'last_batch': 'drop'}})
+  whole = data.split(loaded, validation, 'random', 0)
+  cut = data.validated(whole, config)
+  assert len(cut.validation) == (16 if validation == '21' else 80)
+  assert fingerprint(cut) == fingerprint(whole)
+  # Numbered otherwise before or after, they are the same data again.
+  names = ('z', *whole.class_names)
+  assert fingerprint(data.renumbered(cut, names)) == fingerprint(data.renumbered(whole, names))
 
 
 def test_tags_do_not_contradict_the_data(tiny_config) -> None:

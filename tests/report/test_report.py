@@ -172,7 +172,7 @@ def test_names_tags_and_folders_are_text(odd, tmp_path) -> None:
 
   page, _ = write_report(odd, image=3)
   rows = leaderboard.told_apart([leaderboard.describe(odd)])
-  leaderboard.write_page(tmp_path / 'compare.html', [odd], rows, leaderboard.DEFAULT_COLUMNS)
+  leaderboard.write_page(tmp_path / 'compare.html', rows, leaderboard.DEFAULT_COLUMNS)
   for path in (page, tmp_path / 'compare.html'):
     text = path.read_text()
     for tag in ('<script>alert', '<img src=x', '<i>run', '<b>'):
