@@ -36,6 +36,7 @@ class Splits:
     has_test: whether the source has test images.
     preprocessing: how an image file becomes one of these images; None where nobody said it.
     held_out: whether `validation` was taken out of the training images of the source.
+    lost_classes: those of which all training images were.
     remarks: what else must stand beside every number measured on these images.
   """
 
@@ -51,6 +52,7 @@ class Splits:
   has_test: bool = True
   preprocessing: Preprocessing | None = None
   held_out: bool = False
+  lost_classes: tuple[str, ...] = ()
   remarks: tuple[str, ...] = ()
 
   @property
@@ -116,6 +118,7 @@ def split(
     )
   train, checked, notes = dataset.train, dataset.test, list(dataset.notes)
   has_test, held_out = len(dataset.test) > 0, False
+  lost = np.zeros(0, np.int32)
   if dataset.validation is not None and not (validation == 'test' and has_test):
     checked = dataset.validation
   elif validation == 'test' and not has_test:
@@ -138,7 +141,7 @@ def split(
     kept[chosen] = False
     train = _take(dataset.train, np.flatnonzero(kept))
     checked = _take(dataset.train, np.sort(chosen))
-    _check_classes_left(dataset, train, checked, f'--config.data.validation={validation}')
+    lost = np.setdiff1d(checked.labels, train.labels)
     if validation_from == 'last' and (np.diff(dataset.train.labels) >= 0).all():
       notes.append(
         f'the images are sorted by class, so the last {len(checked)}, for validation, are of '
@@ -162,6 +165,7 @@ def split(
     has_test=has_test,
     preprocessing=dataset.preprocessing,
     held_out=held_out,
+    lost_classes=tuple(dataset.class_names[label] for label in lost),
   )
 
 
@@ -215,13 +219,14 @@ def with_shared_images_noted(splits: Splits) -> Splits:
   return dataclasses.replace(splits, notes=(*splits.notes, *notes))
 
 
-def _check_classes_left(dataset: Dataset, train: Split, held_out: Split, wanted: str) -> None:
-  """Raises UserError where all images of a class are held out."""
-  lost = np.setdiff1d(held_out.labels, train.labels)
-  if len(lost):
-    named = _listed([dataset.class_names[label] for label in lost])
+def check_classes_left(splits: Splits, validation: str) -> None:
+  """Raises UserError where a run that starts would learn nothing of a class, all of whose training
+  images are held out by `config.data.validation`; one that is there may still be measured.
+  """
+  if splits.lost_classes:
     raise UserError(
-      f'{wanted} holds out all training images of {named}; hold fewer out, use '
+      f'--config.data.validation={validation} holds out all training images of '
+      f'{_listed(splits.lost_classes)}; hold fewer out, use '
       "--config.data.validation_from='random' or another --config.seed, or give it more images"
     )
 

@@ -55,6 +55,20 @@ def test_other_classes_are_refused_and_both_lists_named(tiny_run, tiny_data, tmp
     evaluate(tiny_run, data_dir=path)
 
 
+def test_few_other_images_are_tested_whatever_would_be_held_out(
+  tiny_run, tiny_data, tmp_path
+) -> None:
+  """The run holds 20 training images out, which of these leaves one; nobody asks for them."""
+  with np.load(tiny_data) as arrays:
+    order = np.argsort(arrays['y_train'], kind='stable')[-21:]
+    few = {name: arrays[name][order] for name in ('x_train', 'y_train')}
+  few['y_train'][:21] = [*[0, 1, 2, 3] * 5, 3]
+  path = variant(tiny_data, tmp_path / 'few.npz', **few)
+  assert evaluate(tiny_run, data_dir=path)['accuracy'] == pytest.approx(
+    accuracy_by_hand(tiny_run, path)
+  )
+
+
 def test_reports_are_of_known_data_too(tiny_run, tiny_data, tmp_path) -> None:
   for package in ('matplotlib', 'sklearn', 'jinja2', 'PIL'):
     pytest.importorskip(package)
