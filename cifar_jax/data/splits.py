@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.preprocessing import Preprocessing
-from cifar_jax.data.statistics import digests, shared_images
+from cifar_jax.data.statistics import digests_of, shared_images
 from cifar_jax.errors import UserError
 
 _SAMPLE = 64  # training images by which the data are known again
@@ -37,6 +37,7 @@ class Splits:
     preprocessing: how an image file becomes one of these images; None where nobody said it.
     held_out: whether `validation` was taken out of the training images of the source.
     lost_classes: those of which all training images were.
+    names_shared: whether `notes` name the images that are in two splits of the source.
     remarks: what else must stand beside every number measured on these images.
   """
 
@@ -53,6 +54,7 @@ class Splits:
   preprocessing: Preprocessing | None = None
   held_out: bool = False
   lost_classes: tuple[str, ...] = ()
+  names_shared: bool = False
   remarks: tuple[str, ...] = ()
 
   @property
@@ -166,6 +168,7 @@ def split(
     preprocessing=dataset.preprocessing,
     held_out=held_out,
     lost_classes=tuple(dataset.class_names[label] for label in lost),
+    names_shared=dataset.names_shared,
   )
 
 
@@ -185,7 +188,7 @@ def _whole_groups(train: Split, order: np.ndarray, count: int) -> np.ndarray:
       '--config.data.folder.cache=True as well'
     )
   members: dict[bytes, list[int]] = {}
-  for place, digest in enumerate(digests(train.images)):
+  for place, digest in enumerate(digests_of(train)):
     members.setdefault(digest, []).append(place)
   group_of = {place: group for group in members.values() for place in group}
   chosen: list[int] = []
@@ -203,10 +206,16 @@ def _whole_groups(train: Split, order: np.ndarray, count: int) -> np.ndarray:
 
 
 def with_shared_images_noted(splits: Splits) -> Splits:
-  """Adds notes on images that are in two of the splits, which make accuracies look better."""
+  """Adds notes on images that are in two of the splits, which make accuracies look better; not on
+  those that the source names itself.
+  """
   parts = {'train': splits.train, 'validation': splits.validation, 'test': splits.test}
   if splits.validation_is_test:
     parts.pop('validation' if splits.has_test else 'test')
+  if splits.names_shared:  # what was held out of its training images is all that it does not know
+    parts.pop('test', None)
+    if not splits.held_out:
+      parts.clear()
   shared = shared_images(parts)
   notes = [
     f'{count} of the {len(parts[later])} {later} images have the same pixels as one of {name}'
