@@ -150,7 +150,8 @@ def decode_all(
 def _key(listing: Listing, preprocessing: Preprocessing) -> str:
   digest = hashlib.sha256(json.dumps([_FORMAT, dataclasses.astuple(preprocessing)]).encode())
   # The root is resolved once: for each of tens of thousands of files it would take seconds.
-  root, start = os.path.realpath(listing.root), len(str(listing.root))
+  root = os.path.join(os.path.realpath(listing.root), '')
+  start = len(str(listing.root / 'x')) - 1  # of '.', which no path in it begins with, 0
   for file in listing.files:
     path = str(file.path)
     try:

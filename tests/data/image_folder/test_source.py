@@ -202,6 +202,10 @@ def test_a_folder_reached_by_another_path_is_the_same(tree, tmp_path, monkeypatc
   for place in ('link', 'tree', 'link/../tree'):
     found = data.load(data_config(place))
     assert np.array_equal(found.train.images, first.train.images)
+  for inside, place in (('tree', '.'), ('tree', './'), ('tree/train', '..')):
+    monkeypatch.chdir(tmp_path / inside)
+    found = data.load(data_config(place))
+    assert np.array_equal(found.train.images, first.train.images)
 
 
 @pytest.mark.parametrize('place', ['x' * 5000, 'a\0b', '~nobody_of_this_name/x', 'a/' * 2500])
