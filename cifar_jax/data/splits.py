@@ -300,7 +300,7 @@ def renumbered(splits: Splits, class_names: Sequence[str]) -> Splits:
   if set(splits.class_names) - set(names):
     raise UserError(
       f'{splits.source} has the classes {_listed(splits.class_names)}, but the run was trained on '
-      f'the classes {_listed(names)}; give it data whose classes have these names'
+      f'the classes {_listed(names)}; {_renaming(splits, names)}'
     )
   numbers = np.array([names.index(name) for name in splits.class_names], np.int32)
 
@@ -313,6 +313,22 @@ def renumbered(splits: Splits, class_names: Sequence[str]) -> Splits:
     validation=change(splits.validation),
     test=change(splits.test),
     class_names=names,
+  )
+
+
+def _renaming(splits: Splits, names: tuple[str, ...]) -> str:
+  """What to do about data whose classes are none of a run's."""
+  count = len(names)
+  numbers = tuple(str(number) for number in range(count))
+  if len(splits.class_names) != count or numbers not in (splits.class_names, names):
+    return 'give it data whose classes have these names'
+  # Labels without names may be in any order: to go by the numbers could be silently wrong.
+  npz = splits.source.lower().endswith('.npz')
+  where = 'in the .npz file' if npz else 'beside the images and labels in an .npz file'
+  wanted = list(names) if count <= _NAMED else "[...], the class_names of the run's about.json,"
+  return (
+    f'if its labels 0 to {count - 1} mean those classes in that order, save class_names={wanted} '
+    f'{where}; if they mean them in another order, save the names in that one'
   )
 
 
