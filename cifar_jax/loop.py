@@ -85,6 +85,8 @@ def train(
     config.data.keep_duplicates_together,
   )
   splits = data.with_shared_images_noted(data.validated(splits, config))
+  if not continuation.has_begun(run):
+    data.check_classes_left(splits, config.data.validation)
   experiment = assemble(config, splits)
   check_step_fits(experiment, splits)
   try:

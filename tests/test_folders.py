@@ -8,7 +8,7 @@ import pytest
 from cifar_jax import data
 from cifar_jax.commands import make_parser
 from cifar_jax.errors import UserError
-from cifar_jax.folders import run_path, user_path
+from cifar_jax.folders import cache_folder, run_path, user_path
 from configs import base
 
 
@@ -23,6 +23,17 @@ def test_the_home_folder(home) -> None:
   assert user_path('~') == home
   assert user_path('a/~/b') == pathlib.Path('a/~/b')
   assert user_path('~nobody_of_this_name/b') == pathlib.Path('~nobody_of_this_name/b')
+
+
+def test_where_the_cache_is(monkeypatch) -> None:
+  monkeypatch.setenv('CIFAR_JAX_CACHE', '/a')
+  monkeypatch.setenv('XDG_CACHE_HOME', '/b')
+  monkeypatch.setenv('HOME', '/c')
+  assert cache_folder() == pathlib.Path('/a')
+  monkeypatch.delenv('CIFAR_JAX_CACHE')
+  assert cache_folder() == pathlib.Path('/b/cifar_jax')
+  monkeypatch.delenv('XDG_CACHE_HOME')
+  assert cache_folder() == pathlib.Path('/c/.cache/cifar_jax')
 
 
 @pytest.mark.parametrize('path', ['x' * 5000, f'/tmp/{"é" * 200}/b'])

@@ -362,3 +362,33 @@ def test_recipe_end_to_end(tiny_config, tmp_path) -> None:
   np.testing.assert_array_equal(state.params['whitening']['kernel'], start)
   assert np.abs(state.params['whitening']['bias']).max() > 0
   assert evaluate(tmp_path)['accuracy'] == results['test_accuracy']
+
+
+def test_a_run_that_began_with_a_class_held_out_goes_on(
+  tiny_config, tiny_data, tmp_path, monkeypatch
+) -> None:
+  """As older versions let it begin; a new one is refused, and leaves no folder."""
+  with np.load(tiny_data) as arrays:
+    order = np.argsort(arrays['y_train'], kind='stable')
+    held_out = int((arrays['y_train'] == 3).sum())
+    sorted_arrays = {**arrays, 'x_train': arrays['x_train'][order]}
+    sorted_arrays['y_train'] = arrays['y_train'][order]
+  np.savez(tmp_path / 'sorted.npz', **sorted_arrays)
+  config = changed(
+    tiny_config,
+    **{
+      'data.dir': str(tmp_path / 'sorted.npz'),
+      'data.validation': str(held_out),
+      'data.validation_from': 'last',
+      'epochs': 1,
+    },
+  )
+  with pytest.raises(UserError, match=f'validation={held_out} holds out all training images of 3;'):
+    loop.train(config, tmp_path / 'new', SILENT)
+  assert not (tmp_path / 'new').exists()
+  with monkeypatch.context() as older:
+    older.setattr(data, 'check_classes_left', lambda *_: None)
+    loop.train(config, tmp_path / 'old', SILENT)
+  loop.train(changed(config, epochs=2), tmp_path / 'old', SILENT)
+  assert [row['epoch'] for row in rows_of(tmp_path / 'old')] == ['1', '2']
+  assert evaluate(tmp_path / 'old')['examples'] == 90

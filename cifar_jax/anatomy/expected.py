@@ -4,18 +4,9 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from cifar_jax.data import idx, official
 from cifar_jax.data.image_folder.listing import list_folder
+from cifar_jax.data.named import NAMED, known
 from cifar_jax.folders import user_path
-
-_CIFAR, _MNIST = (32, 32, 3), (28, 28, 1)
-# Name of a data set -> shape of its images and number of its classes.
-_SETS = {
-  **{name: (_CIFAR, len(classes)) for name, classes in official.CLASSES.items()},
-  **{name: (_MNIST, len(classes)) for name, classes in idx.CLASSES.items()},
-  'svhn_cropped': (_CIFAR, 10),
-  'synthetic': (_CIFAR, 10),
-}
 
 
 class Expected(NamedTuple):
@@ -45,7 +36,7 @@ def expected(data_config: ConfigDict) -> Expected:
   Raises:
     UserError: the folder of images is there, and holds none.
   """
-  (height, width, channels), classes = _CIFAR, 10
+  (height, width, channels), classes = NAMED['cifar10']
   knows_size, knows_classes = bool(data_config.pad_to), False
   if data_config.name == 'folder':
     height, width = data_config.folder.image_size
@@ -53,8 +44,8 @@ def expected(data_config: ConfigDict) -> Expected:
     root = user_path(data_config.dir) if data_config.dir else None
     if root and root.is_dir():
       classes, knows_classes = len(list_folder(root).class_names), True
-  elif data_config.name in _SETS and not data_config.dir.endswith('.npz'):
-    (height, width, channels), classes = _SETS[data_config.name]
+  elif said := known(data_config):
+    (height, width, channels), classes = said
     knows_size = knows_classes = True
   if data_config.pad_to:
     height = width = data_config.pad_to

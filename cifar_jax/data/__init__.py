@@ -2,13 +2,21 @@
 
 from cifar_jax.data.dataset import Dataset, Examples, Split
 from cifar_jax.data.sources import load
-from cifar_jax.data.splits import Splits, renumbered, split, validated, with_shared_images_noted
+from cifar_jax.data.splits import (
+  Splits,
+  check_classes_left,
+  renumbered,
+  split,
+  validated,
+  with_shared_images_noted,
+)
 
 __all__ = [
   'Dataset',
   'Examples',
   'Split',
   'Splits',
+  'check_classes_left',
   'load',
   'renumbered',
   'split',

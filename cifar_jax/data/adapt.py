@@ -4,15 +4,9 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
-from cifar_jax.data import idx, official
 from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.data.named import known
 from cifar_jax.data.preprocessing import Preprocessing, of_arrays, of_folder
-
-# (H, W, C) of the data sets whose images have one size wherever they come from.
-_SHAPES = {
-  **dict.fromkeys(idx.CLASSES, (28, 28, 1)),
-  **dict.fromkeys(('synthetic', *official.CLASSES), (32, 32, 3)),
-}
 
 
 def adapt(dataset: Dataset, data_config: ConfigDict) -> Dataset:
@@ -55,8 +49,8 @@ def of_older_run(
   if data_config.name == 'folder':
     return of_folder(data_config)
   height, width, channels = image_shape
-  known = None if data_config.dir.endswith('.npz') else _SHAPES.get(data_config.name)
+  said = known(data_config)
   if data_config.pad_to:
-    return of_arrays(data_config, known) if known else None
-  grey = data_config.channels == 3 and known is not None and known[2] == 1
+    return of_arrays(data_config, said.image_shape) if said else None
+  grey = data_config.channels == 3 and said is not None and said.image_shape[2] == 1
   return of_arrays(data_config, (height, width, 1 if grey else channels))

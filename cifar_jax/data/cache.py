@@ -19,16 +19,10 @@ import numpy as np
 
 from cifar_jax.data.dataset import Dataset, Split, make_split
 from cifar_jax.errors import UserError
+from cifar_jax.folders import cache_folder
 
 _FORMAT = 2  # Raise it whenever a reader changes what it returns for the same files.
 _ARRAYS = ('train_images', 'train_labels', 'test_images', 'test_labels')
-
-
-def folder() -> pathlib.Path:
-  """$CIFAR_JAX_CACHE, else $XDG_CACHE_HOME/cifar_jax, else ~/.cache/cifar_jax."""
-  if own := os.environ.get('CIFAR_JAX_CACHE'):
-    return pathlib.Path(own).expanduser()
-  return pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'cifar_jax'
 
 
 def through_cache(
@@ -46,10 +40,11 @@ def through_cache(
     The data set; from the cache its arrays are mapped read-only from disk.
 
   Raises:
-    UserError: what `read` raises. The cache itself raises nothing.
+    UserError: what `read` raises, or $CIFAR_JAX_CACHE can be no path. Nothing else that is wrong
+      with the cache raises anything.
   """
   digest = hashlib.sha256(f'{name}\0{path.resolve()}'.encode()).hexdigest()[:16]
-  entry = folder() / f'{name}-{digest}'
+  entry = cache_folder() / f'{name}-{digest}'
   try:
     key = _key(files)
   except OSError:  # A file is gone or not to be looked at: the reader says so better.

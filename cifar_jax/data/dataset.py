@@ -47,10 +47,13 @@ class Split:
   Attributes:
     images: uint8 `[N, H, W, C]`.
     labels: int32 `[N]`, from 0.
+    digests: uint8 `[N, 16]`, checksums of the pixels of each image as `statistics.digests` makes
+      them, where the source keeps them; to make them, all pixels are read.
   """
 
   images: np.ndarray
   labels: np.ndarray
+  digests: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -61,7 +64,8 @@ class Split:
 
   def take(self, index: slice | np.ndarray) -> 'Split':
     """The part that a slice or an array of places names."""
-    return Split(self.images[index], self.labels[index])
+    digests = None if self.digests is None else self.digests[index]
+    return Split(self.images[index], self.labels[index], digests=digests)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Dataset:
     validation: validation images of the source's own; None where it has none.
     notes: sentences on what was found in the source, for people.
     preprocessing: how an image file becomes one of these images; None where nobody said it.
+    names_shared: whether the notes name the images that are in two of its splits.
   """
 
   name: str
@@ -89,6 +94,7 @@ class Dataset:
   validation: Split | None = None
   notes: tuple[str, ...] = ()
   preprocessing: Preprocessing | None = None
+  names_shared: bool = False
 
 
 def make_split(images: np.ndarray, labels: np.ndarray, num_classes: int, where: str) -> Split:

@@ -8,7 +8,6 @@ the bytes and a `Preprocessing` alone; training, evaluation, predictions and the
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import io
 import math
 import pathlib
@@ -45,12 +44,10 @@ class Decoded:
 
   Attributes:
     pixels: uint8 [H, W, C].
-    digest: of the bytes of the file, 16 bytes.
     thumbnail: uint8 [9, 9], grey.
   """
 
   pixels: np.ndarray
-  digest: bytes
   thumbnail: np.ndarray
 
 
@@ -139,7 +136,7 @@ def decode(content: bytes, preprocessing: Preprocessing) -> Decoded:
     if preprocessing.source_channels == 1:
       pixels = with_channels(pixels, 1)
     pixels = preprocessing.finish(pixels)[0]
-  return Decoded(pixels, hashlib.sha256(content).digest()[:16], thumbnail)
+  return Decoded(pixels, thumbnail)
 
 
 def reduced_size(content: bytes, side: int, max_megapixels: float) -> tuple[int, int]:

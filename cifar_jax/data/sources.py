@@ -10,12 +10,13 @@ from cifar_jax.data import idx, image_folder, npz, official, synthetic, tfds
 from cifar_jax.data.adapt import adapt
 from cifar_jax.data.cache import through_cache
 from cifar_jax.data.dataset import Dataset
+from cifar_jax.data.named import NAMED
 from cifar_jax.errors import UserError
 from cifar_jax.folders import existing_path
 from cifar_jax.suggestions import nearest
 
 # The names that need no look at TFDS's own list; they are also what an error suggests.
-KNOWN = ('synthetic', *official.CLASSES, *idx.CLASSES, 'svhn_cropped', 'folder')
+KNOWN = (*NAMED, 'folder')
 
 _ARRAYS = ('.npy', '.pt', '.pth', '.mat', '.h5', '.hdf5', '.pkl', '.csv', '.parquet')
 _LONGEST_NAME = 100  # letters; those of TFDS have fewer

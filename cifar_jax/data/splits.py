@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.preprocessing import Preprocessing
-from cifar_jax.data.statistics import digests, shared_images
+from cifar_jax.data.statistics import digests_of, shared_images
 from cifar_jax.errors import UserError
 
 _SAMPLE = 64  # training images by which the data are known again
@@ -36,6 +36,8 @@ class Splits:
     has_test: whether the source has test images.
     preprocessing: how an image file becomes one of these images; None where nobody said it.
     held_out: whether `validation` was taken out of the training images of the source.
+    lost_classes: those of which all training images were.
+    names_shared: whether `notes` name the images that are in two splits of the source.
     remarks: what else must stand beside every number measured on these images.
     left_out: validation images that `validated` took out of `validation`; None where it took none.
   """
@@ -52,6 +54,8 @@ class Splits:
   has_test: bool = True
   preprocessing: Preprocessing | None = None
   held_out: bool = False
+  lost_classes: tuple[str, ...] = ()
+  names_shared: bool = False
   remarks: tuple[str, ...] = ()
   left_out: Split | None = None
 
@@ -123,6 +127,7 @@ def split(
     )
   train, checked, notes = dataset.train, dataset.test, list(dataset.notes)
   has_test, held_out = len(dataset.test) > 0, False
+  lost = np.zeros(0, np.int32)
   if dataset.validation is not None and not (validation == 'test' and has_test):
     checked = dataset.validation
   elif validation == 'test' and not has_test:
@@ -145,7 +150,7 @@ def split(
     kept[chosen] = False
     train = _take(dataset.train, np.flatnonzero(kept))
     checked = _take(dataset.train, np.sort(chosen))
-    _check_classes_left(dataset, train, checked, f'--config.data.validation={validation}')
+    lost = np.setdiff1d(checked.labels, train.labels)
     if validation_from == 'last' and (np.diff(dataset.train.labels) >= 0).all():
       notes.append(
         f'the images are sorted by class, so the last {len(checked)}, for validation, are of '
@@ -169,6 +174,8 @@ def split(
     has_test=has_test,
     preprocessing=dataset.preprocessing,
     held_out=held_out,
+    lost_classes=tuple(dataset.class_names[label] for label in lost),
+    names_shared=dataset.names_shared,
   )
 
 
@@ -188,7 +195,7 @@ def _whole_groups(train: Split, order: np.ndarray, count: int) -> np.ndarray:
       '--config.data.folder.cache=True as well'
     )
   members: dict[bytes, list[int]] = {}
-  for place, digest in enumerate(digests(train.images)):
+  for place, digest in enumerate(digests_of(train)):
     members.setdefault(digest, []).append(place)
   group_of = {place: group for group in members.values() for place in group}
   chosen: list[int] = []
@@ -206,10 +213,16 @@ def _whole_groups(train: Split, order: np.ndarray, count: int) -> np.ndarray:
 
 
 def with_shared_images_noted(splits: Splits) -> Splits:
-  """Adds notes on images that are in two of the splits, which make accuracies look better."""
+  """Adds notes on images that are in two of the splits, which make accuracies look better; not on
+  those that the source names itself.
+  """
   parts = {'train': splits.train, 'validation': splits.validation, 'test': splits.test}
   if splits.validation_is_test:
     parts.pop('validation' if splits.has_test else 'test')
+  if splits.names_shared:  # what was held out of its training images is all that it does not know
+    parts.pop('test', None)
+    if not splits.held_out:
+      parts.clear()
   shared = shared_images(parts)
   notes = [
     f'{count} of the {len(parts[later])} {later} images have the same pixels as one of {name}'
@@ -222,13 +235,14 @@ def with_shared_images_noted(splits: Splits) -> Splits:
   return dataclasses.replace(splits, notes=(*splits.notes, *notes))
 
 
-def _check_classes_left(dataset: Dataset, train: Split, held_out: Split, wanted: str) -> None:
-  """Raises UserError where all images of a class are held out."""
-  lost = np.setdiff1d(held_out.labels, train.labels)
-  if len(lost):
-    named = _listed([dataset.class_names[label] for label in lost])
+def check_classes_left(splits: Splits, validation: str) -> None:
+  """Raises UserError where a run that starts would learn nothing of a class, all of whose training
+  images are held out by `config.data.validation`; one that is there may still be measured.
+  """
+  if splits.lost_classes:
     raise UserError(
-      f'{wanted} holds out all training images of {named}; hold fewer out, use '
+      f'--config.data.validation={validation} holds out all training images of '
+      f'{_listed(splits.lost_classes)}; hold fewer out, use '
       "--config.data.validation_from='random' or another --config.seed, or give it more images"
     )
 
@@ -293,7 +307,7 @@ def renumbered(splits: Splits, class_names: Sequence[str]) -> Splits:
   if set(splits.class_names) - set(names):
     raise UserError(
       f'{splits.source} has the classes {_listed(splits.class_names)}, but the run was trained on '
-      f'the classes {_listed(names)}; give it data whose classes have these names'
+      f'the classes {_listed(names)}; {_renaming(splits, names)}'
     )
   numbers = np.array([names.index(name) for name in splits.class_names], np.int32)
 
@@ -307,6 +321,22 @@ def renumbered(splits: Splits, class_names: Sequence[str]) -> Splits:
     test=change(splits.test),
     left_out=splits.left_out and change(splits.left_out),
     class_names=names,
+  )
+
+
+def _renaming(splits: Splits, names: tuple[str, ...]) -> str:
+  """What to do about data whose classes are none of a run's."""
+  count = len(names)
+  numbers = tuple(str(number) for number in range(count))
+  if len(splits.class_names) != count or numbers not in (splits.class_names, names):
+    return 'give it data whose classes have these names'
+  # Labels without names may be in any order: to go by the numbers could be silently wrong.
+  npz = splits.source.lower().endswith('.npz')
+  where = 'in the .npz file' if npz else 'beside the images and labels in an .npz file'
+  wanted = list(names) if count <= _NAMED else "[...], the class_names of the run's about.json,"
+  return (
+    f'if its labels 0 to {count - 1} mean those classes in that order, save class_names={wanted} '
+    f'{where}; if they mean them in another order, save the names in that one'
   )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cifar_jax.data.dataset import Dataset, Examples, Split
+from cifar_jax.data.dataset import Dataset, Split
 
+DIGEST_BYTES = 16
 _ROWS = 512  # images looked at at a time, which bounds the memory in use
 
 
@@ -51,7 +52,7 @@ def duplicates(dataset: Dataset) -> Duplicates:
   """Compares the pixels of all images, by their checksums."""
   every = {'train': dataset.train, 'validation': dataset.validation, 'test': dataset.test}
   parts = {name: split for name, split in every.items() if split is not None}
-  found = {name: digests(split.images) for name, split in parts.items()}
+  found = {name: digests_of(split) for name, split in parts.items()}
   labels_of: dict[bytes, set[int]] = {}
   for name, split in parts.items():
     for digest, label in zip(found[name], split.labels, strict=True):
@@ -63,12 +64,12 @@ def duplicates(dataset: Dataset) -> Duplicates:
   )
 
 
-def shared_images(parts: Mapping[str, Examples]) -> dict[tuple[str, str], int]:
+def shared_images(parts: Mapping[str, Split]) -> dict[tuple[str, str], int]:
   """(split, later split) -> images of the later one whose pixels are also in the other, those with
   none left out. Streams are not compared: it would decode all of their files.
   """
   stored = {name: part for name, part in parts.items() if isinstance(part.images, np.ndarray)}
-  found = _across({name: digests(part.images) for name, part in stored.items()})
+  found = _across({name: digests_of(part) for name, part in stored.items()})
   return {pair: count for pair, count in found.items() if count}
 
 
@@ -80,10 +81,16 @@ def _across(found: Mapping[str, Sequence[bytes]]) -> dict[tuple[str, str], int]:
   }
 
 
+def digests_of(split: Split) -> list[bytes]:
+  """Those of a split's images: as its source keeps them, else made of its pixels."""
+  kept = split.digests
+  return digests(split.images) if kept is None else [digest.tobytes() for digest in kept]
+
+
 def digests(images: np.ndarray) -> list[bytes]:
   """A checksum of 16 bytes of the pixels of each image of uint8 [N, H, W, C]."""
   return [
-    hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+    hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=DIGEST_BYTES).digest()
     for start in range(0, len(images), _ROWS)
     for image in np.asarray(images[start : start + _ROWS])
   ]

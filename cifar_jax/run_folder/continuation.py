@@ -76,6 +76,12 @@ def shown_rows(run: pathlib.Path) -> list[dict[str, float]]:
   return rows
 
 
+def has_begun(run: pathlib.Path) -> bool:
+  """Whether a run has a checkpoint to go on from."""
+  with Checkpoints(run, read_only=True) as checkpoints:
+    return checkpoints.latest() is not None
+
+
 def finished_summary(run: pathlib.Path) -> tuple[dict[str, Any], str]:
   """A run's summary.json, and a sentence about it or ''.
 

@@ -141,14 +141,3 @@ def test_a_failing_write_leaves_nothing(
   monkeypatch.setattr(cache.np, 'save', full)
   source.load()
   assert list(folder.iterdir()) == []
-
-
-def test_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-  monkeypatch.setenv('CIFAR_JAX_CACHE', '/a')
-  monkeypatch.setenv('XDG_CACHE_HOME', '/b')
-  monkeypatch.setenv('HOME', '/c')
-  assert cache.folder() == pathlib.Path('/a')
-  monkeypatch.delenv('CIFAR_JAX_CACHE')
-  assert cache.folder() == pathlib.Path('/b/cifar_jax')
-  monkeypatch.delenv('XDG_CACHE_HOME')
-  assert cache.folder() == pathlib.Path('/c/.cache/cifar_jax')

@@ -44,6 +44,16 @@ def test_duplicates_by_hand() -> None:
   assert statistics.shared_images(parts) == {('train', 'test'): 1}
 
 
+def test_checksums_that_the_source_keeps_are_those_that_count() -> None:
+  """Also of a part of the images; of these the pixels, all different, say nothing."""
+  kept = np.arange(7 * 16, dtype=np.uint8).reshape(7, 16)
+  kept[5] = kept[2]
+  train = Split(RANDOM.astype(np.uint8), np.zeros(7, np.int32), digests=kept)
+  parts = {'train': train.take(slice(4)), 'test': train.take(np.array([4, 5, 6]))}
+  assert statistics.shared_images(parts) == {('train', 'test'): 1}
+  assert statistics.digests_of(parts['test']) == [kept[i].tobytes() for i in (4, 5, 6)]
+
+
 def test_checksums_tell_images_apart_that_differ_by_one_level() -> None:
   images = np.zeros((1000, 4, 5, 3), np.uint8)
   images.reshape(1000, -1)[np.arange(60), np.arange(60)] = 1

@@ -1,6 +1,10 @@
 """Runs measured on data: classes by their names, and no images of another split."""
 
+import dataclasses
+import json
 import pathlib
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -53,6 +57,61 @@ def test_other_classes_are_refused_and_both_lists_named(tiny_run, tiny_data, tmp
   path = variant(tiny_data, tmp_path / 'a.npz', class_names=np.array(['0', '1', 'cat', '3']))
   with pytest.raises(UserError, match=r'classes 0, 1, cat, 3, but .* classes 0, 1, 2, 3;'):
     evaluate(tiny_run, data_dir=path)
+
+
+def test_labels_without_names_are_refused_until_they_have_those_of_the_run(
+  tiny_run, tiny_data, tmp_path
+) -> None:
+  """What the refusal says to do is then done: once for labels in the run's order, once not."""
+  names = ['cat', 'dog', 'owl', 'emu']
+  run = tmp_path / 'run'
+  shutil.copytree(tiny_run, run)
+  about = json.loads((run / 'about.json').read_text())
+  (run / 'about.json').write_text(json.dumps({**about, 'class_names': names}))
+  with pytest.raises(UserError, match=r'labels 0 to 3 mean those classes in that order') as caught:
+    evaluate(run)
+  said = re.search(r'save class_names=(\[.*?\]) in the \.npz file', str(caught.value))
+  assert said is not None
+  assert json.loads(said[1].replace("'", '"')) == names
+  expected = accuracy_by_hand(tiny_run, tiny_data)
+  path = variant(tiny_data, tmp_path / 'a.npz', class_names=np.array(names))
+  assert evaluate(run, data_dir=path)['accuracy'] == pytest.approx(expected)
+  with np.load(tiny_data) as arrays:
+    turned = {name: 3 - arrays[name] for name in ('y_train', 'y_test')}
+  path = variant(tiny_data, tmp_path / 'b.npz', class_names=np.array(names[::-1]), **turned)
+  assert evaluate(run, data_dir=path)['accuracy'] == pytest.approx(expected)
+
+
+def test_how_to_name_classes_of_which_one_side_has_numbers_only(tiny_config) -> None:
+  splits = trained.load_splits(tiny_config)
+
+  def refusal(has: list[str], wants: list[str], source: str = 'mine.npz') -> str:
+    other = dataclasses.replace(splits, class_names=tuple(has), source=source)
+    with pytest.raises(UserError) as caught:
+      data.renumbered(other, wants)
+    return str(caught.value).partition('; ')[2]
+
+  names, numbers = ['a', 'b', 'c', 'd'], ['0', '1', '2', '3']
+  assert "save class_names=['0', '1', '2', '3'] in the .npz" in refusal(names, numbers)
+  assert 'labels in an .npz file; if they' in refusal(names, numbers, 'cifar-10.tar.gz')
+  many = [f'class {number}' for number in range(100)]
+  assert "class_names of the run's about.json" in refusal([str(n) for n in range(100)], many)
+  for has in (numbers[:3], [*numbers, '4'], ['1', '2', '3', '4'], ['w', 'x', 'y', 'z']):
+    assert refusal(has, names) == 'give it data whose classes have these names'
+
+
+def test_few_other_images_are_tested_whatever_would_be_held_out(
+  tiny_run, tiny_data, tmp_path
+) -> None:
+  """The run holds 20 training images out, which of these leaves one; nobody asks for them."""
+  with np.load(tiny_data) as arrays:
+    order = np.argsort(arrays['y_train'], kind='stable')[-21:]
+    few = {name: arrays[name][order] for name in ('x_train', 'y_train')}
+  few['y_train'][:21] = [*[0, 1, 2, 3] * 5, 3]
+  path = variant(tiny_data, tmp_path / 'few.npz', **few)
+  assert evaluate(tiny_run, data_dir=path)['accuracy'] == pytest.approx(
+    accuracy_by_hand(tiny_run, path)
+  )
 
 
 def test_reports_are_of_known_data_too(tiny_run, tiny_data, tmp_path) -> None:

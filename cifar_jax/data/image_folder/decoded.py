@@ -24,6 +24,7 @@ from cifar_jax.data.image_file import THUMBNAIL, DamagedImageError, Decoded, dec
 from cifar_jax.data.image_folder.duplicates import exact_pairs, near_pairs
 from cifar_jax.data.image_folder.listing import ImageFile, Listing
 from cifar_jax.data.preprocessing import Preprocessing
+from cifar_jax.data.statistics import DIGEST_BYTES, digests
 from cifar_jax.errors import UserError
 from cifar_jax.folders import cache_folder
 
@@ -31,6 +32,8 @@ Pairs = list[tuple[int, int]]
 
 _FORMAT = 2  # Raise it whenever decoding gives other pixels for the same files.
 _DAMAGED_LIST = 'damaged.txt'
+_DIGESTS = 'pixel_digests.npy'
+_PAIRS = 'equal-pixels'  # begins the names of files with the places of equal images
 _WAITING = 4  # images decoded ahead of the writer, for each thread
 
 
@@ -41,7 +44,7 @@ class DecodedFolder:
   Attributes:
     images: uint8 [N, H, W, C], mapped read-only from disk, in the order of the listing.
     kept: int64 [N], their places in the listing.
-    digests: of their files.
+    digests: uint8 [N, 16], of their pixels, as `statistics.digests` makes them.
     thumbnails: uint8 [N, 9, 9].
     damaged: path and reason of the others.
     damaged_list: a text file with all of them.
@@ -49,24 +52,25 @@ class DecodedFolder:
 
   images: np.ndarray
   kept: np.ndarray
-  digests: tuple[bytes, ...]
+  digests: np.ndarray
   thumbnails: np.ndarray
   damaged: tuple[tuple[str, str], ...]
   damaged_list: pathlib.Path
 
   def pairs(self, first: slice, second: slice) -> tuple[Pairs, Pairs]:
-    """Places (i, j) of equal files in two parts of the images, and of others that look the same.
+    """Places (i, j) of equal pixels in two parts of the images, and of others that look the same.
 
     They are kept with the decoded images: to compare tens of thousands takes seconds.
     """
     bounds = [first.start, first.stop, second.start, second.stop]
-    kept = self.damaged_list.with_name(f'pairs-{"-".join(map(str, bounds))}.json')
+    kept = self.damaged_list.with_name(f'{_PAIRS}-{"-".join(map(str, bounds))}.json')
     try:
       exact, near = json.loads(kept.read_text('utf-8'))
       return [(int(i), int(j)) for i, j in exact], [(int(i), int(j)) for i, j in near]
     except (OSError, ValueError, TypeError):  # not compared yet, or a damaged file
       pass
-    exact = exact_pairs(self.digests[first], self.digests[second])
+    digests = [digest.tobytes() for digest in self.digests]
+    exact = exact_pairs(digests[first], digests[second])
     same = {j for _, j in exact}
     near = near_pairs(self.thumbnails[first], self.thumbnails[second])
     found = exact, [(i, j) for i, j in near if j not in same]
@@ -146,7 +150,8 @@ def decode_all(
 def _key(listing: Listing, preprocessing: Preprocessing) -> str:
   digest = hashlib.sha256(json.dumps([_FORMAT, dataclasses.astuple(preprocessing)]).encode())
   # The root is resolved once: for each of tens of thousands of files it would take seconds.
-  root, start = os.path.realpath(listing.root), len(str(listing.root))
+  root = os.path.join(os.path.realpath(listing.root), '')
+  start = len(str(listing.root / 'x')) - 1  # of '.', which no path in it begins with, 0
   for file in listing.files:
     path = str(file.path)
     try:
@@ -161,7 +166,7 @@ def _key(listing: Listing, preprocessing: Preprocessing) -> str:
 def _write(
   folder: pathlib.Path, files: Sequence[ImageFile], preprocessing: Preprocessing, workers: int
 ) -> None:
-  kept, thumbnails, digests, damaged = [], [], [], []
+  kept, thumbnails, found, damaged = [], [], [], []
   # No bar where nobody looks at it.
   bar = tqdm(total=len(files), desc='decoding', unit='image', disable=None, leave=False)
   with open(folder / 'pixels', 'wb') as pixels, bar:
@@ -173,12 +178,12 @@ def _write(
       pixels.write(result.pixels.tobytes())
       kept.append(place)
       thumbnails.append(result.thumbnail)
-      digests.append(result.digest.hex())
+      found += digests(result.pixels[None])
+  np.save(folder / _DIGESTS, _as_array(found))
   np.save(folder / 'thumbnails.npy', np.reshape(thumbnails, (-1, THUMBNAIL, THUMBNAIL)))
   meta = {
     'shape': [len(kept), *preprocessing.shape],
     'kept': kept,
-    'digests': digests,
     'damaged': damaged,
   }
   lines = ''.join(f'{path}: {reason}\n' for path, reason in damaged)
@@ -200,10 +205,31 @@ def _read(entry: pathlib.Path) -> DecodedFolder | None:
     return DecodedFolder(
       images,
       np.array(meta['kept'], np.int64),
-      tuple(bytes.fromhex(digest) for digest in meta['digests']),
+      _digests(entry, images),
       thumbnails,
       tuple((str(path), str(reason)) for path, reason in meta['damaged']),
       entry / _DAMAGED_LIST,
     )
   except (OSError, ValueError, KeyError, TypeError):
     return None
+
+
+def _digests(entry: pathlib.Path, images: np.ndarray) -> np.ndarray:
+  """Those of an entry's pixels; an entry of an older version is given them."""
+  try:
+    kept = np.load(entry / _DIGESTS, allow_pickle=False)
+    if kept.dtype == np.uint8 and kept.shape == (len(images), DIGEST_BYTES):
+      return kept
+  except (OSError, ValueError, EOFError):  # none yet, or a damaged file
+    pass
+  found = _as_array(digests(images))
+  with contextlib.suppress(OSError):  # no permission: made anew next time
+    draft = entry / f'{os.getpid()}-{_DIGESTS}'
+    np.save(draft, found)
+    os.replace(draft, entry / _DIGESTS)
+  return found
+
+
+def _as_array(found: Sequence[bytes]) -> np.ndarray:
+  """Digests as uint8 [N, 16]."""
+  return np.frombuffer(b''.join(found), np.uint8).reshape(-1, DIGEST_BYTES)

@@ -1,4 +1,4 @@
-"""Images that occur in two splits: the same file, or the same picture saved otherwise.
+"""Images that occur in two splits: the same pixels, or the same picture saved otherwise.
 
 An image that is trained on and tested with makes the test easier than it looks.
 """

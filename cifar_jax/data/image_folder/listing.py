@@ -22,7 +22,8 @@ SPLITS: Mapping[str, tuple[str, ...]] = {
   'validation': ('validation', 'valid', 'val', 'dev'),
   'test': ('test', 'testing'),
 }
-# 'seg_train', 'test1' or 'train-images': no split that is understood, but hardly a class.
+# 'seg_train', 'test1' or 'train-images': no split that is understood; what is before the word is
+# the first group.
 _LIKE_A_SPLIT = {
   split: re.compile(
     rf'(.*[_\-. ])?({"|".join(names)})([_\-. ]?(set|data|images?|imgs?))?[_\-. ]?\d*', re.IGNORECASE
@@ -130,13 +131,8 @@ def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
 
 def _refuse_split_names(root: pathlib.Path, inside: Sequence[pathlib.Path]) -> None:
   """Raises UserError where folders that would be classes are splits by their names."""
-  like = {
-    split: [folder for folder in inside if pattern.fullmatch(folder.name)]
-    for split, pattern in _LIKE_A_SPLIT.items()
-  }
-  count = sum(len(folders) for folders in like.values())
-  if inside and (count == len(inside) or (like['train'] and count > len(like['train']))):
-    flat = next((folder for folder in like['train'] if _holds_images(folder)), None)
+  if like := _like_splits(inside):
+    flat = next((folder for folder in like.get('train', ()) if _holds_images(folder)), None)
     hint = f'; images lie side by side in {flat}: {_organize(flat)}' if flat else ''
     raise UserError(
       f'--config.data.dir={root} holds {_some(inside)}, which are named like splits, but no folder '
@@ -149,6 +145,28 @@ def _refuse_split_names(root: pathlib.Path, inside: Sequence[pathlib.Path]) -> N
       f'--config.data.dir={root} holds splits inside of its classes, as in {inside[0]}; expected '
       'train/CLASS/*.jpg and test/CLASS/*.jpg'
     )
+
+
+def _like_splits(inside: Sequence[pathlib.Path]) -> dict[str, list[pathlib.Path]]:
+  """Split -> folders named like it, where that is more than a chance: different splits that have
+  the words before them in common with all folders, as in seg_train and seg_test, or have none.
+
+  Classes may be called 'bullet_train' and 'freight_train', or 'train', 'car' and 'flight test'.
+  """
+  named: dict[str, dict[str, list[pathlib.Path]]] = {}
+  for folder in inside:
+    for split, pattern in _LIKE_A_SPLIT.items():
+      if match := pattern.fullmatch(folder.name):
+        before = (match[1] or '').lower()
+        named.setdefault(before, {}).setdefault(split, []).append(folder)
+  for before, like in named.items():
+    if before:
+      alike = all(folder.name.lower().startswith(before) for folder in inside)
+    else:
+      alike = 'train' in like or sum(map(len, like.values())) == len(inside)
+    if alike and (len(like) > 1 or (len(inside) == 1 and not before)):
+      return like
+  return {}
 
 
 def _split_named(name: str) -> str | None:

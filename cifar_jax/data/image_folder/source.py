@@ -53,7 +53,7 @@ def load(data_config: ConfigDict) -> Dataset:
     )
   parts, notes = _splits(listing, folder)
   _check_classes(listing, parts['train'])
-  empty = Split(folder.images[:0], np.zeros(0, np.int32))
+  empty = parts['train'].take(slice(0))
   return Dataset(
     name='folder',
     train=parts['train'],
@@ -63,6 +63,7 @@ def load(data_config: ConfigDict) -> Dataset:
     source=str(root),
     notes=tuple(notes),
     preprocessing=preprocessing,
+    names_shared=True,
   )
 
 
@@ -102,13 +103,14 @@ def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preproce
 def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], list[str]]:
   """The images of each split, and what is worth saying about them."""
   labels = np.array([file.label for file in listing.files], np.int32)[folder.kept]
+  every = Split(folder.images, labels, digests=folder.digests)
   parts, notes, slices = {}, [], {}
   start = 0
   for split, files in listing.splits.items():
     kept = (folder.kept >= start) & (folder.kept < start + len(files))
     rows = np.flatnonzero(kept)
     slices[split] = slice(rows[0], rows[-1] + 1) if len(rows) else slice(0, 0)
-    parts[split] = Split(folder.images[slices[split]], labels[slices[split]])
+    parts[split] = every.take(slices[split])
     notes.append(
       f'{split}: Found {len(rows)} images belonging to {len(listing.class_names)} classes'
     )

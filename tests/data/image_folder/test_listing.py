@@ -88,6 +88,23 @@ def test_classes_named_otherwise_are_classes(tmp_path) -> None:
   assert listing.class_names == ('_other', 'test_tube', 'trainer')
 
 
+@pytest.mark.parametrize(
+  'names',
+  [
+    ('negative_test', 'positive_test'),
+    ('bullet_train', 'freight_train'),
+    ('car', 'flight test', 'train'),
+    ('flight_test', 'steam_train'),
+    ('blood test', 'crash-test', 'Testing'),
+    ('dev', 'ops'),
+  ],
+)
+def test_classes_with_words_of_splits_in_their_names(tmp_path, names) -> None:
+  """One split alone, or different words before them: nobody names the splits of one set so."""
+  listing = list_folder(touch(tmp_path, *(f'{name}/1.jpg' for name in names)))
+  assert listing.class_names == tuple(sorted(names))
+
+
 def test_folders_beside_the_splits_are_named(tmp_path) -> None:
   listing = list_folder(touch(tmp_path, 'train/a/1.jpg', 'train/b/1.jpg', 'test/1.jpg', 'old/x'))
   assert set(listing.splits) == {'train'}
@@ -124,6 +141,10 @@ def test_links_to_themselves(tmp_path) -> None:
       'holds seg_pred, seg_test, seg_train, which are named like splits',
     ),
     (('train_images/a/1.jpg', 'TestSet/a/1.jpg'), 'which are named like splits'),
+    (('my-train/1.jpg', 'My-Val/1.jpg'), 'holds My-Val, my-train, which are named like splits'),
+    (('train1/1.jpg', 'test1/1.jpg', 'val1/1.jpg'), 'test1, train1, val1, which are named like'),
+    (('train/1.jpg', 'test/1.jpg', 'sheets/1.csv'), 'named like splits'),
+    (('train/1.jpg',), r'holds train, which are named like splits, .*organize \S*/train OUT'),
     (('x/train/a/1.jpg', 'x/test/a/1.jpg'), r'one folder, x, and in it test, train; .*dir=\S*/x$'),
     (('x/a/1.jpg', 'x/b/1.jpg'), r'holds one folder, x, and in it a, b; .*dir=\S*/x$'),
     (

@@ -1,6 +1,7 @@
 """Folders of image files as data sets: the pixels, the cache, damage, and what is reported."""
 
 import collections
+import hashlib
 import io
 import shutil
 
@@ -11,6 +12,7 @@ pytest.importorskip('PIL')
 from PIL import Image
 
 from cifar_jax import data
+from cifar_jax.data import statistics
 from cifar_jax.data.image_folder import decoded, source
 from cifar_jax.data.preprocessing import of_folder
 from cifar_jax.errors import UserError
@@ -148,12 +150,60 @@ def test_later_loads_compare_nothing(tmp_path, monkeypatch) -> None:
     data.load(data_config(tmp_path))
 
 
+def test_later_starts_read_no_pixels_to_find_equal_images(tmp_path, monkeypatch) -> None:
+  """Those of an entry of the cache that lacks checksums of its pixels are read once."""
+  monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path.with_name('cache')))
+  write_tree(tmp_path, {'train/a': 6, 'train/b': 6, 'test/a': 2})
+  for copy in ('a/001', 'a/002', 'b/003'):
+    shutil.copy(tmp_path / 'train/a/000.png', tmp_path / f'train/{copy}.png')
+  config = data_config(tmp_path)
+
+  def notes() -> tuple[str, ...]:
+    splits = data.split(data.load(config), '0.5', 'last', 0)
+    return data.with_shared_images_noted(splits).notes
+
+  note = '1 of the 6 validation images have the same pixels as one of train'
+  assert note in notes()
+  (kept,) = decoded.cache_folder().glob('folder-*/pixel_digests.npy')
+  digests = [hashlib.blake2b(image, digest_size=16) for image in data.load(config).train.images]
+  assert np.load(kept)[:12].tobytes() == b''.join(digest.digest() for digest in digests)
+  kept.write_bytes(kept.read_bytes()[:50])
+  assert note in notes()
+  kept.unlink()
+  assert note in notes()
+  for module in (decoded, statistics):
+    monkeypatch.setattr(module, 'digests', lambda *_: pytest.fail('pixels are read'))
+  assert note in notes()
+  together = data.split(data.load(config), '0.5', 'last', 0, together=True)
+  assert len(together.train) + len(together.validation) == 12
+
+
+def test_equal_images_of_two_splits_are_told_once(tmp_path) -> None:
+  """Also where they are saved as other files, and where some training images are held out."""
+  write_tree(tmp_path, {'train/a': 4, 'train/b': 4, 'test/a': 2, 'test/b': 2})
+  shutil.copy(tmp_path / 'train/a/002.png', tmp_path / 'test/a/001.png')
+  Image.open(tmp_path / 'train/b/001.png').save(tmp_path / 'test/b/001.bmp')
+  for validation in ('test', '2'):
+    splits = data.split(data.load(data_config(tmp_path)), validation, 'random', 0)
+    (note,) = (
+      note
+      for note in data.with_shared_images_noted(splits).notes
+      if 'also' in note or 'same' in note
+    )
+    assert note.startswith('2 images of test are also in train: ')
+    assert f'test/b/001.bmp = {tmp_path / "train/b/001.png"}' in note
+
+
 def test_a_folder_reached_by_another_path_is_the_same(tree, tmp_path, monkeypatch) -> None:
   first = data.load(data_config(tree))
   (tmp_path / 'link').symlink_to(tree)
   monkeypatch.setattr(decoded, 'decode_file', lambda *_: pytest.fail('decoded again'))
   monkeypatch.chdir(tmp_path)
   for place in ('link', 'tree', 'link/../tree'):
+    found = data.load(data_config(place))
+    assert np.array_equal(found.train.images, first.train.images)
+  for inside, place in (('tree', '.'), ('tree', './'), ('tree/train', '..')):
+    monkeypatch.chdir(tmp_path / inside)
     found = data.load(data_config(place))
     assert np.array_equal(found.train.images, first.train.images)
 
