@@ -20,7 +20,7 @@ def save_figure(figure: Any, folder: pathlib.Path, name: str) -> str:
   """
   text = _svg(figure)
   with disk_errors(folder), style():
-    (folder / f'{name}.svg').write_text(text, encoding='utf-8')
+    (folder / f'{name}.svg').write_text(text, 'utf-8', 'replace')
     figure.savefig(folder / f'{name}.png', dpi=150, facecolor='white')
   return inline_svg(text)
 
@@ -51,7 +51,7 @@ def write_page(path: pathlib.Path, template: str, content: Mapping[str, Any]) ->
     undefined=jinja2.StrictUndefined,
   )
   with disk_errors(path.parent):
-    path.write_text(environment.get_template(template).render(content), encoding='utf-8')
+    path.write_text(environment.get_template(template).render(content), 'utf-8', 'replace')
 
 
 def make_folder(folder: pathlib.Path) -> pathlib.Path:

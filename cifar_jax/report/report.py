@@ -153,7 +153,7 @@ def write_report(
     },
   )
   with disk_errors(folder):
-    (folder / 'confusion.txt').write_text(f'{content["matrix"]}\n', encoding='utf-8')
+    (folder / 'confusion.txt').write_text(f'{content["matrix"]}\n', 'utf-8', 'replace')
   return folder / 'index.html', measured
 
 

@@ -88,7 +88,8 @@ def _prepared(stream: Any, descriptor: int, patient: bool) -> Any:
     return open(os.devnull, 'w', encoding='utf-8')
   if not isinstance(stream, io.TextIOWrapper):
     return stream
-  errors = 'replace' if stream.errors == 'strict' else stream.errors
+  # In the C locale it is 'surrogateescape', which stops at a Greek letter.
+  errors = 'replace' if stream.errors in ('strict', 'surrogateescape') else stream.errors
   if not patient:
     stream.reconfigure(errors=errors)
     return stream

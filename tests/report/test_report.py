@@ -10,7 +10,7 @@ import pytest
 from cifar_jax.errors import UserError
 from cifar_jax.inference import evaluate, trained
 from cifar_jax.loop import train
-from cifar_jax.report import scores
+from cifar_jax.report import files, scores
 from cifar_jax.run_folder.progress import Progress
 from tests.configs import tiny
 from tests.report.browser import needs_browser, page_facts
@@ -103,14 +103,18 @@ def test_page_says_what_the_issue_asks(page) -> None:
 
 
 def test_what_comes_from_the_data_is_escaped(tmp_path) -> None:
-  from cifar_jax.report import files
-
   files.write_page(
     tmp_path / 'page.html',
     'compare.html',
     {'title': '<script>x', 'columns': [], 'rows': [('<script>x', [])], 'charts': []},
   )
   assert '<script>x' not in (tmp_path / 'page.html').read_text()
+
+
+def test_a_file_name_that_is_not_utf8_does_not_stop_a_page(tmp_path) -> None:
+  content = {'title': 'caf\udce9.png', 'columns': [], 'rows': [], 'charts': []}
+  files.write_page(tmp_path / 'page.html', 'compare.html', content)
+  assert 'caf?.png' in (tmp_path / 'page.html').read_text('utf-8')
 
 
 def test_a_folder_that_is_no_run(tmp_path) -> None:

@@ -98,12 +98,16 @@ def test_interrupts_after_the_run_was_saved(tiny_data, tmp_path) -> None:
   assert [line for line in stderr.splitlines() if 'interrupted' in line] == []
 
 
-@pytest.mark.parametrize('encoding', ['ascii', 'cp1252'])
+C_LOCALE = {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'cp1252', 'C locale'])
 def test_letters_that_a_terminal_cannot_show(tiny_data, tmp_path, encoding) -> None:
   """The table of layers has Greek ones, at a BatchNorm."""
-  environment = {**ENVIRONMENT, 'PYTHONIOENCODING': encoding}
+  settings = C_LOCALE if encoding == 'C locale' else {'PYTHONIOENCODING': encoding}
+  environment = {**ENVIRONMENT, **settings}
   processes = [start(*SUMMARY, env=environment)]
-  if encoding == 'ascii':
+  if encoding != 'cp1252':
     processes.append(launched(tiny_data, tmp_path, '--config.max_steps=1', env=environment))
   for process in processes:
     stdout, stderr = process.communicate(timeout=300)
