@@ -33,11 +33,11 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from cifar_jax import config as configs
-from cifar_jax import folders
-from cifar_jax.devices import hosts
-from cifar_jax.errors import reported_errors
+from cifar_jax.config import parse as configs
+from cifar_jax.devices import distributed
 from cifar_jax.startup import host_memory, xla_flags
+from cifar_jax.utils import paths
+from cifar_jax.utils.errors import exit_on_user_error
 
 _CONFIG = config_flags.DEFINE_config_file('config', help_string='Path of the config file.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; by default runs/<config name>.')
@@ -58,21 +58,23 @@ def main(_: Sequence[str]) -> None:
   """Trains as the flags say."""
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # the run's own lines say what a reader needs
-  with reported_errors():
+  with exit_on_user_error():
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
-    run = folders.run_path(_WORKDIR.value or f'runs/{name}')
-    host_memory.keep_freed_memory()
+    run = paths.run_path(_WORKDIR.value or f'runs/{name}')
+    host_memory.configure_malloc()
     flags_note = xla_flags.set_flags()
-    with hosts.joined(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value):
-      from cifar_jax.loop import train  # imports JAX, which reads the XLA flags once
-      from cifar_jax.run_folder.progress import Progress
+    with distributed.initialize_distributed(
+      _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+    ):
+      from cifar_jax.run_dir.progress import Progress
+      from cifar_jax.trainer.loop import train
 
       train(_CONFIG.value, run, Progress(_PROGRESS.value), flags_note)
       process.finish()
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-  with reported_errors():
+  with exit_on_user_error():
     configs.parse_flags(argv)
   return list(argv[:1])
 

@@ -12,8 +12,8 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
-from cifar_jax.run_folder.history import CSV_NAME
-from cifar_jax.run_folder.run_summary import SUMMARY_NAME
+from cifar_jax.run_dir.history import CSV_NAME
+from cifar_jax.trainer.run_summary import SUMMARY_NAME
 
 RESULTS = pathlib.Path(__file__).parent.parent / 'results'
 COLUMNS = (

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.collect_runs import RESULTS, read
 from benchmarks.reproduction import precision_of, system_of
-from cifar_jax.report import charts
+from cifar_jax.figures import charts
 
 _COLUMNS = 3
 _FEWEST_EPOCHS = 8  # of a run that is drawn
@@ -64,13 +64,13 @@ def _panel(
   """A run's curves and the article's figures (epochs, accuracy in %), those not far beyond it."""
   length, tested = int(run['epochs']), run['remark'] == 'test used as validation'
   watched = ('test', charts.VALIDATION) if tested else ('validation', charts.OTHERS[2])
-  for name, (label, colour) in (('train', ('training', charts.TRAIN)), ('val', watched)):
+  for name, (label, color) in (('train', ('training', charts.TRAIN)), ('val', watched)):
     points = [
       (int(row['epoch']), 100 * float(row[f'{name}_accuracy']))
       for row in epochs
       if row[f'{name}_accuracy'] not in ('', 'nan')
     ]
-    axis.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.5)
+    axis.plot(*zip(*points, strict=True), color=color, label=label, linewidth=1.5)
   if not tested:
     at_end = {'color': charts.OTHERS[0], 'label': 'test at the end', 'clip_on': False}
     axis.plot(length, 100 * float(run['test_accuracy']), 's', **at_end)

@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks import tables
 from benchmarks.workers import Worker, processor, versions
-from cifar_jax import config as configs
+from cifar_jax.config import parse as configs
 from cifar_jax.startup import host_memory, xla_flags
 
 PARTS = FORWARD, TO_INPUTS, TO_KERNEL = 'forward', 'to inputs', 'to kernel'
@@ -85,7 +85,7 @@ def main() -> None:
   options, overrides = parser.parse_known_args()
   worker = Worker('ours', options.config, overrides)
   worker.measure(3)  # compiles
-  host_memory.keep_freed_memory()
+  host_memory.configure_malloc()
   xla_flags.set_flags()
   config = configs.load(options.config, overrides)
   squares, products = list(_squares(config.model.dtype)), list(products_of(config))

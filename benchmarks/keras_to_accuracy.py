@@ -34,8 +34,8 @@ def main(argv: Sequence[str]) -> None:
 
   from benchmarks import keras_networks, tables
   from benchmarks.workers import processor
-  from cifar_jax import config as configs
   from cifar_jax import data
+  from cifar_jax.config import parse as configs
 
   config = configs.load(_CONFIG.value, [])
   dataset = data.load(config.data)

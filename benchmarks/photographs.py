@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from benchmarks.workers import processor
-from cifar_jax.run_folder.run_summary import SUMMARY_NAME
+from cifar_jax.trainer.run_summary import SUMMARY_NAME
 
 TABLE = pathlib.Path(__file__).parent.parent / 'results' / 'photographs.csv'
 COPIED = (

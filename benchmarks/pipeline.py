@@ -26,9 +26,9 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from benchmarks.workers import processor, versions
-from cifar_jax import config as configs
-from cifar_jax.errors import reported_errors
+from cifar_jax.config import parse as configs
 from cifar_jax.startup import host_memory, xla_flags
+from cifar_jax.utils.errors import exit_on_user_error
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', 'configs/catsdogs_scratch.py', 'Path of the config file.'
@@ -52,12 +52,12 @@ class Turn(NamedTuple):
 def main(argv: Sequence[str]) -> None:
   """Measures as the flags say and writes the table."""
   del argv
-  host_memory.keep_freed_memory()
+  host_memory.configure_malloc()
   xla_flags.set_flags()
   config = _CONFIG.value
   config.data.name, config.data.dir = 'folder', _FOLDER.value
   turns: dict[str, list[Turn]] = {stage: [] for stage in STAGES}
-  with reported_errors():
+  with exit_on_user_error():
     configs.validate(config)
     go_through = _pipeline(config)
     for _ in range(_REPEATS.value):
@@ -115,11 +115,11 @@ def _pipeline(config: ConfigDict) -> Callable[[], int]:
   """
   import jax
 
-  from cifar_jax.data.augment import make_augment
+  from cifar_jax.augment import make_augment
+  from cifar_jax.augment.normalize import fit_normalize
   from cifar_jax.data.dataset import Split
   from cifar_jax.data.image_folder import decoded
   from cifar_jax.data.image_folder.listing import list_folder
-  from cifar_jax.data.normalize import fit_normalize
   from cifar_jax.data.preprocessing import of_folder
   from cifar_jax.training.steps import random_keys
 

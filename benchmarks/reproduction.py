@@ -71,10 +71,10 @@ def precision_of(command: str) -> str:
 def hardware_of(run: Row) -> str:
   """'NVIDIA H100, then AMD EPYC, 2 cores': on what a run of runs.csv was trained."""
   names = []
-  for sitting in run['devices'].split(', then '):
-    match = re.fullmatch(r'(\d+) (\w+) devices?.* \((.*)\)', sitting)
+  for session in run['devices'].split(', then '):
+    match = re.fullmatch(r'(\d+) (\w+) devices?.* \((.*)\)', session)
     if not match:
-      raise ValueError(f'runs.csv: {run["run"]}: no devices in {sitting!r}')
+      raise ValueError(f'runs.csv: {run["run"]}: no devices in {session!r}')
     count, platform, kind = match.groups()
     name = run['processor'] if platform == 'cpu' else kind
     names.append(name if platform == 'cpu' or count == '1' else f'{count} x {name}')

@@ -25,7 +25,7 @@ def main() -> None:
   parser.add_argument('--steps', type=int, default=20, help='updates in a turn')
   parser.add_argument('--turns', type=int, default=9)
   options = parser.parse_args()
-  host_memory.keep_freed_memory()
+  host_memory.configure_malloc()
   xla_flags.set_flags()
   bare, ours = _runners(_config(options.config))
   for run in (bare, ours):
@@ -60,19 +60,19 @@ def _runners(config: Any) -> tuple[Any, Any]:
   import jax.numpy as jnp
 
   from cifar_jax.data import Split, Splits
-  from cifar_jax.devices.feed import make_feed
-  from cifar_jax.experiment import assemble
+  from cifar_jax.trainer.build import build_trainer
+  from cifar_jax.trainer.input_pipeline import make_feed
   from cifar_jax.training import steps
 
   split = Split(*random_images())
   names = tuple('0123456789')
-  experiment = assemble(config, Splits(split, split, split, names, 'random', '', True, True))
-  step = jax.jit(steps.make_train_steps(experiment.recipe), donate_argnums=0, static_argnums=4)
+  trainer = build_trainer(config, Splits(split, split, split, names, 'random', '', True, True))
+  step = jax.jit(steps.make_train_steps(trainer.recipe), donate_argnums=0, static_argnums=4)
   images, labels = jnp.asarray(split.images), jnp.asarray(split.labels)
-  order = jax.jit(steps.make_epoch_order(experiment.recipe))(0)
-  bare_state = jax.jit(lambda: steps.init_state(experiment.recipe))()
-  state = experiment.init()
-  feed = make_feed(experiment, split, 0)
+  order = jax.jit(steps.make_epoch_order(trainer.recipe))(0)
+  bare_state = jax.jit(lambda: steps.init_state(trainer.recipe))()
+  state = trainer.init()
+  feed = make_feed(trainer, split, 0)
   done = 0
 
   def bare(count: int) -> None:
@@ -85,7 +85,7 @@ def _runners(config: Any) -> tuple[Any, Any]:
     nonlocal state, done
     reports = []
     for _ in range(count):
-      state, report = feed.update(state, done % experiment.steps_per_epoch, 1, False)
+      state, report = feed.update(state, done % trainer.steps_per_epoch, 1, False)
       done += 1
       reports.append(report)
       if len(reports) > 4:  # as the loop does

@@ -138,9 +138,9 @@ def _run(
 
 def _operations_per_step(path: str, overrides: Sequence[str]) -> float:
   """Floating-point operations of one training step on images of CIFAR's size."""
-  from cifar_jax import config as configs
   from cifar_jax import models
-  from cifar_jax.anatomy import flops
+  from cifar_jax.analysis import flops
+  from cifar_jax.config import parse as configs
 
   config = configs.load(path, overrides)
   module = models.create(config.model, num_classes=10)

@@ -18,8 +18,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from benchmarks.workers import EXAMPLES, OURS, versions
-from cifar_jax import config as configs
-from cifar_jax.errors import UserError
+from cifar_jax.config import parse as configs
+from cifar_jax.utils.errors import UserError
 
 TrainSteps = Callable[[int], None]  # makes that many updates, and returns when they are done
 
@@ -42,7 +42,7 @@ def ours(config: ConfigDict) -> TrainSteps:
   import jax.numpy as jnp
 
   from cifar_jax.data import Split, Splits
-  from cifar_jax.experiment import assemble
+  from cifar_jax.trainer.build import build_trainer
 
   config.data.last_batch = 'drop'  # all steps alike
   split = Split(*random_images())
@@ -56,17 +56,17 @@ def ours(config: ConfigDict) -> TrainSteps:
     synthetic=True,
     validation_is_test=True,
   )
-  experiment = assemble(config, splits)
-  images, labels = experiment.place(split)
-  order = experiment.epoch_order(jnp.int32(0))
-  at_once = experiment.dispatch_length(0, at_once=True)
-  state = experiment.init()
+  trainer = build_trainer(config, splits)
+  images, labels = trainer.place(split)
+  order = trainer.epoch_order(jnp.int32(0))
+  at_once = trainer.dispatch_length(0, at_once=True)
+  state = trainer.init()
 
   def train(steps: int) -> None:
     nonlocal state
     whole, single = divmod(steps, at_once)
     for count in [at_once] * whole + [1] * single:
-      state, _ = experiment.train_steps(count)(state, images, labels, order, masked=False)
+      state, _ = trainer.train_steps(count)(state, images, labels, order, masked=False)
     jax.block_until_ready(state)
 
   return train
@@ -152,7 +152,7 @@ def main(system: str, path: str, *overrides: str) -> None:
   if system in OURS:  # before JAX or a thread starts
     from cifar_jax.startup import host_memory, xla_flags
 
-    host_memory.keep_freed_memory()
+    host_memory.configure_malloc()
     xla_flags.set_flags()
   if system == 'ours_bfloat16':
     overrides = (*overrides, '--config.model.dtype=bfloat16')

@@ -167,7 +167,7 @@ def get_config() -> ConfigDict:
 
   config.profile = ConfigDict()  # a trace for TensorBoard and Perfetto, in RUN/tensorboard
   config.profile.steps = 0  # how many updates to record; 0: none
-  config.profile.after_steps = 20  # of each sitting, so that compilation is not recorded
+  config.profile.after_steps = 20  # of each session, so that compilation is not recorded
 
   config.checkpoint = ConfigDict()
   config.checkpoint.every_epochs = 1  # 0: only at the end and on a signal

@@ -63,8 +63,8 @@ def tiny_config(tiny_data: pathlib.Path) -> ConfigDict:
 @pytest.fixture(scope='session')
 def tiny_run(tiny_data: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
   """The folder of a finished run of two epochs; treat it as read-only but for report/."""
-  from cifar_jax.loop import train
-  from cifar_jax.run_folder.progress import Progress
+  from cifar_jax.run_dir.progress import Progress
+  from cifar_jax.trainer.loop import train
 
   run = tmp_path_factory.mktemp('runs') / 'tiny'
   config = tiny.get_config()

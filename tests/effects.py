@@ -11,12 +11,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from cifar_jax import config as configs
 from cifar_jax import data
-from cifar_jax.devices.feed import make_feed
-from cifar_jax.errors import UserError
-from cifar_jax.experiment import Experiment, assemble
+from cifar_jax.config import parse as configs
+from cifar_jax.trainer.build import Trainer, build_trainer
+from cifar_jax.trainer.input_pipeline import make_feed
 from cifar_jax.training.steps import TrainState
+from cifar_jax.utils.errors import UserError
 from tests.configs import tiny
 
 STEPS = 3
@@ -75,27 +75,27 @@ def train(config: ConfigDict, steps: int = STEPS) -> Outcome:
     config.data.keep_duplicates_together,
   )
   splits = data.validated(splits, config)
-  experiment = assemble(config, splits)
-  state = experiment.init()
+  trainer = build_trainer(config, splits)
+  state = trainer.init()
   losses = []
-  with contextlib.closing(make_feed(experiment, splits.train, 0)) as feed:
+  with contextlib.closing(make_feed(trainer, splits.train, 0)) as feed:
     step = 0
-    while step < min(steps, experiment.total_steps):
-      count = experiment.dispatch_length(step, feed.at_once)
-      position = step % experiment.steps_per_epoch
-      masked = experiment.short_last_batch and position + count == experiment.steps_per_epoch
+    while step < min(steps, trainer.total_steps):
+      count = trainer.dispatch_length(step, feed.at_once)
+      position = step % trainer.steps_per_epoch
+      masked = trainer.short_last_batch and position + count == trainer.steps_per_epoch
       state, report = feed.update(state, step, count, masked)
       step += count
       losses.append(float(report.loss))
   return Outcome(
     tuple(losses),
     jax.device_get(state),
-    functools.cache(functools.partial(_evaluate, experiment, state, splits.validation)),
+    functools.cache(functools.partial(_evaluate, trainer, state, splits.validation)),
   )
 
 
-def _evaluate(experiment: Experiment, state: TrainState, split: data.Split) -> dict[str, float]:
-  measured = experiment.evaluate(state, experiment.place_to_evaluate(split))
+def _evaluate(trainer: Trainer, state: TrainState, split: data.Split) -> dict[str, float]:
+  measured = trainer.evaluate(state, trainer.place_to_evaluate(split))
   return {**measured, 'examples': len(split)}
 
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 import cifar_jax
-from cifar_jax import config as configs
+from cifar_jax.config import parse as configs
+from cifar_jax.config.option_checks import CHECKS
 from cifar_jax.models import registry
-from cifar_jax.option_checks import CHECKS
 from configs import base
 
 pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
@@ -56,7 +56,7 @@ def model_fields() -> set[str]:
 def test_enough_is_found() -> None:
   assert len(FOUND) > 100
   assert ('source.py', 'data.folder.cache', 'False') in FOUND
-  assert ('experiment.py', 'data.last_batch', 'drop') in FOUND
+  assert ('build.py', 'data.last_batch', 'drop') in FOUND
 
 
 @pytest.mark.parametrize(('file', 'option'), sorted({(file, key) for file, key, _ in FOUND}))

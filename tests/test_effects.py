@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from benchmarks import reproduction
-from cifar_jax import config as configs
-from cifar_jax.devices import parallel
-from cifar_jax.optim import averaging, parameter_groups, rules, schedules
-from cifar_jax.run_folder.checkpoint import Checkpoints
+from cifar_jax.config import parse as configs
+from cifar_jax.devices import sharding
+from cifar_jax.optim import averaging, optimizers, parameter_groups, schedules
+from cifar_jax.run_dir.checkpoint import Checkpoints
 from configs import base
 from tests.data.image_folder.picture_files import picture, write_tree
 from tests.effects import CONVOLUTION, Effects, Outcome, config_of, same
@@ -231,7 +231,7 @@ def effects(tmp_path_factory) -> Iterator[Effects]:
   large = picture(99, 60, 60)
   assert isinstance(large, Image.Image)
   large.save(folder / 'damaged/train/dogs/001.png')
-  parallel.keep_compiled_programs()
+  sharding.keep_compiled_programs()
   shortest = jax.config.jax_persistent_cache_min_compile_time_secs
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   jax.config.update('jax_disable_most_optimizations', True)
@@ -357,7 +357,7 @@ FIRST_VALUES = {
   'average.start_epoch': 0.4,
 }
 REGISTRIES = {
-  'optimizer': rules.RULES,
+  'optimizer': optimizers.RULES,
   'schedule': schedules.SCHEDULES,
   'average': averaging.AVERAGES,
 }

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from cifar_jax import config as configs
-from cifar_jax import loop
-from cifar_jax.run_folder.progress import Progress
+from cifar_jax.config import parse as configs
+from cifar_jax.run_dir.progress import Progress
+from cifar_jax.trainer import loop
 from configs import base
 from tests.effects import config_of
-from tests.test_loop import rows_of
+from tests.trainer.test_loop import rows_of
 
 # Six epochs of one update each, on labels of chance: what is learned does not hold for others, so
 # that the loss of training falls and that of validation does not.
@@ -196,5 +196,5 @@ def test_every_option_of_these_sections_is_here() -> None:
     'profile.steps',
     'profile.after_steps',
   }
-  # Pictures need TensorBoard: tests/run_folder/test_epoch_pictures.py.
+  # Pictures need TensorBoard: tests/run_dir/test_epoch_pictures.py.
   assert options - tested == {'evaluate.pictures_every_epochs'}

@@ -29,7 +29,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax.data import Split, Splits
-from cifar_jax.experiment import assemble
+from cifar_jax.trainer.build import build_trainer
 
 UPDATES = 50
 BATCH = 8
@@ -111,11 +111,11 @@ def our_training(config: ConfigDict, data: Split) -> Any:
   names = tuple('0123456789')
   splits = Splits(data, data, data, names, 'random', 'built in', True, True)
   config.batch_size, config.devices = len(data.labels) // UPDATES, 1
-  experiment = assemble(config, splits)
-  state = experiment.init()
+  trainer = build_trainer(config, splits)
+  state = trainer.init()
   start = jax.device_get(state.params)
-  placed, order = experiment.place(data), experiment.epoch_order(jnp.int32(0))
-  step = experiment.train_steps(1)
+  placed, order = trainer.place(data), trainer.epoch_order(jnp.int32(0))
+  step = trainer.train_steps(1)
   means = []
   for _ in range(UPDATES):
     state, report = step(state, *placed, order, masked=False)

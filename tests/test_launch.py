@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from cifar_jax import commands, loop
-from cifar_jax.run_folder.progress import Progress
+from cifar_jax import commands
+from cifar_jax.run_dir.progress import Progress
+from cifar_jax.trainer import loop
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 ASCII = REPOSITORY / 'tests' / 'fixtures' / 'ascii'
@@ -166,7 +167,7 @@ def test_run_folder_is_named_after_the_config(tiny_data, tmp_path) -> None:
 
 
 def test_summary_is_the_drawing_of_the_article(capsys) -> None:
-  """That of the network of D0 in tests/anatomy/test_summary.py, on one's own terminal."""
+  """That of the network of D0 in tests/analysis/test_layer_table.py, on one's own terminal."""
   status, out, err = called(capsys, 'summary', f'--config={REPOSITORY}/configs/cnn_adv.py')
   assert (status, err) == (0, '')
   assert out.rstrip('\n') == (ASCII / 'cnn_adv.txt').read_text().rstrip('\n')
@@ -219,7 +220,7 @@ def test_summary_uses_what_the_config_knows(capsys, tmp_path) -> None:
     assert err.count('note: ') == notes
 
 
-def test_summary_of_a_network_of_grey_images(capsys) -> None:
+def test_summary_of_a_network_of_gray_images(capsys) -> None:
   _, out, _ = called(capsys, 'summary', f'--config={REPOSITORY}/configs/lenet5.py')
   assert out.rstrip('\n') == (ASCII / 'lenet5.txt').read_text().rstrip('\n')
 
@@ -303,7 +304,7 @@ def test_evaluate_a_run(capsys, tiny_config, tmp_path) -> None:
 
 
 def test_evaluate_a_run_without_checkpoints(capsys, tiny_config, tmp_path) -> None:
-  from cifar_jax import config as configs
+  from cifar_jax.config import parse as configs
 
   configs.save(tiny_config, tmp_path)
   status, _, err = called(capsys, 'evaluate', str(tmp_path))

@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 
 from cifar_jax.commands.parsing import HelpShape
-from cifar_jax.errors import reported_errors
+from cifar_jax.utils.errors import exit_on_user_error
 
 _DESCRIPTION = """\
 Works with finished and unfinished runs of launch.py, and with configs.
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   if unknown or (overrides and not arguments.takes_overrides):
     parser.error(f'unrecognised: {" ".join(unknown or overrides)}')
   arguments.overrides = overrides
-  with reported_errors():
+  with exit_on_user_error():
     arguments.action(arguments)
 
 

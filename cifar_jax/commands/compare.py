@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from cifar_jax.commands import parsing
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 
 def add_parser(verbs: Any) -> None:

@@ -28,9 +28,9 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
   """Prints one line, or one JSON object."""
-  host_memory.keep_freed_memory()
+  host_memory.configure_malloc()
   xla_flags.set_flags()
-  from cifar_jax.inference.evaluate import evaluate  # imports JAX, which reads the XLA flags once
+  from cifar_jax.predict.evaluate import evaluate
 
   results = evaluate(arguments.run, arguments.checkpoint, arguments.split, arguments.data_dir)
   if arguments.json:

@@ -45,18 +45,18 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
   """Writes the pictures and says where they are, or prints the table."""
-  from cifar_jax.inference import lessons
+  from cifar_jax.demos import layers
 
   if arguments.lesson == 'layers':
-    print(lessons.layer_table())
+    print(layers.layer_table())
     return
-  from cifar_jax.report import lesson_pictures
+  from cifar_jax.demos import figures
 
   draw = {
-    'kernels': lesson_pictures.kernels,
-    'relu': lesson_pictures.relu,
-    'pooling': lesson_pictures.pooling,
+    'kernels': figures.kernels,
+    'relu': figures.relu,
+    'pooling': figures.pooling,
   }[arguments.lesson]
-  drawn = draw(lesson_pictures.grey(arguments.image))
-  for path in lesson_pictures.save(drawn, arguments.out / arguments.lesson):
+  drawn = draw(figures.gray(arguments.image))
+  for path in figures.save(drawn, arguments.out / arguments.lesson):
     print(path)

@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from cifar_jax import folders
-from cifar_jax.errors import UserError
+from cifar_jax.utils import paths
+from cifar_jax.utils.errors import UserError
 
 HelpShape = argparse.RawDescriptionHelpFormatter
 
@@ -40,7 +40,7 @@ def add_verb(
 def path(text: str) -> pathlib.Path:
   """The `type` of an argument that is a path: see `folders.user_path`."""
   try:
-    return folders.user_path(text)
+    return paths.user_path(text)
   except UserError as error:
     raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -48,7 +48,7 @@ def path(text: str) -> pathlib.Path:
 def run_path(text: str) -> pathlib.Path:
   """The `type` of an argument that is the folder of a run: see `folders.run_path`."""
   try:
-    return folders.run_path(text)
+    return paths.run_path(text)
   except UserError as error:
     raise argparse.ArgumentTypeError(str(error)) from None
 

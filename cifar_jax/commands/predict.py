@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from cifar_jax.commands import parsing
-from cifar_jax.errors import UserError
 from cifar_jax.startup import host_memory, xla_flags
+from cifar_jax.utils.errors import UserError
 
 _READER_GONE = 141  # what a shell reports of a program that a closed pipe has ended
 
@@ -40,26 +40,26 @@ def run(arguments: argparse.Namespace) -> None:
   """Prints a line a picture."""
   if arguments.top < 1:
     raise UserError(f'--top={arguments.top}: there must be at least 1')
-  host_memory.keep_freed_memory()
+  host_memory.configure_malloc()
   xla_flags.set_flags()
-  from cifar_jax.inference import predict, trained  # imports JAX, which reads the XLA flags once
+  from cifar_jax.predict import classifier, images
 
-  network = trained.load(arguments.run, arguments.checkpoint, arguments.data_dir)
+  network = classifier.load(arguments.run, arguments.checkpoint, arguments.data_dir)
   top = min(arguments.top, len(network.class_names))
   if isinstance(sys.stdout, io.TextIOWrapper):
     # A name that the terminal cannot show is no reason to stop.
     sys.stdout.reconfigure(errors='backslashreplace')
   if arguments.format == 'csv':
-    _print(predict.csv_header(top))
+    _print(images.csv_header(top))
   skipped = 0
-  for picture, classes in predict.predict(network, arguments.images, top):
+  for picture, classes in images.predict(network, arguments.images, top):
     if not classes:
       skipped += 1
       print(f'skipped {picture.shown_name}: {picture.problem}', file=sys.stderr)
     elif arguments.format == 'table':
-      _print(predict.as_table(picture.shown_name, classes))
+      _print(images.as_table(picture.shown_name, classes))
     else:
-      line = {'json': predict.as_json, 'csv': predict.as_csv}[arguments.format]
+      line = {'json': images.as_json, 'csv': images.as_csv}[arguments.format]
       _print(line(picture.name, classes))
   if skipped:
     print(f'{skipped} skipped', file=sys.stderr)

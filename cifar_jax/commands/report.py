@@ -37,9 +37,9 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
   """Writes the page and says where it is."""
-  host_memory.keep_freed_memory()
+  host_memory.configure_malloc()
   xla_flags.set_flags()
-  from cifar_jax.report.report import write_report  # imports JAX, which reads the XLA flags once
+  from cifar_jax.report.report import write_report
 
   page, measured = write_report(
     arguments.run,

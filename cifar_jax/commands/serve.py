@@ -4,9 +4,9 @@ import argparse
 from typing import Any
 
 from cifar_jax.commands import parsing
-from cifar_jax.errors import UserError
-from cifar_jax.inference import http_server
+from cifar_jax.serve import http_server
 from cifar_jax.startup import process, xla_flags
+from cifar_jax.utils.errors import UserError
 
 
 def add_parser(verbs: Any) -> None:
@@ -42,26 +42,26 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
   """Serves until Ctrl-C."""
-  if arguments.neighbours < 0:
+  if arguments.neighbors < 0:
     raise UserError(f'--neighbours={arguments.neighbours}: give 0 or more')
   http_server.check_port(arguments.port)
   names = http_server.checked_names(arguments.name)
   # The C library goes on giving memory back: a page that is open for days must not hold what one
   # large picture took.
   xla_flags.set_flags()
-  from cifar_jax.inference import trained  # imports JAX, which reads the XLA flags once
-  from cifar_jax.inference.run_data import load_known
-  from cifar_jax.inference.serve import serve
-  from cifar_jax.report.extras import require
+  from cifar_jax.predict import classifier
+  from cifar_jax.predict.run_data import load_known
+  from cifar_jax.serve.web_app import serve
+  from cifar_jax.utils.optional_deps import require
 
   require('serve', 'flask', 'waitress', 'PIL', 'matplotlib')
-  network = trained.load(arguments.run, arguments.checkpoint, arguments.data_dir)
+  network = classifier.load(arguments.run, arguments.checkpoint, arguments.data_dir)
   split = None
-  if arguments.neighbours:
+  if arguments.neighbors:
     try:
       splits = load_known(arguments.run, network.config, 'train', arguments.data_dir)
       split = splits.train
     except UserError as error:
       print(f'no nearest training images: {error}')
   with process.catching_interrupts():
-    serve(network, split, arguments.neighbours, arguments.host, arguments.port, names)
+    serve(network, split, arguments.neighbors, arguments.host, arguments.port, names)

@@ -5,9 +5,9 @@ import re
 import sys
 from typing import Any
 
-from cifar_jax import config as configs
 from cifar_jax.commands import parsing
-from cifar_jax.errors import UserError
+from cifar_jax.config import parse as configs
+from cifar_jax.utils.errors import UserError
 
 
 def add_parser(verbs: Any) -> None:
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
   if num_classes is not None and num_classes < 1:
     raise UserError(f'--num_classes={num_classes}: there must be at least 1')
   from cifar_jax import models
-  from cifar_jax.anatomy import expected, summary, tracing
+  from cifar_jax.analysis import expected, layer_table, tracing
 
   if image_shape is None or num_classes is None:
     data = expected.expected(config.data)
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     image_shape, num_classes = image_shape or data.image_shape, num_classes or data.num_classes
   module = models.create(config.model, num_classes)
   records = tracing.trace(module, image_shape, 'softmax')
-  print(summary.keras_table(records) if arguments.table else summary.keras_ascii(records))
+  print(layer_table.keras_table(records) if arguments.table else layer_table.keras_ascii(records))
 
 
 def _shape(text: str | None) -> tuple[int, int, int] | None:

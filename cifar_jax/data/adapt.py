@@ -52,5 +52,5 @@ def of_older_run(
   said = known(data_config)
   if data_config.pad_to:
     return of_arrays(data_config, said.image_shape) if said else None
-  grey = data_config.channels == 3 and said is not None and said.image_shape[2] == 1
-  return of_arrays(data_config, (height, width, 1 if grey else channels))
+  gray = data_config.channels == 3 and said is not None and said.image_shape[2] == 1
+  return of_arrays(data_config, (height, width, 1 if gray else channels))

@@ -6,7 +6,7 @@ import pathlib
 import tarfile
 from collections.abc import Mapping
 
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 _AGAIN = 'get the file again'
 # Headers, padding and the small files (readme, meta) that an official archive holds besides.

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from cifar_jax.data.dataset import Dataset, Split, make_split
-from cifar_jax.errors import UserError
-from cifar_jax.folders import cache_folder
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.paths import cache_folder
 
 _FORMAT = 2  # Raise it whenever a reader changes what it returns for the same files.
 _ARRAYS = ('train_images', 'train_labels', 'test_images', 'test_labels')

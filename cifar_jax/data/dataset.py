@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cifar_jax.data.preprocessing import Preprocessing
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 
 class Examples(Protocol):

@@ -16,7 +16,7 @@ import zlib
 import numpy as np
 
 from cifar_jax.data.dataset import Dataset, make_split
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 _DIGITS = tuple('0123456789')
 CLASSES = {

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from cifar_jax.data.preprocessing import Preprocessing, with_channels
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 # What Pillow decodes in code of its own or of well-kept libraries; others would only widen what a
 # hostile file can reach.
@@ -238,7 +238,7 @@ def _levels(file: Any, image: Any) -> Callable[[Any], Any]:
       values = np.rint(np.asarray(strip) * factor)
       if np.isnan(values).any():  # which the extremes above need not show
         raise DamagedImageError('floating-point pixels that are no numbers')
-      return _grey(values)
+      return _gray(values)
 
     return scaled
   if low < 0 or high > 65535:
@@ -251,12 +251,12 @@ def _levels(file: Any, image: Any) -> Callable[[Any], Any]:
   def level(strip: Any) -> Any:
     values = np.asarray(strip)
     found = values >> shift
-    return _grey(np.where(values == transparent, 255, found) if transparent is not None else found)
+    return _gray(np.where(values == transparent, 255, found) if transparent is not None else found)
 
   return level
 
 
-def _grey(values: np.ndarray) -> Any:
+def _gray(values: np.ndarray) -> Any:
   return pillow().Image.fromarray(values.astype(np.uint8))
 
 

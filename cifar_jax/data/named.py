@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from cifar_jax.data import idx, official
+from cifar_jax.data import cifar_files, idx
 
 _CIFAR, _MNIST = (32, 32, 3), (28, 28, 1)
 
@@ -23,7 +23,7 @@ class Known(NamedTuple):
 
 NAMED = {
   'synthetic': Known(_CIFAR, 10),
-  **{name: Known(_CIFAR, len(classes)) for name, classes in official.CLASSES.items()},
+  **{name: Known(_CIFAR, len(classes)) for name, classes in cifar_files.CLASSES.items()},
   **{name: Known(_MNIST, len(classes)) for name, classes in idx.CLASSES.items()},
   'svhn_cropped': Known(_CIFAR, 10),
 }

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from cifar_jax.data.dataset import Dataset, Split, make_split
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 # Without names for them, more labels are taken for a mistake, not for a hundred thousand classes.
 _MOST_CLASSES = 100_000

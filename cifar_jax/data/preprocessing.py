@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from cifar_jax.errors import UserError
 from cifar_jax.startup import host_memory
+from cifar_jax.utils.errors import UserError
 
 # Luma of ITU-R BT.601 in thousandths of red, green and blue.
 _LUMA = np.array([299, 587, 114], np.uint32)

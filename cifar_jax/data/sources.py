@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from cifar_jax.data import idx, image_folder, npz, official, synthetic, tfds
+from cifar_jax.data import cifar_files, idx, image_folder, npz, synthetic, tfds
 from cifar_jax.data.adapt import adapt
 from cifar_jax.data.cache import through_cache
 from cifar_jax.data.dataset import Dataset
 from cifar_jax.data.named import NAMED
-from cifar_jax.errors import UserError
-from cifar_jax.folders import existing_path
-from cifar_jax.suggestions import nearest
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.paths import existing_path
+from cifar_jax.utils.suggestions import nearest
 
 # The names that need no look at TFDS's own list; they are also what an error suggests.
 KNOWN = (*NAMED, 'folder')
@@ -81,9 +81,9 @@ def _find_files(name: str, place: pathlib.Path) -> Callable[[], Dataset] | None:
   # An .npz is as quick to read as the cache would be.
   if npz_path := npz.find(name, place):
     return lambda: npz.read(name, npz_path)
-  if path := official.find(name, place):
-    files = official.sources(name, path)
-    return lambda: through_cache(name, path, files, lambda: official.read(name, path))
+  if path := cifar_files.find(name, place):
+    files = cifar_files.sources(name, path)
+    return lambda: through_cache(name, path, files, lambda: cifar_files.read(name, path))
   if idx_path := idx.find(name, place):
     return lambda: idx.read(name, idx_path)
   return None
@@ -107,7 +107,7 @@ def _not_there(name: str, path: pathlib.Path) -> str:
   if len(entries) > _NAMED:
     named.append(f'{len(entries) - _NAMED} more')
   understood = [
-    *official.expected(name),
+    *cifar_files.expected(name),
     *idx.expected(name),
     f'{name}.npz, or any .npz that it names itself',
     'image folders by --config.data.name=folder',

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.data.statistics import digests_of, shared_images
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 _SAMPLE = 64  # training images by which the data are known again
 _SEEN = 8  # test images that `fingerprint` looks at

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cifar_jax.data.dataset import Dataset, Split, make_split
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 _CONNECT_SECONDS = 5
 

@@ -5,8 +5,8 @@ import math
 from jax.sharding import Mesh
 
 from cifar_jax.data import Splits
-from cifar_jax.errors import UserError
 from cifar_jax.startup import host_memory
+from cifar_jax.utils.errors import UserError
 
 SHARE = 0.75  # of a device's memory that images may take; the rest is for the network
 

@@ -7,10 +7,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cifar_jax.errors import UserError
 from cifar_jax.ops.gelu import gelu
 from cifar_jax.ops.relu import relu
-from cifar_jax.suggestions import did_you_mean
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.suggestions import did_you_mean
 
 ActivationFunction = Callable[[jax.Array], jax.Array]
 

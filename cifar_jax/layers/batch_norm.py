@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cifar_jax.devices.division import rows_seen
+from cifar_jax.layers.batch_axis import current_batch_axis
 from cifar_jax.ops.batch_norm import normalize_by_batch
 
 
@@ -73,7 +73,7 @@ class BatchNorm(nn.Module):
       mean, var = moving_mean.value, moving_var.value
       outputs = _normalize(values, mean, var, scale, bias, self.epsilon)
     else:
-      seen = rows_seen()
+      seen = current_batch_axis()
       # init() runs outside of the mapped axis.
       axis_name = None if self.is_initializing() else self.axis_name or seen.axis
       if seen.ghost_rows and not self.is_initializing():

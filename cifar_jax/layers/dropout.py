@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cifar_jax.devices.division import own_rows, rows_seen
+from cifar_jax.layers.batch_axis import current_batch_axis, own_rows
 from cifar_jax.ops.dropout import dropout, keep_mask
 
 
@@ -29,7 +29,7 @@ class Dropout(nn.Module):
       return inputs
     if self.rate == 1:
       return jnp.zeros_like(inputs)
-    key, seen = self.make_rng(self.rng_collection), rows_seen()
+    key, seen = self.make_rng(self.rng_collection), current_batch_axis()
     if seen.axis is None:
       return dropout(key, inputs, self.rate)
     # Of the mask of the whole batch this device takes its rows, so that it drops what one device

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 Padding = str | Sequence[tuple[int, int]]  # 'SAME', 'VALID' or ((top, bottom), (left, right))
 

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
-from cifar_jax.errors import UserError
 from cifar_jax.layers import activation_function
 from cifar_jax.layers.initializers import (
   partial_identity,
@@ -22,6 +21,7 @@ from cifar_jax.layers.initializers import (
   unit_deviation,
 )
 from cifar_jax.models.registry import register
+from cifar_jax.utils.errors import UserError
 
 
 @register('airbench_net')

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
-from cifar_jax.errors import UserError
 from cifar_jax.layers import activation_function
 from cifar_jax.models.layer_words import (
   ActivationWord,
@@ -31,6 +30,7 @@ from cifar_jax.models.layer_words import (
   parse_word,
 )
 from cifar_jax.models.registry import register
+from cifar_jax.utils.errors import UserError
 
 _ONLY_IN_BLOCKS = (ConvWord,)
 _ONLY_IN_HEAD = (DenseWord, FlattenWord, GlobalAveragePoolWord)

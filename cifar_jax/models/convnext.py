@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
-from cifar_jax.errors import UserError
 from cifar_jax.models.fields import require_fractions, require_whole, require_widths
 from cifar_jax.models.registry import register
+from cifar_jax.utils.errors import UserError
 
 _SCALE = 1e-6  # initial value of the factor of each channel of a branch
 _init = nn.initializers.truncated_normal(0.02)

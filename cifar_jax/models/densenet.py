@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
-from cifar_jax.errors import UserError
 from cifar_jax.models.conv_units import Logits, NormActivation, plain_conv
 from cifar_jax.models.fields import blocks_a_stage, require_fractions, require_whole
 from cifar_jax.models.registry import register
-from cifar_jax.options import is_number
+from cifar_jax.schema.registry import is_number
+from cifar_jax.utils.errors import UserError
 
 _BLOCKS = 3
 _BOTTLENECK = 4  # filters of the 1x1 convolution, in growths

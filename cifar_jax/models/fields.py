@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from cifar_jax.errors import UserError
-from cifar_jax.options import is_number
+from cifar_jax.schema.registry import is_number
+from cifar_jax.utils.errors import UserError
 
 
 def require_whole(**fields: int) -> None:

@@ -24,9 +24,9 @@ import dataclasses
 import math
 import re
 
-from cifar_jax.errors import UserError
 from cifar_jax.layers import activation_function, activation_names
-from cifar_jax.suggestions import did_you_mean
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.suggestions import did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cifar_jax.errors import UserError
-from cifar_jax.suggestions import did_you_mean
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.suggestions import did_you_mean
 
 Constructor = Callable[..., nn.Module]
 ConstructorT = TypeVar('ConstructorT', bound=Constructor)

@@ -1,8 +1,8 @@
 """How parameters move: rules and schedules by name, groups of parameters, averaging."""
 
 from cifar_jax.optim.averaging import Average, make_average
-from cifar_jax.optim.keras_rules import one_minus_power
-from cifar_jax.optim.rules import RULES, create, learning_rate, options_in_use, validate
+from cifar_jax.optim.keras_optimizers import one_minus_power
+from cifar_jax.optim.optimizers import RULES, create, learning_rate, options_in_use, validate
 
 __all__ = [
   'RULES',

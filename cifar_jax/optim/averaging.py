@@ -12,8 +12,8 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from cifar_jax.errors import UserError
-from cifar_jax.options import BELOW_ONE, NOT_NEGATIVE, REQUIRED, Check, Choice, resolve
+from cifar_jax.schema.registry import BELOW_ONE, NOT_NEGATIVE, REQUIRED, Check, Choice, resolve
+from cifar_jax.utils.errors import UserError
 
 # (updates made, slow tree, fast tree) -> (slow, fast)
 _Update = Callable[[jax.Array, Any, Any], tuple[Any, Any]]

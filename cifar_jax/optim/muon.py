@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 # Newton-Schulz iteration X <- a X + b (X X') X + c (X X')^2 X; these coefficients drive singular
 # values fast to somewhere near 1 instead of slowly to exactly 1.

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from cifar_jax.errors import UserError
-from cifar_jax.options import NOT_NEGATIVE, POSITIVE, Check, check_value
-from cifar_jax.suggestions import did_you_mean
+from cifar_jax.schema.registry import NOT_NEGATIVE, POSITIVE, Check, check_value
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.suggestions import did_you_mean
 
 _REST = ''  # label of what no group takes; no group can be called so
 

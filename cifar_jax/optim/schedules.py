@@ -29,8 +29,16 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from cifar_jax.errors import UserError
-from cifar_jax.options import NOT_NEGATIVE, POSITIVE, REQUIRED, Check, Choice, is_number, resolve
+from cifar_jax.schema.registry import (
+  NOT_NEGATIVE,
+  POSITIVE,
+  REQUIRED,
+  Check,
+  Choice,
+  is_number,
+  resolve,
+)
+from cifar_jax.utils.errors import UserError
 
 # 0.29 * 100 is 28.999999999999996: a duration this near to a whole update is that update.
 _ROUNDING = 1e-6

@@ -10,12 +10,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from cifar_jax import data
+from cifar_jax.augment import make_augment, make_mix
+from cifar_jax.augment.normalize import scale
 from cifar_jax.data import statistics
-from cifar_jax.data.augment import make_augment, make_mix
 from cifar_jax.data.dataset import Dataset, Split
-from cifar_jax.data.normalize import scale
-from cifar_jax.report import charts, files, pixels
-from cifar_jax.report.extras import require
+from cifar_jax.figures import charts, files, image_utils
+from cifar_jax.utils.optional_deps import require
 
 _DRAWS = 8  # of the augmentation, a picture
 _CLASSES = 20  # shown at most in the sample grids
@@ -45,7 +45,7 @@ def write_views(config: ConfigDict, folder: pathlib.Path) -> str:
   firsts = [images[0] for images in by_class]
   chosen = random.choice(len(dataset.train), min(24, len(dataset.train)), replace=False)
   sheet = augmented_sheet(config, dataset.train, random)
-  pixels.save(sheet, folder / 'augmentation.png')
+  image_utils.save(sheet, folder / 'augmentation.png')
   counts = statistics.class_counts(dataset.train, len(dataset.class_names))
   content = {
     'title': f'{dataset.name}: the data',
@@ -61,7 +61,7 @@ def write_views(config: ConfigDict, folder: pathlib.Path) -> str:
       ),
     ),
     'balance': figure('balance', charts.counts(counts, dataset.class_names)),
-    'augmentation': pixels.data_uri(pixels.png(sheet)),
+    'augmentation': image_utils.data_uri(image_utils.png(sheet)),
     'augment': config.augment.to_json(indent=2),
   }
   files.write_page(folder / 'index.html', 'data.html', content)
@@ -169,7 +169,9 @@ def augmented_sheet(
   for row, original in enumerate(originals):
     sheet.append(original)
     sheet += [np.clip(np.round(255 * views[row]), 0, 255).astype(np.uint8) for views in drawn]
-  return pixels.enlarge(pixels.grid(sheet, _DRAWS + 1, gap=2), max(1, 96 // originals.shape[1]))
+  return image_utils.enlarge(
+    image_utils.grid(sheet, _DRAWS + 1, gap=2), max(1, 96 // originals.shape[1])
+  )
 
 
 def _numbers(values: np.ndarray) -> str:

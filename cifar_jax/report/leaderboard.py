@@ -10,14 +10,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cifar_jax import config as configs
+from cifar_jax.config import parse as configs
 from cifar_jax.data.sources import KNOWN
-from cifar_jax.errors import UserError
-from cifar_jax.run_folder import run_summary
-from cifar_jax.run_folder.clock import images_per_second
-from cifar_jax.run_folder.continuation import shown_rows
-from cifar_jax.run_folder.progress import duration
-from cifar_jax.suggestions import did_you_mean
+from cifar_jax.run_dir.progress import duration
+from cifar_jax.run_dir.timer import images_per_second
+from cifar_jax.trainer import run_summary
+from cifar_jax.trainer.resume import shown_rows
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.suggestions import did_you_mean
 
 # Column -> whether the best is the highest; text sorts from A.
 COLUMNS: Mapping[str, bool] = {
@@ -246,8 +246,8 @@ def write_page(page: pathlib.Path, rows: Sequence[Row], columns: Sequence[str]) 
   Raises:
     UserError: a package is missing, or the page cannot be written.
   """
-  from cifar_jax.report import files
-  from cifar_jax.report.extras import require
+  from cifar_jax.figures import files
+  from cifar_jax.utils.optional_deps import require
 
   (markupsafe,) = require('look', 'markupsafe')
   folder = files.make_folder(page.parent)
@@ -275,7 +275,7 @@ def charts_of(rows: Sequence[Row]) -> dict[str, Any]:
   """Validation accuracy, validation loss and time over the epochs, a curve a run, after the
   comparisons of "CIFAR-10 classification using Keras Tutorial" (plon.io, 2017).
   """
-  from cifar_jax.report import charts
+  from cifar_jax.figures import charts
 
   names = [row['run'] for row in rows]
   if len(set(names)) < len(rows):

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from cifar_jax.anatomy import summary, tracing
+from cifar_jax.analysis import layer_table, scores, tracing
+from cifar_jax.analysis.scores import with_article
 from cifar_jax.data import Examples
-from cifar_jax.inference import trained
-from cifar_jax.inference.run_data import load_known
-from cifar_jax.inference.trained import Trained
-from cifar_jax.report import charts, files, glimpses, pixels, scores
-from cifar_jax.report.extras import require
+from cifar_jax.figures import charts, files, image_utils, interpretability
+from cifar_jax.predict import classifier
+from cifar_jax.predict.classifier import Classifier
+from cifar_jax.predict.run_data import load_known
 from cifar_jax.report.leaderboard import tags
-from cifar_jax.report.scores import with_article
-from cifar_jax.run_folder import run_summary
-from cifar_jax.run_folder.checkpoint import disk_errors, write_json
-from cifar_jax.run_folder.clock import images_per_second
-from cifar_jax.run_folder.continuation import shown_rows
-from cifar_jax.run_folder.progress import duration
+from cifar_jax.run_dir.checkpoint import disk_errors, write_json
+from cifar_jax.run_dir.progress import duration
+from cifar_jax.run_dir.timer import images_per_second
+from cifar_jax.trainer import run_summary
+from cifar_jax.trainer.resume import shown_rows
+from cifar_jax.utils.optional_deps import require
 
 _CONFUSIONS, _EXAMPLES = 6, 8
 
@@ -32,7 +32,7 @@ _CONFUSIONS, _EXAMPLES = 6, 8
 class _Judged:
   """A split and what the network makes of it."""
 
-  network: Trained
+  network: Classifier
   split: Examples
   probabilities: np.ndarray  # float32 [N, classes]
   epoch: int
@@ -64,7 +64,7 @@ class _Judged:
 
   @property
   def loss(self) -> float:
-    return trained.prediction_loss(self.probabilities, self.split.labels)
+    return classifier.prediction_loss(self.probabilities, self.split.labels)
 
 
 def write_report(
@@ -94,7 +94,7 @@ def write_report(
       written.
   """
   require('look', 'matplotlib', 'jinja2', 'PIL')
-  network = trained.load(run, checkpoint, data_dir)
+  network = classifier.load(run, checkpoint, data_dir)
   splits = load_known(run, network.config, split, data_dir)
   rows, finished = shown_rows(run), run_summary.read(run)
   chosen = getattr(splits, split)
@@ -127,10 +127,10 @@ def write_report(
     'mistakes': _gallery(judged, mistakes, folder),
     'reliability': _chart(folder, 'reliability', charts.reliability(judged.calibration)),
     'confidence_remark': _confidence(judged.calibration, judged.accuracy),
-    **glimpses.glimpses(network, chosen, judged.probabilities, image % len(chosen), folder),
-    'ascii': summary.keras_ascii(records),
-    'table': summary.keras_table(records),
-    'arrays': summary.parameter_overview(network.variables),
+    **interpretability.glimpses(network, chosen, judged.probabilities, image % len(chosen), folder),
+    'ascii': layer_table.keras_ascii(records),
+    'table': layer_table.keras_table(records),
+    'arrays': layer_table.parameter_overview(network.variables),
     'graph': _chart(folder, 'network', charts.network(records, network.image_shape)),
     'command': _command(run, finished),
     'environment': _environment({**finished, 'tags': ' '.join(tags(network.config))}),
@@ -210,7 +210,7 @@ def _confusions(judged: _Judged) -> list[dict[str, Any]]:
         'true': names[true],
         'predicted': names[predicted],
         'count': count,
-        'images': [pixels.data_uri(pixels.png(image)) for image in images],
+        'images': [image_utils.data_uri(image_utils.png(image)) for image in images],
         'alt': f'{with_article(names[true])} taken for {with_article(names[predicted])}',
       }
     )
@@ -224,11 +224,11 @@ def _gallery(judged: _Judged, count: int, folder: pathlib.Path) -> list[dict[str
   if not len(places):
     return []
   images = judged.split.images[places]
-  pixels.save(pixels.sheet(list(images), 8), folder / 'mistakes.png')
+  image_utils.save(image_utils.sheet(list(images), 8), folder / 'mistakes.png')
   labels = judged.split.labels[places]
   return [
     {
-      'image': pixels.data_uri(pixels.png(image)),
+      'image': image_utils.data_uri(image_utils.png(image)),
       'title': scores.mistake_title(judged.epoch, names[judged.predicted[place]], names[label]),
       'scores': scores.score_lines(judged.probabilities[place], label, names),
     }

@@ -24,7 +24,7 @@ _M_MMAP_MAX = -4
 _M_ARENA_MAX = -8
 
 
-def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
+def configure_malloc(environment: Mapping[str, str] = os.environ) -> bool:
   """Sets glibc's allocator to keep what is freed; to be called before threads start.
 
   Args:

@@ -9,12 +9,12 @@ from typing import Any
 
 import jax
 
-from cifar_jax.devices.division import Division
+from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.training import steps
 from cifar_jax.training.recipe import Recipe
 
 RecipeOf = Callable[[jax.Array], Recipe]  # the recipe of a run with this seed
-Update = Callable[..., tuple[steps.TrainState, steps.Report]]
+Update = Callable[..., tuple[steps.TrainState, steps.StepMetrics]]
 
 
 def make_init(recipe_of: RecipeOf) -> Callable[..., steps.TrainState]:
@@ -35,18 +35,18 @@ def make_epoch_order(recipe_of: RecipeOf) -> Callable[[jax.Array, jax.Array], ja
   return epoch_order
 
 
-def make_train_step(recipe_of: RecipeOf, division: Division) -> Update:
+def make_train_step(recipe_of: RecipeOf, data_parallel: DataParallel) -> Update:
   """Returns `train_step(seed, state, batch) -> (state, report)`, see `steps.make_train_step`."""
 
   def train_step(
     seed: jax.Array, state: steps.TrainState, batch: steps.Batch
-  ) -> tuple[steps.TrainState, steps.Report]:
-    return steps.make_train_step(recipe_of(seed), division)(state, batch)
+  ) -> tuple[steps.TrainState, steps.StepMetrics]:
+    return steps.make_train_step(recipe_of(seed), data_parallel)(state, batch)
 
   return train_step
 
 
-def make_train_steps(recipe_of: RecipeOf, count: int, division: Division) -> Update:
+def make_train_steps(recipe_of: RecipeOf, count: int, data_parallel: DataParallel) -> Update:
   """Returns `train_steps(seed, state, images, labels, order, masked) -> (state, report)`, see
   `steps.make_train_steps`.
   """
@@ -58,8 +58,8 @@ def make_train_steps(recipe_of: RecipeOf, count: int, division: Division) -> Upd
     labels: jax.Array,
     order: jax.Array,
     masked: bool,
-  ) -> tuple[steps.TrainState, steps.Report]:
-    update = steps.make_train_steps(recipe_of(seed), count, division)
+  ) -> tuple[steps.TrainState, steps.StepMetrics]:
+    update = steps.make_train_steps(recipe_of(seed), count, data_parallel)
     return update(state, images, labels, order, masked)
 
   return train_steps

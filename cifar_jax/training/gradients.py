@@ -10,7 +10,7 @@ import optax
 from flax import struct
 
 from cifar_jax import models
-from cifar_jax.devices.division import Division
+from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.training.losses import Target
 from cifar_jax.training.metrics import Metrics, batch_metrics
 from cifar_jax.training.recipe import Recipe
@@ -41,7 +41,7 @@ class Outcome:
 
 def compute_gradients(
   recipe: Recipe,
-  division: Division,
+  data_parallel: DataParallel,
   params: Any,
   batch_stats: Any,
   rows: Rows,
@@ -61,24 +61,24 @@ def compute_gradients(
     rows: those of this device; what is returned is that of all devices.
     dropout_key: of this step.
   """
-  gradients, outcome = _in_parts(recipe, division, params, batch_stats, rows, dropout_key)
+  gradients, outcome = _in_parts(recipe, data_parallel, params, batch_stats, rows, dropout_key)
   if recipe.sharpness_radius:
     factor = recipe.sharpness_radius / jnp.maximum(optax.tree.norm(gradients), 1e-12)
     climbed = jax.tree.map(lambda p, g: p + factor * g, params, gradients)
-    gradients, _ = _in_parts(recipe, division, climbed, batch_stats, rows, dropout_key)
+    gradients, _ = _in_parts(recipe, data_parallel, climbed, batch_stats, rows, dropout_key)
   return gradients, outcome
 
 
-def total_metrics(division: Division, metrics: Metrics) -> Metrics:
+def total_metrics(data_parallel: DataParallel, metrics: Metrics) -> Metrics:
   """The sums over all devices of those of each."""
   return metrics.replace(
-    loss=division.total(metrics.loss), accuracy=division.total(metrics.accuracy)
+    loss=data_parallel.psum(metrics.loss), accuracy=data_parallel.psum(metrics.accuracy)
   )
 
 
 def _in_parts(
   recipe: Recipe,
-  division: Division,
+  data_parallel: DataParallel,
   params: Any,
   batch_stats: Any,
   rows: Rows,
@@ -86,18 +86,18 @@ def _in_parts(
 ) -> tuple[Any, Outcome]:
   """Takes `recipe.gradient_accumulation` parts of the rows one after another and adds them up."""
   parts, batch = recipe.gradient_accumulation, len(rows.images)
-  counted: Any = batch * division.parts
+  counted: Any = batch * data_parallel.parts
   if rows.mask is not None:
-    counted = division.total(jnp.sum(rows.mask))
+    counted = data_parallel.psum(jnp.sum(rows.mask))
 
   def share(
     rows: Rows, batch_stats: Any, dropout_key: jax.Array
   ) -> tuple[Any, tuple[Metrics, Any]]:
-    return _share(recipe, division, params, batch_stats, rows, dropout_key, counted)
+    return _share(recipe, data_parallel, params, batch_stats, rows, dropout_key, counted)
 
   if parts == 1:
     shares, (metrics, batch_stats) = share(rows, batch_stats, dropout_key)
-    return division.total(shares), Outcome(total_metrics(division, metrics), batch_stats)
+    return data_parallel.psum(shares), Outcome(total_metrics(data_parallel, metrics), batch_stats)
 
   # Every so many-th row makes a part: padding, which comes last, is shared evenly, and rows stay on
   # their devices.
@@ -110,7 +110,7 @@ def _in_parts(
     rows, key = part
     shares, (of_part, after) = share(rows, before, key)
     if rows.mask is not None:  # a part of padding alone has no statistics
-      some = division.total(jnp.sum(rows.mask)) > 0
+      some = data_parallel.psum(jnp.sum(rows.mask)) > 0
       after = jax.tree.map(lambda new, old: jnp.where(some, new, old), after, before)
     return (jax.tree.map(jnp.add, total, shares), metrics.merge(of_part), after), None
 
@@ -119,12 +119,12 @@ def _in_parts(
   # XLA:CPU computes a loop's body many times slower than the same operations outside of it.
   unrolled = parts if jax.default_backend() == 'cpu' else 1
   (shares, metrics, batch_stats), _ = jax.lax.scan(add, nothing, (split, keys), unroll=unrolled)
-  return division.total(shares), Outcome(total_metrics(division, metrics), batch_stats)
+  return data_parallel.psum(shares), Outcome(total_metrics(data_parallel, metrics), batch_stats)
 
 
 def _share(
   recipe: Recipe,
-  division: Division,
+  data_parallel: DataParallel,
   params: Any,
   batch_stats: Any,
   rows: Rows,
@@ -137,7 +137,7 @@ def _share(
   minimized = recipe.loss if recipe.training_loss is None else recipe.training_loss
 
   def share_of_mean_loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Any]]:
-    with division.seen_by_layers(recipe.ghost_rows):
+    with data_parallel.batch_axis_context(recipe.ghost_rows):
       logits, updated = models.apply(
         recipe.module,
         {'params': params, 'batch_stats': batch_stats},
@@ -150,11 +150,11 @@ def _share(
     losses = rows.target.losses(minimized, logits)
     share = jnp.sum(losses if rows.mask is None else losses * rows.mask) / counted
     if recipe.penalty is not None:
-      share += recipe.penalty(params) / (recipe.gradient_accumulation * division.parts)
+      share += recipe.penalty(params) / (recipe.gradient_accumulation * data_parallel.parts)
     if minimized is not recipe.loss:
       losses = rows.target.losses(recipe.loss, jax.lax.stop_gradient(logits))
     return share, (losses, logits, updated.get('batch_stats', {}))
 
   shares, (losses, logits, updated) = jax.grad(share_of_mean_loss, has_aux=True)(params)
   metrics = batch_metrics(losses, logits, rows.target.main(), rows.mask)
-  return shares, (metrics, division.agreed(updated))
+  return shares, (metrics, data_parallel.pmean(updated))

@@ -1,6 +1,6 @@
 """What a run computes, as one value: the network, the rules and the numbers that its steps follow.
 
-`experiment.make_recipe` builds it from a config and data; `steps` turns it into functions. A new
+`trainer.build.make_recipe` builds it from a config and data; `steps` turns it into functions. A new
 ingredient of training is a new field here, with a default that leaves it out.
 """
 
@@ -12,8 +12,8 @@ import jax
 import optax
 from flax import linen as nn
 
-from cifar_jax.data.augment import Augmentation, Mix
-from cifar_jax.data.normalize import Normalize, Statistics
+from cifar_jax.augment import Augmentation, Mix
+from cifar_jax.augment.normalize import Normalize, Statistics
 from cifar_jax.optim import Average
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]  # logits [B, classes], labels [B] -> float32 [B]
@@ -72,7 +72,7 @@ class Recipe:
   average: Average | None = None
   adapt: Callable[[Any, Any], Any] | None = None
   ghost_rows: int = 0
-  padded_to: int = 1
+  batch_multiple: int = 1
   tta: str = 'none'
 
   @property
@@ -83,7 +83,7 @@ class Recipe:
   @property
   def padded_batch_size(self) -> int:
     """Rows of a batch as the devices see it."""
-    return -(-self.batch_size // self.padded_to) * self.padded_to
+    return -(-self.batch_size // self.batch_multiple) * self.batch_multiple
 
   @property
   def short_last_batch(self) -> bool:

@@ -19,16 +19,16 @@ import optax
 from flax import struct
 
 from cifar_jax import models
-from cifar_jax.devices.division import Division
+from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.training.gradients import Rows, compute_gradients, total_metrics
 from cifar_jax.training.losses import Target
 from cifar_jax.training.metrics import Metrics, batch_metrics
 from cifar_jax.training.recipe import Recipe
-from cifar_jax.training.views import mean_logits
+from cifar_jax.training.tta import mean_logits
 
 Images = jax.Array  # uint8 [N, H, W, C] in the data set, float32 [B, H, W, C] in a batch
 Labels = jax.Array  # int32 [N]
-WHOLE = Division()  # all rows on one device
+WHOLE = DataParallel()  # all rows on one device
 
 
 @struct.dataclass
@@ -76,7 +76,7 @@ class Batch:
 
 
 @struct.dataclass
-class Report:
+class StepMetrics:
   """What the host may look at after a step: averages of the epoch so far, and `bad_step`."""
 
   loss: jax.Array
@@ -167,8 +167,8 @@ def make_epoch_order(recipe: Recipe) -> Callable[[jax.Array], jax.Array]:
 
 
 def make_train_step(
-  recipe: Recipe, division: Division = WHOLE
-) -> Callable[[TrainState, Batch], tuple[TrainState, Report]]:
+  recipe: Recipe, data_parallel: DataParallel = WHOLE
+) -> Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]:
   """Builds the update, `train_step(state, batch) -> (state, report)`.
 
   Args:
@@ -178,22 +178,22 @@ def make_train_step(
   """
   step_key = random_keys(recipe.seed).step
 
-  def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Report]:
+  def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
     augment_key, dropout_key = jax.random.split(jax.random.fold_in(step_key, state.step))
     epoch, position = state.step // recipe.steps_per_epoch, state.step % recipe.steps_per_epoch
-    batch = division.spread(batch)
+    batch = data_parallel.shard_batch(batch)
     images = recipe.augment(augment_key, batch.images, batch.indices, epoch)
     target = Target(batch.labels)
     if recipe.mix is not None:
       mixed = recipe.mix(augment_key, images, batch.mask)
       images = mixed.images
       target = Target(batch.labels, batch.labels[mixed.partners], mixed.weight)
-    rows = division.own(Rows(images, target, batch.mask))
+    rows = data_parallel.local_shard(Rows(images, target, batch.mask))
     point = state.params
     if recipe.average is not None and recipe.average.gradients_at is not None:
       point = recipe.average.gradients_at(state.slow['params'], state.params)
     gradients, outcome = compute_gradients(
-      recipe, division, point, state.batch_stats, rows, dropout_key
+      recipe, data_parallel, point, state.batch_stats, rows, dropout_key
     )
     optimizer = recipe.optimizer
     if recipe.slowed_optimizer is not None:
@@ -224,14 +224,16 @@ def make_train_step(
       rate_factor=state.rate_factor,
     )
     means = metrics.compute()
-    return state, Report(loss=means['loss'], accuracy=means['accuracy'], bad_step=state.bad_step)
+    return state, StepMetrics(
+      loss=means['loss'], accuracy=means['accuracy'], bad_step=state.bad_step
+    )
 
   return train_step
 
 
 def make_train_steps(
-  recipe: Recipe, count: int = 1, division: Division = WHOLE
-) -> Callable[..., tuple[TrainState, Report]]:
+  recipe: Recipe, count: int = 1, data_parallel: DataParallel = WHOLE
+) -> Callable[..., tuple[TrainState, StepMetrics]]:
   """Builds `count` updates on data that is on the device, as one program (`lax.scan`).
 
   One dispatch of many updates suits devices on which a dispatch is dear.
@@ -241,19 +243,19 @@ def make_train_steps(
     H, W, C] and labels int32 [N] are the whole training set, order is that of the epoch, and the
     static `masked` is True for the one short batch at the end of an epoch.
   """
-  train_step = make_train_step(recipe, division)
+  train_step = make_train_step(recipe, data_parallel)
   size, padded = recipe.batch_size, recipe.padded_batch_size
 
   def next_step(
     state: TrainState, images: Images, labels: Labels, order: jax.Array, masked: bool
-  ) -> tuple[TrainState, Report]:
+  ) -> tuple[TrainState, StepMetrics]:
     start = state.step % recipe.steps_per_epoch * size
     indices = jax.lax.dynamic_slice(order, (start,), (size,))
     mask = start + jnp.arange(size) < recipe.examples if masked else None
     if padded > size:
       mask = jnp.ones(size, bool) if mask is None else mask
       indices, mask = (jnp.pad(rows, (0, padded - size)) for rows in (indices, mask))
-    indices, mask = division.spread((indices, mask))
+    indices, mask = data_parallel.shard_batch((indices, mask))
     return train_step(state, Batch(images[indices], labels[indices], indices, mask))
 
   if count == 1:
@@ -261,8 +263,8 @@ def make_train_steps(
 
   def train_steps(
     state: TrainState, images: Images, labels: Labels, order: jax.Array, masked: bool
-  ) -> tuple[TrainState, Report]:
-    def body(carry: TrainState, _: None) -> tuple[TrainState, Report]:
+  ) -> tuple[TrainState, StepMetrics]:
+    def body(carry: TrainState, _: None) -> tuple[TrainState, StepMetrics]:
       return next_step(carry, images, labels, order, masked)
 
     state, reports = jax.lax.scan(body, state, None, length=count)
@@ -272,7 +274,7 @@ def make_train_steps(
 
 
 def make_evaluate_batch(
-  recipe: Recipe, division: Division = WHOLE
+  recipe: Recipe, data_parallel: DataParallel = WHOLE
 ) -> Callable[[Any, Any, Batch, Metrics], Metrics]:
   """Builds `evaluate_batch(params, batch_stats, batch, metrics) -> metrics`: the sums of the rows
   that count are added.
@@ -286,13 +288,13 @@ def make_evaluate_batch(
 
     logits = mean_logits(predict, recipe.normalize(batch.images), recipe.tta)
     update = batch_metrics(recipe.loss(logits, batch.labels), logits, batch.labels, batch.mask)
-    return metrics.merge(total_metrics(division, update))
+    return metrics.merge(total_metrics(data_parallel, update))
 
   return evaluate_batch
 
 
 def make_eval_step(
-  recipe: Recipe, batch_size: int, division: Division = WHOLE
+  recipe: Recipe, batch_size: int, data_parallel: DataParallel = WHOLE
 ) -> Callable[..., tuple[Metrics, jax.Array]]:
   """Builds `eval_step(params, batch_stats, images, labels, start, metrics) -> (metrics, start)`.
 
@@ -300,7 +302,7 @@ def make_eval_step(
   are masked, so every example counts exactly once whatever the batch size. `start` stays on the
   device: no host work a batch.
   """
-  evaluate_batch = make_evaluate_batch(recipe, division)
+  evaluate_batch = make_evaluate_batch(recipe, data_parallel)
 
   def eval_step(
     params: Any,
@@ -313,8 +315,8 @@ def make_eval_step(
     indices = start + jnp.arange(batch_size)
     mask = indices < len(labels)
     indices = jnp.minimum(indices, len(labels) - 1)
-    indices, mask = division.own(division.spread((indices, mask)))
-    batch_images, batch_labels = division.spread((images[indices], labels[indices]))
+    indices, mask = data_parallel.local_shard(data_parallel.shard_batch((indices, mask)))
+    batch_images, batch_labels = data_parallel.shard_batch((images[indices], labels[indices]))
     batch = Batch(batch_images, batch_labels, indices, mask)
     return evaluate_batch(params, batch_stats, batch, metrics), start + batch_size
 

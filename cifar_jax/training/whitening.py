@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 
 def whitening_kernel(

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.floor import Product, conclude, products_of
-from cifar_jax import config as configs
+from cifar_jax.config import parse as configs
 
 # How ml_collections reads a config file.
 pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from cifar_jax import models
-from cifar_jax.anatomy import summary
+from cifar_jax.analysis import layer_table
 
 # With what the peers have beyond ours: a scale that is not trained is none, but Keras gives the
 # logits of airbench a bias.
@@ -20,7 +20,7 @@ def parameters(config) -> int:
   variables = jax.eval_shape(
     lambda: module.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)
   )
-  return summary.parameter_count(variables)[0]
+  return layer_table.parameter_count(variables)[0]
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from cifar_jax.run_folder.checkpoint import Checkpoints
+from cifar_jax.run_dir.checkpoint import Checkpoints
 from tests.claims.command_line import REPOSITORY, command, environment, launch
 
 pytestmark = pytest.mark.claims

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import pytest
 from cifar_jax.data.adapt import adapt
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.preprocessing import Preprocessing, pad, with_channels
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 from configs import base
 
 
@@ -12,17 +12,17 @@ def images(*shape: int) -> np.ndarray:
   return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
 
 
-def test_grey_is_that_of_pillow() -> None:
+def test_gray_is_that_of_pillow() -> None:
   image = pytest.importorskip('PIL.Image')
-  colour = images(3, 9, 7, 3)
-  expected = [np.asarray(image.fromarray(one).convert('L')) for one in colour]
+  color = images(3, 9, 7, 3)
+  expected = [np.asarray(image.fromarray(one).convert('L')) for one in color]
   # Pillow rounds in another place: sometimes one step of 255 apart.
-  difference = with_channels(colour, 1)[..., 0].astype(int) - np.stack(expected).astype(int)
+  difference = with_channels(color, 1)[..., 0].astype(int) - np.stack(expected).astype(int)
   assert np.abs(difference).max() <= 1
   assert np.mean(difference != 0) < 0.1
 
 
-def test_pure_colours_have_the_printed_weights() -> None:
+def test_pure_colors_have_the_printed_weights() -> None:
   primaries = 255 * np.eye(3, dtype=np.uint8).reshape(1, 1, 3, 3)
   assert with_channels(primaries, 1).ravel().tolist() == [76, 150, 29]  # .299, .587, .114 of 255
   white = np.full((1, 1, 1, 3), 255, np.uint8)
@@ -34,12 +34,12 @@ def test_more_images_than_are_converted_at_a_time() -> None:
   assert np.array_equal(with_channels(many, 1)[4990:], with_channels(many[4990:], 1))
 
 
-def test_grey_repeated_and_left_alone() -> None:
-  grey = images(2, 4, 5, 1)
-  assert np.array_equal(with_channels(grey, 3), np.concatenate([grey] * 3, axis=-1))
-  assert with_channels(grey, 0) is grey
-  assert with_channels(grey, 1) is grey
-  assert pad(grey, 0) is grey
+def test_gray_repeated_and_left_alone() -> None:
+  gray = images(2, 4, 5, 1)
+  assert np.array_equal(with_channels(gray, 3), np.concatenate([gray] * 3, axis=-1))
+  assert with_channels(gray, 0) is gray
+  assert with_channels(gray, 1) is gray
+  assert pad(gray, 0) is gray
   assert pad(images(1, 8, 8, 3), 8).shape == (1, 8, 8, 3)
 
 

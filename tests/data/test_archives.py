@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar_jax.data import archives
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 from tests.data.official_files import write_archive, write_folder
 from tests.data.only_user_errors import only_user_errors
 

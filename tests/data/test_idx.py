@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cifar_jax.data import idx
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 from tests.data.only_user_errors import only_user_errors
 
 _IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)

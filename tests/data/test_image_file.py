@@ -55,9 +55,9 @@ def test_lossy_formats_give_about_their_pixels(kind, off) -> None:
     (Image.fromarray(np.full((4, 4), 0x1234, np.uint16)), (0x12, 0x12, 0x12)),
   ],
 )
-def test_modes_become_rgb(image, colour) -> None:
+def test_modes_become_rgb(image, color) -> None:
   pixels = decode(content(image, 'PNG'), geometry(4, 4)).pixels
-  assert (pixels == colour).all()
+  assert (pixels == color).all()
 
 
 def test_cmyk() -> None:
@@ -207,7 +207,7 @@ def test_modes_and_kinds(image, kind, left, right) -> None:
   assert np.abs(found[:, 6] - right).max() <= 8
 
 
-def test_grey_networks_get_one_channel() -> None:
+def test_gray_networks_get_one_channel() -> None:
   found = decode(
     content(half((255, 0, 0), (255, 255, 255), 'RGB'), 'PNG'),
     Preprocessing(8, 8, source_channels=1),
@@ -234,7 +234,7 @@ def test_the_middle_is_kept() -> None:
   assert reduced_size(content(image, 'PNG'), 150, 64.0) == (50, 150)
 
 
-def grey_of(values: np.ndarray, kind: str = 'TIFF', **options) -> np.ndarray:
+def gray_of(values: np.ndarray, kind: str = 'TIFF', **options) -> np.ndarray:
   """What is decoded of an image of these values, [H, W], grey."""
   height, width = values.shape
   found = decode(content(Image.fromarray(values), kind, **options), geometry(height, width)).pixels
@@ -250,7 +250,7 @@ def test_sixteen_bits_keep_the_upper_eight() -> None:
   values = np.array([[0x0000, 0x00FF, 0x0100], [0x80FF, 0xFF00, 0xFFFF]], np.uint16)
   expected = [[0, 0, 1], [128, 255, 255]]
   for kind in ('PNG', 'TIFF', 'PPM'):
-    assert grey_of(values, kind).tolist() == expected
+    assert gray_of(values, kind).tolist() == expected
 
   def chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack('>I', len(body)) + name + body + struct.pack('>I', zlib.crc32(name + body))
@@ -262,10 +262,10 @@ def test_sixteen_bits_keep_the_upper_eight() -> None:
 
 
 def test_thirty_two_bits_have_the_range_that_their_values_show() -> None:
-  assert np.array_equal(grey_of(LEVELS.astype(np.int32)), LEVELS)
-  assert np.array_equal(grey_of((LEVELS * 257).astype(np.int32)), LEVELS)
-  assert np.array_equal(grey_of((LEVELS / 255).astype(np.float32)), LEVELS)
-  assert np.array_equal(grey_of(LEVELS.astype(np.float32)), LEVELS)
+  assert np.array_equal(gray_of(LEVELS.astype(np.int32)), LEVELS)
+  assert np.array_equal(gray_of((LEVELS * 257).astype(np.int32)), LEVELS)
+  assert np.array_equal(gray_of((LEVELS / 255).astype(np.float32)), LEVELS)
+  assert np.array_equal(gray_of(LEVELS.astype(np.float32)), LEVELS)
   # PGM says how white white is: 65535 here, so that these are all but black.
   dark = b'P5\n3 2\n65535\n' + LEVELS.astype('>u2').tobytes()
   assert not decode(dark, geometry(2, 3)).pixels.any()
@@ -287,12 +287,12 @@ def test_values_of_no_known_range_are_refused(values) -> None:
   with pytest.raises(
     DamagedImageError, match=r'neither 0 to (1 nor 0 to )?255|that are no numbers'
   ):
-    grey_of(values)
+    gray_of(values)
 
 
 def test_a_transparent_value_of_sixteen_bits_is_white() -> None:
   values = np.array([[0x1234, 0x1235]], np.uint16)
-  assert grey_of(values, 'PNG', transparency=0x1234).tolist() == [[255, 0x12]]
+  assert gray_of(values, 'PNG', transparency=0x1234).tolist() == [[255, 0x12]]
 
 
 def test_opacity_is_kept_where_the_network_takes_it() -> None:
@@ -308,11 +308,11 @@ def test_opacity_is_kept_where_the_network_takes_it() -> None:
 
 @pytest.mark.parametrize('mode', ['1', 'L', 'P', 'CMYK', 'RGBA', 'LA', 'I', 'F', 'I;16'])
 def test_large_images_are_converted_strip_by_strip(mode, monkeypatch) -> None:
-  grey = picture(8, 23, 31).convert('L')
+  gray = picture(8, 23, 31).convert('L')
   image = {
-    'I;16': lambda: Image.fromarray(np.asarray(grey).astype(np.uint16) * 250),
-    'RGBA': lambda: Image.merge('RGBA', [*picture(9, 23, 31).split(), grey]),
-    'LA': lambda: Image.merge('LA', [grey, grey]),
+    'I;16': lambda: Image.fromarray(np.asarray(gray).astype(np.uint16) * 250),
+    'RGBA': lambda: Image.merge('RGBA', [*picture(9, 23, 31).split(), gray]),
+    'LA': lambda: Image.merge('LA', [gray, gray]),
   }.get(mode, lambda: picture(8, 23, 31).convert(mode))()
   stored = content(image, 'TIFF')
   whole = decode(stored, geometry(23, 31)).pixels

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cifar_jax.data import npz, split
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 from tests.data.only_user_errors import only_user_errors
 
 
@@ -49,10 +49,10 @@ def test_reads_the_names_of_tensorflow_tutorials(tmp_path: pathlib.Path) -> None
   np.testing.assert_array_equal(dataset.test.images, whole['x_test'])
 
 
-def test_grey_images_and_columns_of_labels(tmp_path: pathlib.Path) -> None:
-  grey = {'x_train': np.full((6, 4, 5), 255, np.uint8), 'x_test': np.ones((3, 4, 5), np.uint8)}
+def test_gray_images_and_columns_of_labels(tmp_path: pathlib.Path) -> None:
+  gray = {'x_train': np.full((6, 4, 5), 255, np.uint8), 'x_test': np.ones((3, 4, 5), np.uint8)}
   columns = {'y_train': np.uint8([[0], [1], [1], [1], [1], [0]]), 'y_test': np.ones((3, 1), int)}
-  dataset = npz.read('a', write(tmp_path / 'a.npz', **grey, **columns))
+  dataset = npz.read('a', write(tmp_path / 'a.npz', **gray, **columns))
   assert dataset.train.images.shape == (6, 4, 5, 1)
   assert dataset.train.labels.shape == (6,)
   assert dataset.class_names == ('0', '1')

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from cifar_jax.data.preprocessing import Preprocessing, from_facts, of_arrays, of_folder
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 from configs import base
 
 WANTED = Preprocessing(12, 9, 'pad', 'nearest', 10, source_channels=3, channels=1, pad_to=14)

@@ -8,9 +8,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import data
-from cifar_jax.data import official, sources, tfds
+from cifar_jax.data import cifar_files, sources, tfds
 from cifar_jax.data.dataset import Dataset, Split
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 from tests.data import official_files, test_idx, test_npz
 
 
@@ -28,8 +28,8 @@ def home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pat
   monkeypatch.setenv('HOME', str(home))
   monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'cache'))
   monkeypatch.chdir(home)
-  small = [dataclasses.replace(v, train_records=2, test_records=2) for v in official.VERSIONS]
-  monkeypatch.setattr(official, 'VERSIONS', tuple(small))
+  small = [dataclasses.replace(v, train_records=2, test_records=2) for v in cifar_files.VERSIONS]
+  monkeypatch.setattr(cifar_files, 'VERSIONS', tuple(small))
 
   def no_network(name: str) -> Dataset:
     raise UserError('the host cannot be reached (no network).')
@@ -101,18 +101,18 @@ def test_a_damaged_copy_is_an_error_not_skipped(home: pathlib.Path) -> None:
 def test_official_files_are_cached(home: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
   write_cifar10(home / 'data' / 'cifar-10-batches-bin', 1)
   first = load('cifar10')
-  monkeypatch.setattr(official, 'read', lambda *_: pytest.fail('read again'))
+  monkeypatch.setattr(cifar_files, 'read', lambda *_: pytest.fail('read again'))
   again = load('cifar10')
   np.testing.assert_array_equal(first.train.images, again.train.images)
-  assert again.class_names == official.CIFAR10_CLASSES
+  assert again.class_names == cifar_files.CIFAR10_CLASSES
 
 
 def test_mnist_of_torchvision_and_of_keras(home: pathlib.Path) -> None:
   keras = home / '.keras' / 'datasets'
   keras.mkdir(parents=True)
   white = np.full((6, 4, 5), 255, np.uint8)
-  grey = {'x_train': white, 'x_test': white[:3]}
-  test_npz.write(keras / 'mnist.npz', **grey)
+  gray = {'x_train': white, 'x_test': white[:3]}
+  test_npz.write(keras / 'mnist.npz', **gray)
   assert load('mnist').train.images.shape == (6, 4, 5, 1)
   test_idx.write(home / 'data' / 'MNIST' / 'raw', test_idx.files(), packed=True)
   assert load('mnist').train.images.shape == (2, 3, 4, 1)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar_jax.data import Dataset, Split, check_classes_left, split, with_shared_images_noted
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 
 def numbered(train: int, test: int = 4) -> Dataset:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cifar_jax.data import tfds
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 _IMAGES = np.arange(3 * 4 * 5 * 3, dtype=np.uint8).reshape(3, 4, 5, 3)
 _LABELS = np.array([1, 0, 1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cifar_jax import layers
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 X = np.array([-3.0, -0.5, 0.0, 0.25, 2.0])
 

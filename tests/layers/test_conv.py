@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cifar_jax import layers
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 RNG = np.random.default_rng(0)
 

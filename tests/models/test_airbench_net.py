@@ -10,8 +10,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import models
-from cifar_jax.anatomy.flops import FORWARD, TRAINING, multiply_adds
-from cifar_jax.errors import UserError
+from cifar_jax.analysis.flops import FORWARD, TRAINING, multiply_adds
+from cifar_jax.utils.errors import UserError
 
 SMALL = {'name': 'airbench_net', 'widths': (6, 8), 'convolutions': (2, 3), 'residual': True}
 

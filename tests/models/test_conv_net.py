@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar_jax import models
-from cifar_jax.errors import UserError
 from cifar_jax.models.conv_net import ConvNet
+from cifar_jax.utils.errors import UserError
 
 BLOCK = ('conv3', 'max_pool', 'batch_norm', 'dropout 0.25')
 

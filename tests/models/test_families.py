@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 from cifar_jax import layers, models
-from cifar_jax.anatomy import summary, tracing
-from cifar_jax.errors import UserError
+from cifar_jax.analysis import layer_table, tracing
+from cifar_jax.utils.errors import UserError
 
 FOUR = {'name': 'resnet', 'shortcut': 'project', 'widths': (64, 128, 256, 512)}
 BOTTLENECKS = FOUR | {'block': 'bottleneck', 'depth': 50}
@@ -94,27 +94,27 @@ def shapes(module: nn.Module, image_shape: tuple[int, ...], key: int = 0) -> Any
 @pytest.mark.parametrize('name', EXACT)
 def test_parameters_are_those_of_the_original(name: str):
   fields, classes, image_shape, expected = EXACT[name]
-  count = summary.parameter_count(shapes(models.create(fields, classes), image_shape))
+  count = layer_table.parameter_count(shapes(models.create(fields, classes), image_shape))
   assert count.trainable == expected
 
 
 @pytest.mark.slow
 def test_densenet_of_250_layers_has_the_printed_size():
   fields = DENSENET_BC | {'depth': 250, 'growth': 24}
-  count = summary.parameter_count(shapes(models.create(fields, 10), (32, 32, 3)))
+  count = layer_table.parameter_count(shapes(models.create(fields, 10), (32, 32, 3)))
   assert count == (15_324_406, 257_976)
 
 
 @pytest.mark.parametrize('name', ROUNDED)
 def test_parameters_are_as_many_as_the_paper_says(name: str):
   fields, millions = ROUNDED[name]
-  count = summary.parameter_count(shapes(models.create(fields, 10), (32, 32, 3))).trainable
+  count = layer_table.parameter_count(shapes(models.create(fields, 10), (32, 32, 3))).trainable
   # The papers cut or round.
   assert abs(count / 1e6 - float(millions)) < 0.1
 
 
 @pytest.mark.parametrize('name', SMALL)
-def test_other_classes_and_grey_digits(name: str):
+def test_other_classes_and_gray_digits(name: str):
   """CIFAR-100 and images of 28x28x1, by nothing but the data; VGG needs a border for its pools."""
   module = models.create(SMALL[name], 100)
   image_shape = (32, 32, 1) if name == 'vgg' else (28, 28, 1)
@@ -176,7 +176,7 @@ def test_mask_and_axis_reach_every_batch_norm(name: str):
 def test_listing_accounts_for_all_parameters(name: str):
   module = models.create(SMALL[name], 10)
   records = tracing.trace(module, (32, 32, 3))
-  count = summary.parameter_count(shapes(module, (32, 32, 3)))
+  count = layer_table.parameter_count(shapes(module, (32, 32, 3)))
   assert sum(record.trainable for record in records) == count.trainable
   assert sum(record.non_trainable for record in records) == count.non_trainable
   assert records[-2].output_shape == (10,)
@@ -225,5 +225,5 @@ CONFIGS = (
 def test_config_says_how_many_parameters_it_has(name: str):
   config_file = importlib.import_module(f'configs.{name}')
   module = models.create(config_file.get_config().model, 10)
-  count = summary.parameter_count(shapes(module, (32, 32, 3))).trainable
+  count = layer_table.parameter_count(shapes(module, (32, 32, 3))).trainable
   assert f'{count:,} parameters' in (config_file.__doc__ or '').partition('\n')[0]

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifar_jax.errors import UserError
 from cifar_jax.layers import activation_names
 from cifar_jax.models.layer_words import (
   ActivationWord,
@@ -18,6 +17,7 @@ from cifar_jax.models.layer_words import (
   format_word,
   parse_word,
 )
+from cifar_jax.utils.errors import UserError
 
 activations = st.sampled_from(activation_names()) | st.sampled_from(
   ['leaky_relu(0.003)', 'elu(2)', 'celu(1e-3)']

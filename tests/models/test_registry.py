@@ -8,8 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import models
-from cifar_jax.errors import UserError
 from cifar_jax.models.conv_net import ConvNet
+from cifar_jax.utils.errors import UserError
 
 SOURCE = """
 import flax.linen as nn

@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.test_util import check_grads
 
-from cifar_jax.anatomy.flops import multiply_adds
+from cifar_jax.analysis.flops import multiply_adds
 from cifar_jax.layers import Conv
 from cifar_jax.ops import conv, depthwise, forms, onednn
 from tests.ops.test_forms import assert_same_function, normal

@@ -7,9 +7,9 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from cifar_jax import config as configs
-from cifar_jax.errors import UserError
+from cifar_jax.config import parse as configs
 from cifar_jax.optim import averaging
+from cifar_jax.utils.errors import UserError
 from configs import quickstart
 
 TOTAL, PER_EPOCH = 12, 3

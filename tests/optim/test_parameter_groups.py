@@ -7,8 +7,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import optim
-from cifar_jax.errors import UserError
 from cifar_jax.optim import schedules
+from cifar_jax.utils.errors import UserError
 
 GENERATOR = np.random.default_rng(3)
 SHAPES = {

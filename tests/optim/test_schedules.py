@@ -9,8 +9,8 @@ import pytest
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from cifar_jax.errors import UserError
 from cifar_jax.optim import schedules
+from cifar_jax.utils.errors import UserError
 
 
 def config(name: str, **options) -> ConfigDict:

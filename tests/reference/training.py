@@ -11,8 +11,8 @@ import optax
 from flax import linen as nn
 
 from cifar_jax import data
-from cifar_jax.devices.feed import make_feed
-from cifar_jax.experiment import assemble
+from cifar_jax.trainer.build import build_trainer
+from cifar_jax.trainer.input_pipeline import make_feed
 from tests.reference.input_path import Inputs, RandomKeys, augmented, normalization
 from tests.reference.rules import UPDATES, Rule
 
@@ -160,22 +160,21 @@ def by_toolkit(config: Any, splits: data.Splits, dispatch: int = 1) -> Outcome:
   """The same by the toolkit, fed as `launch.py` does; with `dispatch` updates at a time the losses
   are means over so many.
   """
-  from cifar_jax.run_folder import run_summary
-  from cifar_jax.transfer import features
+  from cifar_jax.trainer import cached_features, run_summary
 
-  experiment = assemble(config, splits)
-  state = experiment.init()
+  trainer = build_trainer(config, splits)
+  state = trainer.init()
   start = jax.device_get({'params': state.params, 'batch_stats': state.batch_stats})
-  as_trained = features.make_substitute(experiment.recipe, run_summary.variables(state))
-  feed = make_feed(experiment, as_trained(splits.train), 0)
-  per_epoch = experiment.steps_per_epoch
+  as_trained = cached_features.make_substitute(trainer.recipe, run_summary.variables(state))
+  feed = make_feed(trainer, as_trained(splits.train), 0)
+  per_epoch = trainer.steps_per_epoch
   losses = []
   try:
     total = rows = 0.0
     for step in range(0, UPDATES, dispatch):
       if step % per_epoch == 0:
         total = rows = 0.0
-      masked = experiment.short_last_batch and step % per_epoch == per_epoch - 1
+      masked = trainer.short_last_batch and step % per_epoch == per_epoch - 1
       state, _ = feed.update(state, step, dispatch, masked)
       sums = jax.device_get(state.metrics.loss)
       losses.append((float(sums.total) - total) / (float(sums.count) - rows))
@@ -183,7 +182,7 @@ def by_toolkit(config: Any, splits: data.Splits, dispatch: int = 1) -> Outcome:
   finally:
     feed.close()
   test = as_trained(splits.test)
-  measured = experiment.evaluate(state, experiment.place_to_evaluate(test))
+  measured = trainer.evaluate(state, trainer.place_to_evaluate(test))
   end = jax.device_get({'params': state.params, 'batch_stats': state.batch_stats})
   correct = round(measured['accuracy'] * len(splits.test))
   return Outcome(start, np.array(losses), end, measured['loss'], correct)

@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 
 from cifar_jax import commands, data
 from cifar_jax.data.splits import fingerprint
-from cifar_jax.errors import UserError
-from cifar_jax.loop import train
 from cifar_jax.report import leaderboard
-from cifar_jax.run_folder.progress import Progress
+from cifar_jax.run_dir.progress import Progress
+from cifar_jax.trainer.loop import train
+from cifar_jax.utils.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -95,7 +95,7 @@ def test_page(runs, tmp_path) -> None:
 
 def test_charts_name_the_data_of_each_run(tiny_run, tmp_path, monkeypatch) -> None:
   """Of folders of one name in two places, both curves were said to be on the data of one."""
-  charts = pytest.importorskip('cifar_jax.report.charts')
+  charts = pytest.importorskip('cifar_jax.figures.charts')
   for place, name, loss in (('a', 'cifar10', '1.5'), ('b', 'mnist', '0.25')):
     run = tmp_path / place / 'cnn'
     run.mkdir(parents=True)

@@ -7,11 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from cifar_jax.errors import UserError
-from cifar_jax.inference import evaluate, trained
-from cifar_jax.loop import train
-from cifar_jax.report import files, scores
-from cifar_jax.run_folder.progress import Progress
+from cifar_jax.analysis import scores
+from cifar_jax.figures import files
+from cifar_jax.predict import classifier, evaluate
+from cifar_jax.run_dir.progress import Progress
+from cifar_jax.trainer.loop import train
+from cifar_jax.utils.errors import UserError
 from tests.configs import tiny
 from tests.report.browser import needs_browser, page_facts
 from tests.report.webdriver import Driver, needs_driver
@@ -36,8 +37,8 @@ def test_numbers_are_those_of_evaluate_and_scikit_learn(tiny_run, page) -> None:
   expected = evaluate.evaluate(tiny_run)
   assert measured['accuracy'] == pytest.approx(expected['accuracy'])
   assert measured['loss'] == pytest.approx(expected['loss'], rel=1e-5)
-  network = trained.load(tiny_run)
-  test = trained.load_splits(network.config).test
+  network = classifier.load(tiny_run)
+  test = classifier.load_splits(network.config).test
   predicted = network.probabilities(test.images).argmax(1)
   saved = json.loads((path.parent / 'scores.json').read_text())
   assert saved['confusion'] == metrics.confusion_matrix(test.labels, predicted).tolist()
@@ -123,7 +124,7 @@ def test_a_folder_that_is_no_run(tmp_path) -> None:
 
 
 def test_probabilities_do_not_depend_on_the_batch(tiny_run) -> None:
-  network = trained.load(tiny_run)
+  network = classifier.load(tiny_run)
   images = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 3)).astype(np.uint8)
   together = network.probabilities(images)
   np.testing.assert_allclose(together[:3], network.probabilities(images[:3]), rtol=1e-5)
@@ -132,8 +133,8 @@ def test_probabilities_do_not_depend_on_the_batch(tiny_run) -> None:
 
 
 def test_mistakes_are_wrong(tiny_run) -> None:
-  network = trained.load(tiny_run)
-  test = trained.load_splits(network.config).test
+  network = classifier.load(tiny_run)
+  test = classifier.load_splits(network.config).test
   probabilities = network.probabilities(test.images)
   wrong = scores.mistakes(probabilities, test.labels)
   assert (probabilities[wrong].argmax(1) != test.labels[wrong]).all()
@@ -162,8 +163,8 @@ def odd(tmp_path_factory):
 def test_loss_is_the_plain_cross_entropy(odd, split) -> None:
   """The mean of -log p of the true class, whatever was minimized, here and in evaluate."""
   _, measured = write_report(odd, split=split, mistakes=0)
-  network = trained.load(odd)
-  chosen = getattr(trained.load_splits(network.config), split)
+  network = classifier.load(odd)
+  chosen = getattr(classifier.load_splits(network.config), split)
   probabilities = network.probabilities(chosen.images).astype(np.float64)
   by_hand = -np.log(probabilities[np.arange(len(chosen)), chosen.labels]).mean()
   assert measured['loss'] == pytest.approx(by_hand, rel=1e-5)

@@ -5,15 +5,15 @@ import sys
 import pytest
 
 from cifar_jax.startup import host_memory
-from cifar_jax.startup.host_memory import keep_freed_memory
+from cifar_jax.startup.host_memory import configure_malloc
 
 GLIBC = sys.platform.startswith('linux') and hasattr(ctypes.CDLL(None), 'gnu_get_libc_version')
 
 # Allocates and frees 64 MB ten times in a thread, as XLA does, and counts the pages handed out.
 PROGRAM = """
 import resource, sys, threading
-from cifar_jax.startup.host_memory import keep_freed_memory
-done = keep_freed_memory({'JAX_PLATFORMS': 'cpu', 'CIFAR_JAX_KEEP_MEMORY': sys.argv[1]})
+from cifar_jax.startup.host_memory import configure_malloc
+done = configure_malloc({'JAX_PLATFORMS': 'cpu', 'CIFAR_JAX_KEEP_MEMORY': sys.argv[1]})
 
 def work():
   for _ in range(10):
@@ -44,16 +44,16 @@ def test_freed_memory_is_used_again_without_page_faults():
 
 
 def test_off_switch_and_other_systems(monkeypatch):
-  assert not keep_freed_memory({'JAX_PLATFORMS': 'cpu', 'CIFAR_JAX_KEEP_MEMORY': 'off'})
+  assert not configure_malloc({'JAX_PLATFORMS': 'cpu', 'CIFAR_JAX_KEEP_MEMORY': 'off'})
   monkeypatch.setattr(sys, 'platform', 'darwin')
-  assert not keep_freed_memory({'JAX_PLATFORMS': 'cpu'})
+  assert not configure_malloc({'JAX_PLATFORMS': 'cpu'})
 
 
 @pytest.mark.parametrize('platforms', ['cuda', 'tpu,cpu'])
 def test_nothing_is_kept_for_an_accelerator(platforms, monkeypatch):
   """It was: XLA keeps its arrays elsewhere then, and the threads that compile shared one heap."""
   monkeypatch.setattr(host_memory.ctypes, 'CDLL', lambda name: pytest.fail('the allocator was set'))
-  assert not host_memory.keep_freed_memory({'JAX_PLATFORMS': platforms})
+  assert not host_memory.configure_malloc({'JAX_PLATFORMS': platforms})
 
 
 @pytest.mark.skipif(not GLIBC, reason='only for the GNU C library')
@@ -63,7 +63,7 @@ import pathlib, re
 from cifar_jax.startup import host_memory
 def resident():
   return int(re.search(r'VmRSS:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])
-assert host_memory.keep_freed_memory({'JAX_PLATFORMS': 'cpu'})
+assert host_memory.configure_malloc({'JAX_PLATFORMS': 'cpu'})
 bytearray(64 << 20)
 kept = resident()
 assert host_memory.give_back()

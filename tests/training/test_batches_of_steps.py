@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar_jax import layers
-from cifar_jax.data.normalize import scale
+from cifar_jax.augment.normalize import scale
 from cifar_jax.training import steps
 from cifar_jax.training.recipe import steps_per_epoch
 from tests.training.test_steps import CLASSES, EXAMPLES, Recorder, Trainer, epoch_order

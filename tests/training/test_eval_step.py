@@ -7,7 +7,7 @@ import pytest
 
 from cifar_jax.training import losses, steps
 from cifar_jax.training.metrics import Metrics
-from cifar_jax.training.views import VIEWS
+from cifar_jax.training.tta import TTA_TRANSFORMS
 from tests.training.test_steps import (
   EXAMPLES,
   IMAGES,
@@ -19,7 +19,7 @@ from tests.training.test_steps import (
 )
 
 
-@pytest.mark.parametrize('tta', sorted(VIEWS))
+@pytest.mark.parametrize('tta', sorted(TTA_TRANSFORMS))
 def test_test_time_augmentation_is_exact(tta) -> None:
   """Views written out with NumPy; the image's logits are their weighted mean, its loss that of
   these.

@@ -11,8 +11,8 @@ import optax
 import pytest
 
 from cifar_jax import layers
-from cifar_jax.data.normalize import make_normalize, scale
-from cifar_jax.devices.division import Division
+from cifar_jax.augment.normalize import make_normalize, scale
+from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.training import losses
 from cifar_jax.training.gradients import Rows, compute_gradients
 from cifar_jax.training.recipe import Recipe
@@ -59,7 +59,7 @@ def gradients_of(module: nn.Module, mask: np.ndarray | None = None, **parts: Any
   @jax.jit
   def compute(variables, rows):
     return compute_gradients(
-      recipe, Division(), variables['params'], variables.get('batch_stats', {}), rows, KEY
+      recipe, DataParallel(), variables['params'], variables.get('batch_stats', {}), rows, KEY
     )
 
   gradients, outcome = compute(variables, rows)

@@ -11,8 +11,8 @@ import optax
 import pytest
 
 from cifar_jax import layers, optim
-from cifar_jax.data.augment import Augmentation
-from cifar_jax.data.normalize import make_normalize, scale
+from cifar_jax.augment import Augmentation
+from cifar_jax.augment.normalize import make_normalize, scale
 from cifar_jax.optim import Average
 from cifar_jax.training import losses, steps
 from cifar_jax.training.recipe import Recipe

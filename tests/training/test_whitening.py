@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from cifar_jax.data.normalize import make_normalize
-from cifar_jax.errors import UserError
+from cifar_jax.augment.normalize import make_normalize
 from cifar_jax.layers import Conv
 from cifar_jax.training.whitening import make_whitening, whitening_kernel
+from cifar_jax.utils.errors import UserError
 
 GENERATOR = np.random.default_rng(1)
 # Neighbouring pixels go together, as in photographs.

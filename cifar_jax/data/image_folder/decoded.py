@@ -25,8 +25,8 @@ from cifar_jax.data.image_folder.duplicates import exact_pairs, near_pairs
 from cifar_jax.data.image_folder.listing import ImageFile, Listing
 from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.data.statistics import DIGEST_BYTES, digests
-from cifar_jax.errors import UserError
-from cifar_jax.folders import cache_folder
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.paths import cache_folder
 
 Pairs = list[tuple[int, int]]
 

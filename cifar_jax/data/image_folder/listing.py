@@ -11,7 +11,7 @@ import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 SUFFIXES = frozenset(
   ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff')

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cifar_jax.data.image_folder.listing import SUFFIXES
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 _MADE = '.made_by_organize'
 PLACES = ('copy', 'link', 'symlink')

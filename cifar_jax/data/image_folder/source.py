@@ -12,8 +12,8 @@ from cifar_jax.data.image_folder.decoded import DecodedFolder
 from cifar_jax.data.image_folder.listing import Listing, list_folder
 from cifar_jax.data.image_folder.stream import file_split
 from cifar_jax.data.preprocessing import Preprocessing, of_folder
-from cifar_jax.errors import UserError
-from cifar_jax.folders import existing_path
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.paths import existing_path
 
 _NAMED = 5  # files named in a message; the rest are counted
 _IMBALANCE = 1.5  # largest class over smallest, from which on it is worth a word

@@ -21,7 +21,7 @@ from cifar_jax.data.dataset import Split
 from cifar_jax.data.image_file import DamagedImageError, decode_file
 from cifar_jax.data.image_folder.listing import ImageFile
 from cifar_jax.data.preprocessing import Preprocessing
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 # Batches planned at a time: after so many the workers are started anew.
 _PLANNED = 100_000

@@ -10,8 +10,8 @@ pytest.importorskip('grain')
 
 from tests.configs import tiny
 from tests.data.image_folder.picture_files import write_tree
-from tests.test_loop import assert_identical, changed, rows_of, state_of
-from tests.test_resume import sitting
+from tests.trainer.test_loop import assert_identical, changed, rows_of, state_of
+from tests.trainer.test_resume import session
 
 WORKERS = 2
 OPTIONS = {
@@ -40,17 +40,17 @@ def tree(tmp_path_factory) -> pathlib.Path:
 def test_kill_9_in_mid_epoch_and_resume(tree, tmp_path, kind) -> None:
   """Checkpoints are written after steps 4, 6, 8 and 12; the epoch of step 10 begins with step 6.
 
-  Workers that outlived the killed process would hold its output open, and `sitting` would run out
+  Workers that outlived the killed process would hold its output open, and `session` would run out
   of time.
   """
   options = {**OPTIONS, **KINDS[kind]}
   whole, parts = tmp_path / 'whole', tmp_path / 'parts'
-  straight = sitting(whole, tree, **options)
+  straight = session(whole, tree, **options)
   assert straight.returncode == 0, straight.stderr
-  killed = sitting(parts, tree, 'step', 10, **options)
+  killed = session(parts, tree, 'step', 10, **options)
   assert killed.returncode == -signal.SIGKILL, killed.stderr
   assert max(int(path.name) for path in (parts / 'checkpoints').iterdir()) == 8
-  again = sitting(parts, tree, **options)
+  again = session(parts, tree, **options)
   assert again.returncode == 0, again.stderr
   assert 'resuming after step 8 of 18' in again.stdout
   assert ('waiting for images' in again.stdout) == (kind == 'streamed')

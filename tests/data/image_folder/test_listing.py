@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from cifar_jax.data.image_folder.listing import list_folder
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 
 def touch(root: pathlib.Path, *paths: str) -> pathlib.Path:

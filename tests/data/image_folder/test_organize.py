@@ -7,7 +7,7 @@ import pytest
 
 from cifar_jax import commands
 from cifar_jax.data.image_folder.organize import organize, read_patterns
-from cifar_jax.errors import UserError
+from cifar_jax.utils.errors import UserError
 
 PATTERNS = {'cats': r'^cat\.', 'dogs': r'^dog\.'}
 

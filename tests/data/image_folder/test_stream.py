@@ -9,14 +9,15 @@ import pytest
 pytest.importorskip('PIL')
 pytest.importorskip('grain')
 
-from cifar_jax import data, loop
+from cifar_jax import data
+from cifar_jax.augment.normalize import fit_normalize
 from cifar_jax.data.image_folder.stream import FileSplit
-from cifar_jax.data.normalize import fit_normalize
-from cifar_jax.errors import UserError
-from cifar_jax.run_folder.progress import Progress
+from cifar_jax.run_dir.progress import Progress
+from cifar_jax.trainer import loop
+from cifar_jax.utils.errors import UserError
 from tests.configs import tiny
 from tests.data.image_folder.picture_files import data_config, write_tree
-from tests.test_loop import assert_identical, changed, state_of
+from tests.trainer.test_loop import assert_identical, changed, state_of
 
 
 @pytest.fixture(scope='module')

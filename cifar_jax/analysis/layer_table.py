@@ -1,0 +1,156 @@
+"""What a network consists of: counts, the ASCII picture, tables.
+
+The ASCII picture is that of keras-sequential-ascii (Piotr Migdał, 2017), which "Starting deep
+learning hands-on: image classification on CIFAR-10" (Piotr Migdał, deepsense.ai, 2017) prints for
+each of its networks.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from cifar_jax.analysis.tracing import NO_ACTIVATION, LayerRecord
+
+
+def _by_rank(*kinds: str) -> list[str]:
+  return [f'{kind}{rank}D' for kind in kinds for rank in (1, 2, 3)]
+
+
+# What stands between the name and the rule of a layer's line, five characters each.
+SYMBOLS = {
+  **dict.fromkeys(_by_rank('Conv', 'Convolution'), ' \\|/ '),
+  'Conv2DTranspose': ' /|\\ ',
+  'SeparableConv2D': ' /|\\x',
+  **dict.fromkeys(_by_rank('MaxPooling'), 'Y max'),
+  **dict.fromkeys(_by_rank('AveragePooling'), 'Y avg'),
+  **dict.fromkeys(_by_rank('GlobalMaxPooling'), 'Y^max'),
+  **dict.fromkeys(_by_rank('GlobalAveragePooling'), 'Y^avg'),
+  'Dense': 'XXXXX',
+  'Flatten': '|||||',
+  'Dropout': ' | ||',
+  'BatchNormalization': ' μ|σ ',  # noqa: RUF001
+  'Activation': ' f|  ',
+  **dict.fromkeys(('InputLayer', 'Reshape', 'Permute'), '  |  '),
+  **dict.fromkeys(_by_rank('ZeroPadding'), '\\|||/'),
+  **dict.fromkeys(_by_rank('Cropping'), ' ||| '),
+  **dict.fromkeys(_by_rank('UpSampling'), 'AAAAA'),
+  'Embedding': 'emb |',
+  **dict.fromkeys(('LSTM', 'GRU'), 'LLLLL'),
+}
+
+
+class ParameterCount(NamedTuple):
+  """Numbers of scalars in a network."""
+
+  trainable: int
+  non_trainable: int
+
+  @property
+  def total(self) -> int:
+    """Their sum, which Keras prints as 'Total params'."""
+    return self.trainable + self.non_trainable
+
+
+def parameter_count(variables: Mapping[str, Any]) -> ParameterCount:
+  """Counts the scalars of a network's variables; only those in 'params' are trainable."""
+  trainable = _size(variables.get('params', {}))
+  return ParameterCount(trainable, _size(dict(variables)) - trainable)
+
+
+def parameter_overview(variables: Mapping[str, Any]) -> str:
+  """Returns clu's table of all arrays: name, shape, dtype, size, mean and deviation."""
+  from clu import parameter_overview as clu_overview
+
+  return clu_overview.get_parameter_overview(dict(variables))
+
+
+def merge_activations(records: Sequence[LayerRecord]) -> tuple[LayerRecord, ...]:
+  """Gives each separate activation to the layer before it, if that has none yet."""
+  merged: list[LayerRecord] = []
+  for record in records:
+    if record.kind == 'Activation' and merged and merged[-1].activation in NO_ACTIVATION:
+      merged[-1] = dataclasses.replace(merged[-1], activation=record.activation)
+    else:
+      merged.append(record)
+  return tuple(merged)
+
+
+def keras_ascii(
+  records: Sequence[LayerRecord],
+  sparser: bool = False,
+  simplify: bool = True,
+  header: bool = True,
+) -> str:
+  """Draws the network in the format of keras-sequential-ascii.
+
+  Args:
+    records: what `trace` returns.
+    sparser: an empty line before and after each layer.
+    simplify: activations merged into the layer before them.
+    header: a line of column titles and an empty line.
+
+  Returns:
+    Lines without a line feed at the end.
+  """
+  total = sum(record.parameters for record in records)
+  layers = merge_activations(records) if simplify else tuple(records)
+  lines = []
+  if header:
+    gap = ' ' * 11
+    lines += [f'{gap}OPERATION{gap}DATA DIMENSIONS   WEIGHTS(N)   WEIGHTS(%)', '']
+  lines.append(_data_line('Input', layers[0].input_shape))
+  for layer in layers:
+    kind = '' if layer.kind == 'Activation' else layer.kind
+    share = 100 * layer.parameters / total if total else 0.0
+    symbol = SYMBOLS.get(layer.kind, '?????')
+    line = f'{kind:>20}   {symbol} {"-" * 19}{layer.parameters:>10}   {share:>5.1f}%'
+    lines += ['', line, ''] if sparser else [line]
+    activation = '' if layer.activation in NO_ACTIVATION else layer.activation
+    lines.append(_data_line(activation, layer.output_shape))
+  return '\n'.join(lines)
+
+
+def keras_table(records: Sequence[LayerRecord]) -> str:
+  """Draws the table of Keras' `model.summary()`, with the names that the parameters have here.
+
+  Returns:
+    Lines without a line feed at the end.
+  """
+  rows = [('Layer (type)', 'Output Shape', 'Param #')]
+  for record in records:
+    name = f'{record.name} ({record.kind})' if record.name else f'({record.kind})'
+    shape = ', '.join(str(size) for size in (None, *record.output_shape))
+    rows.append((name, f'({shape})', str(record.parameters)))
+  # The columns of Keras (29, 26 and 10 wide), wider where a text needs it.
+  widths = [
+    max(least, *(len(row[column]) + 1 for row in rows)) for column, least in enumerate((29, 26, 10))
+  ]
+  texts = [
+    ''.join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows
+  ]
+  thin, thick = '_' * sum(widths), '=' * sum(widths)
+  lines = [thin, texts[0], thick]
+  for text in texts[1:]:
+    lines += [text, thin]
+  trainable = sum(record.trainable for record in records)
+  non_trainable = sum(record.non_trainable for record in records)
+  lines[-1] = thick
+  lines += [
+    f'Total params: {trainable + non_trainable:,}',
+    f'Trainable params: {trainable:,}',
+    f'Non-trainable params: {non_trainable:,}',
+    thin,
+  ]
+  return '\n'.join(lines)
+
+
+def _data_line(name: str, shape: tuple[int, ...]) -> str:
+  dimensions = ' '.join(f'{size:>4}' for size in shape) if len(shape) > 1 else f'{shape[0]:>9}'
+  return f'{name:>20}   #####   {dimensions}'
+
+
+def _size(tree: Any) -> int:
+  return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,166 @@
+"""Scaling of pixels: by given numbers, or by what the training images are like."""
+
+import dataclasses
+import pathlib
+import zipfile
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from cifar_jax.utils.errors import UserError
+
+# uint8, or float32 already in 0..1, [B, H, W, C] -> float32 of the same shape.
+Normalize = Callable[[jax.Array], jax.Array]
+
+STATISTICS_NAME = 'normalization.npz'
+_LARGEST_ZCA = 4096  # numbers in an image; the square of it are in the matrix
+_CHUNK = 2048  # images that statistics turn into floats at a time
+
+
+def scale(images: jax.Array) -> jax.Array:
+  """uint8 to float32 in 0..1; float32 is taken to be there already."""
+  return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Statistics:
+  """A normalisation by numbers that came from training images, to be kept with the run.
+
+  Attributes:
+    mean: float32 [C], or [H W C] with a matrix.
+    std: float32 of the same shape.
+    whitening: float32 [H W C, H W C], or None.
+  """
+
+  mean: np.ndarray
+  std: np.ndarray
+  whitening: np.ndarray | None = None
+
+  def __call__(self, images: jax.Array) -> jax.Array:
+    """As `Normalize`."""
+    if self.whitening is None:
+      return make_normalize(self.mean.tolist(), self.std.tolist())(images)
+    flat = scale(images).reshape(len(images), -1)
+    whitened = (flat - jnp.asarray(self.mean)[None]) @ jnp.asarray(self.whitening)
+    return whitened.reshape(images.shape)
+
+  def save(self, run: pathlib.Path) -> None:
+    """Writes them into a run's folder."""
+    path = run / STATISTICS_NAME
+    if self.whitening is None:
+      np.savez(path, mean=self.mean, std=self.std)
+    else:
+      np.savez(path, mean=self.mean, std=self.std, whitening=self.whitening)
+
+
+def of_run(data_config: ConfigDict, run: pathlib.Path) -> Normalize:
+  """The normalisation of a run, without its training images.
+
+  Raises:
+    UserError: the run's folder lacks its statistics.
+  """
+  if data_config.get('normalize', 'given') == 'given':
+    return make_normalize(data_config.mean, data_config.std)
+  path = run / STATISTICS_NAME
+  try:
+    with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
+      return Statistics(**{name: arrays[name] for name in arrays.files})
+  except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    raise UserError(
+      f'{path} cannot be read ({type(error).__name__}); it holds what the images of this run are '
+      'normalised by, and going on with its training writes it again'
+    ) from error
+
+
+def make_normalize(mean: Sequence[float], std: Sequence[float]) -> Normalize:
+  """Scaling to 0..1, then (x - mean) / std; one number each, or one a channel."""
+  plain = not any(mean) and all(value == 1 for value in std)
+
+  def per_channel(values: Sequence[float]) -> jax.Array:
+    return jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
+
+  def normalize(images: jax.Array) -> jax.Array:
+    images = scale(images)
+    return images if plain else (images - per_channel(mean)) / per_channel(std)
+
+  return normalize
+
+
+def fit_normalize(data_config: ConfigDict, images: np.ndarray) -> Normalize | Statistics:
+  """What `config.data.normalize` asks for.
+
+  Args:
+    data_config: `normalize`: 'given' takes `mean` and `std` from the config, 'channel' those of
+      each channel of the training images, 'zca' whitens with `zca_images` and `zca_epsilon`.
+    images: the training images, uint8 [N, H, W, C].
+
+  Raises:
+    UserError: the given numbers do not fit the channels, or images are too large to be whitened.
+  """
+  if data_config.normalize == 'channel':
+    return channel_statistics(images)
+  if data_config.normalize == 'zca':
+    return zca(images[: data_config.zca_images], data_config.zca_epsilon)
+  for option in ('mean', 'std'):
+    if len(data_config[option]) not in (1, images.shape[3]):
+      raise UserError(
+        f'--config.data.{option} has {len(data_config[option])} numbers for images of '
+        f'{images.shape[3]} channels; give one number, or one a channel'
+      )
+  return make_normalize(data_config.mean, data_config.std)
+
+
+def channel_statistics(images: np.ndarray) -> Statistics:
+  """Mean and standard deviation of each channel of uint8 [N, H, W, C] / 255, exactly; the images
+  may be a stream, see `data.Examples`.
+
+  A channel of one single value gets the deviation 1.
+  """
+  levels = np.arange(256) / 255
+  counts = np.zeros((images.shape[3], 256), np.int64)
+  for start in range(0, len(images), _CHUNK):
+    chunk = images[start : start + _CHUNK]  # a stream decodes here, so once for all channels
+    for channel in range(images.shape[3]):
+      counts[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
+  means, deviations = [], []
+  for weights in counts:
+    mean = np.average(levels, weights=weights)
+    means.append(float(mean))
+    deviations.append(float(np.sqrt(np.average((levels - mean) ** 2, weights=weights))) or 1.0)
+  return Statistics(np.array(means, np.float32), np.array(deviations, np.float32))
+
+
+def zca(images: np.ndarray, epsilon: float) -> Statistics:
+  """The ZCA whitening of images: x -> (x - mean) W, uncorrelated and as near to x as can be.
+
+  W = U diag(1 / sqrt(variance + epsilon)) U', U the principal axes of the images / 255, as in
+  Keras's `zca_whitening` with `featurewise_center`, but about the mean image.
+
+  Args:
+    images: uint8 [N, H, W, C].
+    epsilon: added to the variances, above 0.
+
+  Raises:
+    UserError: the images are too large.
+  """
+  size = int(np.prod(images.shape[1:]))
+  if size > _LARGEST_ZCA:
+    raise UserError(
+      f"--config.data.normalize='zca' is for images of up to {_LARGEST_ZCA} numbers, and these "
+      f"have {size}; use 'channel'"
+    )
+  flat = images.reshape(len(images), size)
+  mean = flat.mean(axis=0, dtype=np.float64) / 255
+  covariance = np.zeros((size, size))
+  for start in range(0, len(flat), _CHUNK):
+    centred = (flat[start : start + _CHUNK] / 255 - mean).astype(np.float32)
+    covariance += centred.T @ centred
+  variances, axes = np.linalg.eigh((covariance / len(flat)).astype(np.float32))
+  # Rounding makes the smallest variances a little negative.
+  whitening = (axes / np.sqrt(np.maximum(variances, 0) + epsilon)) @ axes.T
+  return Statistics(
+    mean.astype(np.float32), np.ones(size, np.float32), whitening.astype(np.float32)
+  )

@@ -1,0 +1,109 @@
+"""The chain of augmentations that a config asks for."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+from ml_collections import ConfigDict
+
+from cifar_jax.augment.affine import random_affine
+from cifar_jax.augment.color import random_color
+from cifar_jax.augment.crop import random_crop
+from cifar_jax.augment.erase import random_cutout, random_erasing
+from cifar_jax.augment.flips import alternating_flip, random_flip, random_vertical_flip
+from cifar_jax.augment.normalize import Normalize, scale
+from cifar_jax.augment.policies import randaugment, trivialaugment
+
+# (key of the step, images uint8 [B, H, W, C], indices int32 [B], epoch int32 []) -> float32 images,
+# normalised. `indices` are the examples' places in the training set, so that an augmentation may
+# treat an example otherwise in each epoch; `epoch` counts from 0.
+Augmentation = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+
+_Change = Callable[[jax.Array, jax.Array], jax.Array]  # (key, images) -> images
+
+_AFFINE = ('rotation', 'height_shift', 'width_shift', 'shear', 'zoom')
+_COLOR = ('brightness', 'contrast', 'saturation', 'hue')
+
+
+def make_augment(
+  augment_config: ConfigDict, normalize: Normalize, example_key: jax.Array
+) -> Augmentation:
+  """The chain that `config.augment` asks for, with the normalisation in its place.
+
+  In order: mirroring, one affine map, crop, colours, policy, all on images in 0..1; normalisation;
+  boxes set to 0. Each has a key of its own, so that none tells anything about another, and keeps it
+  whatever else is asked for.
+
+  Args:
+    augment_config: see configs/base.py; mixup and cutmix are `make_mix`'s.
+    normalize: as of `normalize.fit_normalize`.
+    example_key: of what belongs to an example throughout the run.
+  """
+  before, after = _before_normalization(augment_config), _after_normalization(augment_config)
+  alternating = augment_config.flip == 'alternating'
+
+  def augment(key: jax.Array, images: jax.Array, indices: jax.Array, epoch: jax.Array) -> jax.Array:
+    images = scale(images)
+    if alternating:
+      images = alternating_flip(example_key, images, indices, epoch)
+    for place, change in before.items():
+      images = change(jax.random.fold_in(key, place), images)
+    images = normalize(images)
+    for place, change in after.items():
+      images = change(jax.random.fold_in(key, place), images)
+    return images
+
+  if not augment_config.from_epoch:
+    return augment
+
+  def augment_later(
+    key: jax.Array, images: jax.Array, indices: jax.Array, epoch: jax.Array
+  ) -> jax.Array:
+    return jax.lax.cond(
+      epoch >= augment_config.from_epoch,
+      augment,
+      lambda key, images, indices, epoch: normalize(scale(images)),
+      key,
+      images,
+      indices,
+      epoch,
+    )
+
+  return augment_later
+
+
+def _before_normalization(config: ConfigDict) -> dict[int, _Change]:
+  changes: dict[int, _Change] = {}
+  if config.flip == 'random':
+    changes[0] = random_flip
+  if config.vertical_flip:
+    changes[1] = random_vertical_flip
+  if any(config[name] for name in _AFFINE):
+    amounts = {name: config[name] for name in _AFFINE}
+    changes[2] = functools.partial(
+      random_affine, **amounts, interpolation=config.interpolation, border=config.border
+    )
+  if config.crop_padding:
+    changes[3] = functools.partial(
+      random_crop, padding=config.crop_padding, border=config.crop_border
+    )
+  if any(config[name] for name in _COLOR):
+    changes[4] = functools.partial(
+      random_color, **{f'{name}_range': config[name] for name in _COLOR}
+    )
+  if config.policy == 'randaugment':
+    changes[5] = functools.partial(
+      randaugment, operations=config.policy_operations, magnitude=config.policy_magnitude
+    )
+  if config.policy == 'trivialaugment':
+    changes[5] = trivialaugment
+  return changes
+
+
+def _after_normalization(config: ConfigDict) -> dict[int, _Change]:
+  changes: dict[int, _Change] = {}
+  if config.cutout:
+    changes[6] = functools.partial(random_cutout, size=config.cutout)
+  if config.erasing:
+    changes[7] = functools.partial(random_erasing, probability=config.erasing)
+  return changes

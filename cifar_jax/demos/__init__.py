@@ -1,0 +1,1 @@
+"""What one plays with to understand a network, without training one."""

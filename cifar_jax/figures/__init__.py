@@ -1,0 +1,1 @@
+"""Charts, images and pages of which reports, demos and the service are made."""

@@ -1,0 +1,307 @@
+"""Charts by matplotlib: each function draws one figure and returns it.
+
+Colours are those of Okabe and Ito, which people with any kind of colour vision can tell apart.
+What is black in a figure is drawn in INK, so that a page can show it in the reader's own text
+colour; see `files.inline_svg`.
+"""
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from cifar_jax.analysis.scores import Calibration
+from cifar_jax.analysis.tracing import LayerRecord
+from cifar_jax.utils.optional_deps import require
+
+INK = '#123456'  # dark on white; in a page it stands for the reader's text colour
+TRAIN, VALIDATION, OTHERS = '#d55e00', '#009e73', ('#0072b2', '#cc79a7', '#e69f00', '#56b4e9')
+_STYLE = {
+  'svg.fonttype': 'none',
+  'svg.hashsalt': 'cifar_jax',  # the same chart is the same file
+  'font.size': 11,
+  'axes.spines.top': False,
+  'axes.spines.right': False,
+  'axes.grid': True,
+  'axes.facecolor': 'none',
+  'grid.alpha': 0.25,
+  'grid.color': INK,
+  'axes.edgecolor': INK,
+  'axes.labelcolor': INK,
+  'axes.titlesize': 12,
+  'axes.titlecolor': INK,
+  'xtick.color': INK,
+  'ytick.color': INK,
+  'text.color': INK,
+  'legend.frameon': False,
+  'lines.linewidth': 2,
+  'figure.constrained_layout.use': True,
+  'text.parse_math': False,  # names with a dollar sign are names
+}
+# What comes with matplotlib, then what the systems have for other scripts.
+_FONTS = (
+  *('DejaVu Sans', 'Noto Sans CJK JP', 'Noto Sans CJK SC', 'Noto Sans CJK KR', 'Source Han Sans'),
+  *('WenQuanYi Zen Hei', 'IPAGothic', 'Arial Unicode MS', 'PingFang SC', 'Hiragino Sans'),
+  *('Microsoft YaHei', 'Yu Gothic', 'Malgun Gothic', 'Noto Sans Devanagari', 'Noto Sans Thai'),
+  *('Noto Sans Arabic', 'Noto Sans Hebrew', 'Noto Sans Bengali', 'Noto Sans Symbols2', 'FreeSans'),
+)
+_WIDTH = 5.2  # inches: in a page on a phone the text is still large enough to be read
+_ANNOTATED = 20  # classes up to which a confusion matrix shows its numbers
+_NAMED = 200  # classes up to which it shows their names
+_LETTERS = 28  # of a name, at most
+
+
+Drawing = TypeVar('Drawing', bound=Callable[..., Any])
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+  """In it matplotlib draws, and writes files, in the style of this module and without warnings: of
+  glyphs that no font has, or of names that leave little room, the picture itself tells.
+  """
+  matplotlib, fonts = require('look', 'matplotlib', 'matplotlib.font_manager')
+  installed = {font.name for font in fonts.fontManager.ttflist}
+  families = [name for name in _FONTS if name in installed]
+  with (
+    matplotlib.rc_context({**_STYLE, 'font.family': families or ['sans-serif']}),
+    warnings.catch_warnings(),
+  ):
+    warnings.simplefilter('ignore')
+    yield
+
+
+def styled(draw: Drawing) -> Drawing:
+  """Makes a function draw in the style of this module."""
+
+  @functools.wraps(draw)
+  def drawn(*arguments: Any, **options: Any) -> Any:
+    with style():
+      return draw(*arguments, **options)
+
+  return cast(Drawing, drawn)
+
+
+def figure(width: float, height: float, **subplots: Any) -> tuple[Any, Any]:
+  """A new figure of width x height inches that belongs to no window, and its axes."""
+  (module,) = require('look', 'matplotlib.figure')
+  made = module.Figure(figsize=(width, height))
+  return made, made.subplots(**subplots)
+
+
+def shortened(name: str, letters: int = _LETTERS) -> str:
+  """A name, its middle left out if it is long."""
+  name = ' '.join(name.split())
+  half = (letters - 1) // 2
+  return name if len(name) <= letters else f'{name[:half]}…{name[-half:]}'
+
+
+@styled
+def curves(rows: Sequence[Mapping[str, float]], quantity: str, validation: str) -> Any:
+  """Training against validation over the epochs.
+
+  After the charts of "CIFAR-10 classification using Keras Tutorial" (plon.io, 2017) and
+  "Understanding Deep Convolutional Neural Networks" (Ahmed Besbes, 2017).
+
+  Args:
+    rows: of metrics.csv.
+    quantity: 'loss' or 'accuracy'.
+    validation: what the validation split is to be called.
+  """
+  made, axes = figure(_WIDTH, 3.4)
+  scale = 100 if quantity == 'accuracy' else 1
+  for name, color, label in (('train', TRAIN, 'training'), ('val', VALIDATION, validation)):
+    points = [
+      (row['epoch'], scale * row[f'{name}_{quantity}'])
+      for row in rows
+      if not np.isnan(row[f'{name}_{quantity}'])
+    ]
+    _plot(axes, points, color=color, label=label)
+  axes.set_title(f'Training {quantity} vs validation {quantity}')
+  axes.set_ylabel(f'{quantity}{" (%)" if scale == 100 else ""}')
+  _epochs(axes)
+  axes.legend()
+  return made
+
+
+@styled
+def over_epochs(rows: Sequence[Mapping[str, float]], name: str, title: str) -> Any:
+  """One column of metrics.csv over the epochs in which it was measured."""
+  made, axes = figure(_WIDTH, 2.6)
+  points = [(row['epoch'], row[name]) for row in rows if not np.isnan(row[name])]
+  _plot(axes, points, color=OTHERS[0])
+  axes.set_title(title)
+  axes.set_ylim(bottom=0)
+  _epochs(axes)
+  return made
+
+
+@styled
+def heat_map(matrix: np.ndarray, class_names: Sequence[str]) -> Any:
+  """The confusion matrix: rows true, columns predicted; with its numbers up to 20 classes, and the
+  names of the classes up to 200.
+  """
+  classes = len(matrix)
+  annotated = classes <= _ANNOTATED
+  names = [shortened(name) for name in class_names]
+  room = min(0.09 * max(map(len, names)), 2.4) if classes <= _NAMED else 0.6
+  side = max(3.2, (0.5 if annotated else 0.125) * min(classes, _NAMED)) + room
+  made, axes = figure(side, side)
+  shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+  axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
+  axes.grid(visible=False)
+  for spine in axes.spines.values():
+    spine.set_visible(False)
+  if classes <= _NAMED:
+    size = 11 if annotated else 7
+    turned: dict[str, Any] = {'rotation': 45, 'ha': 'right', 'rotation_mode': 'anchor'}
+    axes.set_xticks(range(classes), names, **(turned if annotated else {'rotation': 90}))
+    axes.set_yticks(range(classes), names)
+    axes.tick_params(labelsize=size)
+  if annotated:
+    # Five digits fill a cell; what has more of them is written smaller.
+    digits = min(11.0, 55 / len(str(matrix.max())))
+    for true in range(classes):
+      for predicted in range(classes):
+        color = 'white' if shares[true, predicted] > 0.5 else '#1b2733'
+        axes.text(
+          *(predicted, true, matrix[true, predicted]),
+          **{'ha': 'center', 'va': 'center', 'color': color, 'fontsize': digits},
+        )
+  axes.tick_params(length=0)
+  axes.set_xlabel('predicted')
+  axes.set_ylabel('true')
+  return made
+
+
+@styled
+def reliability(found: Calibration) -> Any:
+  """Accuracy over confidence, the diagonal of perfect calibration, and how many there are."""
+  made, (above, below) = figure(5.2, 5.4, nrows=2, height_ratios=(3, 1), sharex=True)
+  bins = len(found.counts)
+  places = (np.arange(bins) + 0.5) / bins
+  above.bar(places, np.nan_to_num(found.accuracy), 0.92 / bins, color=OTHERS[0], alpha=0.85)
+  above.plot([0, 1], [0, 1], color=INK, linestyle='--', linewidth=1)
+  above.set_title(f'Expected calibration error {100 * found.error:.2f} %')
+  above.set_ylabel('accuracy')
+  above.set_xlim(0, 1)
+  above.set_ylim(0, 1)
+  below.bar(places, found.counts, 0.92 / bins, color=OTHERS[0], alpha=0.85)
+  below.set_ylabel('images')
+  below.set_xlabel('confidence')
+  return made
+
+
+@styled
+def class_bars(values: Sequence[float], class_names: Sequence[str], title: str) -> Any:
+  """A horizontal bar a class, in per cent."""
+  made, axes = figure(_WIDTH, max(2.5, _bar(values) * len(values) + 1))
+  places = np.arange(len(values))
+  bars = axes.barh(places, [100 * value for value in values], color=OTHERS[0], alpha=0.85)
+  axes.bar_label(bars, fmt='%.1f', padding=3)
+  axes.set_yticks(places, [shortened(name) for name in class_names])
+  axes.invert_yaxis()
+  axes.set_xlim(0, 112)
+  axes.set_xticks(range(0, 101, 20))
+  axes.grid(axis='y', visible=False)
+  axes.set_title(title)
+  return made
+
+
+@styled
+def counts(values: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> Any:
+  """A bar a class: how many images it has."""
+  made, axes = figure(_WIDTH, max(2.5, _bar(values) * len(values) + 1))
+  places = np.arange(len(values))
+  axes.bar_label(axes.barh(places, values, color=OTHERS[0], alpha=0.85), padding=3)
+  axes.set_yticks(places, [shortened(name) for name in class_names])
+  axes.invert_yaxis()
+  axes.margins(x=0.15, y=0.5 / max(len(values), 1))
+  axes.grid(axis='y', visible=False)
+  axes.set_title('Training images of each class')
+  return made
+
+
+@styled
+def compared(series: Mapping[str, Sequence[tuple[float, float]]], title: str, unit: str) -> Any:
+  """One curve a run over the epochs: name -> (epoch, value), with the names below the plot."""
+  columns = 2 if max(map(len, series), default=0) <= 24 and len(series) > 3 else 1
+  rows = -(-len(series) // columns)
+  made, axes = figure(_WIDTH, 3.4 + 0.21 * rows)
+  for (name, points), (color, line) in zip(series.items(), _looks(len(series)), strict=True):
+    _plot(axes, points, color=color, linestyle=line, label=shortened(name, 50))
+  axes.set_title(title)
+  axes.set_ylabel(unit)
+  _epochs(axes)
+  if series:
+    made.legend(loc='outside lower center', ncols=columns, fontsize=9)
+  return made
+
+
+@styled
+def network(records: Sequence[LayerRecord], image_shape: Sequence[int]) -> Any:
+  """The network as boxes 'name: Kind' with arrows from top to bottom, input first."""
+  boxes = [('', 'Input', image_shape)] + [
+    (
+      record.name,
+      record.activation if record.kind == 'Activation' else record.kind,
+      record.output_shape,
+    )
+    for record in records
+  ]
+  made, axes = figure(5, 0.62 * len(boxes) + 0.2)
+  axes.axis('off')
+  axes.set_xlim(0, 1)
+  axes.set_ylim(len(boxes) - 0.4, -0.6)
+  for place, (name, kind, shape) in enumerate(boxes):
+    label = f'{name}: {kind}' if name else kind
+    axes.text(
+      0.5,
+      place,
+      f'{label}   {"×".join(str(size) for size in shape)}',  # noqa: RUF001
+      ha='center',
+      va='center',
+      fontsize=10,
+      bbox={'boxstyle': 'round,pad=0.4', 'facecolor': 'none', 'edgecolor': OTHERS[0]},
+    )
+    if place:
+      axes.annotate(
+        '',
+        (0.5, place - 0.3),
+        (0.5, place - 0.7),
+        arrowprops={'arrowstyle': '-|>', 'color': INK, 'linewidth': 1},
+      )
+  return made
+
+
+def _plot(axes: Any, points: Sequence[tuple[float, float]], **look: Any) -> None:
+  """A curve; few points are marked, whole ones also where the axes end."""
+  marker = 'o' if len(points) < 12 else None  # a single point draws no line
+  axes.plot(*zip(*points, strict=True), marker=marker, clip_on=marker is None, **look)
+
+
+def _looks(count: int) -> list[tuple[Any, str]]:
+  """A colour and a kind of line for each of `count` curves, no two the same."""
+  colors: Sequence[Any] = (TRAIN, VALIDATION, *OTHERS)
+  if count > len(colors):
+    (matplotlib,) = require('look', 'matplotlib')
+    colors = matplotlib.colormaps['turbo'](np.linspace(0.05, 0.95, count))
+  lines = ('-', '--', ':', '-.') if count > len(colors[:6]) else ('-',)
+  return [(color, lines[place % len(lines)]) for place, color in enumerate(colors[:count])]
+
+
+def _bar(values: Sequence[Any] | np.ndarray) -> float:
+  """Inches for each bar of a chart: less where there are many."""
+  return 0.32 if len(values) <= _ANNOTATED else 0.2
+
+
+def _epochs(axes: Any) -> None:
+  """The axis of epochs: whole numbers, also where there is one alone."""
+  (ticker,) = require('look', 'matplotlib.ticker')
+  axes.set_xlabel('epoch')
+  axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+  first, last = axes.dataLim.intervalx
+  if np.isfinite([first, last]).all() and last - first < 1:
+    axes.set_xlim(first - 1, last + 1)

@@ -1,0 +1,104 @@
+"""Pictures made of arrays: grids of images, colour maps, PNG; no axes and no fonts."""
+
+import base64
+import io
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cifar_jax.data.preprocessing import with_channels
+from cifar_jax.figures import charts
+from cifar_jax.utils.optional_deps import require
+
+
+def grid(images: Sequence[np.ndarray], columns: int, gap: int = 1, blank: int = 255) -> np.ndarray:
+  """Images of one size in rows: uint8 [H, W, C] each -> one uint8 [H', W', C]; rows fill up."""
+  height, width, channels = images[0].shape
+  rows = -(-len(images) // columns)
+  shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)
+  canvas = np.full(shape, blank, np.uint8)
+  for place, image in enumerate(images):
+    row, column = divmod(place, columns)
+    top, left = row * (height + gap), column * (width + gap)
+    canvas[top : top + height, left : left + width] = image
+  return canvas
+
+
+def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
+  """Each pixel of [H, W, C] as a square of `factor` pixels: small pictures stay sharp."""
+  if factor == 1:
+    return image
+  return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def sheet(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
+  """A grid of images uint8 [H, W, C], small ones enlarged to about 96 pixels."""
+  return enlarge(grid(images, columns), max(1, round(96 / images[0].shape[1])))
+
+
+def to_range(values: np.ndarray) -> np.ndarray:
+  """Any numbers to uint8, the lowest to 0 and the highest to 255."""
+  low, high = float(values.min()), float(values.max())
+  return np.round((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
+
+
+def colored(values: np.ndarray, color_map: str = 'viridis') -> np.ndarray:
+  """[H, W] of any numbers as uint8 [H, W, 3] in a colour map of matplotlib."""
+  (matplotlib,) = require('look', 'matplotlib')
+  return (matplotlib.colormaps[color_map](to_range(values))[..., :3] * 255).astype(np.uint8)
+
+
+def resized(values: np.ndarray, height: int, width: int) -> np.ndarray:
+  """A map float [H, W] stretched to another size, bilinearly."""
+  (pillow,) = require('look', 'PIL.Image')
+  image = pillow.fromarray(values.astype(np.float32))
+  return np.asarray(image.resize((width, height), pillow.Resampling.BILINEAR))
+
+
+def rgb(image: np.ndarray) -> np.ndarray:
+  """uint8 [H, W, C] as it is shown, [H, W, 3]: grey repeated, transparency on white; of two
+  channels, or of more than four, the first one or three.
+  """
+  channels = image.shape[-1]
+  if channels == 2 or channels > 4:
+    image = image[..., : 1 if channels == 2 else 3]
+  return with_channels(image[None], 3)[0]
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+  """A heat map [H', W'] laid over an image uint8 [H, W, C] -> uint8 [H, W, 3]."""
+  height, width = image.shape[:2]
+  colors = colored(resized(heat, height, width), 'inferno').astype(np.float32)
+  return (0.5 * colors + 0.5 * rgb(image)).astype(np.uint8)
+
+
+def png(image: np.ndarray) -> bytes:
+  """uint8 [H, W, C] as the bytes of a PNG file: grey, or as `rgb` shows it."""
+  (pillow,) = require('look', 'PIL.Image')
+  buffer = io.BytesIO()
+  # optimize=True would save a hundredth and take half as long again.
+  pillow.fromarray(image[..., 0] if image.shape[-1] == 1 else rgb(image)).save(buffer, 'PNG')
+  return buffer.getvalue()
+
+
+def of_figure(figure: Any, dpi: int = 80) -> np.ndarray:
+  """A matplotlib figure on white as uint8 [H, W, 3]."""
+  (pillow,) = require('look', 'PIL.Image')
+  buffer = io.BytesIO()
+  with charts.style():
+    figure.savefig(buffer, format='png', dpi=dpi, facecolor='white')
+  return np.asarray(pillow.open(buffer).convert('RGB'))
+
+
+def data_uri(content: bytes, kind: str = 'image/png') -> str:
+  """Bytes as an address that holds them, for pages that need no other file."""
+  return f'data:{kind};base64,{base64.b64encode(content).decode()}'
+
+
+def save(image: np.ndarray, path: pathlib.Path) -> str:
+  """Writes uint8 [H, W, C] as PNG; returns the same as an address for a page."""
+  content = png(image)
+  path.write_bytes(content)
+  return data_uri(content)

@@ -1,0 +1,187 @@
+"""Pictures of what is inside a network: filters, feature maps, saliency."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cifar_jax.analysis import attribution
+from cifar_jax.analysis.scores import with_article
+from cifar_jax.data import Examples
+from cifar_jax.figures import image_utils
+from cifar_jax.predict.classifier import Classifier
+
+_LOOKS = 6
+_MAPS = 32  # of a layer, at most
+_LAYERS = 24  # whose maps are shown, at most
+_WIDTH = 900  # pixels of a page
+
+
+def glimpses(
+  network: Classifier, split: Examples, probabilities: np.ndarray, image: int, folder: pathlib.Path
+) -> dict[str, Any]:
+  """What the report's section "Inside" shows; the pictures are written into `folder` too.
+
+  Args:
+    network: of the run.
+    split: what it was judged on.
+    probabilities: float32 [N, classes], of the split.
+    image: place in the split of the one whose maps are shown.
+    folder: of the report.
+  """
+  layers = attribution.map_layers(network.module, network.variables, network.image_shape)
+  chosen = _spread(list(layers), _LAYERS)
+  return {
+    'filters': _filters(network, folder),
+    'looks': _looks(network, split, probabilities, folder),
+    'cam_layer': _last_map(layers),
+    'chosen': f'image {image}, {with_article(network.class_names[split.labels[image]])}',
+    'feature_maps': _feature_maps(network, split.images[image : image + 1], chosen, folder),
+    'maps_remark': f'{len(chosen)} of {len(layers)} layers' if len(chosen) < len(layers) else '',
+  }
+
+
+def first_kernel(variables: Any) -> tuple[str, np.ndarray] | None:
+  """Path and float32 [kh, kw, C, filters] of the first convolution of images, if there is one."""
+  leaves = jax.tree_util.tree_flatten_with_path(variables['params'])[0]
+  for path, leaf in leaves:
+    if leaf.ndim == 4 and leaf.shape[2] in (1, 3) and leaf.shape[0] * leaf.shape[1] > 1:
+      return jax.tree_util.keystr(path[:-1], simple=True, separator='/'), np.asarray(leaf)
+  return None
+
+
+def filter_pictures(kernel: np.ndarray) -> list[np.ndarray]:
+  """float [kh, kw, C, filters] -> uint8 [kh, kw, C] each; 0 is mid-grey, one scale for all."""
+  limit = max(float(np.abs(kernel).max()), 1e-12)
+  scaled = np.round(127.5 + 127.5 * kernel / limit).astype(np.uint8)
+  return list(np.moveaxis(scaled, -1, 0))
+
+
+def make_explanation(
+  network: Classifier,
+) -> Callable[[np.ndarray, np.ndarray], list[list[np.ndarray]]]:
+  """What the class of an image depends on, as pictures.
+
+  Returns:
+    A function of images uint8 [B, H, W, C] and classes int [B], whose logits are explained. It
+    gives for each image uint8 [H, W, 3]: the saliency, and Grad-CAM over the image at
+    `cam_layer(network)` where there is one. It is compiled once for each B.
+  """
+  layer = cam_layer(network)
+
+  @jax.jit  # without it every operation of the backward pass is compiled by itself
+  def measure(variables: Any, images: jax.Array, classes: jax.Array) -> list[jax.Array]:
+    inputs = network.normalize(images)
+    found = [attribution.saliency(network.module, variables, inputs, classes)]
+    if layer:
+      found.append(attribution.grad_cam(network.module, variables, inputs, classes, layer))
+    return found
+
+  def explanation(images: np.ndarray, classes: np.ndarray) -> list[list[np.ndarray]]:
+    found = measure(network.variables, jnp.asarray(images), jnp.asarray(classes, jnp.int32))
+    slopes, *heats = (np.asarray(each) for each in found)
+    pictures = [[image_utils.colored(np.sqrt(slope), 'inferno')] for slope in slopes]
+    for heat_of_each in heats:
+      for image, heat, shown in zip(images, heat_of_each, pictures, strict=True):
+        shown.append(image_utils.overlay(image, heat))
+    return pictures
+
+  return explanation
+
+
+def cam_layer(network: Classifier) -> str | None:
+  """The last layer with maps, where Grad-CAM looks."""
+  return _last_map(attribution.map_layers(network.module, network.variables, network.image_shape))
+
+
+def _last_map(layers: dict[str, tuple[int, int, int]]) -> str | None:
+  """The last one of at least 4 x 4 places: fewer say nothing about where."""
+  return next((path for path, shape in reversed(layers.items()) if min(shape[:2]) >= 4), None)
+
+
+def _spread(layers: list[str], count: int) -> list[str]:
+  """At most `count` of the layers, evenly spread, the first and the last among them."""
+  if len(layers) <= count:
+    return layers
+  return [layers[round(place)] for place in np.linspace(0, len(layers) - 1, count)]
+
+
+def _filters(network: Classifier, folder: pathlib.Path) -> dict[str, Any] | None:
+  found = first_kernel(network.variables)
+  if found is None:
+    return None
+  name, kernel = found
+  pictures = filter_pictures(kernel)
+  columns = min(len(pictures), 16)
+  sheet = image_utils.enlarge(image_utils.grid(pictures, columns), max(2, 640 // (columns * 5)))
+  height, width, channels, count = kernel.shape
+  return {
+    'name': name,
+    'image': image_utils.save(sheet, folder / 'filters.png'),
+    'width': sheet.shape[1],
+    'caption': f'{count} filters of {height} by {width} by {channels}; mid-grey is 0, all on one '
+    'scale.',
+  }
+
+
+def _looks(
+  network: Classifier, split: Examples, probabilities: np.ndarray, folder: pathlib.Path
+) -> list[dict[str, Any]]:
+  """Three confident hits and three confident mistakes."""
+  predicted = probabilities.argmax(1)
+  right = predicted == split.labels
+  order = np.argsort(-probabilities.max(1), kind='stable')
+  half = _LOOKS // 2
+  places = np.concatenate([order[right[order]][:half], order[~right[order]][:half]])
+  images = split.images[places]
+  shown = make_explanation(network)(images, predicted[places])
+  examples, sheet = [], []
+  for place, image, pictures in zip(places, images, shown, strict=True):
+    colored = image_utils.rgb(image)
+    sheet += [colored, *pictures]
+    verdict = 'right' if right[place] else f'in truth {network.class_names[split.labels[place]]}'
+    examples.append(
+      {
+        'images': [image_utils.data_uri(image_utils.png(each)) for each in (colored, *pictures)],
+        'caption': f'{network.class_names[predicted[place]]} '
+        f'{100 * probabilities[place].max():.1f} %, {verdict}',
+      }
+    )
+  image_utils.save(image_utils.sheet(sheet, len(sheet) // len(places)), folder / 'saliency.png')
+  return examples
+
+
+def _feature_maps(
+  network: Classifier, image: np.ndarray, layers: list[str], folder: pathlib.Path
+) -> list[dict[str, Any]]:
+  """Sheets of the maps of `layers`, for one image uint8 [1, H, W, C]."""
+
+  @jax.jit
+  def measure(variables: Any, image: jax.Array) -> dict[str, jax.Array]:
+    outputs = attribution.layer_outputs(network.module, variables, network.normalize(image))
+    return {path: outputs[path] for path in layers}
+
+  outputs = measure(network.variables, jnp.asarray(image))
+  sheets = []
+  for number, path in enumerate(layers, start=1):
+    maps = np.asarray(outputs[path][0], np.float32)
+    height, width, count = maps.shape
+    shown = [image_utils.colored(maps[..., channel]) for channel in range(min(count, _MAPS))]
+    columns = min(len(shown), 16)
+    sheet = image_utils.enlarge(
+      image_utils.grid(shown, columns, blank=128), max(1, round(_WIDTH / (columns * (width + 1))))
+    )
+    address = image_utils.save(sheet, folder / f'maps_{number:02}_{path.replace("/", "_")}.png')
+    of = f'the first {len(shown)} of {count}' if count > len(shown) else f'{count}'
+    sheets.append(
+      {
+        'name': path,
+        'image': address,
+        'width': sheet.shape[1],
+        'caption': f'{path}: {of} maps of {height} by {width}, each on its own scale.',
+      }
+    )
+  return sheets

@@ -1,0 +1,107 @@
+"""A network trained by others below a head of one's own."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cifar_jax.models.conv_net import ConvNet, parse_head
+from cifar_jax.models.pretrained import network
+from cifar_jax.models.registry import register
+from cifar_jax.utils.errors import UserError
+
+_BATCH_NORMS = ('frozen', 'trained')
+_FEATURES = ('computed', 'cached')
+
+
+@register('pretrained')
+class Pretrained(nn.Module):
+  """The maps of a published network, then the words of a head.
+
+  The parameters of the two are below 'base' and 'head'; so `config.optimizer.groups` can freeze all
+  of the base, or some layers, or train them with a rate of their own.
+
+  Attributes:
+    num_classes: number of logits.
+    network: a name of `transfer.networks.NETWORKS`.
+    weights: file of the base's weights; '' looks in the usual places, 'random' takes none.
+    pooled: whether the head gets the average over each map.
+    head: words of `layer_words` that make vectors of the maps, before the dense layer of logits.
+    one_sigmoid: the head ends in one unit instead of two, the log-odds of the second class; its
+      loss is the binary cross-entropy.
+    batch_norm: of the base; 'frozen' uses its moving statistics in training too and leaves them,
+      'trained' does as everywhere.
+    features: 'computed' in each step, or 'cached': the base is frozen, so its maps of all images
+      are computed once and kept on disk.
+    dtype: compute dtype of the head.
+  """
+
+  num_classes: int
+  network: str = 'efficientnet_lite0'
+  weights: str = ''
+  pooled: bool = True
+  head: tuple[str, ...] = ('flatten',)
+  one_sigmoid: bool = False
+  batch_norm: str = 'frozen'
+  features: str = 'computed'
+  dtype: Any = jnp.float32
+
+  def __post_init__(self) -> None:
+    """Checks the fields, so that a mistake is found when the network is made.
+
+    Raises:
+      UserError: a field cannot be read.
+    """
+    network(self.network, 'model.network')
+    parse_head(self.head)
+    for field, choices in (('batch_norm', _BATCH_NORMS), ('features', _FEATURES)):
+      if getattr(self, field) not in choices:
+        raise UserError(
+          f'--config.model.{field} must be {" or ".join(map(repr, choices))}, '
+          f'not {getattr(self, field)!r}'
+        )
+    super().__post_init__()
+
+  def setup(self) -> None:
+    """Makes the two parts."""
+    self.base = network(self.network, 'model.network').make()
+    outputs = 1 if self.one_sigmoid else self.num_classes
+    self.head_layers = ConvNet(outputs, head=self.head, dtype=self.dtype, name='head')
+
+  def __call__(self, inputs: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
+    """Maps images float32 [B, H, W, 3], or maps that `base_maps` gave, to logits [B, classes].
+
+    Args:
+      inputs: the batch, images normalised.
+      train: whether dropout drops, and BatchNorm uses the statistics of the batch.
+      mask: bool [B], the rows that count in those statistics; None for all.
+
+    Raises:
+      UserError: one sigmoid for a number of classes other than two, or images that are not RGB.
+    """
+    if self.one_sigmoid and self.num_classes != 2:
+      raise UserError(
+        f'--config.model.one_sigmoid=True is for two classes, and the data have {self.num_classes}'
+      )
+    channels = inputs.shape[-1]
+    if channels == 3:
+      maps = self.base_maps(inputs, train, mask)
+    # A network is made for images; maps that were kept come afterwards.
+    elif self.features == 'cached' and not self.is_initializing():
+      maps = inputs
+    else:
+      raise UserError(
+        f'--config.model.network={self.network} takes images of 3 channels, and the data have '
+        f'{channels}; --config.data.channels=3 makes them RGB'
+      )
+    logits = self.head_layers(maps, train, mask)
+    # The softmax of (0, z) is (1 - sigmoid(z), sigmoid(z)).
+    return jnp.pad(logits, ((0, 0), (1, 0))) if self.one_sigmoid else logits
+
+  def base_maps(
+    self, images: jax.Array, train: bool = False, mask: jax.Array | None = None
+  ) -> jax.Array:
+    """Maps float32 [B, H, W, 3] to the last maps of the base, [B, 1, 1, C] if they are pooled."""
+    maps = self.base(images, train and self.batch_norm == 'trained', mask)
+    return jnp.mean(maps, axis=(1, 2), keepdims=True) if self.pooled else maps

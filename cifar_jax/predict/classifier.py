@@ -1,0 +1,237 @@
+"""A trained network, ready to be used: from the folder of a run to probabilities.
+
+Neither the training data nor the optimiser is needed; a run says in about.json what its images and
+classes are.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.errors import FlaxError
+from ml_collections import ConfigDict
+
+from cifar_jax import data, models
+from cifar_jax.augment.normalize import Normalize, of_run
+from cifar_jax.config import parse as configs
+from cifar_jax.data import adapt
+from cifar_jax.data.preprocessing import Preprocessing, from_facts
+from cifar_jax.optim import averaging
+from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.trainer import run_summary
+from cifar_jax.training.tta import mean_logits
+from cifar_jax.utils.errors import UserError
+
+BATCH = 256  # images in one dispatch
+_SMALL_IMAGE = 64 * 64  # pixels up to which there are so many
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+  """The network of a run as one of its checkpoints holds it.
+
+  Attributes:
+    run: the folder.
+    config: of the run.
+    module: the network.
+    variables: its collections 'params' and 'batch_stats'.
+    step: updates made.
+    class_names: one name a class.
+    image_shape: (H, W, C) of the images that it takes.
+    preprocessing: how an image file becomes one of them.
+    normalize: images uint8 [B, H, W, C] as the network takes them, float32.
+  """
+
+  run: pathlib.Path
+  config: ConfigDict
+  module: nn.Module
+  variables: Mapping[str, Any]
+  step: int
+  class_names: tuple[str, ...]
+  image_shape: tuple[int, int, int]
+  preprocessing: Preprocessing
+  normalize: Normalize
+
+  def probabilities(self, images: Any) -> np.ndarray:
+    """The softmax over the classes, averaged over the run's test-time views.
+
+    Args:
+      images: uint8 [N, H, W, C].
+
+    Returns:
+      float32 [N, classes].
+    """
+    return in_batches(self._probabilities, self.variables, images, len(self.class_names))
+
+  @functools.cached_property
+  def _probabilities(self) -> Any:
+    return make_probabilities(self.module, self.normalize, self.config.evaluate.get('tta', 'none'))
+
+
+def make_probabilities(module: nn.Module, normalize: Normalize, tta: str) -> Any:
+  """Compiled (variables, images uint8 [B, H, W, C]) -> float32 [B, classes]: the softmax, averaged
+  over the test-time views `tta`.
+  """
+
+  def probabilities(variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
+    def predict(images: jax.Array) -> jax.Array:
+      return models.apply(module, variables, images, train=False)
+
+    return jax.nn.softmax(mean_logits(predict, normalize(images), tta))
+
+  return jax.jit(probabilities)
+
+
+def in_batches(
+  probabilities: Any, variables: Mapping[str, Any], images: Any, classes: int
+) -> np.ndarray:
+  """`probabilities` of `make_probabilities` for any number of images: float32 [N, classes]."""
+  parts = [np.zeros((0, classes), np.float32)]
+  # A few images need no batch of full size; one size a call means one compilation a call.
+  size = min(batch_size(images.shape[1:]), 1 << max(images.shape[0] - 1, 0).bit_length())
+  for batch, count in padded_batches(images, size):
+    parts.append(np.asarray(probabilities(variables, batch))[:count])
+  return np.concatenate(parts)
+
+
+def batch_size(image_shape: Sequence[int]) -> int:
+  """Images (H, W, C) in one dispatch: fewer of large ones, which bounds the memory in use."""
+  return min(BATCH, max(1, BATCH * _SMALL_IMAGE // (image_shape[0] * image_shape[1])))
+
+
+def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = None) -> Classifier:
+  """Reads a run's network.
+
+  Args:
+    run: the folder.
+    checkpoint: 'latest', 'best' or a step number.
+    data_dir: where the data are now, for a run of an old version that has no about.json.
+
+  Raises:
+    UserError: no run there, no such checkpoint.
+  """
+  config = configs.read(run)
+  about = run_summary.read_about(run)
+  if not about:
+    splits = load_splits(config, data_dir)
+    about = {'class_names': splits.class_names, 'image_shape': splits.image_shape}
+    if splits.preprocessing is not None:
+      about['preprocessing'] = dataclasses.asdict(splits.preprocessing)
+  with Checkpoints(run, read_only=True) as checkpoints:
+    restored = checkpoints.restore_variables(checkpoint, averaging.is_evaluated(config.average))
+  if restored is None:
+    raise UserError(f"{run} has no '{checkpoint}' checkpoint yet; train it first")
+  variables, step = restored
+  height, width, channels = about['image_shape']
+  module = models.create(config.model, len(about['class_names']))
+  _check_fits(module, variables, (height, width, channels), run)
+  return Classifier(
+    run=run,
+    config=config,
+    module=module,
+    variables=variables,
+    step=step,
+    class_names=tuple(about['class_names']),
+    image_shape=(height, width, channels),
+    preprocessing=_preprocessing(run, config, about, data_dir),
+    normalize=of_run(config.data, run),
+  )
+
+
+def _preprocessing(
+  run: pathlib.Path, config: ConfigDict, about: Mapping[str, Any], data_dir: str | None
+) -> Preprocessing:
+  """How images become inputs: what the run wrote down, or, for an older one, what its config and
+  its data say.
+  """
+  height, width, channels = about['image_shape']
+  if 'preprocessing' in about:
+    try:
+      found = from_facts(about['preprocessing'])
+    except ValueError as error:
+      raise UserError(
+        f'{run / run_summary.ABOUT_NAME} is damaged ({error}); restore it from a copy'
+      ) from None
+  elif known := adapt.of_older_run(config.data, (height, width, channels)):
+    found = known
+  else:
+    try:
+      splits = load_splits(config, data_dir)
+    except UserError as error:
+      raise UserError(
+        f'{run} does not say how large its images are inside the border of --config.data.pad_to='
+        f'{config.data.pad_to}, and its data cannot be read ({error}); give them by --data_dir'
+      ) from None
+    assert splits.preprocessing is not None
+    found = splits.preprocessing
+  if found.shape != (height, width, channels):
+    raise UserError(
+      f'{run / run_summary.ABOUT_NAME} is damaged (image_shape and preprocessing differ); restore '
+      'it from a copy'
+    )
+  return found
+
+
+def _check_fits(
+  module: nn.Module,
+  variables: Mapping[str, Any],
+  image_shape: tuple[int, int, int],
+  run: pathlib.Path,
+) -> None:
+  """Raises UserError where what a run says about its network is not what its checkpoint holds."""
+  apply = functools.partial(models.apply, module, train=False)
+  try:
+    jax.eval_shape(apply, variables, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))
+  except (FlaxError, TypeError, ValueError) as error:
+    reason = ' '.join(str(error).split())[:200]
+    raise UserError(
+      f'{run / configs.CONFIG_NAME} or {run / run_summary.ABOUT_NAME} is not of the network in its '
+      f'checkpoint ({reason}); restore them from a copy'
+    ) from None
+
+
+def load_splits(config: ConfigDict, data_dir: str | None = None) -> data.Splits:
+  """The data that a run's config names, perhaps from another folder; whether they are those of the
+  run, `run_data.load_known` looks.
+
+  Raises:
+    UserError: no data; the message names the flag of the commands on runs, --data_dir.
+  """
+  if data_dir is not None:
+    config = config.copy_and_resolve_references().unlock()
+    config.data.dir = data_dir
+  try:
+    dataset = data.load(config.data)
+  except UserError as error:
+    raise UserError(str(error).replace('--config.data.dir', '--data_dir')) from error
+  return data.split(
+    dataset,
+    config.data.validation,
+    config.data.validation_from,
+    config.seed,
+    config.data.keep_duplicates_together,
+  )
+
+
+def padded_batches(images: Any, size: int) -> Iterator[tuple[np.ndarray, int]]:
+  """Yields images [N, ...], an array or a stream of them (see `data.Examples`), in batches of one
+  size, the last one filled with blanks, and how many of each count.
+  """
+  for start in range(0, images.shape[0], size):
+    batch = np.asarray(images[start : start + size])
+    count = len(batch)
+    if count < size:
+      batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), batch.dtype)])
+    yield batch, count
+
+
+def prediction_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+  """Mean cross-entropy of probabilities float32 [N, classes] and labels [N], without smoothing."""
+  chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+  return float(-np.mean(np.log(np.maximum(chosen, np.finfo(np.float32).tiny))))

@@ -1,0 +1,53 @@
+"""Loss and accuracy of a checkpoint of a run."""
+
+import pathlib
+from typing import Any
+
+from cifar_jax.augment.normalize import of_run
+from cifar_jax.config import parse as configs
+from cifar_jax.predict.run_data import load_known
+from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.trainer.build import build_trainer
+from cifar_jax.trainer.run_summary import remark
+from cifar_jax.utils.errors import UserError
+
+
+def evaluate(
+  run: pathlib.Path, checkpoint: str = 'latest', split: str = 'test', data_dir: str | None = None
+) -> dict[str, Any]:
+  """Evaluates a checkpoint over every example of a split.
+
+  Args:
+    run: folder of the run.
+    checkpoint: 'latest', 'best' or a step number.
+    split: 'train', 'validation' or 'test'.
+    data_dir: in place of the config's data.dir, for data that has moved.
+
+  Returns:
+    loss (mean cross-entropy, without label smoothing), accuracy (0..1), examples, step,
+    split and data, which say what must stand beside the numbers: synthetic data, a test set that
+    was used as validation, other data than those of training.
+
+  Raises:
+    UserError: no run there, no such checkpoint, no data, or not those of the run, see
+      `run_data.load_known`.
+  """
+  config = configs.read(run)
+  configs.validate(config)
+  splits = load_known(run, config, split, data_dir)
+  # Other training images must not decide how the images are normalized.
+  trainer = build_trainer(config, splits, of_run(config.data, run))
+  with Checkpoints(run, read_only=True) as checkpoints:
+    restored = checkpoints.restore(trainer.abstract_state(), checkpoint)
+  if restored is None:
+    raise UserError(f"{run} has no '{checkpoint}' checkpoint yet; train it first")
+  state, _ = restored
+  chosen = getattr(splits, split)
+  remarks = remark(splits)
+  return {
+    **trainer.evaluate(state, trainer.place_to_evaluate(chosen)),
+    'examples': len(chosen),
+    'step': int(state.step),
+    'split': split,
+    'data': f'{splits.name} [{remarks}]' if remarks else splits.name,
+  }

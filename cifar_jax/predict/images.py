@@ -1,0 +1,79 @@
+"""Predictions of a run's network for pictures from outside, and the forms they are printed in."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from cifar_jax.predict.classifier import Classifier, batch_size
+from cifar_jax.predict.image_files import Picture, read_all
+
+
+def predict(
+  network: Classifier, places: Sequence[str], top: int = 3
+) -> Iterator[tuple[Picture, list[tuple[str, float]]]]:
+  """Yields each picture with its `top` most probable classes, the most probable first.
+
+  Args:
+    network: of a run.
+    places: see `pictures.read_all`.
+    top: number of classes; more than there are means all.
+
+  Yields:
+    (picture, [(class name, probability 0..1)]); of a picture that cannot be used an empty list.
+  """
+  waiting: list[Picture] = []
+  most = batch_size(network.image_shape)
+
+  def flush() -> Iterator[tuple[Picture, list[tuple[str, float]]]]:
+    images = [picture.image for picture in waiting if picture.image is not None]
+    shape = (0, *network.image_shape)
+    rows = iter(network.probabilities(np.stack(images) if images else np.zeros(shape, np.uint8)))
+    for picture in waiting:
+      yield (
+        picture,
+        ranked(next(rows), network.class_names, top) if picture.image is not None else [],
+      )
+    waiting.clear()
+
+  for picture in read_all(places, network.preprocessing):
+    waiting.append(picture)
+    if len(waiting) == most:
+      yield from flush()
+  yield from flush()
+
+
+def ranked(
+  probabilities: np.ndarray, class_names: Sequence[str], top: int
+) -> list[tuple[str, float]]:
+  """The `top` most probable classes of float32 [classes], the most probable first."""
+  order = np.argsort(-probabilities, kind='stable')[:top]
+  return [(class_names[index], float(probabilities[index])) for index in order]
+
+
+def as_table(name: str, classes: Sequence[tuple[str, float]]) -> str:
+  """'cat.jpg  cat 93.1 %, dog 4.0 %'."""
+  return f'{name}  ' + ', '.join(f'{label} {100 * p:.1f} %' for label, p in classes)
+
+
+def as_json(name: str, classes: Sequence[tuple[str, float]]) -> str:
+  """One JSON object in one line."""
+  found: dict[str, Any] = {'image': name, 'class': classes[0][0], 'probability': classes[0][1]}
+  return json.dumps({**found, 'top': [{'class': label, 'probability': p} for label, p in classes]})
+
+
+def as_csv(name: str, classes: Sequence[tuple[str, float]]) -> str:
+  """'name,class,probability,class,probability ...', one line."""
+  buffer = io.StringIO()
+  cells = [cell for label, p in classes for cell in (label, f'{p:.6f}')]
+  csv.writer(buffer, lineterminator='').writerow([name, *cells])
+  return buffer.getvalue()
+
+
+def csv_header(top: int) -> str:
+  """The first line above those of `as_csv`."""
+  columns = [f'{kind}_{rank}' for rank in range(1, top + 1) for kind in ('class', 'probability')]
+  return ','.join(['image', *columns])

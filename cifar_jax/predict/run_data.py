@@ -1,0 +1,62 @@
+"""The data that a run is measured on: with its classes, and known to be what it was trained on.
+
+Labels are numbers, and which images are held out of training follows from their number and order.
+So other data can give a wrong accuracy that looks like a right one; here they are told apart.
+"""
+
+import dataclasses
+import pathlib
+
+from ml_collections import ConfigDict
+
+from cifar_jax import data
+from cifar_jax.predict.classifier import load_splits
+from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.trainer import run_summary
+from cifar_jax.utils.errors import UserError
+
+OTHER_DATA = 'its training images are not those of the run'
+
+
+def load_known(
+  run: pathlib.Path, config: ConfigDict, split: str, data_dir: str | None = None
+) -> data.Splits:
+  """The data of a run, for a use of one of their splits.
+
+  Args:
+    run: the folder.
+    config: of the run.
+    split: 'train', 'validation' or 'test': what will be used.
+    data_dir: in place of the config's data.dir.
+
+  Returns:
+    The splits, with the run's numbering of the classes and, as in training, the validation images
+    that `evaluate.last_batch` leaves. Where the run was trained on other images, `remarks` say so.
+
+  Raises:
+    UserError: no data; classes that the run does not have; images of another shape; or a split
+      that may hold other images than that of the run, such as some that it was trained on.
+  """
+  splits = data.validated(load_splits(config, data_dir), config)
+  about = run_summary.read_about(run)
+  if about.get('class_names'):  # runs of old versions have no about.json
+    splits = data.renumbered(splits, about['class_names'])
+  shape = about.get('image_shape')
+  if shape and tuple(shape) != splits.image_shape:
+    raise UserError(
+      f'{splits.source} holds images of the shape {list(splits.image_shape)}, but the run was '
+      f'trained on the shape {list(shape)}; give it data with images of that shape'
+    )
+  with Checkpoints(run, read_only=True) as checkpoints:
+    facts = checkpoints.facts()
+  if splits.are_those_of(facts):
+    return splits
+  held_out = splits.held_out and (split == 'validation' or not splits.has_test)
+  if split == 'train' or held_out:
+    remedy = ', or use --split=test' if splits.has_test else ''
+    raise UserError(
+      f'{run} was trained on other data than {splits.source} holds now, so that its {split} images '
+      f'are not those of the run, and may be some that it was trained on; give it back its data'
+      f'{remedy}'
+    )
+  return dataclasses.replace(splits, remarks=(*splits.remarks, OTHER_DATA))

@@ -1,0 +1,335 @@
+"""Checkpoints of a run: Orbax behind `save`, `restore`, `latest` and `best`.
+
+A run's folder holds `checkpoints/STEP` (the latest few, to resume from) and `best/STEP` (one, the
+best by validation). They are two folders because one Orbax manager that ranks by a metric evicts
+the newest checkpoint when it is not among the best, and a resumed run would silently go back. A
+checkpoint becomes visible by a rename once it is complete, so a process killed in the middle of a
+save leaves the older ones as they were. Whatever is read is compared with the checksums that were
+saved with it; where they differ, the next older checkpoint takes its place.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import pathlib
+import shutil
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+from orbax.checkpoint import checkpoint_managers
+
+from cifar_jax.run_dir import checkpoint_files, checksums
+from cifar_jax.training.steps import TrainState
+from cifar_jax.utils.errors import UserError
+
+LATEST, BEST = 'checkpoints', 'best'
+_MARGIN = 2**17  # bytes of a checkpoint beside the arrays and facts: some twenty small files
+
+
+class Checkpoints:
+  """The checkpoints under one run folder; use as a context manager."""
+
+  def __init__(self, run: pathlib.Path, keep: int = 1, *, read_only: bool = False):
+    self._run = run.absolute()
+    self._unreadable: set[tuple[str, int]] = set()
+    with disk_errors(self._run), _quiet():
+      self._managers = {
+        name: ocp.CheckpointManager(
+          self._run / name,
+          item_handlers={
+            'state': ocp.StandardCheckpointHandler(),
+            'facts': ocp.JsonCheckpointHandler(),
+          },
+          options=ocp.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.LatestN(count),
+            # Eight megabytes are written in a tenth of a second; a synchronous save cannot fail
+            # unnoticed.
+            enable_async_checkpointing=False,
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
+            create=not read_only,
+          ),
+        )
+        for name, count in ((LATEST, keep), (BEST, 1))
+        if not read_only or (self._run / name).is_dir()
+      }
+
+  def __enter__(self) -> 'Checkpoints':
+    return self
+
+  def __exit__(
+    self,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    traceback: types.TracebackType | None,
+  ) -> None:
+    for manager in self._managers.values():
+      manager.close()
+
+  def latest(self) -> int | None:
+    """The newest complete step to resume from, or None."""
+    return next((step for _, step in self._candidates('latest')), None)
+
+  def best(self) -> int | None:
+    """The step with the best validation metric so far, or None."""
+    return next((step for _, step in self._candidates('best')), None)
+
+  def steps(self) -> list[int]:
+    """Every complete step on disk, ascending."""
+    return sorted({step for manager in self._managers.values() for step in manager.all_steps()})
+
+  def save(self, state: TrainState, facts: Mapping[str, Any], *, best: bool = False) -> None:
+    """Writes the whole state and some JSON facts; a step that is there already is left alone.
+
+    Args:
+      state: of the step to save.
+      facts: what the host has to remember, such as seconds trained and validation metrics.
+      best: whether this is the new best one (which replaces the old) instead of one to resume from.
+
+    Raises:
+      UserError: the disk is full or the folder cannot be written; older checkpoints stay complete.
+    """
+    name = BEST if best else LATEST
+    manager = self._managers[name]
+    step = int(jax.device_get(state.step))
+    if step in manager.all_steps() and (name, step) not in self._unreadable:
+      return
+    sealed = checksums.sealed(facts, checksums.record(state))
+    with disk_errors(self._run):
+      # Asked beforehand: in the middle of a save, Orbax's threads each print what they think of it.
+      arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+      if shutil.disk_usage(self._run).free < arrays + len(json.dumps(sealed)) + _MARGIN:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+      if (name, step) in self._unreadable:
+        manager.delete(step)
+        self._unreadable.remove((name, step))
+      manager.save(
+        step,
+        args=ocp.args.Composite(
+          state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(sealed)
+        ),
+        force=True,
+      )
+      manager.wait_until_finished()
+      if jax.process_index() == 0 and (folder := self._run / name / str(step)).is_dir():
+        checkpoint_files.seal(folder)
+
+  def restore(
+    self, target: TrainState, which: str = 'latest'
+  ) -> tuple[TrainState, dict[str, Any]] | None:
+    """Reads a checkpoint onto the devices of `target`.
+
+    Args:
+      target: abstract state (shapes, dtypes, shardings), so any number or kind of devices will do.
+      which: 'latest', 'best', or a step number as text.
+
+    Returns:
+      (state, facts), or None if the run has no checkpoint yet. A damaged newest one is passed over
+      with a warning.
+
+    Raises:
+      UserError: no such step, a checkpoint of something else, or none that can be read.
+    """
+
+    def fitting(saved: checksums.Record, path: pathlib.Path) -> TrainState:
+      _check_same(saved, target, path)
+      return target
+
+    return self._first_readable(which, fitting)
+
+  def restore_variables(
+    self, which: str = 'latest', averaged: bool = False
+  ) -> tuple[dict[str, Any], int] | None:
+    """Reads what the network is applied with onto the first device, whatever trained it.
+
+    Neither the optimiser nor the devices of the run need be known, only the checkpoint.
+
+    Args:
+      which: 'latest', 'best', or a step number as text.
+      averaged: the slow copy in place of the trained weights.
+
+    Returns:
+      (the collections 'params' and 'batch_stats', the step), or None if there is no checkpoint yet.
+      A damaged newest one is passed over with a warning.
+
+    Raises:
+      UserError: no such step, or no checkpoint can be read.
+    """
+    restored = self._first_readable(which, None)
+    if restored is None:
+      return None
+    state, _ = restored
+    chosen = state['slow'] if averaged else state
+    variables = {name: chosen.get(name, {}) for name in ('params', 'batch_stats')}
+    return variables, int(state['step'])
+
+  def facts(self, which: str = 'latest') -> dict[str, Any]:
+    """The facts of the newest checkpoint whose facts can be read; {} without one."""
+    for name, step in self._candidates(which):
+      with contextlib.suppress(Exception), _quiet():  # whoever needs its arrays says so
+        return checksums.opened(self._sealed_facts(name, step))[0]
+    return {}
+
+  def _first_readable(
+    self, which: str, fitting: Callable[[checksums.Record, pathlib.Path], Any] | None
+  ) -> tuple[Any, dict[str, Any]] | None:
+    """The state and the facts of the newest checkpoint that is not damaged.
+
+    Args:
+      which: 'latest', 'best', or a step number as text.
+      fitting: (what arrays the checkpoint has, its path) -> the target for its state; raises
+        UserError if that is of something else. None: whatever is there, as nested dictionaries on
+        the first device.
+    """
+    failures = []
+    for name, step in self._candidates(which):
+      manager = self._managers[name]
+      try:
+        with _quiet():
+          checkpoint_files.check(self._run / name / str(step))
+          facts, arrays = checksums.opened(self._sealed_facts(name, step))
+          found = manager.item_metadata(step)['state']
+          target = (
+            abstract_state(found, jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
+            if fitting is None
+            else fitting(arrays or _unchecked_record(found), self._run / name / str(step))
+          )
+          state = manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+          ).state
+          if arrays is not None:
+            checksums.check(state, arrays)
+      except UserError:
+        raise
+      # Orbax and TensorStore raise many kinds for a damaged file; what they have in common is that
+      # it is unreadable.
+      except Exception as error:
+        reason = str(error).strip().split('\n')[0][:200]
+        self._unreadable.add((name, step))
+        failures.append(f'step {step} ({type(error).__name__}: {reason})')
+        continue
+      if failures:
+        logging.warning(
+          'checkpoint of %s in %s cannot be read; that of step %d is used in its place',
+          '; '.join(failures),
+          self._run,
+          step,
+        )
+      elif which == 'latest' and name == BEST:
+        logging.warning(
+          '%s holds no checkpoint; the one of step %d in %s is used in its place',
+          *(self._run / LATEST, step, self._run / BEST),
+        )
+      return state, facts
+    if failures:
+      others = sorted(set(self.steps()) - {step for _, step in self._candidates(which)})
+      remedy = (
+        f'; other checkpoints of it are of steps {others}'
+        if others
+        else '; move the folder away or choose another --workdir'
+      )
+      raise UserError(
+        f'no checkpoint in {self._run} can be read, tried {"; ".join(failures)}: '
+        f'they are damaged{remedy}'
+      )
+    return None
+
+  def _sealed_facts(self, name: str, step: int) -> dict[str, Any]:
+    args = ocp.args.Composite(facts=ocp.args.JsonRestore())
+    return dict(self._managers[name].restore(step, args=args).facts)
+
+  def _candidates(self, which: str) -> list[tuple[str, int]]:
+    """Where to look, the newest first; the best one is the last resort for the latest."""
+    if which in ('latest', 'best'):
+      folders = [LATEST, BEST] if which == 'latest' else [BEST]
+      found = [
+        (name, step)
+        for name in folders
+        if name in self._managers
+        for step in sorted(self._managers[name].all_steps(), reverse=True)
+      ]
+      return found
+    if not which.isdecimal():
+      raise UserError(f"checkpoint '{which}' is not 'latest', 'best' or a step number")
+    found = [(n, int(which)) for n, m in self._managers.items() if int(which) in m.all_steps()]
+    if not found:
+      raise UserError(f'{self._run} has no checkpoint of step {which}; it has {self.steps()}')
+    return found
+
+
+def _check_same(saved: checksums.Record, target: TrainState, path: pathlib.Path) -> None:
+  """Raises UserError, naming what differs, if a checkpoint is of another network or state."""
+  differences = checksums.differences(saved, target)
+  network = [text for text in differences if text.startswith('params/')]
+  if network:
+    texts = '; '.join(text.removeprefix('params/') for text in network[:3])
+    raise UserError(
+      f'checkpoint {path} is of another network: {texts}; use its own config, or choose another '
+      '--workdir'
+    )
+  if differences:
+    raise UserError(
+      f'checkpoint {path} is not damaged but of other options or of another version of this '
+      f'program: {"; ".join(differences[:3])}; use its own config and version, or choose another '
+      '--workdir'
+    )
+
+
+def _unchecked_record(metadata: Any) -> checksums.Record:
+  """What Orbax says about the arrays of a checkpoint that was saved without checksums."""
+  return {
+    path: [str(leaf.dtype), list(leaf.shape), '']
+    for path, leaf in checksums.leaves(metadata).items()
+  }
+
+
+def abstract_state(state: Any, sharding: jax.sharding.Sharding) -> Any:
+  """Shapes and dtypes of `state`, each to be placed with `sharding`: the target for `restore`."""
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state)
+
+
+def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+  """Writes readable JSON so that the file is either the old one or the whole new one; of several
+  processes the first does.
+  """
+  if jax.process_index() > 0:
+    return
+  with disk_errors(path.parent):
+    temporary = path.with_name(f'.{path.name}.partial')
+    temporary.write_text(json.dumps(content, indent=2, sort_keys=False) + '\n')
+    temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Keeps Orbax from printing, from its threads, tracebacks of what it raises here as well, and
+  from warning that what is opened to be read only is read-only.
+  """
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(logging.FATAL)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(verbosity)
+
+
+@contextlib.contextmanager
+def disk_errors(folder: pathlib.Path) -> Iterator[None]:
+  """Turns what a full or forbidden disk raises, in Python or in TensorStore, into one sentence."""
+  try:
+    yield
+  except Exception as error:
+    text = str(error)
+    full = 'No space left' in text or 'RESOURCE_EXHAUSTED' in text or 'quota' in text.lower()
+    if not full and not isinstance(error, OSError):
+      raise
+    cause = 'the disk is full' if full else text.split('\n')[0]
+    raise UserError(
+      f'cannot write to {folder}: {cause}; what was saved before is complete, '
+      'so mend that and run the same command again'
+    ) from error

@@ -1,0 +1,163 @@
+"""The history of a run, a row per epoch: where it is kept, and what metrics.csv says of it.
+
+What training decides by the epochs before (the best, early stopping, a plateau) is decided by the
+history that is saved with each checkpoint. metrics.csv shows the same rows to people and programs;
+it is written before the checkpoint that has them, and written again where it is not what the
+checkpoint says.
+"""
+
+import csv
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cifar_jax.utils.errors import UserError
+
+CSV_NAME = 'metrics.csv'
+COLUMNS = (
+  'step',
+  'epoch',
+  'train_loss',
+  'train_accuracy',
+  'val_loss',
+  'val_accuracy',
+  'learning_rate',
+  'images_per_second',
+  'epoch_seconds',
+)
+Row = Mapping[str, float]
+_FACT = 'history'
+_LINE_END = '\r\n'  # of CSV, by RFC 4180
+
+
+def to_facts(rows: Sequence[Row]) -> dict[str, Any]:
+  """What a checkpoint keeps of the rows so far."""
+  return {_FACT: [[float(row[name]) for name in COLUMNS] for row in rows]}
+
+
+def of_facts(facts: Mapping[str, Any]) -> list[dict[str, float]] | None:
+  """The rows that a checkpoint keeps; None if it was saved by a version that kept none."""
+  if _FACT not in facts:
+    return None
+  return [dict(zip(COLUMNS, values, strict=True)) for values in facts[_FACT]]
+
+
+def read_rows(run: pathlib.Path) -> list[dict[str, float]]:
+  """The rows of a run's metrics.csv, numbers as floats; [] without one.
+
+  A last line without an end is left out: it was being written when the process was killed, so its
+  numbers may be cut short, and its epoch will be written again.
+
+  Raises:
+    UserError: it cannot be read, or is not what a run writes; the message names the line.
+  """
+  path = run / CSV_NAME
+  try:
+    text = path.read_text(encoding='utf-8-sig')  # some editors begin with a mark of the encoding
+  except FileNotFoundError:
+    return []
+  except (OSError, UnicodeDecodeError) as error:
+    reason = error.strerror if isinstance(error, OSError) else 'it is not UTF-8'
+    raise _unreadable(path, str(reason)) from None
+  reader = csv.reader(text.split('\n')[:-1], strict=True)
+  try:
+    header = next(reader, [])
+    if text and not set(COLUMNS) <= set(header):
+      raise _unreadable(path, f'its first line does not name the columns {",".join(COLUMNS)}')
+    places = [header.index(name) for name in COLUMNS] if header else []
+    rows = []
+    for cells in reader:
+      if cells:
+        row = dict(zip(COLUMNS, (float(cells[place]) for place in places), strict=True))
+        if not (row['step'].is_integer() and row['epoch'].is_integer()):
+          raise ValueError(f'step {row["step"]}, epoch {row["epoch"]}')
+        rows.append(row)
+  except (csv.Error, ValueError, IndexError) as error:
+    raise _unreadable(path, f'line {reader.line_num}: {error}') from None
+  return rows
+
+
+def restore_csv(run: pathlib.Path, rows: Sequence[Row], anew: bool) -> str:
+  """Makes metrics.csv what a checkpoint says, before a session goes on.
+
+  Rows that a killed session wrote after the checkpoint are dropped: they will be written again. A
+  file that says anything else is kept under another name.
+
+  Args:
+    run: the run's folder.
+    rows: of the checkpoint.
+    anew: whether there is no checkpoint and the run starts at its beginning.
+
+  Returns:
+    A sentence for the user where there is something to say, else ''.
+  """
+  path, text = run / CSV_NAME, _text_of(rows)
+  note = ''
+  if not os.path.lexists(path):
+    if rows:
+      note = f'{path} is missing and is written again, from the checkpoint'
+  else:
+    try:
+      found = path.read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError):
+      found = '?'
+    if anew and found.startswith(text) and '\n' in found[len(text) :]:
+      kept = _set_aside(path)
+      note = f'{run} holds no checkpoint: the run starts anew, and its metrics of before are {kept}'
+    elif found != text and text.startswith(found):
+      note = f'{path} ends before the checkpoint does and is completed from it'
+    elif not found.startswith(text):
+      kept = _set_aside(path)
+      note = f'{path} is not what the checkpoint says: it is kept as {kept}, and written again'
+  temporary = path.with_name(f'.{path.name}.partial')
+  with temporary.open('w', encoding='utf-8', newline=_LINE_END) as file:
+    file.write(text)
+    _sync(file)
+  temporary.replace(path)
+  return note
+
+
+def append_row(run: pathlib.Path, rows: Sequence[Row]) -> None:
+  """Writes the last of all rows so far; it is on disk when this returns.
+
+  The file is written as a whole where it was deleted in the meantime.
+  """
+  path = run / CSV_NAME
+  text = _lines(rows[-1:]) if path.exists() else _text_of(rows)
+  with path.open('a', encoding='utf-8', newline=_LINE_END) as file:
+    file.write(text)
+    _sync(file)
+
+
+def _set_aside(path: pathlib.Path) -> str:
+  """Renames a file, so that another can take its place; returns its new name."""
+  number = 1
+  while os.path.lexists(kept := path.with_name(f'{path.name}.kept{number}')):
+    number += 1
+  path.rename(kept)
+  return kept.name
+
+
+def _sync(file: Any) -> None:
+  file.flush()
+  os.fsync(file.fileno())
+
+
+def _text_of(rows: Sequence[Row]) -> str:
+  return f'{",".join(COLUMNS)}\n{_lines(rows)}'
+
+
+def _lines(rows: Sequence[Row]) -> str:
+  return ''.join(f'{",".join(_text(row[name]) for name in COLUMNS)}\n' for row in rows)
+
+
+def _text(value: float) -> str:
+  """Whole numbers without a point, others with enough digits to read back the same float."""
+  return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+
+
+def _unreadable(path: pathlib.Path, reason: str) -> UserError:
+  return UserError(
+    f'{path} cannot be read ({reason}); restore it from a copy, or move it away to do without'
+  )

@@ -1,0 +1,72 @@
+"""One training process at a time in a run's folder, and only while that folder is there."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import IO
+
+from cifar_jax.config.parse import CONFIG_NAME
+from cifar_jax.utils.errors import UserError
+
+try:
+  import fcntl
+except ImportError:  # Windows has none
+  fcntl = None  # type: ignore[assignment]
+
+LOCK_NAME = '.lock'
+
+
+class Hold:
+  """A run's folder, in the hands of this process."""
+
+  def __init__(self, run: pathlib.Path, file: IO[str]):
+    self._run = run
+    self._file = file
+
+  def check(self) -> None:
+    """Raises UserError if the folder was deleted or is another process's by now: what is written
+    into it would be a part of no run, or of another one.
+    """
+    if not (self._run / CONFIG_NAME).is_file():
+      raise UserError(
+        f'{self._run} or the {CONFIG_NAME} in it was deleted while the run was training, which '
+        'has stopped; the same command starts it again, from what is left'
+      )
+    with contextlib.suppress(FileNotFoundError):
+      if not os.path.samestat(os.fstat(self._file.fileno()), (self._run / LOCK_NAME).stat()):
+        raise UserError(
+          f'{self._run} was deleted and made again while the run was training, which has stopped; '
+          'choose another --workdir for one of the two'
+        )
+
+
+@contextlib.contextmanager
+def run_lock(run: pathlib.Path) -> Iterator[Hold]:
+  """Keeps others out of a run's folder; a process that is killed lets them in at once.
+
+  Two processes would delete each other's checkpoints and mix their rows in metrics.csv. Where the
+  system or the file system knows no locks, nobody is kept out.
+
+  Args:
+    run: the folder, which exists.
+
+  Raises:
+    UserError: another process trains there.
+  """
+  try:
+    file = (run / LOCK_NAME).open('w')
+  except OSError as error:
+    raise UserError(f'cannot write in the run folder {run}: {error.strerror}') from error
+  with file:
+    try:
+      if fcntl is not None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise UserError(
+        f'another process is training in {run}; wait for it, stop it with Ctrl-C or SIGTERM, or '
+        'choose another --workdir'
+      ) from None
+    except OSError:  # a network file system without locks
+      pass
+    yield Hold(run, file)

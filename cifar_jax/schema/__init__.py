@@ -1,0 +1,1 @@
+"""How options and things chosen by name are declared."""

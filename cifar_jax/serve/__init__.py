@@ -1,0 +1,1 @@
+"""A trained classifier as a page and as an HTTP service."""

@@ -1,0 +1,188 @@
+"""The web page of a run: drop a picture, see what the network makes of it.
+
+Nothing that comes in is written to disk, and no path of a request reaches the file system.
+"""
+
+import io
+import secrets
+import threading
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+
+from cifar_jax.data import Split
+from cifar_jax.data.image_file import DamagedImageError, decode
+from cifar_jax.figures import image_utils
+from cifar_jax.figures.interpretability import make_explanation
+from cifar_jax.predict.classifier import Classifier
+from cifar_jax.predict.images import ranked
+from cifar_jax.serve import http_server
+from cifar_jax.serve.nearest_neighbors import NearestNeighbors
+from cifar_jax.startup import host_memory
+from cifar_jax.utils.optional_deps import require
+
+_NEAREST = 6
+_REFUSED = (
+  'This page does not know the name that it was asked by: start it with --name=HOST, where HOST is '
+  'the name in the address bar, or open it at a plain IP address of its machine.'
+)
+
+
+def make_app(
+  network: Classifier,
+  neighbors: Callable[[], NearestNeighbors | None],
+  host: str,
+  names: Collection[str] = (),
+) -> Any:
+  """The Flask application.
+
+  Args:
+    network: of a run.
+    neighbours: gives the training images to compare with, None while there are none.
+    host: the address that it is going to be bound to; see `http_server.may_ask`.
+    names: that it answers to besides.
+  """
+  (flask,) = require('serve', 'flask')
+
+  class Request(flask.Request):  # type: ignore[name-defined]
+    """A request whose files stay in memory."""
+
+    def _get_file_stream(self, *_: Any, **__: Any) -> io.BytesIO:
+      return io.BytesIO()
+
+  app = flask.Flask(__name__, static_folder=None, template_folder='../figures/templates')
+  app.request_class = Request
+  app.config['MAX_CONTENT_LENGTH'] = http_server.MOST_IN_BODY
+  app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+  explain = make_explanation(network)
+  one_at_a_time = threading.Lock()  # so that the memory of one picture is the most that is needed
+
+  @app.before_request
+  def only_own_pages() -> Any:
+    headers = flask.request.headers
+    if http_server.may_ask(headers.get('Host', ''), headers.get('Origin'), host, names):
+      return None
+    # As JSON where the script of the page asks, which shows it.
+    asked_by_page = flask.request.endpoint == predict.__name__
+    return {'error': _REFUSED} if asked_by_page else f'{_REFUSED}\n', 403
+
+  @app.after_request
+  def guarded(response: Any) -> Any:
+    response.headers['X-Content-Type-Options'] = 'nosniff'
+    response.headers['Referrer-Policy'] = 'no-referrer'
+    response.headers['Cache-Control'] = 'no-store'
+    response.headers.setdefault('Content-Security-Policy', "default-src 'none'")
+    return response
+
+  @app.get('/')
+  def page() -> Any:
+    nonce = secrets.token_urlsafe(16)
+    text = flask.render_template(
+      'serve.html',
+      title=f'{network.run.resolve().name}: what is this?',
+      classes=network.class_names,
+      nonce=nonce,
+      most=http_server.MOST_UPLOADED,
+    )
+    response = flask.make_response(text)
+    response.headers['Content-Security-Policy'] = (
+      f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; "
+      "img-src data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+      "frame-ancestors 'none'"
+    )
+    return response
+
+  @app.post('/predict')
+  def predict() -> Any:
+    upload = flask.request.files.get('image')
+    if upload is None:
+      return {'error': 'no picture was sent'}, 400
+    with one_at_a_time:
+      try:
+        return judged(upload.read())
+      except DamagedImageError as error:
+        return {'error': f'this picture cannot be used: {error}'}, 400
+      finally:
+        host_memory.give_back()
+
+  def judged(content: bytes) -> dict[str, Any]:
+    image = decode(content, network.preprocessing).pixels
+    probabilities = network.probabilities(image[None])[0]
+    reasons = explain(image[None], probabilities.argmax(keepdims=True))[0]
+    return {
+      'classes': [
+        {'name': name, 'probability': probability}
+        for name, probability in ranked(probabilities, network.class_names, 10)
+      ],
+      'seen': _address(image),
+      'reasons': [_address(picture) for picture in reasons],
+      'nearest': _nearest(neighbors(), network, image),
+    }
+
+  @app.errorhandler(413)
+  def too_large(_: Any) -> Any:
+    return {'error': f'the picture is larger than {http_server.MOST_UPLOADED // 2**20} MiB'}, 413
+
+  return app
+
+
+def serve(
+  network: Classifier,
+  split: Split | None,
+  count: int,
+  host: str,
+  port: int,
+  names: Collection[str] = (),
+) -> None:
+  """Serves until Ctrl-C.
+
+  Args:
+    network: of a run.
+    split: training images to compare with, or None.
+    count: how many of them; 0 for none.
+    host: address to bind to.
+    port: port to bind to; 0 for any free one.
+    names: under which the page can be reached besides; see `http_server.may_ask`.
+
+  Raises:
+    UserError: a package is missing, or the port is taken.
+  """
+  found: list[NearestNeighbors] = []
+  app = make_app(network, lambda: found[0] if found else None, host, names)
+  server = http_server.make_server(app, host, port)
+  if split is not None and count:
+    threading.Thread(
+      target=lambda: found.append(NearestNeighbors(network, split, count)), daemon=True
+    ).start()
+  print(
+    f'serving {network.run} at http://{_in_url(host)}:{http_server.port_of(server)}/ until Ctrl-C'
+  )
+  if not http_server.is_loopback(host):
+    print('whoever can reach this machine can use it')
+  try:
+    server.run()
+  finally:
+    server.close()
+
+
+def _nearest(
+  neighbors: NearestNeighbors | None, network: Classifier, image: np.ndarray
+) -> list[dict[str, str]]:
+  if neighbors is None:
+    return []
+  return [
+    {
+      'image': _address(neighbors.images[place]),
+      'name': network.class_names[neighbors.labels[place]],
+    }
+    for place in neighbors.nearest(image, _NEAREST)
+  ]
+
+
+def _address(image: np.ndarray) -> str:
+  return image_utils.data_uri(image_utils.png(np.asarray(image)))
+
+
+def _in_url(host: str) -> str:
+  return f'[{host}]' if ':' in host else host

@@ -1,0 +1,1 @@
+"""Training: the only room with side effects while a network is trained."""

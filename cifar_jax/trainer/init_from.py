@@ -1,0 +1,59 @@
+"""The variables with which a run starts where they are not drawn at random."""
+
+import pathlib
+from typing import Any
+
+import flax.linen as nn
+import jax
+from ml_collections import ConfigDict
+
+from cifar_jax.models.pretrained.classifier import Pretrained
+from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.training.steps import TrainState
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.paths import run_path
+from cifar_jax.weights import load
+
+
+def starting_variables(config: ConfigDict, module: nn.Module, shapes: TrainState) -> dict[str, Any]:
+  """Those of the run `config.start_from`, or the published weights of a pretrained base.
+
+  Args:
+    config: of the run that starts.
+    module: its network.
+    shapes: its state.
+
+  Returns:
+    'params' and 'batch_stats', nested like the variables of the module, perhaps a part of them; {}
+    where all are drawn at random.
+
+  Raises:
+    UserError: they are not to be found, cannot be read, or are of another network.
+  """
+  if config.start_from:
+    return _of_run(run_path(config.start_from), shapes)
+  if not isinstance(module, Pretrained) or module.weights == 'random':
+    return {}
+  path = load.find(module.network, module.weights)
+  loaded = load.load(module.network, path)
+  return {name: {'base': tree} for name, tree in loaded.variables.items() if tree}
+
+
+def _of_run(run: pathlib.Path, shapes: TrainState) -> dict[str, Any]:
+  flag = f'--config.start_from={run}'
+  if not run.is_dir():
+    raise UserError(f'{flag}: there is no such folder of a run')
+  with Checkpoints(run, read_only=True) as checkpoints:
+    restored = checkpoints.restore_variables('best')
+  if restored is None:
+    raise UserError(f'{flag} has no checkpoint yet; train it first')
+  variables = dict(restored[0])
+  wanted = {'params': shapes.params, 'batch_stats': shapes.batch_stats}
+  for collection, tree in wanted.items():
+    found = variables.get(collection, {})
+    if jax.tree.map(lambda leaf: leaf.shape, tree) != jax.tree.map(lambda leaf: leaf.shape, found):
+      raise UserError(
+        f'{flag} holds another network: its {collection} have other names or shapes; set '
+        'config.model as that run has it'
+      )
+  return variables

@@ -1,0 +1,326 @@
+"""What a run says about itself: its header and closing lines, and the content of summary.json."""
+
+import contextlib
+import dataclasses
+import math
+import os
+import pathlib
+import platform
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cifar_jax.analysis import flops, layer_table, tracing
+from cifar_jax.data import Splits
+from cifar_jax.data.splits import fingerprint
+from cifar_jax.devices import device_memory, sharding
+from cifar_jax.run_dir.progress import duration
+from cifar_jax.run_dir.timer import RunTimer, images_per_second
+from cifar_jax.trainer.build import Trainer
+from cifar_jax.training.steps import TrainState
+from cifar_jax.utils import json_files
+
+SUMMARY_NAME = 'summary.json'
+ABOUT_NAME = 'about.json'
+_CLASSES = 10  # named in the header
+
+
+_NUMBERS = (
+  *('val_loss', 'val_accuracy', 'test_loss', 'test_accuracy', 'train_loss', 'train_accuracy'),
+  *('best_epoch', 'best_val_loss', 'best_val_accuracy', 'epochs', 'last_epoch', 'max_steps'),
+  *('steps', 'batch_size', 'parameters', 'moving_statistics', 'seconds', 'multiply_adds', 'layers'),
+  *('images_per_second', 'operations_per_second', 'utilisation', 'waiting_share', 'seed'),
+)
+_UNKNOWN_AT_TIMES = ('images_per_second', 'operations_per_second', 'utilisation')  # null, then
+_TEXTS = ('remark', 'tags', 'data', 'data_source', 'command', 'model', 'devices', 'placement')
+# What `closing` needs; summaries of older versions have them too.
+_ALWAYS = (
+  *('test_loss', 'test_accuracy', 'remark', 'epochs', 'max_steps', 'steps', 'seconds'),
+  'images_per_second',
+)
+_MOST_PIXELS = 2**16  # along an edge
+
+
+def read(run: pathlib.Path) -> dict[str, Any]:
+  """A run's summary.json; {} while it has none.
+
+  Raises:
+    UserError: it cannot be read, or a value that commands rely on is missing or of another type.
+  """
+  path = run / SUMMARY_NAME
+  if not os.path.lexists(path):
+    return {}
+  content = json_files.read(path)
+  _check_types(content, path)
+  for name in _ALWAYS:
+    if name not in content:
+      raise json_files.damaged(path, f'it has no {name}')
+  return content
+
+
+def read_about(run: pathlib.Path) -> dict[str, Any]:
+  """A run's about.json; {} where an old version wrote none.
+
+  Raises:
+    UserError: it cannot be read, or its classes or the shape of its images are none.
+  """
+  path = run / ABOUT_NAME
+  if not os.path.lexists(path):
+    return {}
+  content = json_files.read(path)
+  _check_types(content, path)
+  names, shape = content.get('class_names'), content.get('image_shape')
+  if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+    raise json_files.damaged(path, f'class_names is {str(names)[:80]}')
+  if not (
+    isinstance(shape, list)
+    and len(shape) == 3
+    and all(isinstance(size, int) and 0 < size <= _MOST_PIXELS for size in shape)
+  ):
+    raise json_files.damaged(path, f'image_shape is {str(shape)[:80]}')
+  return content
+
+
+def _check_types(content: Mapping[str, Any], path: pathlib.Path) -> None:
+  for names, kind in ((_NUMBERS, int | float), (_TEXTS, str)):
+    for name in names:
+      unknown = name in _UNKNOWN_AT_TIMES and content.get(name) is None
+      if name in content and not unknown and not isinstance(content[name], kind):
+        raise json_files.damaged(path, f'{name} is {str(content[name])[:80]!r}')
+
+
+def remark(splits: Splits) -> str:
+  """What must stand beside every accuracy of this data, as 'test used as validation, synthetic';
+  '' if there is nothing.
+  """
+  parts = [splits.validation_label] if splits.validation_is_test else []
+  return ', '.join([*parts, *(['synthetic'] if splits.synthetic else []), *splits.remarks])
+
+
+def header(trainer: Trainer, splits: Splits, run: pathlib.Path, startup_note: str = '') -> str:
+  """The network, the data, the devices and the plan, printed before the first step."""
+  config = trainer.config
+  limit = f', {trainer.total_steps} in all' if config.max_steps else ''
+  validation = (
+    f'the test set ({splits.validation_label})'
+    if splits.validation_is_test and splits.has_test
+    else f'{len(splits.validation)} images'
+  )
+  startup = f'; {startup_note}' if startup_note else ''
+  tested = len(splits.test) if splits.has_test else 'which serve as'
+  notes = ''.join(f'            {note}\n' for note in splits.notes)
+  return (
+    f'{listing(trainer, splits)}\n\n'
+    f'data        {splits.name} from {splits.source}: {len(splits.train)} training images, '
+    f'validation on {validation}, {tested} test images\n'
+    f'            {_classes(splits.class_names)}\n{notes}'
+    f'devices     {sharding.describe(trainer.mesh)}, images {_placement(config, splits)}'
+    f'{startup}\n'
+    f'training    {trainer.epochs} epochs of {trainer.steps_per_epoch} steps of '
+    f'{config.batch_size} images{limit}, {config.optimizer.name}, seed {config.seed}\n'
+    f'run         {run}\n'
+  )
+
+
+def _classes(names: Sequence[str]) -> str:
+  """'3 classes: cat, dog, eel'; of many the first few."""
+  rest = len(names) - _CLASSES
+  return f'{len(names)} classes: {", ".join(names[:_CLASSES])}' + (', ...' if rest > 0 else '')
+
+
+def _placement(config: ConfigDict, splits: Splits) -> str:
+  if config.data.placement == 'host':
+    return 'with the host'
+  return f'{device_memory.gib(device_memory.bytes_of_images(splits))} on each'
+
+
+def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
+  """The result, and where to look."""
+  suffix = f' [{results["remark"]}]' if results['remark'] else ''
+  cut = results['steps'] == results['max_steps']
+  length = (
+    f'{results["steps"]} steps' if cut else f'{results.get("last_epoch", results["epochs"])} epochs'
+  )
+  return (
+    f'\ntest loss {results["test_loss"]:.4f}, test accuracy {100 * results["test_accuracy"]:.2f} %'
+    f'{suffix} after {length}, {duration(results["seconds"])}\n'
+    f'speed       {_speed(results)}\n'
+    f'{_waiting(results)}'
+    f'look at     {run / "metrics.csv"} and {run / SUMMARY_NAME}\n'
+    f'curves      tensorboard --logdir {run}\n'
+    f'report      python -m cifar_jax report {run}\n'
+    f'check       python -m cifar_jax evaluate {run}'
+  )
+
+
+def _speed(results: Mapping[str, Any]) -> str:
+  """'1769 images/s, 405 GFLOP/s', and the share of the devices' peak where that is known."""
+  if results['images_per_second'] is None:
+    return 'not measured, since every update was compiled first'
+  text = f'{results["images_per_second"]:.0f} images/s'
+  if 'operations_per_second' in results:  # summaries of older versions lack it
+    text += f', {results["operations_per_second"] / 1e9:.4g} GFLOP/s'
+  if results.get('utilisation') is not None:
+    text += f', {100 * results["utilisation"]:.1f} % of the peak'
+  return text
+
+
+def _waiting(results: Mapping[str, Any]) -> str:
+  """A line on the feed where images come from the host; summaries of older versions lack it."""
+  if results.get('placement') != 'host':
+    return ''
+  share = 100 * results['waiting_share']
+  return f'data        {share:.1f} % of training time spent waiting for images\n'
+
+
+def about(trainer: Trainer, splits: Splits) -> dict[str, Any]:
+  """The content of about.json: what is known before the first step, and what it takes to use the
+  network without its data.
+  """
+  records = tracing.trace(trainer.module, splits.image_shape, 'softmax')
+  return {
+    'data': splits.name,
+    'data_source': splits.source,
+    'data_fingerprint': fingerprint(splits),
+    'train_examples': len(splits.train),
+    'validation_examples': splits.validation_examples,
+    'test_examples': len(splits.test),
+    'remark': remark(splits),
+    'class_names': list(splits.class_names),
+    'image_shape': list(splits.image_shape),
+    **({'preprocessing': dataclasses.asdict(splits.preprocessing)} if splits.preprocessing else {}),
+    'layers': len(records),
+    'parameters': sum(record.trainable for record in records),
+    'moving_statistics': sum(record.non_trainable for record in records),
+    'multiply_adds': flops.multiply_adds(trainer.module, splits.image_shape),
+  }
+
+
+def size(trainer: Trainer, splits: Splits) -> str:
+  """'7 layers, 42,442 parameters', counted as Keras counts them."""
+  found = about(trainer, splits)
+  return (
+    f'{found["layers"]} layers, {found["parameters"] + found["moving_statistics"]:,} parameters'
+  )
+
+
+def listing(trainer: Trainer, splits: Splits) -> str:
+  """The network, layer by layer."""
+  return layer_table.keras_ascii(tracing.trace(trainer.module, splits.image_shape, 'softmax'))
+
+
+def texts(trainer: Trainer, splits: Splits, state: TrainState) -> dict[str, str]:
+  """What TensorBoard shows of a run beside its curves: by name, in Markdown."""
+  found = {
+    'config': trainer.config.to_json(indent=2),
+    'parameters': layer_table.parameter_overview(variables(state)),
+    'network': listing(trainer, splits),
+  }
+  blocks = {name: f'```\n{text}\n```' for name, text in found.items()}
+  return {**blocks, 'size': size(trainer, splits)}
+
+
+def variables(state: TrainState) -> dict[str, Any]:
+  """The collections that a network is applied with."""
+  return {'params': state.params, 'batch_stats': state.batch_stats}
+
+
+def results(
+  trainer: Trainer,
+  splits: Splits,
+  state: TrainState,
+  validation: Mapping[str, float],
+  test: Mapping[str, float],
+  rows: Sequence[Mapping[str, float]],
+  clock: RunTimer,
+  devices: Sequence[str],
+) -> dict[str, Any]:
+  """The content of summary.json: one flat object that needs nothing else to be compared with
+  others.
+
+  Args:
+    trainer: what was trained.
+    splits: on what.
+    state: after the last step; all accuracies are those of the last step, not of the best epoch,
+      unless named so.
+    validation: loss and accuracy.
+    test: loss and accuracy.
+    rows: of all epochs so far.
+    clock: of the run, in its last session.
+    devices: on which it was trained, one after the other.
+  """
+  config = trainer.config
+  sign = -1 if config.checkpoint.best == 'val_loss' else 1
+  validated = [row for row in rows if not math.isnan(row[config.checkpoint.best])]
+  best = max(validated, key=lambda row: sign * row[config.checkpoint.best])
+  trainable, moving = layer_table.parameter_count(variables(state))
+  speed = images_per_second(rows)
+  multiply_adds = flops.multiply_adds(trainer.module, splits.image_shape)
+  operations_per_second = speed and flops.TRAINING * multiply_adds * speed
+  peaks = [flops.peak(device.device_kind) for device in trainer.mesh.devices.flat]
+  known = [peak for peak in peaks if peak]
+  return {
+    'val_loss': validation['loss'],
+    'val_accuracy': validation['accuracy'],
+    'test_loss': test['loss'],
+    'test_accuracy': test['accuracy'],
+    'remark': remark(splits),
+    'train_loss': rows[-1]['train_loss'],
+    'train_accuracy': rows[-1]['train_accuracy'],
+    'best_epoch': int(best['epoch']),
+    'best_val_loss': best['val_loss'],
+    'best_val_accuracy': best['val_accuracy'],
+    'epochs': config.epochs,
+    'last_epoch': int(rows[-1]['epoch']),
+    'max_steps': config.max_steps,
+    'steps': int(state.step),
+    'stopped_early': int(state.step) < trainer.total_steps,
+    'batch_size': config.batch_size,
+    'parameters': trainable,
+    'moving_statistics': moving,
+    'seconds': clock.seconds,
+    'compile_seconds': clock.compile_seconds,  # of the last session
+    'images_per_second': speed,
+    'multiply_adds': multiply_adds,  # of one image's forward pass
+    'operations_per_second': operations_per_second,
+    'placement': config.data.placement,
+    'waiting_share': clock.waiting_share,  # of the time spent training; 0 for data on the devices
+    'utilisation': (
+      operations_per_second / sum(known)
+      if operations_per_second and len(known) == len(peaks)
+      else None
+    ),
+    'peak_memory_mb': _peak_memory_mb(),
+    'seed': config.seed,
+    'model': config.model.name,
+    'data': splits.name,
+    'data_source': splits.source,
+    'train_examples': len(splits.train),
+    'validation_examples': splits.validation_examples,
+    'test_examples': len(splits.test),
+    'tags': ' '.join(config.tags),
+    'devices': ', then '.join(devices),
+    'processor': _processor(),
+    'python': platform.python_version(),
+    **{name: metadata.version(name) for name in ('jax', 'flax', 'optax', 'orbax-checkpoint')},
+    'xla_flags': os.environ.get('XLA_FLAGS', ''),
+    'command': ' '.join(sys.argv),
+  }
+
+
+def _peak_memory_mb() -> float:
+  """Largest resident memory of this process so far, in MiB."""
+  unit = 1024 if sys.platform == 'darwin' else 1
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit / 1024
+
+
+def _processor() -> str:
+  """'AMD EPYC, 2 cores': what a reader of a timing has to know."""
+  name = platform.processor() or platform.machine()
+  with contextlib.suppress(OSError), open('/proc/cpuinfo') as file:
+    name = next((line.split(':')[1].strip() for line in file if 'model name' in line), name)
+  return f'{name}, {os.cpu_count()} cores'

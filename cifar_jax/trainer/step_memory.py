@@ -1,0 +1,131 @@
+"""What a training step takes at the least, asked before anything is put on a device.
+
+A lower bound of the memory, from shapes alone: what it refuses cannot work in what is free now, and
+what it lets pass may still be too much.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+
+from cifar_jax.data import Splits
+from cifar_jax.devices import device_memory
+from cifar_jax.trainer import cached_features
+from cifar_jax.trainer.build import Trainer
+from cifar_jax.utils.errors import UserError
+
+_FLOAT = 4  # bytes
+
+
+class Part(NamedTuple):
+  """What takes memory, and which option makes less of it."""
+
+  size: int
+  what: str
+  advice: str
+
+
+def check_step_fits(trainer: Trainer, splits: Splits) -> None:
+  """Raises UserError if a step needs more memory than a device has, or the network is impossible.
+
+  Args:
+    trainer: of the run, nothing of it computed yet.
+    splits: its data.
+  """
+  there = device_memory.bytes_of_a_device(trainer.mesh)
+  needed = parts(trainer, splits)
+  total = sum(part.size for part in needed)
+  if there is None or total <= there:
+    return
+  largest = max(needed)
+  named = ', '.join(
+    f'{device_memory.gib(part.size)} for {part.what}'
+    for part in sorted(needed, reverse=True)
+    if part.size > total / 20
+  )
+  raise UserError(
+    f'training needs at least {device_memory.gib(total)} on each device, which has '
+    f'{device_memory.gib(there)} free: {named}; {largest.advice}'
+  )
+
+
+def parts(trainer: Trainer, splits: Splits) -> list[Part]:
+  """What a step of a run needs on each device.
+
+  Raises:
+    UserError: the network cannot be built of the sizes that the config gives it.
+  """
+  config, recipe = trainer.config, trainer.recipe
+  state, outputs = _shapes(trainer)
+  parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params))
+  held = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+  rows = -(-recipe.padded_batch_size // trainer.mesh.size)
+  height, width, channels = recipe.image_shape
+  border = 2 * config.augment.crop_padding
+  found = [
+    Part(
+      held + parameters * _FLOAT,
+      f'{parameters:,} parameters, their gradients and the state of the optimizer',
+      'make the network smaller in --config.model',
+    )
+  ]
+  if cached_features.are_cached(recipe):  # neither images nor the frozen base are in a step
+    return found
+  found += [
+    Part(
+      rows * height * width * channels * _FLOAT,
+      f'a batch of {rows:,} images of {height}x{width}x{channels}',
+      'use a smaller --config.batch_size, or smaller images',
+    ),
+    Part(
+      rows // config.gradient_accumulation * max(outputs, default=0),
+      'what one layer makes of a batch',
+      'use a smaller --config.batch_size, more --config.gradient_accumulation, or a smaller '
+      'network in --config.model',
+    ),
+  ]
+  if border:
+    found.append(
+      Part(
+        rows * (height + border) * (width + border) * channels * _FLOAT,
+        f'a batch of images with a border of {border // 2:,} pixels',
+        'use a smaller --config.augment.crop_padding',
+      )
+    )
+  if config.data.placement == 'device':
+    found.append(
+      Part(
+        device_memory.bytes_of_images(splits),
+        'the images',
+        'keep them with the host: --config.data.placement=host',
+      )
+    )
+  return found
+
+
+def _shapes(trainer: Trainer) -> tuple[Any, list[int]]:
+  """The state as shapes, and the bytes of each module's output for one image.
+
+  Those of modules only where nobody has asked for the shapes before: they are traced once.
+  """
+  outputs: list[int] = []
+
+  def record(method: Any, arguments: Any, options: Any, context: Any) -> Any:
+    result = method(*arguments, **options)
+    if isinstance(result, jax.Array):
+      outputs.append(math.prod(result.shape) * result.dtype.itemsize)
+    return result
+
+  own = ':' in trainer.config.model.name  # whose mistakes are its author's to see
+  try:
+    with nn.intercept_methods(record):
+      return trainer.init_shapes(), outputs
+  except (TypeError, ValueError, OverflowError, ZeroDivisionError, IndexError) as error:
+    if own:
+      raise
+    raise UserError(
+      f'--config.model: no such network can be built for images of '
+      f'{"x".join(map(str, trainer.recipe.image_shape))} ({" ".join(str(error).split())[:300]})'
+    ) from None

@@ -1,0 +1,1 @@
+"""The ground floor: errors, files, paths, and other small tools that every room may use."""

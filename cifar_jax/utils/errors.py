@@ -1,0 +1,46 @@
+"""The one exception that means "the user can mend this", and how it reaches the user."""
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+
+_STATUS_OF_SIGPIPE = 141  # as a shell gives it
+
+
+class UserError(Exception):
+  """A mistake in the input, not in the program.
+
+  The message is one sentence that says what is wrong, where, and what to do. `launch.py` and
+  `python -m cifar_jax` print it without a traceback and exit with status 2.
+  """
+
+
+@contextlib.contextmanager
+def exit_on_user_error() -> Iterator[None]:
+  """Ends the process with one line on stderr: status 2 for a UserError or a full disk, 130 for
+  Ctrl-C.
+
+  Where the reader of the output has gone, as `head -1` does, it ends without a line and with the
+  status of a program that SIGPIPE ended.
+  """
+  try:
+    yield
+    if sys.stdout is not None:
+      sys.stdout.flush()
+  except UserError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+  except KeyboardInterrupt:
+    print('interrupted', file=sys.stderr)
+    sys.exit(130)
+  except OSError as error:
+    if error.errno not in (errno.EPIPE, errno.ENOSPC):
+      raise
+    # What is still in the buffer would be written, and fail, once more at the end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+      sys.exit(_STATUS_OF_SIGPIPE)
+    print(f'error: the output cannot be written: {error.strerror}', file=sys.stderr)
+    sys.exit(2)

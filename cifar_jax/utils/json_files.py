@@ -1,0 +1,43 @@
+"""The JSON files of a run, which a crash, a copy or an editor may have left in any state."""
+
+import json
+import pathlib
+from typing import Any
+
+from cifar_jax.utils.errors import UserError
+
+# Their content is known to the checkpoints, or measured again.
+_WRITTEN_AGAIN = ('config.json', 'summary.json')
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+  """The object in a JSON file.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    UserError: it cannot be read or holds something else.
+  """
+  try:
+    # Some editors begin a file with a mark of its encoding.
+    content = json.loads(path.read_text(encoding='utf-8-sig'))
+  except FileNotFoundError:
+    raise
+  except OSError as error:
+    raise damaged(path, str(error.strerror)) from None
+  except (ValueError, RecursionError) as error:
+    raise damaged(
+      path, 'it is not UTF-8' if isinstance(error, UnicodeDecodeError) else str(error)
+    ) from None
+  if not isinstance(content, dict):
+    raise damaged(path, 'it holds no object')
+  return content
+
+
+def damaged(path: pathlib.Path, reason: str) -> UserError:
+  """The sentence about a file of a run that cannot be used; `reason` is half a sentence."""
+  again = (
+    ', or delete it and run the training command again, which writes it anew'
+    if path.name in _WRITTEN_AGAIN
+    else ''
+  )
+  return UserError(f'{path} is damaged ({reason}); restore it from a copy{again}')

@@ -1,0 +1,59 @@
+"""Reads .safetensors: a length, JSON that names dtypes, shapes and places, then the bytes."""
+
+import json
+import math
+import pathlib
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cifar_jax.utils.errors import UserError
+
+_LONGEST_HEADER = 100_000_000  # bytes, the limit of the format's own library
+_TYPES: Mapping[str, str] = {
+  'F64': '<f8',
+  'F32': '<f4',
+  'F16': '<f2',
+  'BF16': '<u2',  # the upper half of a float32
+  'I64': '<i8',
+  'I32': '<i4',
+  'I16': '<i2',
+  'I8': 'i1',
+  'U8': 'u1',
+  'BOOL': '?',
+}
+
+
+def read(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """The tensors of a file by name, mapped from disk.
+
+  Raises:
+    UserError: the file cannot be read or is damaged.
+  """
+  try:
+    data = np.memmap(path, np.uint8, 'r')
+    (length,) = struct.unpack('<Q', data[:8].tobytes())
+    if length > min(_LONGEST_HEADER, len(data) - 8):
+      raise ValueError('its header reaches beyond it')
+    header = json.loads(data[8 : 8 + length].tobytes())
+    body = data[8 + length :]
+    return {name: _tensor(body, e) for name, e in header.items() if name != '__metadata__'}
+  except OSError as error:
+    raise UserError(f'{path} cannot be read ({error.strerror or error})') from None
+  except (ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError) as error:
+    raise UserError(f'{path} is no .safetensors file, or damaged ({error})') from None
+
+
+def _tensor(body: np.ndarray, entry: Mapping[str, Any]) -> np.ndarray:
+  kind, shape, (start, end) = entry['dtype'], entry['shape'], entry['data_offsets']
+  if not all(type(number) is int and number >= 0 for number in (start, end, *shape)):
+    raise ValueError('a shape or place is no whole number')
+  values = body[start:end]
+  if end > len(body) or len(values) != math.prod(shape) * np.dtype(_TYPES[kind]).itemsize:
+    raise ValueError('a tensor reaches beyond the file, or its size is not that of its shape')
+  array = values.view(_TYPES[kind]).reshape(shape)
+  if kind == 'BF16':
+    array = (array.astype(np.uint32) << 16).view(np.float32)
+  return array

@@ -1,0 +1,38 @@
+"""One of several processes that train together; it may be killed at a chosen moment.
+
+  python -m tests.devices.one_of_several RUN DATA EPOCHS COORDINATOR PROCESSES ID [MOMENT STEP]
+
+MOMENT is one of tests/trainer/killed_run.py.
+"""
+
+import pathlib
+import sys
+
+from cifar_jax.devices import distributed
+from cifar_jax.run_dir.progress import Progress
+from cifar_jax.trainer import loop
+from tests import killed_run
+from tests.configs import tiny
+
+
+def main(
+  run: str,
+  data: str,
+  epochs: str,
+  coordinator: str,
+  processes: str,
+  number: str,
+  moment: str = 'never',
+  step: str = '0',
+) -> None:
+  config = tiny.get_config()
+  config.update_from_flattened_dict(tiny.ONE_CONVOLUTION)
+  config.data.dir, config.epochs, config.devices = data, int(epochs), 0
+  config.checkpoint.every_steps = 4
+  killed_run.arrange(moment, int(step))
+  with distributed.initialize_distributed(coordinator, int(processes), int(number)):
+    loop.train(config.lock(), pathlib.Path(run), Progress('lines'))
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])

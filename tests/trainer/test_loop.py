@@ -1,0 +1,395 @@
+import csv
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from ml_collections import ConfigDict
+
+from cifar_jax import data, models
+from cifar_jax.devices import sharding
+from cifar_jax.predict import classifier
+from cifar_jax.predict.evaluate import evaluate
+from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.run_dir.progress import Progress
+from cifar_jax.trainer import loop
+from cifar_jax.trainer.build import build_trainer
+from cifar_jax.utils.errors import UserError
+
+SILENT = Progress('silent')
+TIMED = ('images_per_second', 'epoch_seconds')
+
+
+def rows_of(run: pathlib.Path) -> list[dict[str, str]]:
+  """metrics.csv without the columns that depend on the clock."""
+  with (run / 'metrics.csv').open(newline='') as file:
+    return [
+      {name: text for name, text in row.items() if name not in TIMED}
+      for row in csv.DictReader(file)
+    ]
+
+
+def state_of(config: ConfigDict, run: pathlib.Path, which: str = 'latest'):
+  splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
+  trainer = build_trainer(config, splits)
+  with Checkpoints(run, read_only=True) as checkpoints:
+    restored = checkpoints.restore(trainer.abstract_state(), which)
+  assert restored is not None
+  return restored[0]
+
+
+def assert_identical(left, right) -> None:
+  """Every array of two states equal to the last bit."""
+  jax.tree.map(np.testing.assert_array_equal, left, right)
+
+
+def changed(config: ConfigDict, **values) -> ConfigDict:
+  copy = ConfigDict(config.copy_and_resolve_references())
+  copy.update_from_flattened_dict(values)
+  return copy.lock()
+
+
+def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
+  results = loop.train(tiny_config, tmp_path, SILENT)
+  assert json.loads((tmp_path / 'summary.json').read_text()) == results
+  assert json.loads((tmp_path / 'config.json').read_text())['batch_size'] == 32
+  rows = rows_of(tmp_path)
+  assert [row['step'] for row in rows] == ['6', '12', '18']  # ceil(180 / 32) = 6
+  assert [row['epoch'] for row in rows] == ['1', '2', '3']
+  assert results['steps'] == 18
+  assert results['train_examples'] == 180
+  assert results['validation_examples'] == 20
+  assert results['val_accuracy'] == pytest.approx(float(rows[-1]['val_accuracy']))
+  # conv 3x3x3 -> 4 and 4 -> 8 with biases, two BatchNorms, dense 32 -> 16 and 16 -> classes
+  assert results['parameters'] == 112 + 8 + 296 + 16 + 528 + 17 * 4
+  assert results['moving_statistics'] == 24
+  # 8x8 images: convolutions on 64 and 16 positions, a map of 2x2 at the end
+  assert results['multiply_adds'] == 64 * 27 * 4 + 16 * 36 * 8 + 32 * 16 + 16 * 4
+  assert results['operations_per_second'] == pytest.approx(
+    6 * results['multiply_adds'] * results['images_per_second']
+  )
+  assert results['utilisation'] is None  # no maker states the peak of a CPU
+
+
+@pytest.mark.parametrize('options', [{}, {'loss.label_smoothing': 0.4}], ids=str)
+def test_evaluate_counts_every_example_once(tiny_config, tmp_path, options) -> None:
+  """Against NumPy over the whole split at once: 90 examples in batches of 512 leave most of a batch
+  masked. The loss is the plain cross-entropy whatever was minimized, wherever it is told.
+  """
+  tiny_config = changed(tiny_config, epochs=1, **options)
+  results = loop.train(tiny_config, tmp_path, SILENT)
+  state = state_of(tiny_config, tmp_path)
+  test = data.load(tiny_config.data).test
+  module = models.create(tiny_config.model, 4)
+  variables = {'params': state.params, 'batch_stats': state.batch_stats}
+  logits = module.apply(variables, jnp.asarray(test.images / 255, jnp.float32), train=False)
+  losses = optax.softmax_cross_entropy_with_integer_labels(logits, test.labels)
+  found = evaluate(tmp_path)
+  assert found['accuracy'] == np.mean(np.argmax(logits, -1) == test.labels)
+  assert found['loss'] == pytest.approx(float(np.mean(losses)), rel=1e-6)
+  assert found['examples'] == 90
+  assert results['test_loss'] == found['loss']
+  network = classifier.load(tmp_path)
+  reported = classifier.prediction_loss(network.probabilities(test.images), test.labels)
+  assert reported == pytest.approx(found['loss'], rel=1e-5)
+  validation = evaluate(tmp_path, split='validation')['loss']
+  assert validation == pytest.approx(float(rows_of(tmp_path)[-1]['val_loss']), rel=1e-6)
+
+
+def test_more_epochs_continue_as_if_never_stopped(tiny_config, tmp_path) -> None:
+  """Two epochs, then three, then five, by changing `epochs` alone: bit for bit the run of five."""
+  for epochs in (2, 3, 5):
+    loop.train(changed(tiny_config, epochs=epochs), tmp_path / 'parts', SILENT)
+  whole = changed(tiny_config, epochs=5)
+  loop.train(whole, tmp_path / 'whole', SILENT)
+  assert_identical(state_of(whole, tmp_path / 'parts'), state_of(whole, tmp_path / 'whole'))
+  assert rows_of(tmp_path / 'parts') == rows_of(tmp_path / 'whole')
+
+
+def test_finished_run_says_so_and_trains_no_more(tiny_config, tmp_path, capsys) -> None:
+  loop.train(tiny_config, tmp_path, SILENT)
+  before = (tmp_path / 'summary.json').read_bytes()
+  loop.train(tiny_config, tmp_path, Progress('lines'))
+  assert 'has finished' in capsys.readouterr().out
+  assert (tmp_path / 'summary.json').read_bytes() == before
+
+
+def test_fewer_epochs_than_trained_is_an_error(tiny_config, tmp_path) -> None:
+  loop.train(tiny_config, tmp_path, SILENT)
+  with pytest.raises(UserError, match=r'already trained 3 epochs.*--config\.epochs=1'):
+    loop.train(changed(tiny_config, epochs=1), tmp_path, SILENT)
+
+
+def test_resuming_on_other_data_is_an_error(tiny_config, tiny_data, tmp_path) -> None:
+  loop.train(tiny_config, tmp_path / 'run', SILENT)
+  with np.load(tiny_data) as arrays:
+    shuffled = {name: values[::-1] for name, values in arrays.items()}
+  np.savez(tmp_path / 'other.npz', **shuffled)
+  other = changed(tiny_config, epochs=4, **{'data.dir': str(tmp_path / 'other.npz')})
+  with pytest.raises(UserError, match=r'trained on other data than .*other\.npz holds now'):
+    loop.train(other, tmp_path / 'run', SILENT)
+
+
+def test_another_config_in_the_same_folder_lists_the_differences(tiny_config, tmp_path) -> None:
+  loop.train(tiny_config, tmp_path, SILENT)
+  other = changed(tiny_config, batch_size=16, **{'model.widths': (4, 4)})
+  with pytest.raises(
+    UserError, match=r'batch_size was 32 and is now 16; model\.widths was \(4, 8\)'
+  ):
+    loop.train(other, tmp_path, SILENT)
+
+
+def test_nan_stops_at_once_names_the_step_and_keeps_the_last_good_checkpoint(
+  tiny_config, tmp_path
+) -> None:
+  """The rate is 1e30 from the second epoch on: the first of its updates makes the parameters huge,
+  the loss of the second is none. What the message advises then works, to the letter.
+  """
+  growing = {'schedule.name': 'piecewise', 'schedule.boundaries': (1.0,)}
+  options = {'optimizer.name': 'keras_adam', 'schedule.factors': (1e33,)}
+  bad = changed(tiny_config, **growing, **options)
+  with pytest.raises(
+    UserError, match=r'NaN or infinite in step 8 \(epoch 2\); the checkpoint of step 6 is good: '
+  ) as error:
+    loop.train(bad, tmp_path / 'run', SILENT)
+  message = str(error.value)
+  assert 'in another --workdir, with a smaller --config.optimizer.learning_rate or' in message
+  assert f'--config.start_from={tmp_path}/run begins it with the best weights' in message
+  with Checkpoints(tmp_path / 'run', read_only=True) as checkpoints:
+    assert checkpoints.steps() == [6]
+  good = state_of(bad, tmp_path / 'run')
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(good.params))
+  smaller = {'optimizer.learning_rate': 1e-36, 'start_from': str(tmp_path / 'run')}
+  with pytest.raises(UserError, match='holds a run with another config'):
+    loop.train(changed(bad, **smaller), tmp_path / 'run', SILENT)
+  loop.train(changed(bad, epochs=2, **smaller), tmp_path / 'again', SILENT)
+  # Updates of 1e-36 leave weights as they are; the best are those of the first epoch.
+  kernel = state_of(bad, tmp_path / 'again').params['Dense_0']['kernel']
+  np.testing.assert_allclose(kernel, good.params['Dense_0']['kernel'], atol=0.01)
+  loop.train(
+    changed(bad, **{'optimizer.gradient_clip_norm': 1.0, 'schedule.factors': (0.1,)}),
+    tmp_path / 'clipped',
+    SILENT,
+  )
+
+
+def test_best_never_evicts_latest(tiny_config, tmp_path) -> None:
+  """A rate of 0 after the first epoch's step keeps nothing better: the first epoch stays best,
+  resume uses the last.
+  """
+  config = changed(tiny_config, epochs=4, **{'checkpoint.keep': 1})
+  loop.train(config, tmp_path, SILENT)
+  rows = rows_of(tmp_path)
+  accuracies = [float(row['val_accuracy']) for row in rows]
+  best = int(rows[accuracies.index(max(accuracies))]['step'])
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    assert checkpoints.latest() == 24
+    assert checkpoints.best() == best
+  assert evaluate(tmp_path, 'best', 'validation')['accuracy'] == max(accuracies)
+
+
+def test_many_steps_in_one_dispatch_train_the_same(tiny_config, tmp_path) -> None:
+  """lax.scan, the way of GPU and TPU, against one step a dispatch; other compiled code, so not to
+  the last bit.
+  """
+  # Not Adam: it blows rounding errors of gradients that are 0, such as of a bias before BatchNorm,
+  # up to whole steps.
+  single = changed(tiny_config, **{'optimizer.name': 'sgd', 'optimizer.learning_rate': 0.05})
+  loop.train(single, tmp_path / 'one', SILENT)
+  loop.train(changed(single, steps_per_dispatch=100), tmp_path / 'many', SILENT)
+  one, many = (state_of(single, tmp_path / name) for name in ('one', 'many'))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), one.params, many.params
+  )
+  assert one.step == many.step == 18
+
+
+@pytest.mark.parametrize('session', [(8, 1, 2), (1, 8, 4)])
+def test_a_run_may_move_to_another_number_of_devices(tiny_config, tmp_path, session) -> None:
+  """One epoch on each number of devices gives the curve of one device."""
+  loop.train(tiny_config, tmp_path / 'one', SILENT)
+  for epochs, devices in enumerate(session, 1):
+    config = changed(tiny_config, epochs=epochs, devices=devices)
+    results = loop.train(config, tmp_path / 'moved', SILENT)
+  plural = [f'{devices} cpu device{"s" * (devices > 1)} (cpu)' for devices in session]
+  assert results['devices'] == ', then '.join(plural)
+  one, moved = rows_of(tmp_path / 'one'), rows_of(tmp_path / 'moved')
+  for left, right in zip(one, moved, strict=True):
+    assert float(left['train_loss']) == pytest.approx(float(right['train_loss']), rel=1e-3)
+
+
+def test_batch_that_does_not_divide_by_the_devices(tiny_config, tmp_path) -> None:
+  with pytest.raises(
+    UserError, match=r'--config\.batch_size=30 does not divide by 8 devices; use 32'
+  ):
+    loop.train(changed(tiny_config, batch_size=30, devices=8), tmp_path, SILENT)
+  with pytest.raises(UserError, match=r'--config\.devices=9, but JAX sees 8'):
+    loop.train(changed(tiny_config, devices=9), tmp_path, SILENT)
+
+
+def test_dropped_last_batch(tiny_config, tmp_path) -> None:
+  results = loop.train(changed(tiny_config, **{'data.last_batch': 'drop'}), tmp_path, SILENT)
+  assert results['steps'] == 15  # floor(180 / 32) = 5
+
+
+def test_validation_on_whole_batches_only(tiny_config, tmp_path) -> None:
+  """As old articles counted it: 20 images are two batches of 8, and the last four are left out."""
+  config = changed(tiny_config, batch_size=8, epochs=1, **{'evaluate.last_batch': 'drop'})
+  results = loop.train(config, tmp_path, SILENT)
+  assert 16 * results['val_accuracy'] == pytest.approx(round(16 * results['val_accuracy']))
+  splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
+  part = data.validated(splits, config).validation
+  np.testing.assert_array_equal(part.labels, splits.validation.labels[:16])
+  np.testing.assert_array_equal(part.images, splits.validation.images[:16])
+  assert evaluate(tmp_path)['accuracy'] == pytest.approx(results['test_accuracy'])  # of all 90
+  with pytest.raises(UserError, match=r"last_batch='drop' leaves none of the 20 .*batch_size=32"):
+    loop.train(changed(config, batch_size=32), tmp_path / 'none', SILENT)
+  assert not (tmp_path / 'none').exists()
+
+
+def test_test_used_as_validation_is_said_wherever_accuracy_is(
+  tiny_config, tmp_path, capsys
+) -> None:
+  config = changed(tiny_config, epochs=1, **{'data.validation': 'test'})
+  results = loop.train(config, tmp_path, Progress('lines'))
+  lines = capsys.readouterr().out.splitlines()
+  for line in lines:
+    if 'acc' in line and 'loss' in line:
+      assert '[test used as validation]' in line
+  assert results['remark'] == 'test used as validation'
+  assert results['val_accuracy'] == results['test_accuracy']
+  assert 'test used as validation' in evaluate(tmp_path)['data']
+
+
+def test_hidden_host_copy_fails_loudly(tiny_config, tmp_path, monkeypatch) -> None:
+  """A NumPy array among the arguments of a step would be copied to the device each time."""
+  original = sharding.replicate
+
+  def forgetful(tree, mesh):
+    return (
+      tree if isinstance(tree, int) is False and isinstance(tree, tuple) else original(tree, mesh)
+    )
+
+  monkeypatch.setattr('cifar_jax.trainer.build.sharding.replicate', forgetful)
+  with pytest.raises(Exception, match='Disallowed host-to-device transfer'):
+    loop.train(tiny_config, tmp_path, SILENT)
+
+
+def test_validation_only_at_the_end(tiny_config, tmp_path, capsys) -> None:
+  config = changed(tiny_config, **{'evaluate.every_epochs': 0})
+  results = loop.train(config, tmp_path, Progress('lines'))
+  rows = rows_of(tmp_path)
+  assert [row['val_accuracy'] for row in rows[:2]] == ['nan', 'nan']
+  assert results['best_epoch'] == 3
+  assert results['val_accuracy'] == results['best_val_accuracy'] == float(rows[2]['val_accuracy'])
+  assert capsys.readouterr().out.count('val_acc') == 1
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    assert checkpoints.best() == 18
+
+
+def test_averaged_run_stops_and_resumes_as_if_it_never_had(tiny_config, tmp_path) -> None:
+  """Saved in mid-epoch, three steps after the last averaging, with the slow copy in it."""
+  config = changed(
+    tiny_config,
+    **{'average.name': 'lookahead', 'augment.flip': 'alternating', 'checkpoint.every_steps': 8},
+  )
+  loop.train(config, tmp_path / 'whole', SILENT)
+  with pytest.raises(KeyboardInterrupt):
+    loop.train(config, tmp_path / 'parts', Interrupted(after=9))
+  with Checkpoints(tmp_path / 'parts', read_only=True) as checkpoints:
+    assert checkpoints.latest() == 8
+  loop.train(config, tmp_path / 'parts', SILENT)
+  whole, parts = (state_of(config, tmp_path / name) for name in ('whole', 'parts'))
+  assert_identical(whole, parts)
+  last = {'params': whole.params, 'batch_stats': whole.batch_stats}
+  assert_identical(whole.slow, last)  # the last step copies
+  plain = changed(config, **{'average.name': 'none'})
+  loop.train(plain, tmp_path / 'plain', SILENT)
+  assert state_of(plain, tmp_path / 'plain').slow == ()
+
+
+class Interrupted(Progress):
+  """Raises in the middle of a run."""
+
+  def __init__(self, after: int):
+    super().__init__('silent')
+    self._left = after
+
+  def advance(self, steps: int) -> None:
+    self._left -= steps
+    if self._left < 0:
+      raise KeyboardInterrupt
+
+
+def test_recipe_end_to_end(tiny_config, tmp_path) -> None:
+  """Whitening from data, groups, cutout and views together; the frozen kernel stays as it was."""
+  config = changed(
+    tiny_config,
+    epochs=2,
+    **{
+      'model': ConfigDict(
+        {'name': 'airbench_net', 'widths': (8, 8), 'convolutions': (1, 2), 'dtype': 'float32'}
+      ),
+      'whitening.layer': 'whitening',
+      'whitening.images': 50,
+      'augment.cutout': 2,
+      'evaluate.tta': 'flip_translate',
+      'optimizer.name': 'sgd',
+      'optimizer.learning_rate': 0.5,
+      'optimizer.groups': ConfigDict(
+        {
+          'kernel': {'pattern': 'whitening/kernel', 'frozen_from_epoch': 0.0},
+          'bias': {'pattern': 'whitening/bias', 'frozen_from_epoch': 1.0},
+          'filters': {'pattern': '.*/Conv_.*', 'name': 'airbench_muon', 'momentum': 0.6},
+        }
+      ),
+    },
+  )
+  results = loop.train(config, tmp_path, SILENT)
+  splits = data.split(data.load(config.data), '20', 'random', config.seed)
+  start = build_trainer(config, splits).init().params['whitening']['kernel']
+  images = jnp.asarray(splits.train.images[:50] / 255, jnp.float32)
+  patches = np.concatenate(
+    [images[:, y : 7 + y, x : 7 + x] for y in (0, 1) for x in (0, 1)], axis=-1
+  ).reshape(-1, 12)
+  responses = patches @ np.asarray(start).reshape(12, 24)
+  variance = np.mean(np.square(responses[:, :12]), axis=0)
+  eigenvalues = np.linalg.eigvalsh(patches.T @ patches / len(patches))[::-1]
+  np.testing.assert_allclose(variance, eigenvalues / (eigenvalues + 5e-4), rtol=0.01)
+  state = state_of(config, tmp_path)
+  np.testing.assert_array_equal(state.params['whitening']['kernel'], start)
+  assert np.abs(state.params['whitening']['bias']).max() > 0
+  assert evaluate(tmp_path)['accuracy'] == results['test_accuracy']
+
+
+def test_a_run_that_began_with_a_class_held_out_goes_on(
+  tiny_config, tiny_data, tmp_path, monkeypatch
+) -> None:
+  """As older versions let it begin; a new one is refused, and leaves no folder."""
+  with np.load(tiny_data) as arrays:
+    order = np.argsort(arrays['y_train'], kind='stable')
+    held_out = int((arrays['y_train'] == 3).sum())
+    sorted_arrays = {**arrays, 'x_train': arrays['x_train'][order]}
+    sorted_arrays['y_train'] = arrays['y_train'][order]
+  np.savez(tmp_path / 'sorted.npz', **sorted_arrays)
+  config = changed(
+    tiny_config,
+    **{
+      'data.dir': str(tmp_path / 'sorted.npz'),
+      'data.validation': str(held_out),
+      'data.validation_from': 'last',
+      'epochs': 1,
+    },
+  )
+  with pytest.raises(UserError, match=f'validation={held_out} holds out all training images of 3;'):
+    loop.train(config, tmp_path / 'new', SILENT)
+  assert not (tmp_path / 'new').exists()
+  with monkeypatch.context() as older:
+    older.setattr(data, 'check_classes_left', lambda *_: None)
+    loop.train(config, tmp_path / 'old', SILENT)
+  loop.train(changed(config, epochs=2), tmp_path / 'old', SILENT)
+  assert [row['epoch'] for row in rows_of(tmp_path / 'old')] == ['1', '2']
+  assert evaluate(tmp_path / 'old')['examples'] == 90

@@ -1,0 +1,189 @@
+"""Interrupted and resumed against never interrupted: the same bits. Processes are really killed."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cifar_jax.trainer import loop
+from tests.trainer.test_loop import SILENT, assert_identical, changed, rows_of, state_of
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'CIFAR_JAX_ONEDNN': 'on'}
+
+
+def session(
+  run: pathlib.Path, data: pathlib.Path, moment: str = 'never', step: int = 0, **options
+) -> subprocess.CompletedProcess:
+  """One process of tests/trainer/killed_run.py that trains in `run`; options are the config's."""
+  return subprocess.run(
+    [
+      *(sys.executable, '-m', 'tests.trainer.killed_run', str(run), str(data), moment, str(step)),
+      json.dumps(options),
+    ],
+    cwd=REPOSITORY,
+    env=ENVIRONMENT,
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+
+
+@pytest.fixture(scope='module')
+def uninterrupted(tiny_data, tmp_path_factory) -> pathlib.Path:
+  run = tmp_path_factory.mktemp('uninterrupted')
+  finished = session(run, tiny_data)
+  assert finished.returncode == 0, finished.stderr
+  return run
+
+
+@pytest.fixture
+def config(tiny_config):
+  """As killed_run.py trains: a checkpoint every four steps, so in the middle of epochs of
+  six.
+  """
+  return changed(tiny_config, **{'checkpoint.every_steps': 4})
+
+
+# Epochs end after steps 6, 12 and 18; checkpoints are written after 4, 6, 8, 12, 16 and 18.
+@pytest.mark.parametrize(
+  ('moment', 'step', 'resumed_from'),
+  [
+    ('step', 2, 0),  # before anything was saved
+    ('step', 11, 8),  # three steps after a checkpoint in the middle of an epoch
+    ('save', 12, 8),  # all of the checkpoint of step 12 is written, none of it visible
+    ('files', 16, 12),  # the same with files cut short
+  ],
+)
+def test_kill_9_and_resume(
+  uninterrupted, config, tiny_data, tmp_path, moment, step, resumed_from
+) -> None:
+  killed = session(tmp_path, tiny_data, moment, step)
+  assert killed.returncode == -signal.SIGKILL
+  complete = [int(p.name) for p in (tmp_path / 'checkpoints').iterdir() if p.name.isdecimal()]
+  assert max(complete, default=0) == resumed_from
+  again = session(tmp_path, tiny_data)
+  assert again.returncode == 0, again.stderr
+  assert ('resuming after step' in again.stdout) == (resumed_from > 0)
+  assert_identical(state_of(config, tmp_path), state_of(config, uninterrupted))
+  assert_identical(state_of(config, tmp_path, 'best'), state_of(config, uninterrupted, 'best'))
+  assert rows_of(tmp_path) == rows_of(uninterrupted)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_signal_saves_and_resumes(uninterrupted, config, tiny_data, tmp_path, number) -> None:
+  """Through the command line that users type."""
+  command = [
+    *(sys.executable, 'launch.py', '--config=tests/configs/tiny.py', f'--workdir={tmp_path}'),
+    *(f'--config.data.dir={tiny_data}', '--config.checkpoint.every_steps=4'),
+  ]
+  slowly = [*command, '--config.epochs=100000']
+  process = subprocess.Popen(
+    slowly,
+    cwd=REPOSITORY,
+    env=ENVIRONMENT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+  assert process.stdout is not None
+  output = ''
+  while 'Epoch 1/' not in output:
+    line = process.stdout.readline()
+    assert line, output
+    output += line
+  process.send_signal(number)
+  output += process.communicate(timeout=60)[0]
+  assert process.returncode == 0, output
+  assert 'and saved; the same command goes on from there' in output
+  assert 'Traceback' not in output
+  stopped = max(int(p.name) for p in (tmp_path / 'checkpoints').iterdir())
+  epochs = stopped // 6 + 2
+  for run in (tmp_path, tmp_path / 'straight'):
+    arguments = [*command, f'--config.epochs={epochs}', f'--workdir={run}', '--progress=silent']
+    finished = subprocess.run(
+      arguments, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == ''
+  assert_identical(state_of(config, tmp_path), state_of(config, tmp_path / 'straight'))
+  assert rows_of(tmp_path) == rows_of(tmp_path / 'straight')
+
+
+def test_second_interrupt_exits_now(tiny_data, tmp_path) -> None:
+  """A step that takes for ever cannot be waited for; the second Ctrl-C does not wait."""
+  process = subprocess.Popen(
+    [sys.executable, '-m', 'tests.trainer.killed_run', str(tmp_path), str(tiny_data), 'hang', '3'],
+    cwd=REPOSITORY,
+    env=ENVIRONMENT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  assert process.stdout is not None
+  while process.stdout.readline() != 'hanging\n':
+    assert process.poll() is None
+  process.send_signal(signal.SIGINT)
+  with pytest.raises(subprocess.TimeoutExpired):
+    process.wait(timeout=1)
+  process.send_signal(signal.SIGINT)
+  process.communicate(timeout=5)
+  assert process.returncode == 130
+
+
+OPTIONS = {
+  'plateau, accumulation, ema': {
+    'plateau.patience': 1,
+    'plateau.min_delta': 10.0,  # never improved: lowered after the second epoch
+    'gradient_accumulation': 2,
+    'average.name': 'ema',
+  },
+  'mixup, swa': {'augment.mixup': 0.5, 'average.name': 'swa', 'average.start_epoch': 1.0},
+  'colours, schedule_free': {
+    'augment.flip': 'random',
+    'augment.brightness': 0.3,
+    'optimizer.name': 'sgd',
+    'schedule.name': 'warmup_cosine',
+    'schedule.warmup_epochs': 1.0,
+    'average.name': 'schedule_free',
+  },
+}
+
+
+class Crash(BaseException):
+  """Ends a training as abruptly as an exception can."""
+
+
+@pytest.mark.parametrize(
+  'name', [pytest.param(n, marks=[pytest.mark.slow] if 'swa' in n else []) for n in OPTIONS]
+)
+def test_crash_and_resume_with_what_else_a_run_remembers(
+  name, config, tmp_path, monkeypatch
+) -> None:
+  """Crashes in the third epoch, after the checkpoint of step 16, and goes on to step 24."""
+  options = changed(config, epochs=4, **OPTIONS[name])
+  loop.train(options, tmp_path / 'straight', SILENT)
+  dispatch = loop._Session._dispatch
+
+  def crashing(self, state, current, count, masked):
+    if current == 17:
+      raise Crash
+    return dispatch(self, state, current, count, masked)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(loop._Session, '_dispatch', crashing)
+    with pytest.raises(Crash):
+      loop.train(options, tmp_path / 'crashed', SILENT)
+  loop.train(options, tmp_path / 'crashed', SILENT)
+  assert_identical(
+    state_of(options, tmp_path / 'crashed'), state_of(options, tmp_path / 'straight')
+  )
+  assert rows_of(tmp_path / 'crashed') == rows_of(tmp_path / 'straight')
+  rates = [float(row['learning_rate']) for row in rows_of(tmp_path / 'crashed')]
+  if 'plateau' in name:
+    np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-4, 1e-5], rtol=1e-6)
