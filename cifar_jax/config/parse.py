@@ -19,6 +19,7 @@ from cifar_jax.config.overrides import translate
 from cifar_jax.schema.registry import check_value
 from cifar_jax.utils import json_files
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import write_json
 from cifar_jax.utils.paths import user_path
 from cifar_jax.utils.suggestions import nearest
 
@@ -166,8 +167,6 @@ def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> 
 
 def save(config: ConfigDict, run: pathlib.Path) -> None:
   """Writes the config into a run's folder, readable and reloadable."""
-  from cifar_jax.run_dir.checkpoint import write_json
-
   write_json(run / CONFIG_NAME, json.loads(config.to_json()))
 
 

@@ -1,6 +1,6 @@
 """What several processes must do alike: who writes, what is decided, when to stop."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -8,7 +8,18 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from cifar_jax.devices import sharding
-from cifar_jax.run_dir.signals import Stop
+
+
+class Stop(Protocol):
+  """A request to stop, such as that of `run_dir.signals`.
+
+  Attributes:
+    asked: whether the run is to stop after the current step.
+    saved: whether it has stopped, and is saved.
+  """
+
+  asked: bool
+  saved: bool
 
 
 def is_main_process() -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cifar_jax.figures.charts import INK, style
-from cifar_jax.run_dir.checkpoint import disk_errors
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import disk_errors
 from cifar_jax.utils.optional_deps import require
 
 

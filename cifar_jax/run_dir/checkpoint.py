@@ -26,6 +26,7 @@ from orbax.checkpoint import checkpoint_managers
 from cifar_jax.run_dir import checkpoint_files, checksums
 from cifar_jax.training.steps import TrainState
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import disk_errors
 
 LATEST, BEST = 'checkpoints', 'best'
 _MARGIN = 2**17  # bytes of a checkpoint beside the arrays and facts: some twenty small files
@@ -293,18 +294,6 @@ def abstract_state(state: Any, sharding: jax.sharding.Sharding) -> Any:
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state)
 
 
-def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
-  """Writes readable JSON so that the file is either the old one or the whole new one; of several
-  processes the first does.
-  """
-  if jax.process_index() > 0:
-    return
-  with disk_errors(path.parent):
-    temporary = path.with_name(f'.{path.name}.partial')
-    temporary.write_text(json.dumps(content, indent=2, sort_keys=False) + '\n')
-    temporary.replace(path)
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
   """Keeps Orbax from printing, from its threads, tracebacks of what it raises here as well, and
@@ -316,20 +305,3 @@ def _quiet() -> Iterator[None]:
     yield
   finally:
     logging.set_verbosity(verbosity)
-
-
-@contextlib.contextmanager
-def disk_errors(folder: pathlib.Path) -> Iterator[None]:
-  """Turns what a full or forbidden disk raises, in Python or in TensorStore, into one sentence."""
-  try:
-    yield
-  except Exception as error:
-    text = str(error)
-    full = 'No space left' in text or 'RESOURCE_EXHAUSTED' in text or 'quota' in text.lower()
-    if not full and not isinstance(error, OSError):
-      raise
-    cause = 'the disk is full' if full else text.split('\n')[0]
-    raise UserError(
-      f'cannot write to {folder}: {cause}; what was saved before is complete, '
-      'so mend that and run the same command again'
-    ) from error

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from cifar_jax.run_dir import history
-from cifar_jax.run_dir.checkpoint import disk_errors
 from cifar_jax.run_dir.history import Row
+from cifar_jax.utils.files import disk_errors
 
 
 class RunWriter:

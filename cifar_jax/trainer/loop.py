@@ -23,7 +23,7 @@ from cifar_jax.data import Examples, Splits
 from cifar_jax.devices import multihost, sharding
 from cifar_jax.report.epoch_images import EpochPictures
 from cifar_jax.run_dir import history
-from cifar_jax.run_dir.checkpoint import Checkpoints, write_json
+from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.lock import Hold, run_lock
 from cifar_jax.run_dir.metric_writers import NoWriter, RunWriter
 from cifar_jax.run_dir.profiler import Profiler
@@ -37,6 +37,7 @@ from cifar_jax.trainer.step_memory import check_step_fits
 from cifar_jax.training.monitor import is_best, rate_factor, stops_early
 from cifar_jax.training.steps import StepMetrics, TrainState, evaluated_variables
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import write_json
 
 # Dispatches under way before the host waits: enough to hide it, few enough to stop soon.
 _DISPATCHES_AHEAD = 4
@@ -106,8 +107,9 @@ def train(
     step = int(jax.device_get(state.step))
     resume.check_continues(trainer, splits, run, step, facts)
     rows = resume.rows_so_far(checkpoints, run, facts, step) if restored else []
-    configs.save(config, run)
-    write_json(run / run_summary.ABOUT_NAME, run_summary.about(trainer, splits))
+    if first:
+      configs.save(config, run)
+      write_json(run / run_summary.ABOUT_NAME, run_summary.about(trainer, splits))
     if trainer.recipe.statistics is not None:
       trainer.recipe.statistics.save(run)
     progress.note(run_summary.header(trainer, splits, run, startup_note))

@@ -44,7 +44,7 @@ def test_lossy_formats_give_about_their_pixels(kind, off) -> None:
 
 
 @pytest.mark.parametrize(
-  ('image', 'colour'),
+  ('image', 'color'),
   [
     (Image.new('L', (4, 4), 77), (77, 77, 77)),
     (Image.new('1', (4, 4), 1), (255, 255, 255)),
@@ -176,7 +176,7 @@ def test_files_that_are_none(tmp_path) -> None:
 
 
 def half(left, right, mode: str):
-  """A picture of 64 x 64 whose left half has one colour and whose right half another."""
+  """A picture of 64 x 64 whose left half has one color and whose right half another."""
   image = Image.new(mode, (64, 64), right)
   image.paste(left, (0, 0, 32, 64))
   return image

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cifar_jax.run_dir import checkpoint
-from cifar_jax.run_dir.checkpoint import Checkpoints, write_json
+from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import disk_errors, write_json
 from tests.run_dir.test_checkpoint import FACTS, make_state, restored_step, save_steps, stderr_of
 
 # What Orbax leaves behind of a failed read or write.
@@ -99,13 +99,13 @@ def test_folder_that_cannot_be_written(tmp_path) -> None:
 def test_disk_errors_of_python_become_one_sentence(tmp_path, number) -> None:
   with (
     pytest.raises(UserError, match=r'^cannot write to .*run the same command again$'),
-    checkpoint.disk_errors(tmp_path),
+    disk_errors(tmp_path),
   ):
     raise OSError(number, os.strerror(number))
 
 
 def test_other_errors_pass() -> None:
-  with pytest.raises(KeyError), checkpoint.disk_errors(pathlib.Path('x')):
+  with pytest.raises(KeyError), disk_errors(pathlib.Path('x')):
     raise KeyError('bug')
 
 

@@ -1,0 +1,54 @@
+"""Writing of files so that each is either the old one or the whole new one."""
+
+import contextlib
+import json
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cifar_jax.utils.errors import UserError
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Gives a path beside `path` to write a file or a folder at, which then takes its place.
+
+  If the block raises, what was written is removed, and `path` is as it was.
+  """
+  draft = path.with_name(f'.{path.name}.partial')
+  try:
+    yield draft
+    if draft.is_dir():  # which no rename puts in the place of a folder that is not empty
+      shutil.rmtree(path, ignore_errors=True)
+    draft.replace(path)
+  except BaseException:
+    shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
+    raise
+
+
+def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+  """Writes readable JSON.
+
+  Raises:
+    UserError: the disk is full or the folder cannot be written.
+  """
+  with disk_errors(path.parent), replacing(path) as draft:
+    draft.write_text(json.dumps(content, indent=2, sort_keys=False) + '\n')
+
+
+@contextlib.contextmanager
+def disk_errors(folder: pathlib.Path) -> Iterator[None]:
+  """Turns what a full or forbidden disk raises, in Python or in TensorStore, into one sentence."""
+  try:
+    yield
+  except Exception as error:
+    text = str(error)
+    full = 'No space left' in text or 'RESOURCE_EXHAUSTED' in text or 'quota' in text.lower()
+    if not full and not isinstance(error, OSError):
+      raise
+    cause = 'the disk is full' if full else text.split('\n')[0]
+    raise UserError(
+      f'cannot write to {folder}: {cause}; what was saved before is complete, '
+      'so mend that and run the same command again'
+    ) from error
