@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from cifar_jax.run_dir.history import CSV_NAME
-from cifar_jax.trainer.run_summary import SUMMARY_NAME
+from cifar_jax.run_dir.run_files import SUMMARY
 
 RESULTS = pathlib.Path(__file__).parent.parent / 'results'
 COLUMNS = (
@@ -44,7 +44,7 @@ def collect(runs: Sequence[pathlib.Path], results: pathlib.Path = RESULTS) -> No
   rows = {row['run']: row for row in read(table)}
   (results / 'curves').mkdir(parents=True, exist_ok=True)
   for run in runs:
-    summary = json.loads((run / SUMMARY_NAME).read_text())
+    summary = json.loads((run / SUMMARY).read_text())
     rows[run.name] = {'run': run.name, **{name: _text(summary[name]) for name in COLUMNS[1:]}}
     # As many as were trained, not as many as the config would allow.
     rows[run.name]['epochs'] = read(run / CSV_NAME)[-1]['epoch']

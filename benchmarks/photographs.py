@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from benchmarks.workers import processor
-from cifar_jax.trainer.run_summary import SUMMARY_NAME
+from cifar_jax.run_dir.run_files import SUMMARY
 
 TABLE = pathlib.Path(__file__).parent.parent / 'results' / 'photographs.csv'
 COPIED = (
@@ -76,7 +76,7 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
 
 def main(runs: Sequence[str]) -> None:
   """Writes the table anew from the runs given, and prints it."""
-  rows = [row_of(json.loads((pathlib.Path(run) / SUMMARY_NAME).read_text())) for run in runs]
+  rows = [row_of(json.loads((pathlib.Path(run) / SUMMARY).read_text())) for run in runs]
   with TABLE.open('w', newline='') as file:
     writer = csv.DictWriter(file, COLUMNS)
     writer.writeheader()

@@ -24,7 +24,7 @@ from cifar_jax.data import adapt
 from cifar_jax.data.preprocessing import Preprocessing, from_facts
 from cifar_jax.optim import averaging
 from cifar_jax.run_dir.checkpoint import Checkpoints
-from cifar_jax.trainer import run_summary
+from cifar_jax.run_dir import run_files
 from cifar_jax.training.tta import mean_logits
 from cifar_jax.utils.errors import UserError
 
@@ -117,7 +117,7 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     UserError: no run there, no such checkpoint.
   """
   config = configs.read(run)
-  about = run_summary.read_about(run)
+  about = run_files.read_about(run)
   if not about:
     splits = load_splits(config, data_dir)
     about = {'class_names': splits.class_names, 'image_shape': splits.image_shape}
@@ -156,7 +156,7 @@ def _preprocessing(
       found = from_facts(about['preprocessing'])
     except ValueError as error:
       raise UserError(
-        f'{run / run_summary.ABOUT_NAME} is damaged ({error}); restore it from a copy'
+        f'{run / run_files.ABOUT} is damaged ({error}); restore it from a copy'
       ) from None
   elif known := adapt.of_older_run(config.data, (height, width, channels)):
     found = known
@@ -172,7 +172,7 @@ def _preprocessing(
     found = splits.preprocessing
   if found.shape != (height, width, channels):
     raise UserError(
-      f'{run / run_summary.ABOUT_NAME} is damaged (image_shape and preprocessing differ); restore '
+      f'{run / run_files.ABOUT} is damaged (image_shape and preprocessing differ); restore '
       'it from a copy'
     )
   return found
@@ -191,7 +191,7 @@ def _check_fits(
   except (FlaxError, TypeError, ValueError) as error:
     reason = ' '.join(str(error).split())[:200]
     raise UserError(
-      f'{run / configs.CONFIG_NAME} or {run / run_summary.ABOUT_NAME} is not of the network in its '
+      f'{run / configs.CONFIG_NAME} or {run / run_files.ABOUT} is not of the network in its '
       f'checkpoint ({reason}); restore them from a copy'
     ) from None
 

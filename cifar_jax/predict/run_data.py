@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from cifar_jax import data
 from cifar_jax.predict.classifier import load_splits
 from cifar_jax.run_dir.checkpoint import Checkpoints
-from cifar_jax.trainer import run_summary
+from cifar_jax.run_dir import run_files
 from cifar_jax.utils.errors import UserError
 
 OTHER_DATA = 'its training images are not those of the run'
@@ -38,7 +38,7 @@ def load_known(
       that may hold other images than that of the run, such as some that it was trained on.
   """
   splits = data.validated(load_splits(config, data_dir), config)
-  about = run_summary.read_about(run)
+  about = run_files.read_about(run)
   if about.get('class_names'):  # runs of old versions have no about.json
     splits = data.renumbered(splits, about['class_names'])
   shape = about.get('image_shape')

@@ -14,8 +14,8 @@ from cifar_jax.config import parse as configs
 from cifar_jax.data.sources import KNOWN
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.timer import images_per_second
-from cifar_jax.trainer import run_summary
-from cifar_jax.trainer.resume import shown_rows
+from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
 
@@ -76,8 +76,8 @@ def describe(run: pathlib.Path) -> Row:
   Raises:
     UserError: a file of the run is damaged.
   """
-  finished = run_summary.read(run)
-  about = run_summary.read_about(run)
+  finished = run_files.read_summary(run)
+  about = run_files.read_about(run)
   config = configs.read(run)
   rows = shown_rows(run)
   validated = [row for row in rows if not math.isnan(row['val_accuracy'])]

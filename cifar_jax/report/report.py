@@ -20,8 +20,9 @@ from cifar_jax.predict.run_data import load_known
 from cifar_jax.report.leaderboard import tags
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.timer import images_per_second
+from cifar_jax.run_dir import run_files
 from cifar_jax.trainer import run_summary
-from cifar_jax.trainer.resume import shown_rows
+from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.utils.files import disk_errors, write_json
 from cifar_jax.utils.optional_deps import require
 
@@ -96,7 +97,7 @@ def write_report(
   require('look', 'matplotlib', 'jinja2', 'PIL')
   network = classifier.load(run, checkpoint, data_dir)
   splits = load_known(run, network.config, split, data_dir)
-  rows, finished = shown_rows(run), run_summary.read(run)
+  rows, finished = shown_rows(run), run_files.read_summary(run)
   chosen = getattr(splits, split)
   judged = _Judged(
     network, chosen, network.probabilities(chosen.images), _epoch(rows, network.step)

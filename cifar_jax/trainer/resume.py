@@ -1,117 +1,71 @@
 """Going on with a run: what the host remembers beside the state, and whether it fits."""
 
 import json
-import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from absl import logging
 from ml_collections import ConfigDict
 
-from cifar_jax.augment.normalize import STATISTICS_NAME
 from cifar_jax.config import parse as configs
+from cifar_jax.augment.normalize import STATISTICS_NAME
 from cifar_jax.data import Splits
-from cifar_jax.run_dir import history
+from cifar_jax.run_dir import history, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import run_summary
 from cifar_jax.trainer.build import Trainer
+from cifar_jax.training.monitor import stops_early
 from cifar_jax.utils.errors import UserError
 
 
-def fresh_facts(config: ConfigDict, splits: Splits) -> dict[str, Any]:
-  """What the host remembers beside the state, before the first step; `RunClock` adds its own, and
-  the loop `devices_so_far` and the history.
-  """
-  return {**splits.facts, 'config': json.loads(config.to_json())}
+def finished(config: ConfigDict, run: pathlib.Path, progress: Progress) -> dict[str, Any]:
+  """The summary of a run with which nothing is left to do, after the user was told; {} otherwise.
 
-
-def rows_so_far(
-  checkpoints: Checkpoints, run: pathlib.Path, facts: Mapping[str, Any], step: float = math.inf
-) -> list[dict[str, float]]:
-  """The rows of the epochs before a checkpoint.
-
-  Args:
-    checkpoints: of the run.
-    run: its folder.
-    facts: of the checkpoint. Without a history, as older versions saved them, metrics.csv is read,
-      and what the facts say of an epoch that ended with a checkpoint.
-    step: updates made; later rows will be written again.
-
-  Raises:
-    UserError: an older version's metrics.csv cannot be read.
-  """
-  rows = history.of_facts(facts)
-  if rows is not None:
-    return rows
-  found = {row['step']: row for row in history.read_rows(run)}
-  for saved in (checkpoints.facts('best'), facts):
-    if set(history.COLUMNS) <= saved.keys():
-      row = {name: float(saved[name]) for name in history.COLUMNS}
-      found.setdefault(row['step'], row)
-  return [found[made] for made in sorted(found) if made <= step]
-
-
-def saved_rows(run: pathlib.Path) -> list[dict[str, float]]:
-  """The rows of the epochs before a run's newest checkpoint, as `rows_so_far`."""
-  with Checkpoints(run, read_only=True) as checkpoints:
-    return rows_so_far(checkpoints, run, checkpoints.facts())
-
-
-def shown_rows(run: pathlib.Path) -> list[dict[str, float]]:
-  """The rows of a run's metrics.csv, or, with a warning, those of its newest checkpoint where that
-  file is missing or cannot be read.
-
-  Raises:
-    UserError: it cannot be read, and the checkpoint, of an older version, keeps no rows.
-  """
-  problem = f'{run / history.CSV_NAME} is missing'
-  try:
-    if (run / history.CSV_NAME).exists():
-      return history.read_rows(run)
-  except UserError as error:
-    problem = str(error).partition('; ')[0]
-  rows = saved_rows(run)
-  if rows:
-    logging.warning('%s: the history of the newest checkpoint is shown', problem)
-  return rows
-
-
-def has_begun(run: pathlib.Path) -> bool:
-  """Whether a run has a checkpoint to go on from."""
-  with Checkpoints(run, read_only=True) as checkpoints:
-    return checkpoints.latest() is not None
-
-
-def finished_summary(run: pathlib.Path) -> tuple[dict[str, Any], str]:
-  """A run's summary.json, and a sentence about it or ''.
-
-  Where it cannot be read it is {}, as that of a run that has not finished: the last checkpoint is
-  then measured again and the file written anew.
+  Where summary.json cannot be read, the run counts as one that has not finished: its last
+  checkpoint is measured again and the file written anew. So is what else was lost.
   """
   try:
-    return run_summary.read(run), ''
+    summary = run_files.read_summary(run)
   except UserError as error:
-    return {}, f'{str(error).partition("; ")[0]} and is written again'
+    progress.note(f'{str(error).partition("; ")[0]} and is written again\n')
+    return {}
+  if any(summary.get(option) != config[option] for option in ('epochs', 'max_steps')):
+    return {}
+  if summary['stopped_early'] and not stops_early(config.early_stopping, run_files.saved_rows(run)):
+    return {}
+  if not _is_complete(config, run):
+    return {}
+  progress.note(f'{run} has finished; --config.epochs={2 * config.epochs} would go on')
+  progress.note(run_summary.closing(summary, run))
+  return summary
 
 
-def is_complete(config: ConfigDict, run: pathlib.Path) -> bool:
+def _is_complete(config: ConfigDict, run: pathlib.Path) -> bool:
   """Whether a run's folder has what evaluation and prediction read beside the checkpoints."""
-  names = [configs.CONFIG_NAME, run_summary.ABOUT_NAME]
+  names = [configs.CONFIG_NAME, run_files.ABOUT]
   if config.data.normalize != 'given':
     names.append(STATISTICS_NAME)
   return all((run / name).exists() for name in names)
 
 
-def note_on_losses(config: ConfigDict, facts: Mapping[str, Any]) -> str:
-  """A sentence where the epochs before a checkpoint report another loss than those after it."""
-  minimized_otherwise = config.loss.label_smoothing or config.loss.class_weights
-  if history.of_facts(facts) is not None or not minimized_otherwise:
-    return ''
+def note(trainer: Trainer, facts: Mapping[str, Any], step: int) -> str:
+  """Where the run goes on; and a sentence where the epochs before report another loss."""
+  text = f'resuming after step {step} of {trainer.total_steps}\n'
+  loss = trainer.config.loss
+  if history.of_facts(facts) is not None or not (loss.label_smoothing or loss.class_weights):
+    return text
   return (
-    'the losses of the epochs before are those of an older version, with label smoothing and class '
-    'weights; from now on they are the plain cross-entropy, so compare them by accuracy'
+    f'{text}\nthe losses of the epochs before are those of an older version, with label smoothing '
+    'and class weights; from now on they are the plain cross-entropy, so compare them by accuracy\n'
   )
+
+
+def fresh_facts(config: ConfigDict, splits: Splits) -> dict[str, Any]:
+  """What the host remembers beside the state of any step; the timer, the history and the devices
+  add theirs.
+  """
+  return {**splits.facts, 'config': json.loads(config.to_json())}
 
 
 def devices_so_far(facts: Mapping[str, Any], devices: str) -> list[str]:
@@ -151,8 +105,11 @@ def check_continues(
     )
 
 
-def not_finite(run: pathlib.Path, checkpoints: Checkpoints, step: int, epoch: int) -> UserError:
-  """What to do about NaN in update `step`, counted from 0, of an epoch counted from 1."""
+def not_finite(
+  run: pathlib.Path, checkpoints: Checkpoints, step: int, steps_per_epoch: int
+) -> UserError:
+  """What to do about NaN in update `step`, counted from 0."""
+  epoch = step // steps_per_epoch + 1
   saved = checkpoints.latest()
   kept = 'there is no checkpoint yet'
   if saved is not None:

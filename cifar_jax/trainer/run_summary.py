@@ -18,79 +18,13 @@ from cifar_jax.analysis import flops, layer_table, tracing
 from cifar_jax.data import Splits
 from cifar_jax.data.splits import fingerprint
 from cifar_jax.devices import device_memory, sharding
+from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.timer import RunTimer, images_per_second
 from cifar_jax.trainer.build import Trainer
 from cifar_jax.training.steps import TrainState
-from cifar_jax.utils import json_files
 
-SUMMARY_NAME = 'summary.json'
-ABOUT_NAME = 'about.json'
 _CLASSES = 10  # named in the header
-
-
-_NUMBERS = (
-  *('val_loss', 'val_accuracy', 'test_loss', 'test_accuracy', 'train_loss', 'train_accuracy'),
-  *('best_epoch', 'best_val_loss', 'best_val_accuracy', 'epochs', 'last_epoch', 'max_steps'),
-  *('steps', 'batch_size', 'parameters', 'moving_statistics', 'seconds', 'multiply_adds', 'layers'),
-  *('images_per_second', 'operations_per_second', 'utilisation', 'waiting_share', 'seed'),
-)
-_UNKNOWN_AT_TIMES = ('images_per_second', 'operations_per_second', 'utilisation')  # null, then
-_TEXTS = ('remark', 'tags', 'data', 'data_source', 'command', 'model', 'devices', 'placement')
-# What `closing` needs; summaries of older versions have them too.
-_ALWAYS = (
-  *('test_loss', 'test_accuracy', 'remark', 'epochs', 'max_steps', 'steps', 'seconds'),
-  'images_per_second',
-)
-_MOST_PIXELS = 2**16  # along an edge
-
-
-def read(run: pathlib.Path) -> dict[str, Any]:
-  """A run's summary.json; {} while it has none.
-
-  Raises:
-    UserError: it cannot be read, or a value that commands rely on is missing or of another type.
-  """
-  path = run / SUMMARY_NAME
-  if not os.path.lexists(path):
-    return {}
-  content = json_files.read(path)
-  _check_types(content, path)
-  for name in _ALWAYS:
-    if name not in content:
-      raise json_files.damaged(path, f'it has no {name}')
-  return content
-
-
-def read_about(run: pathlib.Path) -> dict[str, Any]:
-  """A run's about.json; {} where an old version wrote none.
-
-  Raises:
-    UserError: it cannot be read, or its classes or the shape of its images are none.
-  """
-  path = run / ABOUT_NAME
-  if not os.path.lexists(path):
-    return {}
-  content = json_files.read(path)
-  _check_types(content, path)
-  names, shape = content.get('class_names'), content.get('image_shape')
-  if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
-    raise json_files.damaged(path, f'class_names is {str(names)[:80]}')
-  if not (
-    isinstance(shape, list)
-    and len(shape) == 3
-    and all(isinstance(size, int) and 0 < size <= _MOST_PIXELS for size in shape)
-  ):
-    raise json_files.damaged(path, f'image_shape is {str(shape)[:80]}')
-  return content
-
-
-def _check_types(content: Mapping[str, Any], path: pathlib.Path) -> None:
-  for names, kind in ((_NUMBERS, int | float), (_TEXTS, str)):
-    for name in names:
-      unknown = name in _UNKNOWN_AT_TIMES and content.get(name) is None
-      if name in content and not unknown and not isinstance(content[name], kind):
-        raise json_files.damaged(path, f'{name} is {str(content[name])[:80]!r}')
 
 
 def remark(splits: Splits) -> str:
@@ -150,7 +84,7 @@ def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
     f'{suffix} after {length}, {duration(results["seconds"])}\n'
     f'speed       {_speed(results)}\n'
     f'{_waiting(results)}'
-    f'look at     {run / "metrics.csv"} and {run / SUMMARY_NAME}\n'
+    f'look at     {run / "metrics.csv"} and {run / run_files.SUMMARY}\n'
     f'curves      tensorboard --logdir {run}\n'
     f'report      python -m cifar_jax report {run}\n'
     f'check       python -m cifar_jax evaluate {run}'

@@ -42,7 +42,7 @@ def stops_early(config: ConfigDict, rows: Sequence[Mapping[str, float]]) -> bool
   return False
 
 
-def rate_factor(
+def lr_scale(
   config: ConfigDict, rows: Sequence[Mapping[str, float]], learning_rate: float
 ) -> float:
   """What the learning rate is multiplied by after the last of the epochs: ReduceLROnPlateau.

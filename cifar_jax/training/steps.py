@@ -144,6 +144,16 @@ def _variables(params: Any, batch_stats: Any) -> dict[str, Any]:
   return {'params': params, 'batch_stats': batch_stats}
 
 
+def lr_scale(state: TrainState) -> Any:
+  """What the learning rates of the schedule are multiplied by, float32 []; 1 without a plateau."""
+  return 1.0 if isinstance(state.rate_factor, tuple) else state.rate_factor
+
+
+def with_lr_scale(state: TrainState, scale: float) -> TrainState:
+  """The state of a run with `config.plateau` whose next updates have learning rates so scaled."""
+  return state.replace(rate_factor=jnp.full_like(state.rate_factor, scale))
+
+
 def evaluated_variables(recipe: Recipe, state: TrainState) -> dict[str, Any]:
   """The collections 'params' and 'batch_stats' that the network is to be judged and used with."""
   if recipe.average is not None and recipe.average.evaluated:

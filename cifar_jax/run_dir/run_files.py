@@ -1,0 +1,149 @@
+"""What others read of a run's folder: its summary, what it is about, its history."""
+
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from absl import logging
+
+from cifar_jax.run_dir import history
+from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.utils import json_files
+from cifar_jax.utils.errors import UserError
+
+SUMMARY = 'summary.json'
+ABOUT = 'about.json'
+
+_NUMBERS = (
+  *('val_loss', 'val_accuracy', 'test_loss', 'test_accuracy', 'train_loss', 'train_accuracy'),
+  *('best_epoch', 'best_val_loss', 'best_val_accuracy', 'epochs', 'last_epoch', 'max_steps'),
+  *('steps', 'batch_size', 'parameters', 'moving_statistics', 'seconds', 'multiply_adds', 'layers'),
+  *('images_per_second', 'operations_per_second', 'utilisation', 'waiting_share', 'seed'),
+)
+_UNKNOWN_AT_TIMES = ('images_per_second', 'operations_per_second', 'utilisation')  # null, then
+_TEXTS = ('remark', 'tags', 'data', 'data_source', 'command', 'model', 'devices', 'placement')
+# What the closing lines need; summaries of older versions have them too.
+_ALWAYS = (
+  *('test_loss', 'test_accuracy', 'remark', 'epochs', 'max_steps', 'steps', 'seconds'),
+  'images_per_second',
+)
+_MOST_PIXELS = 2**16  # along an edge
+
+
+def read_summary(run: pathlib.Path) -> dict[str, Any]:
+  """A run's summary.json; {} while it has none.
+
+  Raises:
+    UserError: it cannot be read, or a value that commands rely on is missing or of another type.
+  """
+  path = run / SUMMARY
+  if not os.path.lexists(path):
+    return {}
+  content = json_files.read(path)
+  _check_types(content, path)
+  for name in _ALWAYS:
+    if name not in content:
+      raise json_files.damaged(path, f'it has no {name}')
+  return content
+
+
+def read_about(run: pathlib.Path) -> dict[str, Any]:
+  """A run's about.json; {} where an old version wrote none.
+
+  Raises:
+    UserError: it cannot be read, or its classes or the shape of its images are none.
+  """
+  path = run / ABOUT
+  if not os.path.lexists(path):
+    return {}
+  content = json_files.read(path)
+  _check_types(content, path)
+  names, shape = content.get('class_names'), content.get('image_shape')
+  if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+    raise json_files.damaged(path, f'class_names is {str(names)[:80]}')
+  if not (
+    isinstance(shape, list)
+    and len(shape) == 3
+    and all(isinstance(size, int) and 0 < size <= _MOST_PIXELS for size in shape)
+  ):
+    raise json_files.damaged(path, f'image_shape is {str(shape)[:80]}')
+  return content
+
+
+def _check_types(content: Mapping[str, Any], path: pathlib.Path) -> None:
+  for names, kind in ((_NUMBERS, int | float), (_TEXTS, str)):
+    for name in names:
+      unknown = name in _UNKNOWN_AT_TIMES and content.get(name) is None
+      if name in content and not unknown and not isinstance(content[name], kind):
+        raise json_files.damaged(path, f'{name} is {str(content[name])[:80]!r}')
+
+
+def make(run: pathlib.Path) -> None:
+  """Makes the folder of a run, if it is missing.
+
+  Raises:
+    UserError: It cannot be made.
+  """
+  try:
+    run.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'cannot make the run folder {run}: {error.strerror}') from error
+
+
+def rows_so_far(
+  checkpoints: Checkpoints, run: pathlib.Path, facts: Mapping[str, Any], step: float = math.inf
+) -> list[dict[str, float]]:
+  """The rows of the epochs before a checkpoint.
+
+  Args:
+    checkpoints: of the run.
+    run: its folder.
+    facts: of the checkpoint. Without a history, as older versions saved them, metrics.csv is read,
+      and what the facts say of an epoch that ended with a checkpoint.
+    step: updates made; later rows will be written again.
+
+  Raises:
+    UserError: an older version's metrics.csv cannot be read.
+  """
+  rows = history.of_facts(facts)
+  if rows is not None:
+    return rows
+  found = {row['step']: row for row in history.read_rows(run)}
+  for saved in (checkpoints.facts('best'), facts):
+    if set(history.COLUMNS) <= saved.keys():
+      row = {name: float(saved[name]) for name in history.COLUMNS}
+      found.setdefault(row['step'], row)
+  return [found[made] for made in sorted(found) if made <= step]
+
+
+def saved_rows(run: pathlib.Path) -> list[dict[str, float]]:
+  """The rows of the epochs before a run's newest checkpoint, as `rows_so_far`."""
+  with Checkpoints(run, read_only=True) as checkpoints:
+    return rows_so_far(checkpoints, run, checkpoints.facts())
+
+
+def shown_rows(run: pathlib.Path) -> list[dict[str, float]]:
+  """The rows of a run's metrics.csv, or, with a warning, those of its newest checkpoint where that
+  file is missing or cannot be read.
+
+  Raises:
+    UserError: it cannot be read, and the checkpoint, of an older version, keeps no rows.
+  """
+  problem = f'{run / history.CSV_NAME} is missing'
+  try:
+    if (run / history.CSV_NAME).exists():
+      return history.read_rows(run)
+  except UserError as error:
+    problem = str(error).partition('; ')[0]
+  rows = saved_rows(run)
+  if rows:
+    logging.warning('%s: the history of the newest checkpoint is shown', problem)
+  return rows
+
+
+def has_begun(run: pathlib.Path) -> bool:
+  """Whether a run has a checkpoint to go on from."""
+  with Checkpoints(run, read_only=True) as checkpoints:
+    return checkpoints.latest() is not None

@@ -1,0 +1,234 @@
+"""What happens around the updates of a session, one thing per class.
+
+The order in which `train` lists them counts: the row of an epoch is written before decisions follow
+from it, decisions are taken before the checkpoint that has to hold them, and what the user reads
+comes last, when all is on disk.
+"""
+
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+from ml_collections import ConfigDict
+
+from cifar_jax import optim
+from cifar_jax.devices import multihost
+from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.training import monitor
+from cifar_jax.training.steps import TrainState, with_lr_scale
+
+if TYPE_CHECKING:
+  from cifar_jax.trainer.session import Session
+
+
+class Callback:
+  """Does nothing; subclasses do one thing at one or more moments of a session."""
+
+  def start(self, session: 'Session', step: int) -> None:
+    """Before the first update of a session, with `step` updates made."""
+
+  def before_updates(self, session: 'Session', step: int) -> None:
+    """Before a dispatch, with `step` updates made."""
+
+  def after_updates(self, session: 'Session', state: TrainState, step: int, count: int) -> None:
+    """After a dispatch of `count` updates, with `step` made; the devices may still compute them."""
+
+  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
+    """After an epoch, whose row is the last of `session.rows`; returns the state to go on with."""
+    return state
+
+  def end(self, session: 'Session', state: TrainState, step: int, interrupted: bool) -> None:
+    """After the last update of a session, with `step` made; `interrupted`: the run is to go on."""
+
+
+class CheckFolder(Callback):
+  """Stops the run where its folder is no longer this process's, before anything is written there.
+
+  Args:
+    check: Raises UserError in that case.
+  """
+
+  def __init__(self, check: Callable[[], None]):
+    self._check = check
+
+  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
+    """Looks after each epoch; `SaveCheckpoints` looks within epochs."""
+    self._check()
+    return state
+
+
+class WriteMetrics(Callback):
+  """One row per epoch, for metrics.csv and TensorBoard."""
+
+  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
+    """Writes the row."""
+    session.writer.write_epoch(session.rows)
+    return state
+
+
+class StopEarly(Callback):
+  """Ends the run by `config.early_stopping`, which may be so at once for one that goes on."""
+
+  def start(self, session: 'Session', step: int) -> None:
+    """Decides by the epochs before."""
+    # The first process alone knows the rows of a run whose checkpoints keep no history.
+    session.stopped_early = multihost.broadcast_from_main(
+      monitor.stops_early(session.trainer.config.early_stopping, session.rows)
+    )
+
+  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
+    """Decides by the epochs so far."""
+    self.start(session, int(session.rows[-1]['step']))
+    return state
+
+  def end(self, session: 'Session', state: TrainState, step: int, interrupted: bool) -> None:
+    """Says so."""
+    config = session.trainer.config.early_stopping
+    if session.stopped_early and step < session.trainer.total_steps:
+      session.progress.note(
+        f'stopped early: {config.monitor} got no better for more than '
+        f'--config.early_stopping.patience={config.patience} allows'
+      )
+
+
+class LowerLearningRate(Callback):
+  """Scales the learning rate by `config.plateau`."""
+
+  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
+    """Puts the scale that follows from the epochs so far into the state."""
+    config = session.trainer.config
+    if not config.plateau.patience:
+      return state
+    scale = monitor.lr_scale(config.plateau, session.rows, optim.learning_rate(config.optimizer))
+    return with_lr_scale(state, multihost.broadcast_number_from_main(scale))
+
+
+class SaveCheckpoints(Callback):
+  """The best state, and those to go on from.
+
+  Args:
+    config: The section `checkpoint`.
+    checkpoints: Where to.
+    facts: -> what the host has to remember beside the state.
+    check_folder: Raises UserError if the run's folder is no longer this process's.
+  """
+
+  def __init__(
+    self,
+    config: ConfigDict,
+    checkpoints: Checkpoints,
+    facts: Callable[[], dict[str, Any]],
+    check_folder: Callable[[], None],
+  ):
+    self._config = config
+    self._checkpoints = checkpoints
+    self._facts = facts
+    self._check_folder = check_folder
+
+  def after_updates(self, session: 'Session', state: TrainState, step: int, count: int) -> None:
+    """Saves every `every_steps` within an epoch."""
+    trainer = session.trainer
+    ends_epoch = step % trainer.steps_per_epoch == 0 or step == trainer.total_steps
+    if not ends_epoch and self._config.every_steps and step % self._config.every_steps == 0:
+      self._save(session, state)
+
+  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
+    """Saves the best, and every `every_epochs` and at the end the latest.
+
+    The best is saved before the latest: killed in between, the run repeats this epoch and finds the
+    best in place.
+    """
+    row, every = session.rows[-1], self._config.every_epochs
+    best = monitor.is_best(row, session.rows[:-1], self._config.best)
+    if multihost.broadcast_from_main(best):
+      self._checkpoints.save(state, {**self._facts(), **row}, best=True)
+    last = row['step'] == session.trainer.total_steps or session.stopped_early
+    if last or (every and row['epoch'] % every == 0):
+      self._checkpoints.save(state, {**self._facts(), **row})
+    return state
+
+  def end(self, session: 'Session', state: TrainState, step: int, interrupted: bool) -> None:
+    """Saves what was reached when the user asked for a stop."""
+    if interrupted:
+      self._save(session, state)
+
+  def _save(self, session: 'Session', state: TrainState) -> None:
+    session.drain()
+    self._check_folder()
+    self._checkpoints.save(state, self._facts())
+
+
+class Profile(Callback):
+  """Records what the devices do during some updates, for TensorBoard's profile page.
+
+  The trace is written below the run's TensorBoard folder, where `tensorboard --logdir RUN` finds it
+  if the package `tensorboard-plugin-profile` is installed; Perfetto (ui.perfetto.dev) opens the
+  `trace.json.gz` in it without any.
+
+  Args:
+    config: The section `profile`; `after_steps` counts from the first update of a session, since
+      that compiles.
+    run: The run's folder.
+  """
+
+  def __init__(self, config: ConfigDict, run: pathlib.Path):
+    self._folder = run / 'tensorboard'
+    self._steps = config.steps
+    self._after_steps = config.after_steps
+    self._first: int | None = None
+    self._recording = False
+
+  def start(self, session: 'Session', step: int) -> None:
+    """Plans the recording."""
+    self._first = step + self._after_steps if self._steps else None
+
+  def before_updates(self, session: 'Session', step: int) -> None:
+    """Starts to record, if the time has come."""
+    if self._first is not None and not self._recording and step >= self._first:
+      jax.profiler.start_trace(self._folder)
+      self._recording = True
+
+  def after_updates(self, session: 'Session', state: TrainState, step: int, count: int) -> None:
+    """Writes the trace once the last update of the stretch is made."""
+    if self._recording and self._first is not None and step >= self._first + self._steps:
+      jax.block_until_ready(state)
+      self._write()
+      traces = self._folder / 'plugins' / 'profile'
+      session.progress.note(f'trace of {self._steps} steps in {traces}')
+
+  def end(self, session: 'Session', state: TrainState, step: int, interrupted: bool) -> None:
+    """Writes what there was, if the session ends first."""
+    if self._recording:
+      self._write()
+
+  def _write(self) -> None:
+    jax.profiler.stop_trace()
+    self._recording, self._first = False, None
+
+
+class ShowProgress(Callback):
+  """A bar per epoch, and a line when it is over."""
+
+  def __init__(self) -> None:
+    self._epoch = -1
+
+  def before_updates(self, session: 'Session', step: int) -> None:
+    """Opens the bar of an epoch."""
+    trainer = session.trainer
+    epoch, position = divmod(step, trainer.steps_per_epoch)
+    if epoch != self._epoch:
+      self._epoch = epoch
+      steps = min(trainer.steps_per_epoch, trainer.total_steps - (step - position))
+      session.progress.start_epoch(epoch + 1, trainer.epochs, steps, position)
+
+  def after_updates(self, session: 'Session', state: TrainState, step: int, count: int) -> None:
+    """Moves it."""
+    session.progress.advance(count)
+
+  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
+    """Closes the bar and prints the epoch's line."""
+    row = session.rows[-1]
+    left = session.seconds_left(int(row['step'])) or 0.0
+    session.progress.end_epoch(int(row['epoch']), session.trainer.epochs, row, left)
+    return state

@@ -1,0 +1,190 @@
+"""The loop over updates.
+
+The host only dispatches: it never waits for a step except to bound how far it runs ahead, and it
+reads averages of steps that are already finished. Stopping is possible after every dispatch.
+"""
+
+import collections
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from cifar_jax.data import Splits
+from cifar_jax.devices import multihost
+from cifar_jax.run_dir.metric_writers import NoWriter, RunWriter
+from cifar_jax.run_dir.progress import Progress
+from cifar_jax.run_dir.timer import RunTimer
+from cifar_jax.trainer.build import Trainer
+from cifar_jax.trainer.callbacks import Callback
+from cifar_jax.trainer.input_pipeline import Feed
+from cifar_jax.training.steps import StepMetrics, TrainState, lr_scale
+
+# Dispatches under way before the host waits: enough to hide it, few enough to stop soon.
+_DISPATCHES_AHEAD = 4
+
+
+class Session:
+  """One process's part of a run: from its start or last checkpoint to its end or an interruption.
+
+  Attributes:
+    trainer: What is trained.
+    splits: The data.
+    progress: What the user sees.
+    writer: The log of metrics and images.
+    timer: Where the time goes.
+    rows: The history, one row per epoch; those of earlier sessions come first.
+    validation: Loss and accuracy of the last state on the validation split; {} if not measured.
+    stopped_early: Whether the epochs so far are the whole run; set by a callback.
+  """
+
+  def __init__(
+    self,
+    trainer: Trainer,
+    splits: Splits,
+    pipeline: Feed,
+    evaluate: Callable[[TrainState], dict[str, float]],
+    stop: multihost.SharedStop,
+    timer: RunTimer,
+    rows: list[dict[str, float]],
+    progress: Progress,
+    writer: RunWriter | NoWriter,
+    callbacks: Sequence[Callback],
+  ):
+    """Prepares a session; nothing is computed before `run`.
+
+    Args:
+      trainer: What is trained.
+      splits: The data.
+      pipeline: How the training examples reach the devices.
+      evaluate: State -> loss and accuracy on the validation split.
+      stop: Whether somebody asked the run to stop.
+      timer: Goes on from where the last session ended.
+      rows: The history up to the first step of this session; rows are added to it.
+      progress: What the user sees.
+      writer: The log of metrics and images.
+      callbacks: What else happens, in this order.
+    """
+    self.trainer = trainer
+    self.splits = splits
+    self.progress = progress
+    self.writer = writer
+    self.timer = timer
+    self.rows = rows
+    self.validation: dict[str, float] = {}
+    self.stopped_early = False
+    self._pipeline = pipeline
+    self._evaluate = evaluate
+    self._stop = stop
+    self._callbacks = callbacks
+    self._compiled: set[tuple[int, bool]] = set()
+    self._under_way: collections.deque[tuple[int, StepMetrics, Any]] = collections.deque()
+    self._first_step = 0
+
+  def run(self, state: TrainState, step: int) -> TrainState:
+    """Trains from `step` to the end of the run, or until a stop was asked for and all is saved."""
+    trainer, per_epoch, total = self.trainer, self.trainer.steps_per_epoch, self.trainer.total_steps
+    self._first_step = step
+    for callback in self._callbacks:
+      callback.start(self, step)
+    while step < total and not self._stop.asked and not self.stopped_early:
+      count = trainer.dispatch_length(step, self._pipeline.at_once)
+      for callback in self._callbacks:
+        callback.before_updates(self, step)
+      state = self._dispatch(state, step, count)
+      step += count
+      for callback in self._callbacks:
+        callback.after_updates(self, state, step, count)
+      if step % per_epoch == 0 or step == total:
+        state = self._end_epoch(state, step)
+    interrupted = step < total and not self.stopped_early
+    for callback in self._callbacks:
+      callback.end(self, state, step, interrupted)
+    if interrupted:
+      self._stop.saved()
+      self.progress.close()
+      self.progress.note(
+        f'stopped after step {step} of {total} and saved; the same command goes on from there'
+      )
+    return state
+
+  def seconds_left(self, step: int) -> float | None:
+    """Seconds to the end of the run at this session's pace; None before there is one."""
+    return self.timer.left(step - self._first_step, self.trainer.total_steps - step)
+
+  def drain(self) -> None:
+    """Waits until all updates are made and looked at."""
+    start = time.perf_counter()
+    while self._under_way:
+      self._look_at(*self._under_way.popleft())
+    self.timer.trained(time.perf_counter() - start)
+
+  def _dispatch(self, state: TrainState, step: int, count: int) -> TrainState:
+    per_epoch = self.trainer.steps_per_epoch
+    masked = self.trainer.short_last_batch and step % per_epoch + count == per_epoch
+    start, waited = time.perf_counter(), self._pipeline.input_wait_seconds
+    with jax.profiler.StepTraceAnnotation('train', step_num=step):
+      state, metrics = self._pipeline.update(state, step, count, masked)
+    votes = self._stop.vote()
+    if (count, masked) not in self._compiled:
+      jax.block_until_ready(metrics)
+      self._compiled.add((count, masked))
+      self.timer.compiled(time.perf_counter() - start)
+      self._look_at(step, metrics, votes)
+      return state
+    self._under_way.append((step, metrics, votes))
+    if len(self._under_way) > _DISPATCHES_AHEAD:
+      self._look_at(*self._under_way.popleft())
+    self.timer.trained(
+      time.perf_counter() - start,
+      count * self.trainer.config.batch_size,
+      self._pipeline.input_wait_seconds - waited,
+    )
+    return state
+
+  def _look_at(self, step: int, metrics: StepMetrics, votes: Any) -> None:
+    """Reads the metrics of a finished dispatch: stops if something is not finite."""
+    self._stop.count(votes)
+    loss, accuracy, bad_step = jax.device_get((metrics.loss, metrics.accuracy, metrics.bad_step))
+    if bad_step >= 0:
+      self.progress.close()
+      raise NotFiniteError(int(bad_step))
+    self.progress.show(float(loss), float(accuracy), self.seconds_left(step))
+
+  def _end_epoch(self, state: TrainState, step: int) -> TrainState:
+    """Validates, adds the epoch's row to the history, and lets the callbacks act on it."""
+    self.drain()
+    trainer, every = self.trainer, self.trainer.config.evaluate.every_epochs
+    epoch = -(-step // trainer.steps_per_epoch)  # the last one may have ended before its end
+    training = {n: float(v) for n, v in jax.device_get(state.metrics).compute().items()}
+    validated = step == trainer.total_steps or (every and epoch % every == 0)
+    self.validation = self._evaluate(state) if validated else {}
+    self.rows.append(
+      {
+        'step': step,
+        'epoch': epoch,
+        'train_loss': training['loss'],
+        'train_accuracy': training['accuracy'],
+        'val_loss': self.validation.get('loss', math.nan),
+        'val_accuracy': self.validation.get('accuracy', math.nan),
+        'learning_rate': float(trainer.schedule(step - 1) * lr_scale(state)),
+        **self.timer.end_epoch(),
+      }
+    )
+    for callback in self._callbacks:
+      state = callback.end_epoch(self, state)
+    return state
+
+
+class NotFiniteError(Exception):
+  """The loss or the parameters became NaN or infinite.
+
+  Attributes:
+    step: The update in which they did, counted from 0.
+  """
+
+  def __init__(self, step: int):
+    super().__init__(f'not finite in update {step}')
+    self.step = step
