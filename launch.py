@@ -66,10 +66,12 @@ def main(_: Sequence[str]) -> None:
     with distributed.initialize_distributed(
       _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     ):
+      from cifar_jax.report.epoch_images import EpochImages
       from cifar_jax.run_dir.progress import Progress
       from cifar_jax.trainer.loop import train
 
-      train(_CONFIG.value, run, Progress(_PROGRESS.value), flags_note)
+      config = _CONFIG.value
+      train(config, run, Progress(_PROGRESS.value), flags_note, [EpochImages(config)])
       process.finish()
 
 

@@ -67,14 +67,7 @@ def config_of(directory: pathlib.Path, options: Mapping[str, Any]) -> ConfigDict
 def train(config: ConfigDict, steps: int = STEPS) -> Outcome:
   """Makes the first updates by the same parts, in the same order, as `loop.train`."""
   configs.validate(config)
-  splits = data.split(
-    data.load(config.data),
-    config.data.validation,
-    config.data.validation_from,
-    config.seed,
-    config.data.keep_duplicates_together,
-  )
-  splits = data.validated(splits, config)
+  splits = data.load_splits(config)
   trainer = build_trainer(config, splits)
   state = trainer.init()
   losses = []

@@ -1,13 +1,14 @@
-"""Where images come from and how they are split; see `load` and `split`."""
+"""Where images come from and how they are split; see `load_splits`."""
 
-from cifar_jax.data.dataset import Dataset, Examples, Split
+from cifar_jax.data.dataset import Dataset, Examples, Split, images_per_batch
+from cifar_jax.data.identity import fingerprint, renumbered
 from cifar_jax.data.sources import load
 from cifar_jax.data.splits import (
   Splits,
   check_classes_left,
-  renumbered,
+  limit_validation_batches,
+  load_splits,
   split,
-  validated,
   with_shared_images_noted,
 )
 
@@ -17,9 +18,12 @@ __all__ = [
   'Split',
   'Splits',
   'check_classes_left',
+  'fingerprint',
+  'images_per_batch',
+  'limit_validation_batches',
   'load',
+  'load_splits',
   'renumbered',
   'split',
-  'validated',
   'with_shared_images_noted',
 ]

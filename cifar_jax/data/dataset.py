@@ -1,7 +1,7 @@
 """What every source delivers and what training uses: plain arrays with names."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,6 +66,16 @@ class Split:
     """The part that a slice or an array of places names."""
     digests = None if self.digests is None else self.digests[index]
     return Split(self.images[index], self.labels[index], digests=digests)
+
+
+def images_per_batch(image_shape: Sequence[int], most: int) -> int:
+  """Images (H, W, C) in one forward pass: fewer of large ones, which bounds the memory in use.
+
+  Args:
+    image_shape: The height and width, in pixels, and the channels.
+    most: How many there are of images of up to 64 x 64 pixels.
+  """
+  return min(most, max(1, most * 64 * 64 // (image_shape[0] * image_shape[1])))
 
 
 @dataclasses.dataclass(frozen=True)

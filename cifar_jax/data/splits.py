@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,12 @@ from ml_collections import ConfigDict
 
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.preprocessing import Preprocessing
+from cifar_jax.data.sources import load
 from cifar_jax.data.statistics import digests_of, shared_images
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.suggestions import listed
 
 _SAMPLE = 64  # training images by which the data are known again
-_SEEN = 8  # test images that `fingerprint` looks at
-_NAMED = 10  # classes named in a message; the rest are counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Splits:
     lost_classes: those of which all training images were.
     names_shared: whether `notes` name the images that are in two splits of the source.
     remarks: what else must stand beside every number measured on these images.
-    left_out: validation images that `validated` took out of `validation`; None where it took none.
+    left_out: the validation images that `limit_validation_batches` took out; None where it took
+      none.
   """
 
   train: Split
@@ -98,6 +99,25 @@ class Splits:
     if not self.has_test:
       return 'validation used as test'
     return 'test used as validation' if self.validation_is_test else 'validation'
+
+
+def load_splits(config: ConfigDict) -> Splits:
+  """The data that a config names, split as it says: what training sees and what measures it.
+
+  Args:
+    config: The config of a run; `data`, `seed`, `batch_size` and `evaluate.last_batch` are read.
+
+  Raises:
+    UserError: there are no such data, or the config asks for a split that they cannot give.
+  """
+  splits = split(
+    load(config.data),
+    config.data.validation,
+    config.data.validation_from,
+    config.seed,
+    config.data.keep_duplicates_together,
+  )
+  return limit_validation_batches(splits, config)
 
 
 def split(
@@ -242,30 +262,9 @@ def check_classes_left(splits: Splits, validation: str) -> None:
   if splits.lost_classes:
     raise UserError(
       f'--config.data.validation={validation} holds out all training images of '
-      f'{_listed(splits.lost_classes)}; hold fewer out, use '
+      f'{listed(splits.lost_classes, 10)}; hold fewer out, use '
       "--config.data.validation_from='random' or another --config.seed, or give it more images"
     )
-
-
-def fingerprint(splits: Splits) -> str:
-  """Eight hexadecimal digits that runs on the same data have in common, whatever their seeds.
-
-  They follow from the names of the classes, the shape of the images, how many there are of each
-  class to train on and to hold out, and the labels and some images of the test set. Data that
-  differ in the pixels of training images alone are not told apart.
-  """
-  trained = [splits.train]
-  if not splits.validation_is_test or not splits.has_test:
-    trained += [splits.validation, *([splits.left_out] if splits.left_out else [])]
-  labels = np.concatenate([part.labels for part in trained])
-  counts = np.bincount(labels, minlength=splits.num_classes).astype('<i8')
-  found = zlib.crc32(repr((splits.class_names, splits.image_shape)).encode())
-  found = zlib.crc32(counts.tobytes(), found)
-  if splits.has_test:
-    found = zlib.crc32(splits.test.labels.astype('<i4').tobytes(), found)
-    places = np.unique(np.linspace(0, len(splits.test) - 1, _SEEN).astype(int))
-    found = zlib.crc32(np.ascontiguousarray(splits.test.images[places]).tobytes(), found)
-  return f'{found:08x}'
 
 
 def _count(validation: str, total: int) -> int:
@@ -291,66 +290,12 @@ def _count(validation: str, total: int) -> int:
   return count
 
 
-def renumbered(splits: Splits, class_names: Sequence[str]) -> Splits:
-  """The same images, their labels numbered as in a list of class names that knows all of theirs.
-
-  Args:
-    splits: of some data.
-    class_names: of a run.
-
-  Raises:
-    UserError: the data have a class that the list lacks.
-  """
-  names = tuple(class_names)
-  if splits.class_names == names:
-    return splits
-  if set(splits.class_names) - set(names):
-    raise UserError(
-      f'{splits.source} has the classes {_listed(splits.class_names)}, but the run was trained on '
-      f'the classes {_listed(names)}; {_renaming(splits, names)}'
-    )
-  numbers = np.array([names.index(name) for name in splits.class_names], np.int32)
-
-  def change(part: Split) -> Split:
-    return dataclasses.replace(part, labels=numbers[part.labels])
-
-  return dataclasses.replace(
-    splits,
-    train=change(splits.train),
-    validation=change(splits.validation),
-    test=change(splits.test),
-    left_out=splits.left_out and change(splits.left_out),
-    class_names=names,
-  )
-
-
-def _renaming(splits: Splits, names: tuple[str, ...]) -> str:
-  """What to do about data whose classes are none of a run's."""
-  count = len(names)
-  numbers = tuple(str(number) for number in range(count))
-  if len(splits.class_names) != count or numbers not in (splits.class_names, names):
-    return 'give it data whose classes have these names'
-  # Labels without names may be in any order: to go by the numbers could be silently wrong.
-  npz = splits.source.lower().endswith('.npz')
-  where = 'in the .npz file' if npz else 'beside the images and labels in an .npz file'
-  wanted = list(names) if count <= _NAMED else "[...], the class_names of the run's about.json,"
-  return (
-    f'if its labels 0 to {count - 1} mean those classes in that order, save class_names={wanted} '
-    f'{where}; if they mean them in another order, save the names in that one'
-  )
-
-
-def _listed(names: Sequence[str]) -> str:
-  rest = len(names) - _NAMED
-  return ', '.join(names[:_NAMED]) + (f' and {rest} more' if rest > 0 else '')
-
-
-def validated(splits: Splits, config: ConfigDict) -> Splits:
+def limit_validation_batches(splits: Splits, config: ConfigDict) -> Splits:
   """With the validation images that a run is measured on: all, or the first whole batches of them.
 
   Args:
-    splits: of the data.
-    config: of the run; `evaluate.last_batch` and `batch_size` are read.
+    splits: The splits with all of their validation images.
+    config: The config of the run; `evaluate.last_batch` and `batch_size` are read.
 
   Raises:
     UserError: there is no whole batch.

@@ -23,13 +23,13 @@ from cifar_jax.config import parse as configs
 from cifar_jax.data import adapt
 from cifar_jax.data.preprocessing import Preprocessing, from_facts
 from cifar_jax.optim import averaging
-from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.predict.run_data import data_at
 from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.training.tta import mean_logits
 from cifar_jax.utils.errors import UserError
 
 BATCH = 256  # images in one dispatch
-_SMALL_IMAGE = 64 * 64  # pixels up to which there are so many
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +101,8 @@ def in_batches(
 
 
 def batch_size(image_shape: Sequence[int]) -> int:
-  """Images (H, W, C) in one dispatch: fewer of large ones, which bounds the memory in use."""
-  return min(BATCH, max(1, BATCH * _SMALL_IMAGE // (image_shape[0] * image_shape[1])))
+  """Images (H, W, C) in one dispatch."""
+  return data.images_per_batch(image_shape, BATCH)
 
 
 def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = None) -> Classifier:
@@ -119,7 +119,7 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
   config = configs.read(run)
   about = run_files.read_about(run)
   if not about:
-    splits = load_splits(config, data_dir)
+    splits = data_at(config, data_dir)
     about = {'class_names': splits.class_names, 'image_shape': splits.image_shape}
     if splits.preprocessing is not None:
       about['preprocessing'] = dataclasses.asdict(splits.preprocessing)
@@ -162,7 +162,7 @@ def _preprocessing(
     found = known
   else:
     try:
-      splits = load_splits(config, data_dir)
+      splits = data_at(config, data_dir)
     except UserError as error:
       raise UserError(
         f'{run} does not say how large its images are inside the border of --config.data.pad_to='
@@ -194,29 +194,6 @@ def _check_fits(
       f'{run / configs.CONFIG_NAME} or {run / run_files.ABOUT} is not of the network in its '
       f'checkpoint ({reason}); restore them from a copy'
     ) from None
-
-
-def load_splits(config: ConfigDict, data_dir: str | None = None) -> data.Splits:
-  """The data that a run's config names, perhaps from another folder; whether they are those of the
-  run, `run_data.load_known` looks.
-
-  Raises:
-    UserError: no data; the message names the flag of the commands on runs, --data_dir.
-  """
-  if data_dir is not None:
-    config = config.copy_and_resolve_references().unlock()
-    config.data.dir = data_dir
-  try:
-    dataset = data.load(config.data)
-  except UserError as error:
-    raise UserError(str(error).replace('--config.data.dir', '--data_dir')) from error
-  return data.split(
-    dataset,
-    config.data.validation,
-    config.data.validation_from,
-    config.seed,
-    config.data.keep_duplicates_together,
-  )
 
 
 def padded_batches(images: Any, size: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -10,12 +10,30 @@ import pathlib
 from ml_collections import ConfigDict
 
 from cifar_jax import data
-from cifar_jax.predict.classifier import load_splits
-from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.utils.errors import UserError
 
 OTHER_DATA = 'its training images are not those of the run'
+
+
+def data_at(config: ConfigDict, data_dir: str | None = None) -> data.Splits:
+  """The data that a run's config names, perhaps moved; `load_known` tells whether they are its own.
+
+  Args:
+    config: The config of the run.
+    data_dir: Where the data are now, in place of `config.data.dir`.
+
+  Raises:
+    UserError: no data; the message names the flag of the commands on runs, --data_dir.
+  """
+  if data_dir is not None:
+    config = config.copy_and_resolve_references().unlock()
+    config.data.dir = data_dir
+  try:
+    return data.load_splits(config)
+  except UserError as error:
+    raise UserError(str(error).replace('--config.data.dir', '--data_dir')) from error
 
 
 def load_known(
@@ -37,7 +55,7 @@ def load_known(
     UserError: no data; classes that the run does not have; images of another shape; or a split
       that may hold other images than that of the run, such as some that it was trained on.
   """
-  splits = data.validated(load_splits(config, data_dir), config)
+  splits = data_at(config, data_dir)
   about = run_files.read_about(run)
   if about.get('class_names'):  # runs of old versions have no about.json
     splits = data.renumbered(splits, about['class_names'])

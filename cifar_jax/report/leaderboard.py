@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 
 from cifar_jax.config import parse as configs
 from cifar_jax.data.sources import KNOWN
-from cifar_jax.run_dir.progress import duration
-from cifar_jax.run_dir.timer import images_per_second
 from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.run_files import shown_rows
+from cifar_jax.run_dir.timer import images_per_second
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
 

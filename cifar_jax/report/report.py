@@ -18,11 +18,11 @@ from cifar_jax.predict import classifier
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.predict.run_data import load_known
 from cifar_jax.report.leaderboard import tags
-from cifar_jax.run_dir.progress import duration
-from cifar_jax.run_dir.timer import images_per_second
 from cifar_jax.run_dir import run_files
-from cifar_jax.trainer import run_summary
+from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.run_files import shown_rows
+from cifar_jax.run_dir.timer import images_per_second
+from cifar_jax.trainer import run_summary
 from cifar_jax.utils.files import disk_errors, write_json
 from cifar_jax.utils.optional_deps import require
 

@@ -72,13 +72,13 @@ class RunWriter:
     if not math.isnan(row['val_accuracy']):  # not every epoch need be validated
       self._events.submit('validation', lambda writer: writer.write_scalars(step, validation))
 
-  def write_pictures(
-    self, step: int, pictures: Mapping[str, np.ndarray], texts: Mapping[str, str]
+  def write_images(
+    self, step: int, images: Mapping[str, np.ndarray], texts: Mapping[str, str]
   ) -> None:
-    """Hands TensorBoard pictures, name -> uint8 [N, H, W, C], and Markdown that belongs to them."""
+    """Hands TensorBoard images, name -> uint8 [N, H, W, C], and Markdown that belongs to them."""
 
     def write(writer: Any) -> None:
-      writer.write_images(step, pictures)
+      writer.write_images(step, images)
       writer.write_texts(step, texts)
 
     self._events.submit('validation', write)
@@ -98,8 +98,8 @@ class NoWriter:
   def write_epoch(self, rows: Sequence[Row]) -> None:
     """Writes nothing."""
 
-  def write_pictures(
-    self, step: int, pictures: Mapping[str, np.ndarray], texts: Mapping[str, str]
+  def write_images(
+    self, step: int, images: Mapping[str, np.ndarray], texts: Mapping[str, str]
   ) -> None:
     """Writes nothing."""
 

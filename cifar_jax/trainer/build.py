@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from cifar_jax import models, optim
 from cifar_jax.augment import Augmentation, make_augment, make_mix
 from cifar_jax.augment.normalize import Normalize, Statistics, fit_normalize
-from cifar_jax.data import Examples, Splits
+from cifar_jax.data import Examples, Splits, images_per_batch
 from cifar_jax.devices import device_memory, sharding
 from cifar_jax.models.pretrained.classifier import Pretrained
 from cifar_jax.optim import make_average, schedules
@@ -36,7 +36,6 @@ from cifar_jax.utils.errors import UserError
 # cache.
 EVALUATION_BATCH = 512
 _MOST_UPDATES = 2**31 - 1  # the step is an int32
-_SMALL_IMAGE = 64 * 64  # pixels up to which it is of that size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -334,6 +333,5 @@ def _check_fits(config: ConfigDict, splits: Splits) -> None:
 
 def _evaluation_batch(image_shape: tuple[int, ...], mesh: Mesh) -> int:
   """Rows of an evaluation dispatch: fewer of large images, as many on each device."""
-  pixels = image_shape[0] * image_shape[1]
-  rows = min(EVALUATION_BATCH, max(1, EVALUATION_BATCH * _SMALL_IMAGE // pixels))
+  rows = images_per_batch(image_shape, EVALUATION_BATCH)
   return -(-rows // mesh.size) * mesh.size

@@ -63,7 +63,7 @@ def train(
     return finished
 
   # 2. Data.
-  splits = data.load_splits(config)
+  splits = data.with_shared_images_noted(data.load_splits(config))
   if not run_files.has_begun(run):
     data.check_classes_left(splits, config.data.validation)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cifar_jax.config import parse as configs
 from cifar_jax.augment.normalize import STATISTICS_NAME
+from cifar_jax.config import parse as configs
 from cifar_jax.data import Splits
 from cifar_jax.run_dir import history, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax.analysis import flops, layer_table, tracing
 from cifar_jax.data import Splits
-from cifar_jax.data.splits import fingerprint
+from cifar_jax.data.identity import fingerprint
 from cifar_jax.devices import device_memory, sharding
 from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.progress import duration

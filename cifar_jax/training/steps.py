@@ -10,6 +10,7 @@ number:
 A run may therefore stop after any step and go on, on any number of devices, with the same batches.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -151,7 +152,7 @@ def lr_scale(state: TrainState) -> Any:
 
 def with_lr_scale(state: TrainState, scale: float) -> TrainState:
   """The state of a run with `config.plateau` whose next updates have learning rates so scaled."""
-  return state.replace(rate_factor=jnp.full_like(state.rate_factor, scale))
+  return dataclasses.replace(state, rate_factor=jnp.full_like(state.rate_factor, scale))
 
 
 def evaluated_variables(recipe: Recipe, state: TrainState) -> dict[str, Any]:

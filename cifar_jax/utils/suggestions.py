@@ -1,7 +1,7 @@
-"""The tail of an error sentence that names the right word."""
+"""Parts of sentences: the right word in place of a wrong one, and the first names of many."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def nearest(word: object, known: Iterable[str]) -> str | None:
@@ -16,3 +16,9 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
   if close := nearest(word, known):
     return f'; did you mean {close!r}?'
   return f'; known are {", ".join(known)}' if known else ''
+
+
+def listed(names: Sequence[str], most: int) -> str:
+  """Returns 'a, b and 3 more': the first `most` names, and how many others there are."""
+  rest = len(names) - most
+  return ', '.join(names[:most]) + (f' and {rest} more' if rest > 0 else '')

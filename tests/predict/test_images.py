@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from cifar_jax import commands
+from cifar_jax import commands, data
 from cifar_jax.predict import classifier
 
 Image = pytest.importorskip('PIL.Image')
@@ -20,7 +20,7 @@ Image = pytest.importorskip('PIL.Image')
 def pictures(tiny_run, tmp_path_factory):
   """Three test images as PNG files, and a file that is no picture."""
   folder = tmp_path_factory.mktemp('pictures')
-  test = classifier.load_splits(classifier.load(tiny_run).config).test
+  test = data.load_splits(classifier.load(tiny_run).config).test
   for place in range(3):
     Image.fromarray(test.images[place]).save(folder / f'{place}.png')
   (folder / 'notes.txt').write_text('no picture')
@@ -43,7 +43,7 @@ def test_json_are_the_network_s_own_probabilities(capsys, tiny_run, pictures) ->
   assert 'notes.txt: no picture' in err
   assert '1 skipped' in err
   network = classifier.load(tiny_run)
-  test = classifier.load_splits(network.config).test
+  test = data.load_splits(network.config).test
   lines = [json.loads(line) for line in out.splitlines()]
   assert len(lines) == 3
   for line, expected in zip(lines, network.probabilities(test.images[:3]), strict=True):

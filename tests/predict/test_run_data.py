@@ -46,7 +46,7 @@ def test_classes_in_another_order_are_mapped_by_name(tiny_run, tiny_data, tmp_pa
   # The images are those of the run, so its other splits are known as well.
   splits = run_data.load_known(tiny_run, classifier.load(tiny_run).config, 'validation', path)
   assert splits.class_names == ('0', '1', '2', '3')
-  expected_splits = classifier.load_splits(classifier.load(tiny_run).config)
+  expected_splits = data.load_splits(classifier.load(tiny_run).config)
   for part in ('train', 'validation', 'test'):
     np.testing.assert_array_equal(
       getattr(splits, part).labels, getattr(expected_splits, part).labels
@@ -83,7 +83,7 @@ def test_labels_without_names_are_refused_until_they_have_those_of_the_run(
 
 
 def test_how_to_name_classes_of_which_one_side_has_numbers_only(tiny_config) -> None:
-  splits = classifier.load_splits(tiny_config)
+  splits = data.load_splits(tiny_config)
 
   def refusal(has: list[str], wants: list[str], source: str = 'mine.npz') -> str:
     other = dataclasses.replace(splits, class_names=tuple(has), source=source)

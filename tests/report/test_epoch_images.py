@@ -5,7 +5,7 @@ import filecmp
 import numpy as np
 import pytest
 
-from cifar_jax import models
+from cifar_jax import data, models
 from cifar_jax.predict import classifier
 from cifar_jax.report.epoch_images import EpochPictures
 from cifar_jax.run_dir.progress import Progress
@@ -37,7 +37,7 @@ def test_without_tensorboard_there_are_none(tiny_config) -> None:
 
 def test_what_is_drawn(tiny_run) -> None:
   network = classifier.load(tiny_run)
-  splits = classifier.load_splits(network.config)
+  splits = data.load_splits(network.config)
   config = with_pictures(network.config, 1, mistakes=3)
   module = models.create(config.model, 4)
   pictures, texts = EpochPictures(config, module, network.normalize, splits).draw(

@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import commands, data
-from cifar_jax.data.splits import fingerprint
+from cifar_jax.data.identity import fingerprint
 from cifar_jax.report import leaderboard
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer.loop import train
@@ -223,7 +223,7 @@ def test_a_fingerprint_is_that_of_all_images(tiny_config, validation, tests) -> 
   loaded = dataclasses.replace(loaded, test=loaded.test.take(slice(tests)))
   config = ConfigDict({'batch_size': 16, 'evaluate': {'last_batch': 'drop'}})
   whole = data.split(loaded, validation, 'random', 0)
-  cut = data.validated(whole, config)
+  cut = data.limit_validation_batches(whole, config)
   assert len(cut.validation) == (16 if validation == '21' else 80)
   assert fingerprint(cut) == fingerprint(whole)
   # Numbered otherwise before or after, they are the same data again.

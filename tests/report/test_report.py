@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from cifar_jax import data
 from cifar_jax.analysis import scores
 from cifar_jax.figures import files
 from cifar_jax.predict import classifier, evaluate
@@ -38,7 +39,7 @@ def test_numbers_are_those_of_evaluate_and_scikit_learn(tiny_run, page) -> None:
   assert measured['accuracy'] == pytest.approx(expected['accuracy'])
   assert measured['loss'] == pytest.approx(expected['loss'], rel=1e-5)
   network = classifier.load(tiny_run)
-  test = classifier.load_splits(network.config).test
+  test = data.load_splits(network.config).test
   predicted = network.probabilities(test.images).argmax(1)
   saved = json.loads((path.parent / 'scores.json').read_text())
   assert saved['confusion'] == metrics.confusion_matrix(test.labels, predicted).tolist()
@@ -134,7 +135,7 @@ def test_probabilities_do_not_depend_on_the_batch(tiny_run) -> None:
 
 def test_mistakes_are_wrong(tiny_run) -> None:
   network = classifier.load(tiny_run)
-  test = classifier.load_splits(network.config).test
+  test = data.load_splits(network.config).test
   probabilities = network.probabilities(test.images)
   wrong = scores.mistakes(probabilities, test.labels)
   assert (probabilities[wrong].argmax(1) != test.labels[wrong]).all()
@@ -164,7 +165,7 @@ def test_loss_is_the_plain_cross_entropy(odd, split) -> None:
   """The mean of -log p of the true class, whatever was minimized, here and in evaluate."""
   _, measured = write_report(odd, split=split, mistakes=0)
   network = classifier.load(odd)
-  chosen = getattr(classifier.load_splits(network.config), split)
+  chosen = getattr(data.load_splits(network.config), split)
   probabilities = network.probabilities(chosen.images).astype(np.float64)
   by_hand = -np.log(probabilities[np.arange(len(chosen)), chosen.labels]).mean()
   assert measured['loss'] == pytest.approx(by_hand, rel=1e-5)

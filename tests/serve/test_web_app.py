@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from cifar_jax import data
 from cifar_jax.predict import classifier
 from tests.report.webdriver import Driver, needs_driver
 
@@ -32,7 +33,7 @@ def network(tiny_run):
 
 @pytest.fixture(scope='module')
 def train(network):
-  return classifier.load_splits(network.config).train
+  return data.load_splits(network.config).train
 
 
 @pytest.fixture(scope='module')

@@ -241,7 +241,7 @@ def test_validation_on_whole_batches_only(tiny_config, tmp_path) -> None:
   results = loop.train(config, tmp_path, SILENT)
   assert 16 * results['val_accuracy'] == pytest.approx(round(16 * results['val_accuracy']))
   splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
-  part = data.validated(splits, config).validation
+  part = data.limit_validation_batches(splits, config).validation
   np.testing.assert_array_equal(part.labels, splits.validation.labels[:16])
   np.testing.assert_array_equal(part.images, splits.validation.images[:16])
   assert evaluate(tmp_path)['accuracy'] == pytest.approx(results['test_accuracy'])  # of all 90

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.suggestions import listed
 
 SUFFIXES = frozenset(
   ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff')
@@ -135,9 +136,9 @@ def _refuse_split_names(root: pathlib.Path, inside: Sequence[pathlib.Path]) -> N
     flat = next((folder for folder in like.get('train', ()) if _holds_images(folder)), None)
     hint = f'; images lie side by side in {flat}: {_organize(flat)}' if flat else ''
     raise UserError(
-      f'--config.data.dir={root} holds {_some(inside)}, which are named like splits, but no folder '
-      f'train with class folders in it; expected train/CLASS/*.jpg, and validation and test beside '
-      f'it{hint}'
+      f'--config.data.dir={root} holds {_names(inside)}, which are named like splits, but no '
+      f'folder train with class folders in it; expected train/CLASS/*.jpg, and validation and test '
+      f'beside it{hint}'
     )
   by_class = [{_split_named(inner.name) for inner in _subfolders(folder)} for folder in inside]
   if len(inside) > 1 and all(len(splits - {None}) > 1 for splits in by_class):
@@ -187,7 +188,7 @@ def _check_classes(root: pathlib.Path, train: pathlib.Path, class_names: Sequenc
   if nested := _subfolders(only):
     around = f'set --config.data.dir={only}' if train == root else f'move them up into {train.name}'
     raise UserError(
-      f'{train} holds one folder, {only.name}, and in it {_some(nested)}; if those are the splits '
+      f'{train} holds one folder, {only.name}, and in it {_names(nested)}; if those are the splits '
       f'or classes, {around}'
     )
   raise UserError(
@@ -204,10 +205,8 @@ def _organize(folder: pathlib.Path) -> str:
   return f'python -m cifar_jax data organize {folder} OUT'
 
 
-def _some(folders: Sequence[pathlib.Path]) -> str:
-  rest = len(folders) - _NAMED
-  names = ', '.join(folder.name for folder in folders[:_NAMED])
-  return names + (f' and {rest} more' if rest > 0 else '')
+def _names(folders: Sequence[pathlib.Path]) -> str:
+  return listed([folder.name for folder in folders], _NAMED)
 
 
 def _subfolders(folder: pathlib.Path) -> list[pathlib.Path]:

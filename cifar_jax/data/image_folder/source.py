@@ -1,7 +1,6 @@
 """A folder of photographs as a data set, with what its user should know about it."""
 
 import os
-from collections.abc import Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -14,6 +13,7 @@ from cifar_jax.data.image_folder.stream import file_split
 from cifar_jax.data.preprocessing import Preprocessing, of_folder
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import existing_path
+from cifar_jax.utils.suggestions import listed
 
 _NAMED = 5  # files named in a message; the rest are counted
 _IMBALANCE = 1.5  # largest class over smallest, from which on it is worth a word
@@ -119,7 +119,7 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
   if listing.ignored:
     notes.append(
       f'{len(listing.ignored)} files without the suffix of an image are not used: '
-      f'{_some([str(path) for path in listing.ignored])}'
+      f'{listed([str(path) for path in listing.ignored], _NAMED)}'
     )
   if folder.damaged:
     notes.append(f'{len(folder.damaged)} damaged images are left out: {_damaged(folder)}')
@@ -131,7 +131,9 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
 def _passed_over(listing: Listing) -> list[str]:
   if not listing.passed_over:
     return []
-  return [f'not used, since they are no splits with class folders: {_some(listing.passed_over)}']
+  return [
+    f'not used, since they are no splits with class folders: {listed(listing.passed_over, _NAMED)}'
+  ]
 
 
 def _check_classes(listing: Listing, train: Split) -> None:
@@ -169,15 +171,12 @@ def _duplicates(listing: Listing, folder: DecodedFolder, slices: dict[str, slice
           named = [
             f'{files[folder.kept[b][j]].path} = {files[folder.kept[a][i]].path}' for i, j in pairs
           ]
-          notes.append(f'{len(pairs)} images of {second} are {kind} in {first}: {_some(named)}')
+          notes.append(
+            f'{len(pairs)} images of {second} are {kind} in {first}: {listed(named, _NAMED)}'
+          )
   return notes
 
 
 def _damaged(folder: DecodedFolder) -> str:
   everywhere = f', all in {folder.damaged_list}' if len(folder.damaged) > _NAMED else ''
-  return _some([f'{path} ({reason})' for path, reason in folder.damaged]) + everywhere
-
-
-def _some(names: Sequence[str]) -> str:
-  rest = len(names) - _NAMED
-  return ', '.join(names[:_NAMED]) + (f' and {rest} more' if rest > 0 else '')
+  return listed([f'{path} ({reason})' for path, reason in folder.damaged], _NAMED) + everywhere

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.suggestions import listed
 
 Convert = Callable[[np.ndarray], np.ndarray]
 _NAMED = 12  # tensors named in a message
@@ -107,13 +108,14 @@ def fill(
       found[path] = np.ascontiguousarray(array, np.float32)
   if wrong:
     raise UserError(
-      f'{where} is of another network: {_some(wrong)}; choose the network that it was made for'
+      f'{where} is of another network: {listed(wrong, _NAMED)}; choose the network that it was made '
+      'for'
     )
   missing = ['/'.join(path) for path in wanted if path not in found]
   if missing:
     raise UserError(
-      f'{where} lacks {_some(missing)}'
-      + (f', while {_some(unused)} belong nowhere' if unused else '')
+      f'{where} lacks {listed(missing, _NAMED)}'
+      + (f', while {listed(unused, _NAMED)} belong nowhere' if unused else '')
       + '; choose the network that it was made for'
     )
   variables: dict[str, Any] = {'params': {}, 'batch_stats': {}}
@@ -133,8 +135,3 @@ def _flatten(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[
     else:
       pairs.append(((*path, key), value))
   return pairs
-
-
-def _some(names: list[str]) -> str:
-  rest = len(names) - _NAMED
-  return ', '.join(names[:_NAMED]) + (f' and {rest} more' if rest > 0 else '')
