@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from tests.configs import tiny
+from tests.helpers import tiny
 
 # Programs compiled by one test, or one of its processes, serve the others; none outlives the
 # session. The processes that share the tests among them inherit the folder.

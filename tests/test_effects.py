@@ -20,8 +20,8 @@ from cifar_jax.devices import sharding
 from cifar_jax.optim import averaging, optimizers, parameter_groups, schedules
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from configs import base
-from tests.data.image_folder.picture_files import picture, write_tree
-from tests.effects import CONVOLUTION, Effects, Outcome, config_of, same
+from tests.helpers.effects import CONVOLUTION, Effects, Outcome, config_of, same
+from tests.helpers.picture_files import picture, write_tree
 
 pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
 

@@ -12,8 +12,8 @@ from cifar_jax.config import parse as configs
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from configs import base
-from tests.effects import config_of
-from tests.trainer.test_loop import rows_of
+from tests.helpers.effects import config_of
+from tests.helpers.runs import rows_of
 
 # Six epochs of one update each, on labels of chance: what is learned does not hold for others, so
 # that the loss of training falls and that of validation does not.

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import resource
 import subprocess
 import sys
@@ -12,8 +11,8 @@ import pytest
 from cifar_jax import commands
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
+from tests.helpers import REPOSITORY
 
-REPOSITORY = pathlib.Path(__file__).parent.parent
 ASCII = REPOSITORY / 'tests' / 'fixtures' / 'ascii'
 LAUNCH = ('launch.py',)
 MODULE = ('-m', 'cifar_jax')
@@ -148,7 +147,7 @@ def test_run_folder_is_named_after_the_config(tiny_data, tmp_path) -> None:
   process = subprocess.run(
     [
       *(sys.executable, str(REPOSITORY / 'launch.py')),
-      f'--config={REPOSITORY / "tests" / "configs" / "tiny.py"}',
+      f'--config={REPOSITORY / "tests" / "helpers" / "tiny.py"}',
       *(f'--config.data.dir={tiny_data}', '--config.epochs=1'),
     ],
     cwd=tmp_path,

@@ -43,7 +43,7 @@ def test_a_mistaken_config_is_one_sentence(capfd) -> None:
 
 @pytest.mark.slow
 def test_a_real_process_answers() -> None:
-  worker = Worker('ours', 'tests/configs/tiny.py', ['--config.batch_size=16'])
+  worker = Worker('ours', 'tests/helpers/tiny.py', ['--config.batch_size=16'])
   assert worker.batch_size == 16
   assert 'jax' in worker.version
   first, second = worker.measure(1), worker.measure(3)

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from typing import Any
 
-REPOSITORY = pathlib.Path(__file__).parent.parent.parent
+from tests.helpers import REPOSITORY
+
 # tests/conftest.py turns oneDNN off for itself; a user's training has it.
 _OF_TESTS = ('CIFAR_JAX_ONEDNN', 'PYTEST_CURRENT_TEST', 'PYTEST_XDIST_WORKER')
 

@@ -17,8 +17,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import models
+from tests.helpers import REPOSITORY
 
-REPOSITORY = pathlib.Path(__file__).parent.parent.parent
 README = (REPOSITORY / 'README.md').read_text()
 Row = dict[str, str]
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from cifar_jax.run_dir.checkpoint import Checkpoints
-from tests.claims.command_line import REPOSITORY, command, environment, launch
+from tests.claims.command_line import command, environment, launch
+from tests.helpers import REPOSITORY
 
 pytestmark = pytest.mark.claims
 # BatchNorm, dropout and draws of several kinds.

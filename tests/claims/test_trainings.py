@@ -26,7 +26,8 @@ import pathlib
 
 import pytest
 
-from tests.claims.command_line import REPOSITORY, launch
+from tests.claims.command_line import launch
+from tests.helpers import REPOSITORY
 
 pytestmark = pytest.mark.claims
 Bands = dict[str, tuple[float, float]]

@@ -8,9 +8,9 @@ import pytest
 from cifar_jax.config import parse as configs
 from cifar_jax.utils.errors import UserError
 from configs import cnn_adv
-from tests.config.test_parse import (
+from tests.helpers import REPOSITORY
+from tests.helpers.config_files import (
   ADV,
-  REPOSITORY,
   SHIPPED,
   one_line,
   plain,

@@ -10,7 +10,8 @@ from cifar_jax.config import parse as configs
 from cifar_jax.trainer import build
 from cifar_jax.utils.errors import UserError
 from configs import cnn_adv
-from tests.config.test_parse import ADV, REPOSITORY, mistake, one_line, plain
+from tests.helpers import REPOSITORY
+from tests.helpers.config_files import ADV, mistake, one_line, plain
 
 pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
 

@@ -1,24 +1,18 @@
 """Every mistake in a config becomes one sentence that names the flag; the rest is unchanged."""
 
-import pathlib
 import re
-import textwrap
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ml_collections import ConfigDict
 
 from cifar_jax.config import option_checks
 from cifar_jax.config import parse as configs
 from cifar_jax.utils.errors import UserError
 from configs import base
+from tests.helpers.config_files import ADV, SHIPPED, one_line, plain, with_value, without
 
 # ml_collections loads config files by an old way of importlib.
 pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
-REPOSITORY = pathlib.Path(__file__).parents[2]
-SHIPPED = sorted((REPOSITORY / 'configs').glob('[a-z]*.py'))
-ADV = str(REPOSITORY / 'configs' / 'cnn_adv.py')
 NAN, INFINITY = float('nan'), float('inf')
 
 # Options outside of model, optimizer and schedule: what they must refuse, extremes to be taken.
@@ -139,52 +133,6 @@ CHOSEN: dict[str, Any] = {
   'model.dtype': ('float16', r"--config\.model\.dtype: 'float16' .*'bfloat16'"),
   'model.widht': ((3,), r"--config\.model\.widht: .* did you mean 'widths'"),
 }
-
-
-def with_value(key: str, value: Any) -> ConfigDict:
-  """configs/cnn_adv.py with one value, of any type, set past the config's own checks."""
-  config = ConfigDict(configs.load(ADV).copy_and_resolve_references())
-  section, _, option = key.rpartition('.')
-  with config.unlocked(), config.ignore_type():
-    (config[section] if section else config)[option] = value
-  return config.lock()
-
-
-def without(key: str) -> ConfigDict:
-  config = ConfigDict(configs.load(ADV).copy_and_resolve_references())
-  section, _, option = key.rpartition('.')
-  with config.unlocked():
-    del (config[section] if section else config)[option]
-  return config.lock()
-
-
-def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
-  message = str(error.value)
-  assert message
-  assert '\n' not in message
-  assert 'Traceback' not in message
-  return message
-
-
-def mistake(function: Callable[[], object]) -> str | None:
-  """The sentence of the UserError that a call ends with, if it does; other errors pass."""
-  try:
-    function()
-  except UserError as error:
-    return str(error)
-  return None
-
-
-def write(folder: pathlib.Path, body: str) -> str:
-  """A config file whose get_config() starts from the base; returns its path."""
-  path = folder / 'mine.py'
-  head = 'from configs import base\n\ndef get_config():\n  config = base.get_config()\n'
-  path.write_text(head + textwrap.indent(textwrap.dedent(body), '  '))
-  return str(path)
-
-
-def plain(config: ConfigDict) -> dict[str, Any]:
-  return dict(configs.flatten(config))
 
 
 @pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from cifar_jax.data import archives
 from cifar_jax.utils.errors import UserError
-from tests.data.official_files import write_archive, write_folder
-from tests.data.only_user_errors import only_user_errors
+from tests.helpers.official_files import write_archive, write_folder
+from tests.helpers.only_user_errors import only_user_errors
 
 _FILES = {'one': b'first' * 40, 'two': bytes(range(256))}
 _LIMITS = {'one': 200, 'two': 300, 'absent': 10}

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from cifar_jax.data import cifar_files
 from cifar_jax.utils.errors import UserError
-from tests.data import official_files
-from tests.data.only_user_errors import only_user_errors
+from tests.helpers import official_files
+from tests.helpers.only_user_errors import only_user_errors
 
 _COUNT = 6  # images a batch, instead of 10,000 or 50,000
 

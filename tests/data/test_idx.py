@@ -12,29 +12,8 @@ from hypothesis import strategies as st
 
 from cifar_jax.data import idx
 from cifar_jax.utils.errors import UserError
-from tests.data.only_user_errors import only_user_errors
-
-_IMAGES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
-_LABELS = bytes([9, 0])
-
-
-def files() -> dict[str, bytes]:
-  images = struct.pack('>4B3I', 0, 0, 8, 3, 2, 3, 4) + _IMAGES.tobytes()
-  labels = struct.pack('>4BI', 0, 0, 8, 1, 2) + _LABELS
-  return {
-    'train-images-idx3-ubyte': images,
-    'train-labels-idx1-ubyte': labels,
-    't10k-images-idx3-ubyte': images,
-    't10k-labels-idx1-ubyte': labels,
-  }
-
-
-def write(folder: pathlib.Path, contents: dict[str, bytes], packed: bool = False) -> pathlib.Path:
-  folder.mkdir(parents=True, exist_ok=True)
-  for name, content in contents.items():
-    path = folder / (f'{name}.gz' if packed else name)
-    path.write_bytes(gzip.compress(content) if packed else content)
-  return folder
+from tests.helpers.idx_files import IMAGES, files, write
+from tests.helpers.only_user_errors import only_user_errors
 
 
 @pytest.mark.parametrize('packed', [False, True])
@@ -54,7 +33,7 @@ def test_reads_what_torchvision_and_keras_leave(
   assert idx.find(name, tmp_path) == folder
   dataset = idx.read(name, folder)
   assert dataset.train.images.shape == (2, 3, 4, 1)
-  np.testing.assert_array_equal(dataset.train.images[..., 0], _IMAGES)
+  np.testing.assert_array_equal(dataset.train.images[..., 0], IMAGES)
   assert dataset.test.labels.tolist() == [9, 0]
   assert len(dataset.class_names) == 10
   assert len(idx.sources(folder)) == 4
@@ -70,7 +49,7 @@ def test_finds_nothing_elsewhere(tmp_path: pathlib.Path) -> None:
 def test_test_images_of_another_size_are_refused(tmp_path: pathlib.Path) -> None:
   """As many pixels, but not as many rows."""
   contents = files()
-  turned = struct.pack('>4B3I', 0, 0, 8, 3, 2, 6, 2) + _IMAGES.tobytes()
+  turned = struct.pack('>4B3I', 0, 0, 8, 3, 2, 6, 2) + IMAGES.tobytes()
   folder = write(tmp_path, contents | {'train-images-idx3-ubyte': turned})
   with pytest.raises(UserError, match=r't10k-images\S* holds images of 3x4 pixels and .* of 6x2'):
     idx.read('mnist', folder)
@@ -87,7 +66,7 @@ def test_names_with_a_dot_and_packed_files_of_any_name(
     path.write_bytes(gzip.compress(content) if packed else content)
   assert idx.find('mnist', tmp_path) == tmp_path
   dataset = idx.read('mnist', tmp_path)
-  np.testing.assert_array_equal(dataset.train.images[..., 0], _IMAGES)
+  np.testing.assert_array_equal(dataset.train.images[..., 0], IMAGES)
   assert dataset.test.labels.tolist() == [9, 0]
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from cifar_jax.data import image_file
 from cifar_jax.data.image_file import DamagedImageError, decode, decode_file, reduced_size
 from cifar_jax.data.preprocessing import Preprocessing
-from tests.data.image_folder.picture_files import picture
+from tests.helpers.picture_files import picture
 
 
 def geometry(

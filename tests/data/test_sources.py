@@ -11,7 +11,7 @@ from cifar_jax import data
 from cifar_jax.data import cifar_files, sources, tfds
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.utils.errors import UserError
-from tests.data import official_files, test_idx, test_npz
+from tests.helpers import idx_files, npz_files, official_files
 
 
 def load(name: str, directory: pathlib.Path | str = '') -> Dataset:
@@ -51,10 +51,10 @@ def test_synthetic_needs_nothing() -> None:
 
 
 def test_an_npz_file_serves_any_name(tmp_path: pathlib.Path) -> None:
-  path = test_npz.write(tmp_path / 'mine.npz')
+  path = npz_files.write(tmp_path / 'mine.npz')
   dataset = load('whatever', path)
   assert (dataset.name, dataset.source) == ('whatever', str(path))
-  np.testing.assert_array_equal(dataset.train.images, test_npz.arrays()['x_train'])
+  np.testing.assert_array_equal(dataset.train.images, npz_files.arrays()['x_train'])
 
 
 def test_the_usual_places_in_their_order(
@@ -112,9 +112,9 @@ def test_mnist_of_torchvision_and_of_keras(home: pathlib.Path) -> None:
   keras.mkdir(parents=True)
   white = np.full((6, 4, 5), 255, np.uint8)
   gray = {'x_train': white, 'x_test': white[:3]}
-  test_npz.write(keras / 'mnist.npz', **gray)
+  npz_files.write(keras / 'mnist.npz', **gray)
   assert load('mnist').train.images.shape == (6, 4, 5, 1)
-  test_idx.write(home / 'data' / 'MNIST' / 'raw', test_idx.files(), packed=True)
+  idx_files.write(home / 'data' / 'MNIST' / 'raw', idx_files.files(), packed=True)
   assert load('mnist').train.images.shape == (2, 3, 4, 1)
 
 

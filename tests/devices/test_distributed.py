@@ -4,7 +4,6 @@ import csv
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,11 +14,10 @@ from cifar_jax.devices import distributed
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.utils.errors import UserError
-from tests.configs import tiny
-from tests.devices.test_sharding import assert_close
-from tests.trainer.test_loop import changed, state_of
+from tests.helpers import REPOSITORY, tiny
+from tests.helpers.one_of_several import free_address
+from tests.helpers.runs import assert_close, changed, state_of
 
-REPOSITORY = pathlib.Path(__file__).parents[2]
 SILENT = Progress('silent')
 
 
@@ -73,12 +71,6 @@ def test_how_one_of_several_ends(error, status, words) -> None:
   assert words in text
 
 
-def free_address() -> str:
-  with socket.socket() as free:
-    free.bind(('127.0.0.1', 0))
-    return f'127.0.0.1:{free.getsockname()[1]}'
-
-
 def together(
   run: pathlib.Path,
   data: pathlib.Path,
@@ -97,7 +89,7 @@ def together(
   started = [
     subprocess.Popen(
       [
-        *(sys.executable, '-m', 'tests.devices.one_of_several', str(run), str(data), str(epochs)),
+        *(sys.executable, '-m', 'tests.helpers.one_of_several', str(run), str(data), str(epochs)),
         *(coordinator, str(processes), str(number)),
         *((moment, str(step)) if number == killed else ()),
       ],

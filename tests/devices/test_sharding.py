@@ -12,16 +12,10 @@ from cifar_jax import data
 from cifar_jax.devices import sharding
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
-from cifar_jax.trainer.build import Trainer, build_trainer
+from cifar_jax.trainer.build import Trainer
 from cifar_jax.utils.errors import UserError
-from tests.configs import tiny
-from tests.trainer.test_loop import changed, state_of
-
-
-def trainer_on(config, devices: int, **values) -> tuple[Trainer, data.Splits]:
-  config = changed(config, devices=devices, **values)
-  splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
-  return build_trainer(config, splits), splits
+from tests.helpers import tiny
+from tests.helpers.runs import assert_close, changed, state_of, trainer_on
 
 
 def trained(trainer: Trainer, splits: data.Splits, count: int):
@@ -41,20 +35,6 @@ def lowered_step(trainer: Trainer, *arguments):
   return step.func.lower(*step.args, *arguments, masked=False)
 
 
-SMALL = tiny.ONE_CONVOLUTION
-
-
-def assert_close(one, other, tolerance: float = 1e-5) -> None:
-  """States whose every array differs by at most so much of its norm, after the same steps."""
-  assert int(one.step) == int(other.step)
-  for name in ('params', 'batch_stats', 'opt_state', 'metrics'):
-    expected, found = (jax.tree.leaves_with_path(getattr(s, name)) for s in (one, other))
-    for (path, a), (_, b) in zip(expected, found, strict=True):
-      a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-      difference, norm = np.linalg.norm(a - b), np.linalg.norm(a)
-      assert difference <= tolerance * norm, (name, jax.tree_util.keystr(path))
-
-
 def test_twenty_steps_on_eight_devices_are_those_of_one(tiny_config) -> None:
   """With augmentation, dropout and BatchNorm, whose statistics are those of the whole batch.
 
@@ -63,7 +43,7 @@ def test_twenty_steps_on_eight_devices_are_those_of_one(tiny_config) -> None:
   ways = {'one': (1, 'jit'), 'eight': (8, 'jit'), 'mapped': (8, 'pmap')}
   states, reports = {}, {}
   for way, (devices, kind) in ways.items():
-    trainer, splits = trainer_on(tiny_config, devices, parallel=kind, **SMALL)
+    trainer, splits = trainer_on(tiny_config, devices, parallel=kind, **tiny.ONE_CONVOLUTION)
     assert trainer.mesh.size == devices
     states[way], reports[way] = trained(trainer, splits, 20)
   assert int(states['one'].step) == 20
@@ -80,7 +60,7 @@ def test_a_batch_that_does_not_divide_is_filled_if_wanted(tiny_config, kind) -> 
   """30 rows on 4 devices are 32, of which 30 count, also in BatchNorm; seven steps go into the
   second epoch.
   """
-  values = {**SMALL, 'batch_size': 30, 'uneven_batch': 'pad'}
+  values = {**tiny.ONE_CONVOLUTION, 'batch_size': 30, 'uneven_batch': 'pad'}
   states = []
   for devices, way in ((1, 'jit'), (4, kind)):
     trainer, splits = trainer_on(tiny_config, devices, parallel=way, **values)
@@ -96,7 +76,7 @@ def test_ghost_batches_are_those_of_one_device(tiny_config, kind) -> None:
   """
   states = []
   for devices, rows, way in ((1, 8, 'jit'), (4, 8, kind), (1, 0, 'jit')):
-    values = {**SMALL, 'parallel': way, 'batch_norm.ghost_rows': rows}
+    values = {**tiny.ONE_CONVOLUTION, 'parallel': way, 'batch_norm.ghost_rows': rows}
     trainer, splits = trainer_on(tiny_config, devices, **values)
     states.append(trained(trainer, splits, 7)[0])
   assert_close(states[0], states[1])
@@ -114,16 +94,18 @@ def test_jit_and_pmap_restore_each_other(tiny_config, tmp_path) -> None:
   """One epoch on 4 devices, one mapped over 2, one on 1: the state of one device throughout."""
   ways = ((4, 'jit'), (2, 'pmap'), (1, 'jit'))
   for epochs, (devices, kind) in enumerate(ways, start=1):
-    config = changed(tiny_config, devices=devices, parallel=kind, epochs=epochs, **SMALL)
+    config = changed(
+      tiny_config, devices=devices, parallel=kind, epochs=epochs, **tiny.ONE_CONVOLUTION
+    )
     loop.train(config, tmp_path / 'moving', Progress('silent'))
-  config = changed(tiny_config, **SMALL)
+  config = changed(tiny_config, **tiny.ONE_CONVOLUTION)
   loop.train(config, tmp_path / 'staying', Progress('silent'))
   assert_close(state_of(config, tmp_path / 'staying'), state_of(config, tmp_path / 'moving'))
 
 
 def test_the_work_is_spread_over_the_devices(tiny_config) -> None:
   """Each device convolves its 4 of 32 rows, and their gradients are summed."""
-  trainer, splits = trainer_on(tiny_config, 8, **SMALL)
+  trainer, splits = trainer_on(tiny_config, 8, **tiny.ONE_CONVOLUTION)
   images, labels = trainer.place(splits.train)
   order = trainer.epoch_order(sharding.replicate(0, trainer.mesh))
   lowered = lowered_step(trainer, trainer.init(), images, labels, order)
@@ -154,7 +136,7 @@ def test_a_step_moves_the_gradients_once(tiny_config, batch_norm) -> None:
   statistics. (The two sums of its backward pass are the gradients of its bias and scale.)
   """
   block = ('conv3 same', 'max_pool', 'batch_norm', 'dropout 0.25')
-  values = {**SMALL, 'model.block': block if batch_norm else block[:2]}
+  values = {**tiny.ONE_CONVOLUTION, 'model.block': block if batch_norm else block[:2]}
   trainer, splits = trainer_on(tiny_config, 8, **values)
   images, labels = trainer.place(splits.train)
   order = trainer.epoch_order(sharding.replicate(0, trainer.mesh))
@@ -172,7 +154,7 @@ def test_programs_serve_every_seed(tiny_config) -> None:
   programs = []
   for seed in (0, 2**32 - 1):
     trainer, splits = trainer_on(
-      tiny_config, 1, seed=seed, **{**SMALL, 'augment.flip': 'alternating'}
+      tiny_config, 1, seed=seed, **{**tiny.ONE_CONVOLUTION, 'augment.flip': 'alternating'}
     )
     images, labels = trainer.place(splits.train)
     order = trainer.epoch_order(sharding.replicate(0, trainer.mesh))
@@ -198,7 +180,7 @@ def test_evaluation_is_exact_where_the_count_does_not_divide(tiny_config, monkey
   monkeypatch.setattr('cifar_jax.trainer.build.EVALUATION_BATCH', 16)
   truth = None
   for devices in (1, 3, 8):
-    trainer, splits = trainer_on(tiny_config, devices, batch_size=24, **SMALL)
+    trainer, splits = trainer_on(tiny_config, devices, batch_size=24, **tiny.ONE_CONVOLUTION)
     state = trainer.init()
     if truth is None:
       variables = {'params': state.params, 'batch_stats': state.batch_stats}

@@ -11,7 +11,7 @@ from jax.test_util import check_grads
 from cifar_jax.analysis.flops import multiply_adds
 from cifar_jax.layers import Conv
 from cifar_jax.ops import conv, depthwise, forms, onednn
-from tests.ops.test_forms import assert_same_function, normal
+from tests.helpers.kernels import assert_same_function, normal
 
 pytestmark = pytest.mark.skipif(
   not forms.has_library('float32'), reason='no oneDNN in this jaxlib, or for this processor'

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from cifar_jax import optim
-from tests.optim.test_optimizers import assert_same, config
+from tests.helpers.optimizer_rules import assert_same, config
 
 
 @pytest.mark.parametrize('momentum', [0.0, 0.9])

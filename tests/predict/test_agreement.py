@@ -30,10 +30,10 @@ from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.trainer.build import build_trainer
-from tests.configs import tiny
-from tests.data.image_folder.picture_files import data_config, picture, write_tree
-from tests.data.official_files import python3_pickle, write_folder
-from tests.weights.tiny_network import NETWORK, tensors, write_safetensors
+from tests.helpers import tiny
+from tests.helpers.official_files import python3_pickle, write_folder
+from tests.helpers.picture_files import data_config, picture, write_tree
+from tests.helpers.tiny_network import NETWORK, tensors, write_safetensors
 
 PHOTOGRAPHS = pathlib.Path(os.environ.get('CIFAR_JAX_DATA', 'nowhere')) / 'catsdogs'
 

@@ -15,7 +15,7 @@ from cifar_jax.predict.evaluate import evaluate
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer.loop import train
 from cifar_jax.utils.errors import UserError
-from tests.trainer.test_loop import changed
+from tests.helpers.runs import changed
 
 
 def variant(tiny_data: pathlib.Path, path: pathlib.Path, **arrays) -> str:

@@ -7,13 +7,13 @@ from ml_collections import ConfigDict
 
 from cifar_jax import data
 from cifar_jax.models import pretrained as published
-from tests.configs import tiny
+from tests.helpers import tiny
+from tests.helpers.tiny_network import NETWORK, tensors, write_safetensors
 from tests.reference import networks, rules
 from tests.reference.input_path import Inputs
 from tests.reference.systems import System, assert_same, pictures
 from tests.reference.training import Outcome, Reference, by_toolkit
 from tests.reference.ways import CHANNEL, GIVEN, WAYS
-from tests.weights.tiny_network import NETWORK, tensors, write_safetensors
 
 SYSTEM = System(networks.HeadOnMaps, rules.of_optax(optax.sgd(0.01, 0.9)), side=8)
 

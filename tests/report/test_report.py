@@ -14,9 +14,9 @@ from cifar_jax.predict import classifier, evaluate
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer.loop import train
 from cifar_jax.utils.errors import UserError
-from tests.configs import tiny
-from tests.report.browser import needs_browser, page_facts
-from tests.report.webdriver import Driver, needs_driver
+from tests.helpers import tiny
+from tests.helpers.browser import needs_browser, page_facts
+from tests.helpers.webdriver import Driver, needs_driver
 
 pytest.importorskip('matplotlib')
 pytest.importorskip('jinja2')

@@ -15,7 +15,7 @@ import pytest
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors, write_json
-from tests.run_dir.test_checkpoint import FACTS, make_state, restored_step, save_steps, stderr_of
+from tests.helpers.states import FACTS, make_state, restored_step, save_steps, stderr_of
 
 # What Orbax leaves behind of a failed read or write.
 pytestmark = [

@@ -10,12 +10,12 @@ import pytest
 from cifar_jax.run_dir.history import read_rows
 from cifar_jax.run_dir.metric_writers import RunWriter
 from cifar_jax.utils.errors import UserError
+from tests.helpers import REPOSITORY
 
 COLUMNS = [
   *('step', 'epoch', 'train_loss', 'train_accuracy', 'val_loss', 'val_accuracy'),
   *('learning_rate', 'images_per_second', 'epoch_seconds'),
 ]
-REPOSITORY = pathlib.Path(__file__).parents[2]
 
 
 def row(epoch: int) -> dict[str, float]:

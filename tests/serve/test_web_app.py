@@ -10,7 +10,7 @@ import pytest
 
 from cifar_jax import data
 from cifar_jax.predict import classifier
-from tests.report.webdriver import Driver, needs_driver
+from tests.helpers.webdriver import Driver, needs_driver
 
 pytest.importorskip('flask')
 Image = pytest.importorskip('PIL.Image')

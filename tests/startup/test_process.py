@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
-REPOSITORY = pathlib.Path(__file__).parents[2]
+from tests.helpers import REPOSITORY
+
 ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
-TINY = ('launch.py', '--config=tests/configs/tiny.py')
+TINY = ('launch.py', '--config=tests/helpers/tiny.py')
 SUMMARY = ('-m', 'cifar_jax', 'summary', '--config=configs/cnn_adv.py')
 
 # As a terminal starts programs: those in the background of a script ignore SIGINT. Not by

@@ -7,7 +7,7 @@ import pytest
 from cifar_jax import data
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.utils.errors import UserError
-from tests.trainer.test_loop import changed
+from tests.helpers.runs import changed
 
 
 def assembled(config, **values):

@@ -14,14 +14,14 @@ from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop, step_memory
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.utils.errors import UserError
-from tests.configs import tiny
-from tests.trainer.test_loop import assert_identical, changed, state_of
-from tests.weights.tiny_network import NETWORK, tensors, write_safetensors
+from tests.helpers import tiny
+from tests.helpers.runs import assert_identical, changed, state_of
+from tests.helpers.tiny_network import NETWORK, tensors, write_safetensors
 
 
 @pytest.fixture
 def config(tiny_data, tmp_path, monkeypatch) -> ConfigDict:
-  """As tests/configs/tiny.py, but with the tiny network of published weights below a head."""
+  """As tests/helpers/tiny.py, but with the tiny network of published weights below a head."""
   monkeypatch.setitem(pretrained.NETWORKS, 'tiny', NETWORK)
   config = tiny.get_config()
   config.data.dir = str(tiny_data)

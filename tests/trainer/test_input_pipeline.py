@@ -20,8 +20,8 @@ from cifar_jax.trainer import loop
 from cifar_jax.trainer.host_batches import train_batches
 from cifar_jax.trainer.input_pipeline import HostFeed, _TransferGuard
 from cifar_jax.utils.errors import UserError
-from tests.devices.test_sharding import SMALL, assert_close, trainer_on
-from tests.trainer.test_loop import changed, rows_of, state_of
+from tests.helpers import tiny
+from tests.helpers.runs import assert_close, changed, rows_of, state_of, trainer_on
 
 SILENT = Progress('silent')
 
@@ -29,7 +29,7 @@ SILENT = Progress('silent')
 def test_the_host_sends_the_batches_that_the_devices_would_pick(tiny_config) -> None:
   """On three devices, where 32 rows are filled to 33; from step 4 on into the second epoch."""
   values = {'uneven_batch': 'pad', 'data.placement': 'host'}
-  trainer, splits = trainer_on(tiny_config, 3, **values, **SMALL)
+  trainer, splits = trainer_on(tiny_config, 3, **values, **tiny.ONE_CONVOLUTION)
   batches = list(train_batches(trainer.recipe, splits.train, trainer.mesh, 4, 8))
   for step, batch in zip(range(4, 8), batches, strict=True):
     epoch, position = divmod(step, 6)
@@ -45,7 +45,7 @@ def test_the_host_sends_the_batches_that_the_devices_would_pick(tiny_config) -> 
 
 def test_a_run_from_the_host_is_that_on_the_devices(tiny_config, tmp_path) -> None:
   """Also stopped in mid-epoch and continued from the other place."""
-  config = changed(tiny_config, devices=2, epochs=2, **SMALL)
+  config = changed(tiny_config, devices=2, epochs=2, **tiny.ONE_CONVOLUTION)
   host = changed(config, **{'data.placement': 'host'})
   loop.train(config, tmp_path / 'device', SILENT)
   loop.train(changed(host, max_steps=4), tmp_path / 'host', SILENT)
@@ -112,7 +112,7 @@ def stream_as(kind: type[data.Split], monkeypatch) -> None:
 
 def test_an_error_of_a_stream_ends_the_run(tiny_config, tmp_path, monkeypatch) -> None:
   stream_as(Stream, monkeypatch)
-  config = changed(tiny_config, **{'data.placement': 'host'}, **SMALL)
+  config = changed(tiny_config, **{'data.placement': 'host'}, **tiny.ONE_CONVOLUTION)
   with pytest.raises(UserError, match='photograph 17 is damaged'):
     loop.train(config, tmp_path, SILENT)
 
@@ -162,7 +162,9 @@ def test_share_of_time_spent_waiting(
 
 
 def test_data_on_the_devices_is_not_waited_for(tiny_config, tmp_path, capsys) -> None:
-  results = loop.train(changed(tiny_config, epochs=1, **SMALL), tmp_path, Progress('lines'))
+  results = loop.train(
+    changed(tiny_config, epochs=1, **tiny.ONE_CONVOLUTION), tmp_path, Progress('lines')
+  )
   assert results['waiting_share'] == 0
   assert 'waiting' not in capsys.readouterr().out
 

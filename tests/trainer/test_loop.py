@@ -1,6 +1,4 @@
-import csv
 import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -18,38 +16,7 @@ from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.utils.errors import UserError
-
-SILENT = Progress('silent')
-TIMED = ('images_per_second', 'epoch_seconds')
-
-
-def rows_of(run: pathlib.Path) -> list[dict[str, str]]:
-  """metrics.csv without the columns that depend on the clock."""
-  with (run / 'metrics.csv').open(newline='') as file:
-    return [
-      {name: text for name, text in row.items() if name not in TIMED}
-      for row in csv.DictReader(file)
-    ]
-
-
-def state_of(config: ConfigDict, run: pathlib.Path, which: str = 'latest'):
-  splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
-  trainer = build_trainer(config, splits)
-  with Checkpoints(run, read_only=True) as checkpoints:
-    restored = checkpoints.restore(trainer.abstract_state(), which)
-  assert restored is not None
-  return restored[0]
-
-
-def assert_identical(left, right) -> None:
-  """Every array of two states equal to the last bit."""
-  jax.tree.map(np.testing.assert_array_equal, left, right)
-
-
-def changed(config: ConfigDict, **values) -> ConfigDict:
-  copy = ConfigDict(config.copy_and_resolve_references())
-  copy.update_from_flattened_dict(values)
-  return copy.lock()
+from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
 
 
 def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:

@@ -19,17 +19,14 @@ from cifar_jax.run_dir import checkpoint
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop, resume, run_summary
 from cifar_jax.utils.errors import UserError
-from tests.trainer.test_loop import SILENT, assert_identical, changed, rows_of, state_of
-
-
-class Stopped(BaseException):
-  """Ends a training in the middle."""
+from tests.helpers.before_step import Crash, before_step, crash
+from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
 
 
 @pytest.fixture(scope='module')
 def options(tiny_data):
   """Six epochs whose rate depends on all of them, by a rule that never sees an improvement."""
-  from tests.configs import tiny
+  from tests.helpers import tiny
 
   config = tiny.get_config()
   config.data.dir = str(tiny_data)
@@ -56,17 +53,8 @@ def whole(options, tmp_path_factory) -> pathlib.Path:
 def half_run(options, tmp_path_factory) -> pathlib.Path:
   """Stopped in the third epoch, after the checkpoint of step 16."""
   run = tmp_path_factory.mktemp('half')
-  dispatch = loop._Session._dispatch
-
-  def stopping(self, state, step, count, masked):
-    if step == 17:
-      raise Stopped
-    return dispatch(self, state, step, count, masked)
-
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(loop._Session, '_dispatch', stopping)
-    with pytest.raises(Stopped):
-      loop.train(options, run, SILENT)
+  with before_step(17, crash), pytest.raises(Crash):
+    loop.train(options, run, SILENT)
   assert sorted(path.name for path in (run / 'checkpoints').iterdir()) == ['12', '16']
   return run
 
@@ -286,48 +274,42 @@ def test_start_from_checks_the_best_too(options, half, tmp_path) -> None:
 
 
 @pytest.mark.parametrize('what', ['folder', 'content', 'metrics', 'checkpoints'])
-def test_deleted_while_training(options, whole, tmp_path, monkeypatch, what) -> None:
+def test_deleted_while_training(options, whole, tmp_path, what) -> None:
   """Without its folder a run stops with a sentence; without a part of it, it goes on."""
   run = tmp_path / 'run'
-  dispatch = loop._Session._dispatch
 
-  def deleting(self, state, step, count, masked):
-    if step == 7:
-      if what == 'folder':
-        shutil.rmtree(run)
-      elif what == 'content':  # rm -r run/* spares .lock
-        for path in run.glob('[!.]*'):
-          shutil.rmtree(path) if path.is_dir() else path.unlink()
-      elif what == 'metrics':
-        (run / 'metrics.csv').unlink()
-      else:
-        shutil.rmtree(run / 'checkpoints')
-    return dispatch(self, state, step, count, masked)
+  def delete() -> None:
+    if what == 'folder':
+      shutil.rmtree(run)
+    elif what == 'content':  # rm -r run/* spares .lock
+      for path in run.glob('[!.]*'):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    elif what == 'metrics':
+      (run / 'metrics.csv').unlink()
+    else:
+      shutil.rmtree(run / 'checkpoints')
 
-  monkeypatch.setattr(loop._Session, '_dispatch', deleting)
   if what in ('folder', 'content'):
-    with pytest.raises(UserError, match='was deleted while the run was training') as error:
+    deleted = pytest.raises(UserError, match='was deleted while the run was training')
+    with before_step(7, delete), deleted as error:
       loop.train(options, run, SILENT)
     assert '\n' not in str(error.value)
     assert not (run / 'metrics.csv').exists()
   else:
-    loop.train(options, run, SILENT)
+    with before_step(7, delete):
+      loop.train(options, run, SILENT)
     assert_as_uninterrupted(options, run, whole)
 
 
-def test_made_again_while_training(options, tmp_path, monkeypatch) -> None:
+def test_made_again_while_training(options, tmp_path) -> None:
   """Another process has begun in the same place: it is left alone."""
   run = tmp_path / 'run'
-  dispatch = loop._Session._dispatch
 
-  def replacing(self, state, step, count, masked):
-    if step == 7:
-      moved = run.rename(tmp_path / 'moved')
-      shutil.copytree(moved, run)
-    return dispatch(self, state, step, count, masked)
+  def replace() -> None:
+    shutil.copytree(run.rename(tmp_path / 'moved'), run)
 
-  monkeypatch.setattr(loop._Session, '_dispatch', replacing)
-  with pytest.raises(UserError, match='was deleted and made again while the run was training'):
+  again = pytest.raises(UserError, match='was deleted and made again while the run was training')
+  with before_step(7, replace), again:
     loop.train(options, run, SILENT)
   assert sorted(path.name for path in (run / 'checkpoints').iterdir()) == ['4', '6']
 

@@ -21,8 +21,9 @@ from cifar_jax.config import parse as configs
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
-from tests.devices.test_distributed import REPOSITORY, free_address
-from tests.trainer.test_loop import assert_identical, changed, rows_of, state_of
+from tests.helpers import REPOSITORY
+from tests.helpers.one_of_several import free_address
+from tests.helpers.runs import assert_identical, changed, rows_of, state_of
 
 pytestmark = [
   pytest.mark.slow,
@@ -59,7 +60,7 @@ def in_double_precision(run: pathlib.Path, rule: dict, devices: int, *options: s
   of its own.
   """
   values = {**TWENTY_STEPS, **rule}
-  command = [sys.executable, '-m', 'tests.devices.double_precision', f'--config={ADV}']
+  command = [sys.executable, '-m', 'tests.helpers.double_precision', f'--config={ADV}']
   command += [f'--config.{key}={value}' for key, value in values.items()]
   environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': str(devices)}
   environment |= {'CIFAR_JAX_XLA_FLAGS': 'off'}

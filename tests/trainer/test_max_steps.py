@@ -7,7 +7,7 @@ from cifar_jax.predict.evaluate import evaluate
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
-from tests.trainer.test_loop import SILENT, assert_identical, changed, rows_of, state_of
+from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
 
 
 def test_max_steps_ends_in_the_middle_of_an_epoch(tiny_config, tmp_path, capsys) -> None:

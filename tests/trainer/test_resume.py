@@ -1,7 +1,5 @@
 """Interrupted and resumed against never interrupted: the same bits. Processes are really killed."""
 
-import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -11,27 +9,10 @@ import numpy as np
 import pytest
 
 from cifar_jax.trainer import loop
-from tests.trainer.test_loop import SILENT, assert_identical, changed, rows_of, state_of
-
-REPOSITORY = pathlib.Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'CIFAR_JAX_ONEDNN': 'on'}
-
-
-def session(
-  run: pathlib.Path, data: pathlib.Path, moment: str = 'never', step: int = 0, **options
-) -> subprocess.CompletedProcess:
-  """One process of tests/trainer/killed_run.py that trains in `run`; options are the config's."""
-  return subprocess.run(
-    [
-      *(sys.executable, '-m', 'tests.trainer.killed_run', str(run), str(data), moment, str(step)),
-      json.dumps(options),
-    ],
-    cwd=REPOSITORY,
-    env=ENVIRONMENT,
-    capture_output=True,
-    text=True,
-    timeout=120,
-  )
+from tests.helpers import REPOSITORY
+from tests.helpers.before_step import Crash, before_step, crash
+from tests.helpers.killed_run import ENVIRONMENT, session
+from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
 
 
 @pytest.fixture(scope='module')
@@ -79,7 +60,7 @@ def test_kill_9_and_resume(
 def test_signal_saves_and_resumes(uninterrupted, config, tiny_data, tmp_path, number) -> None:
   """Through the command line that users type."""
   command = [
-    *(sys.executable, 'launch.py', '--config=tests/configs/tiny.py', f'--workdir={tmp_path}'),
+    *(sys.executable, 'launch.py', '--config=tests/helpers/tiny.py', f'--workdir={tmp_path}'),
     *(f'--config.data.dir={tiny_data}', '--config.checkpoint.every_steps=4'),
   ]
   slowly = [*command, '--config.epochs=100000']
@@ -118,7 +99,7 @@ def test_signal_saves_and_resumes(uninterrupted, config, tiny_data, tmp_path, nu
 def test_second_interrupt_exits_now(tiny_data, tmp_path) -> None:
   """A step that takes for ever cannot be waited for; the second Ctrl-C does not wait."""
   process = subprocess.Popen(
-    [sys.executable, '-m', 'tests.trainer.killed_run', str(tmp_path), str(tiny_data), 'hang', '3'],
+    [sys.executable, '-m', 'tests.helpers.killed_run', str(tmp_path), str(tiny_data), 'hang', '3'],
     cwd=REPOSITORY,
     env=ENVIRONMENT,
     stdout=subprocess.PIPE,
@@ -155,30 +136,15 @@ OPTIONS = {
 }
 
 
-class Crash(BaseException):
-  """Ends a training as abruptly as an exception can."""
-
-
 @pytest.mark.parametrize(
   'name', [pytest.param(n, marks=[pytest.mark.slow] if 'swa' in n else []) for n in OPTIONS]
 )
-def test_crash_and_resume_with_what_else_a_run_remembers(
-  name, config, tmp_path, monkeypatch
-) -> None:
+def test_crash_and_resume_with_what_else_a_run_remembers(name, config, tmp_path) -> None:
   """Crashes in the third epoch, after the checkpoint of step 16, and goes on to step 24."""
   options = changed(config, epochs=4, **OPTIONS[name])
   loop.train(options, tmp_path / 'straight', SILENT)
-  dispatch = loop._Session._dispatch
-
-  def crashing(self, state, current, count, masked):
-    if current == 17:
-      raise Crash
-    return dispatch(self, state, current, count, masked)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(loop._Session, '_dispatch', crashing)
-    with pytest.raises(Crash):
-      loop.train(options, tmp_path / 'crashed', SILENT)
+  with before_step(17, crash), pytest.raises(Crash):
+    loop.train(options, tmp_path / 'crashed', SILENT)
   loop.train(options, tmp_path / 'crashed', SILENT)
   assert_identical(
     state_of(options, tmp_path / 'crashed'), state_of(options, tmp_path / 'straight')

@@ -10,7 +10,7 @@ from cifar_jax.startup import host_memory
 from cifar_jax.trainer import loop, step_memory
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.utils.errors import UserError
-from tests.trainer.test_loop import changed
+from tests.helpers.runs import changed
 
 LINEAR = {'model.widths': (), 'model.block': (), 'model.head': ('flatten',)}
 

@@ -9,7 +9,7 @@ import pytest
 
 from cifar_jax.optim import make_average
 from cifar_jax.training import steps
-from tests.training.test_steps import Linear, Trainer
+from tests.helpers.pure_steps import Linear, Trainer
 
 
 def collections_of(state: steps.TrainState) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from cifar_jax import layers
 from cifar_jax.augment.normalize import scale
 from cifar_jax.training import steps
 from cifar_jax.training.recipe import steps_per_epoch
-from tests.training.test_steps import CLASSES, EXAMPLES, Recorder, Trainer, epoch_order
+from tests.helpers.pure_steps import CLASSES, EXAMPLES, Recorder, Trainer, epoch_order
 
 
 @pytest.mark.parametrize(

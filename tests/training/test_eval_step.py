@@ -8,7 +8,7 @@ import pytest
 from cifar_jax.training import losses, steps
 from cifar_jax.training.metrics import Metrics
 from cifar_jax.training.tta import TTA_TRANSFORMS
-from tests.training.test_steps import (
+from tests.helpers.pure_steps import (
   EXAMPLES,
   IMAGES,
   LABELS,

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.pickles import read_pickle
-from tests.data import official_files
-from tests.data.only_user_errors import only_user_errors
+from tests.helpers import official_files
+from tests.helpers.only_user_errors import only_user_errors
 
 
 @pytest.mark.parametrize(

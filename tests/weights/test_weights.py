@@ -14,7 +14,7 @@ import pytest
 from cifar_jax.models import pretrained
 from cifar_jax.utils.errors import UserError
 from cifar_jax.weights import keras_files, load, safetensors_files, torch_files
-from tests.weights.tiny_network import NETWORK, tensors, write_safetensors
+from tests.helpers.tiny_network import NETWORK, tensors, write_safetensors
 
 FIXTURES = pathlib.Path(__file__).parent.parent / 'fixtures' / 'weights'
 

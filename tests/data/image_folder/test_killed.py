@@ -8,10 +8,10 @@ import pytest
 pytest.importorskip('PIL')
 pytest.importorskip('grain')
 
-from tests.configs import tiny
-from tests.data.image_folder.picture_files import write_tree
-from tests.trainer.test_loop import assert_identical, changed, rows_of, state_of
-from tests.trainer.test_resume import session
+from tests.helpers import tiny
+from tests.helpers.killed_run import session
+from tests.helpers.picture_files import write_tree
+from tests.helpers.runs import assert_identical, changed, rows_of, state_of
 
 WORKERS = 2
 OPTIONS = {

@@ -16,7 +16,7 @@ from cifar_jax.data import statistics
 from cifar_jax.data.image_folder import decoded, source
 from cifar_jax.data.preprocessing import of_folder
 from cifar_jax.utils.errors import UserError
-from tests.data.image_folder.picture_files import data_config, picture, write_tree
+from tests.helpers.picture_files import data_config, picture, write_tree
 
 
 @pytest.fixture

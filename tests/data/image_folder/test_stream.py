@@ -15,9 +15,9 @@ from cifar_jax.data.image_folder.stream import FileSplit
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.utils.errors import UserError
-from tests.configs import tiny
-from tests.data.image_folder.picture_files import data_config, write_tree
-from tests.trainer.test_loop import assert_identical, changed, state_of
+from tests.helpers import tiny
+from tests.helpers.picture_files import data_config, write_tree
+from tests.helpers.runs import assert_identical, changed, state_of
 
 
 @pytest.fixture(scope='module')

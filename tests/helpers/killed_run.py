@@ -1,6 +1,6 @@
 """Runs launch.py's training and kills its own process, as a power cut would, at a chosen moment.
 
-  python -m tests.trainer.killed_run RUN DATA MOMENT STEP [OPTIONS]
+  python -m tests.helpers.killed_run RUN DATA MOMENT STEP [OPTIONS]
 
 MOMENT is 'step' (before update STEP is dispatched), 'save' (when everything of the checkpoint of
 STEP is written but it is not yet renamed to be visible), 'files' (half of that checkpoint's files
@@ -8,20 +8,42 @@ are cut short), 'hang' (nothing is killed, but the dispatch of update STEP takes
 'asked' (SIGTERM before that dispatch) or 'never'. OPTIONS change the config, as in '{"epochs": 2}'.
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from orbax.checkpoint._src.path import atomicity
 
 from cifar_jax.run_dir.checkpoint import LATEST
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
-from tests.configs import tiny
+from tests.helpers import REPOSITORY, tiny
+from tests.helpers.before_step import before_step
+
+ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'CIFAR_JAX_ONEDNN': 'on'}
+
+
+def session(
+  run: pathlib.Path, data: pathlib.Path, moment: str = 'never', step: int = 0, **options
+) -> subprocess.CompletedProcess:
+  """One process of this module that trains in `run`; options are the config's."""
+  return subprocess.run(
+    [
+      *(sys.executable, '-m', 'tests.helpers.killed_run', str(run), str(data), moment, str(step)),
+      json.dumps(options),
+    ],
+    cwd=REPOSITORY,
+    env=ENVIRONMENT,
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
 
 
 def die() -> None:
@@ -31,17 +53,6 @@ def die() -> None:
 def hang() -> None:
   print('hanging', flush=True)
   time.sleep(600)
-
-
-def act_before_step(step: int, act: Callable[[], None]) -> None:
-  dispatch = loop._Session._dispatch
-
-  def acting(self, state, current, count, masked):
-    if current == step:
-      act()
-    return dispatch(self, state, current, count, masked)
-
-  loop._Session._dispatch = acting
 
 
 def kill_in_save(step: int, *, cut: bool) -> None:
@@ -58,14 +69,14 @@ def kill_in_save(step: int, *, cut: bool) -> None:
   atomicity.AtomicRenameTemporaryPath.finalize = killing
 
 
-def arrange(moment: str, step: int) -> None:
-  """Prepares what is to happen at a moment."""
-  if moment in ('step', 'hang'):
-    act_before_step(step, die if moment == 'step' else hang)
-  elif moment == 'asked':
-    act_before_step(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
-  elif moment in ('save', 'files'):
+@contextlib.contextmanager
+def arranged(moment: str, step: int) -> Iterator[None]:
+  """Within it, trainings end as a moment says."""
+  before = {'step': die, 'hang': hang, 'asked': lambda: os.kill(os.getpid(), signal.SIGTERM)}
+  if moment in ('save', 'files'):
     kill_in_save(step, cut=moment == 'files')
+  with before_step(step, before.get(moment, lambda: None)):
+    yield
 
 
 def main(run: str, data: str, moment: str, step: str, options: str = '{}') -> None:
@@ -73,8 +84,8 @@ def main(run: str, data: str, moment: str, step: str, options: str = '{}') -> No
   config.data.dir = data
   config.checkpoint.every_steps = 4
   config.update_from_flattened_dict(json.loads(options))
-  arrange(moment, int(step))
-  loop.train(config.lock(), pathlib.Path(run), Progress('lines'))
+  with arranged(moment, int(step)):
+    loop.train(config.lock(), pathlib.Path(run), Progress('lines'))
 
 
 if __name__ == '__main__':

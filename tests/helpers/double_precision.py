@@ -1,6 +1,6 @@
 """launch.py, with float64 wherever the toolkit and Flax say float32.
 
-  python -m tests.devices.double_precision --config=configs/cnn_adv.py ...
+  python -m tests.helpers.double_precision --config=configs/cnn_adv.py ...
 
 Of a network's millions of activations some lie within rounding of 0, where ReLU bends, or of
 another, where max-pooling chooses. Single precision decides a few of them otherwise as soon as the

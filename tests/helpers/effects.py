@@ -17,7 +17,7 @@ from cifar_jax.trainer.build import Trainer, build_trainer
 from cifar_jax.trainer.input_pipeline import make_feed
 from cifar_jax.training.steps import TrainState
 from cifar_jax.utils.errors import UserError
-from tests.configs import tiny
+from tests.helpers import tiny
 
 STEPS = 3
 # A linear network on 24 images of 8x8 pixels in three batches: each program compiles fast.

@@ -1,6 +1,6 @@
 """Trains a system here and in Keras, both in float64, and prints [our losses, those of Keras].
 
-  python -m tests.keras_in_double_precision tutorial_6layer
+  python -m tests.helpers.keras_in_double_precision tutorial_6layer
 
 On the first images of CIFAR-10 in batches of 32 where $CIFAR_JAX_DATA has them.
 """
@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from tests.devices import double_precision  # isort: skip  # before Flax
+from tests.helpers import double_precision  # isort: skip  # before Flax
 
 import jax
 import keras
@@ -17,7 +17,7 @@ import numpy as np
 
 from cifar_jax.data import Split, load
 from configs import base
-from tests.test_keras_training import (
+from tests.helpers.keras_training import (
   UPDATES,
   config_of,
   keras_losses,

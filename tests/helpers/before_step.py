@@ -1,0 +1,31 @@
+"""Does something in the middle of a training."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from cifar_jax.trainer import loop
+
+
+class Crash(BaseException):
+  """Ends a training as abruptly as an exception can."""
+
+
+def crash() -> None:
+  raise Crash
+
+
+@contextmanager
+def before_step(step: int, act: Callable[[], object]) -> Iterator[None]:
+  """Calls `act()` whenever `loop.train` is about to dispatch update number `step`, from 0."""
+  dispatch = loop._Session._dispatch
+
+  def acting(self, state, current, count, masked):
+    if current == step:
+      act()
+    return dispatch(self, state, current, count, masked)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(loop._Session, '_dispatch', acting)
+    yield
