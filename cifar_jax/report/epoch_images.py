@@ -83,9 +83,7 @@ class EpochImages(Callback):
     random = np.random.default_rng((self._config.seed, epoch))
     images = {
       'confusion_matrix': image_utils.of_figure(charts.heat_map(matrix, names))[None],
-      'augmented_samples': data_views.augmented_sheet(self._config, splits.train, random)[
-        None
-      ],
+      'augmented_samples': data_views.augmented_sheet(self._config, splits.train, random)[None],
     }
     if len(wrong):
       images['misclassified'] = np.asarray(validation.images[wrong])

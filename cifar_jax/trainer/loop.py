@@ -97,7 +97,9 @@ def train(
         trainer.recipe.statistics.save(run)
     progress.note(run_summary.header(trainer, splits, run, startup_note))
     if restored:
-      progress.note(resume.note(trainer, facts, step))
+      progress.note(f'resuming after step {step} of {trainer.total_steps}\n')
+      if note := resume.note_on_losses(config, facts):
+        progress.note(note)
 
     # 5. Loop.
     as_trained = cached_features.make_substitute(trainer.recipe, run_summary.variables(state))

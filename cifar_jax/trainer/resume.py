@@ -49,15 +49,14 @@ def _is_complete(config: ConfigDict, run: pathlib.Path) -> bool:
   return all((run / name).exists() for name in names)
 
 
-def note(trainer: Trainer, facts: Mapping[str, Any], step: int) -> str:
-  """Where the run goes on; and a sentence where the epochs before report another loss."""
-  text = f'resuming after step {step} of {trainer.total_steps}\n'
-  loss = trainer.config.loss
-  if history.of_facts(facts) is not None or not (loss.label_smoothing or loss.class_weights):
-    return text
+def note_on_losses(config: ConfigDict, facts: Mapping[str, Any]) -> str:
+  """A sentence where the epochs before a checkpoint report another loss than those after it."""
+  minimized_otherwise = config.loss.label_smoothing or config.loss.class_weights
+  if history.of_facts(facts) is not None or not minimized_otherwise:
+    return ''
   return (
-    f'{text}\nthe losses of the epochs before are those of an older version, with label smoothing '
-    'and class weights; from now on they are the plain cross-entropy, so compare them by accuracy\n'
+    'the losses of the epochs before are those of an older version, with label smoothing and class '
+    'weights; from now on they are the plain cross-entropy, so compare them by accuracy\n'
   )
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cifar_jax.trainer import loop
+from cifar_jax.trainer import session
 
 
 class Crash(BaseException):
@@ -19,13 +19,13 @@ def crash() -> None:
 @contextmanager
 def before_step(step: int, act: Callable[[], object]) -> Iterator[None]:
   """Calls `act()` whenever `loop.train` is about to dispatch update number `step`, from 0."""
-  dispatch = loop._Session._dispatch
+  dispatch = session.Session._dispatch
 
-  def acting(self, state, current, count, masked):
+  def acting(self, state, current, count):
     if current == step:
       act()
-    return dispatch(self, state, current, count, masked)
+    return dispatch(self, state, current, count)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(loop._Session, '_dispatch', acting)
+    patch.setattr(session.Session, '_dispatch', acting)
     yield

@@ -7,7 +7,7 @@ import pytest
 
 from cifar_jax import data, models
 from cifar_jax.predict import classifier
-from cifar_jax.report.epoch_images import EpochPictures
+from cifar_jax.report.epoch_images import EpochImages
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 
@@ -25,14 +25,14 @@ def with_pictures(config, every: int, mistakes: int = 20):
 
 @pytest.mark.parametrize(('every', 'epochs'), [(0, []), (1, [1, 2, 3, 4]), (2, [2, 4])])
 def test_due(tiny_config, every, epochs) -> None:
-  pictures = EpochPictures(with_pictures(tiny_config, every), None, None, None)
+  pictures = EpochImages(with_pictures(tiny_config, every))
   assert [epoch for epoch in (1, 2, 3, 4) if pictures.due(epoch)] == epochs
 
 
 def test_without_tensorboard_there_are_none(tiny_config) -> None:
   config = with_pictures(tiny_config, 1).copy_and_resolve_references().unlock()
   config.tensorboard = False
-  assert not EpochPictures(config, None, None, None).due(1)
+  assert not EpochImages(config).due(1)
 
 
 def test_what_is_drawn(tiny_run) -> None:
@@ -40,8 +40,8 @@ def test_what_is_drawn(tiny_run) -> None:
   splits = data.load_splits(network.config)
   config = with_pictures(network.config, 1, mistakes=3)
   module = models.create(config.model, 4)
-  pictures, texts = EpochPictures(config, module, network.normalize, splits).draw(
-    network.variables, 2
+  pictures, texts = EpochImages(config).draw(
+    module, network.normalize, splits, network.variables, 2
   )
   predicted = network.probabilities(splits.validation.images).argmax(1)
   wrong = np.flatnonzero(predicted != splits.validation.labels)
@@ -66,7 +66,10 @@ def test_a_run_with_pictures_is_the_run_without(tiny_config, tmp_path) -> None:
   plain = tiny_config.copy_and_resolve_references().unlock()
   plain.epochs = 2
   loop.train(plain.lock(), tmp_path / 'plain', Progress('silent'))
-  loop.train(with_pictures(plain, 1), tmp_path / 'pictures', Progress('silent'))
+  config = with_pictures(plain, 1)
+  loop.train(
+    config, tmp_path / 'pictures', Progress('silent'), extra_callbacks=[EpochImages(config)]
+  )
   losses = [
     [row.split(',')[:6] for row in (tmp_path / run / 'metrics.csv').read_text().splitlines()]
     for run in ('plain', 'pictures')

@@ -15,9 +15,9 @@ from cifar_jax import commands
 from cifar_jax.config import parse as configs
 from cifar_jax.predict import classifier
 from cifar_jax.predict.evaluate import evaluate
-from cifar_jax.run_dir import checkpoint
+from cifar_jax.run_dir import checkpoint, run_files
 from cifar_jax.run_dir.progress import Progress
-from cifar_jax.trainer import loop, resume, run_summary
+from cifar_jax.trainer import loop, resume
 from cifar_jax.utils.errors import UserError
 from tests.helpers.before_step import Crash, before_step, crash
 from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
@@ -346,8 +346,8 @@ def test_every_reader_of_json_says_what_is_damaged(tmp_path, name, content) -> N
     (tmp_path / name).write_bytes(content)
   read = {
     'config.json': configs.read,
-    'about.json': run_summary.read_about,
-    'summary.json': run_summary.read,
+    'about.json': run_files.read_about,
+    'summary.json': run_files.read_summary,
   }[name]
   with pytest.raises(UserError) as error:
     read(tmp_path)
@@ -398,8 +398,8 @@ def test_compare_lists_the_others(whole, tmp_path, capsys, name) -> None:
 
 def test_compare_takes_the_history_of_the_checkpoint(half, whole, capsys, warnings) -> None:
   (half / 'metrics.csv').write_text('a spreadsheet was here\n')
-  assert resume.shown_rows(half) == resume.saved_rows(half)
-  assert [row['step'] for row in resume.shown_rows(half)] == [6, 12]
+  assert run_files.shown_rows(half) == run_files.saved_rows(half)
+  assert [row['step'] for row in run_files.shown_rows(half)] == [6, 12]
   assert f'{half}/metrics.csv cannot be read (' in warnings[-1]
   assert warnings[-1].endswith(': the history of the newest checkpoint is shown')
   commands.main(['compare', str(half), '--columns=run,state'])

@@ -84,7 +84,7 @@ def test_rate_is_that_of_keras(patience, cooldown) -> None:
     config = plateau(patience=patience, cooldown=cooldown, min_learning_rate=0.01)
     for epoch, value in enumerate(values):
       callback.on_epoch_end(epoch, {'val_loss': value})
-      factor = monitor.rate_factor(config, rows_of(values[: epoch + 1]), 0.1)
+      factor = monitor.lr_scale(config, rows_of(values[: epoch + 1]), 0.1)
       np.testing.assert_allclose(0.1 * factor, float(optimizer.learning_rate), rtol=1e-6)
 
 
@@ -93,12 +93,12 @@ def test_plateau_by_hand_in_both_countings() -> None:
 
   def factors(counting):
     config = plateau(counting=counting)
-    return [monitor.rate_factor(config, rows_of(values[:n]), 0.1) for n in range(1, 8)]
+    return [monitor.lr_scale(config, rows_of(values[:n]), 0.1) for n in range(1, 8)]
 
   np.testing.assert_allclose(factors('keras'), [1, 1, 0.5, 0.5, 0.25, 0.25, 0.25])
   # The epoch of a reduction counts as the first one of the next wait.
   np.testing.assert_allclose(factors('keras2.0'), [1, 1, 1, 0.5, 0.5, 0.25, 0.25])
-  assert monitor.rate_factor(plateau(patience=0), rows_of(values), 0.1) == 1
+  assert monitor.lr_scale(plateau(patience=0), rows_of(values), 0.1) == 1
 
 
 @pytest.mark.parametrize(
