@@ -1,17 +1,69 @@
-"""Tables of measurements as CSV files."""
+"""Tables of measurements as CSV files, and what stands in several of them."""
 
 import csv
+import functools
+import importlib.metadata
+import os
 import pathlib
+import platform
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+RESULTS = pathlib.Path(__file__).parent.parent / 'results'
 
-def append(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
-  """Adds rows with the same columns to a table, which is made with its header if missing."""
+
+def read(path: pathlib.Path) -> list[dict[str, str]]:
+  """The rows of a table; [] before there is one."""
+  if not path.exists():
+    return []
+  with path.open(newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def write(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], mode: str = 'w') -> None:
+  """Writes a table of rows with the same columns; with mode 'a' below those that are there."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  new = not path.exists()
-  with path.open('a', newline='') as file:
+  new = mode == 'w' or not path.exists()
+  with path.open(mode, newline='') as file:
     writer = csv.DictWriter(file, fieldnames=list(rows[0]))
     if new:
       writer.writeheader()
     writer.writerows(rows)
+
+
+append = functools.partial(write, mode='a')
+
+
+def mean_and_deviation(values: Sequence[float], digits: int) -> str:
+  """'98.00 ± 1.41': the mean and, of two values or more, the standard deviation of a sample."""
+  deviation = f' ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else ''
+  return f'{statistics.fmean(values):.{digits}f}{deviation}'
+
+
+def rates(measured: Sequence[float]) -> dict[str, float]:
+  """The columns of images per second in several turns: the median, the lowest and the highest."""
+  median, lowest, highest = statistics.median(measured), min(measured), max(measured)
+  columns = {'images_per_second': median, 'lowest': lowest, 'highest': highest}
+  return {name: round(rate, 1) for name, rate in columns.items()}
+
+
+def machine() -> str:
+  """'AMD EPYC (avx512_bf16), 2 cores'."""
+  return f'{processor()}, {os.cpu_count()} cores'
+
+
+def processor() -> str:
+  """The name of the processor, as far as the system tells, and its widest vectors."""
+  path = pathlib.Path('/proc/cpuinfo')
+  lines = path.read_text().splitlines() if path.exists() else []
+  fields = dict(line.partition(':')[::2] for line in reversed(lines))
+  fields = {key.strip(): value.strip() for key, value in fields.items()}
+  name = fields.get('model name') or platform.processor() or platform.machine()
+  widest = [flag for flag in ('avx512_bf16', 'avx512f', 'avx2') if flag in fields.get('flags', '')]
+  return f'{name} ({widest[0]})' if widest else name
+
+
+def versions(*packages: str) -> str:
+  """'jax 0.10.2, flax 0.12.8'."""
+  return ', '.join(f'{package} {importlib.metadata.version(package)}' for package in packages)

@@ -6,7 +6,7 @@ million multiply-adds an image, for one and a half epochs: 279,056 parameters, 6
   python launch.py --config=configs/fast83.py
 
 Measured on 2 cores of an AMD EPYC (Zen 4): 83.53 +- 0.40 % in 65.4 +- 1.3 s from the start of the
-process (n = 5, seeds 0 to 4; benchmarks/time_to_accuracy.py).
+process (n = 5, seeds 0 to 4; python -m benchmarks time_to_accuracy).
 """
 
 from ml_collections import ConfigDict

@@ -6,7 +6,7 @@ TFLOP of training. In float32 unless told otherwise, for processors without prod
   python launch.py --config=configs/fast90.py --config.model.dtype=bfloat16
 
 Measured on 2 cores of an AMD EPYC (Zen 4) in bfloat16: 90.29 +- 0.09 % in 307 +- 8 s from the start
-of the process (n = 5, seeds 0 to 4; benchmarks/time_to_accuracy.py).
+of the process (n = 5, seeds 0 to 4; python -m benchmarks time_to_accuracy).
 """
 
 from ml_collections import ConfigDict

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import reproduction
+from benchmarks.results import reproduction
 from cifar_jax.config import parse as configs
 from cifar_jax.devices import sharding
 from cifar_jax.optim import averaging, optimizers, parameter_groups, schedules

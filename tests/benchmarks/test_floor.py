@@ -2,7 +2,11 @@
 
 import pytest
 
-from benchmarks.floor import Product, conclude, products_of
+from benchmarks import command_line
+from benchmarks.speed import floor
+from benchmarks.speed.floor import Product, conclude, products_of
+from benchmarks.speed.systems.workers import Measurement
+from benchmarks.tables import RESULTS, read
 from cifar_jax.config import parse as configs
 
 # How ml_collections reads a config file.
@@ -36,3 +40,36 @@ def test_sums_of_a_network_of_one_layer(capsys) -> None:
     'all the rest 10.0 ms',
     'at the best rate 20.0 ms, 200 GFLOP/s',
   ]
+
+
+class Scripted:
+  """A worker whose three steps take 6 s."""
+
+  def __init__(self, *_: object):
+    pass
+
+  def measure(self, steps: int) -> Measurement:
+    return Measurement(steps, 2.0 * steps, 0, 0)
+
+  def close(self) -> None:
+    pass
+
+
+def test_rows_are_those_of_the_kept_results(monkeypatch, tmp_path, capsys) -> None:
+  replaced = {'Worker': Scripted, 'set_up_process': lambda: None, '_SIZES': (8,), '_SECONDS': 0}
+  for name, value in replaced.items():
+    monkeypatch.setattr(floor, name, value)
+  out = tmp_path / 'floor.csv'
+  words = ['--config=configs/lr.py', '--config.batch_size=5000', '--repeats=1', f'--out={out}']
+  command_line.main(['floor', *words])
+  rows = read(out)
+  assert list(rows[0]) == list(read(RESULTS / 'floor.csv')[0])
+  assert [(row['layer'], row['part']) for row in rows] == [
+    ('square product', ''),
+    ('logits', 'forward'),
+    ('logits', 'to kernel'),
+    ('whole step', ''),
+  ]
+  # Forward and backward 5,000 x 3,072 x 10 multiply-adds each, in 2 s.
+  assert (rows[-1]['ms'], float(rows[-1]['gflops'])) == ('2000.0', round(4 * 0.1536 / 2, 1))
+  assert 'whole step' in capsys.readouterr().out

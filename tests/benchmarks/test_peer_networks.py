@@ -26,7 +26,7 @@ def parameters(config) -> int:
 @pytest.mark.parametrize('name', NAMES)
 def test_pytorch(name: str) -> None:
   torch = pytest.importorskip('torch')
-  from benchmarks import torch_networks
+  from benchmarks.speed.systems import torch_networks
 
   config = importlib.import_module(f'configs.{name}').get_config()
   network = torch_networks.build(config)
@@ -40,7 +40,7 @@ def test_pytorch(name: str) -> None:
 @pytest.mark.parametrize('name', NAMES)
 def test_keras(name: str) -> None:
   pytest.importorskip('keras')
-  from benchmarks import keras_networks
+  from benchmarks.speed.systems import keras_networks
 
   config = importlib.import_module(f'configs.{name}').get_config()
   trainable = sum(math.prod(w.shape) for w in keras_networks.build(config).trainable_weights)

@@ -1,6 +1,5 @@
-"""In a process of its own, since a benchmark defines flags and chooses its cache."""
+"""In a process of its own, since a benchmark sets up the process and chooses its cache."""
 
-import csv
 import os
 import pathlib
 import subprocess
@@ -10,14 +9,16 @@ import pytest
 
 pytest.importorskip('PIL')
 
-from tests.helpers import REPOSITORY
-from tests.helpers.picture_files import write_tree
+from benchmarks.tables import RESULTS, read
+from tests.data.image_folder.picture_files import write_tree
+
+REPOSITORY = pathlib.Path(__file__).parent.parent.parent
 
 
 def measure(folder: pathlib.Path, tmp_path: pathlib.Path) -> subprocess.CompletedProcess:
   return subprocess.run(
     [
-      *(sys.executable, '-m', 'benchmarks.pipeline', f'--folder={folder}', '--repeats=2'),
+      *(sys.executable, '-m', 'benchmarks', 'pipeline', f'--folder={folder}', '--repeats=2'),
       *(f'--out={tmp_path / "pipeline.csv"}', '--config.data.folder.image_size=(8,12)'),
     ],
     cwd=REPOSITORY,
@@ -33,9 +34,9 @@ def test_every_image_counts_once_and_the_users_cache_stays_as_it_is(tmp_path) ->
   counts = {'train/a': 15, 'train/b': 14, 'validation/a': 2, 'validation/b': 2}
   finished = measure(write_tree(tmp_path / 'tree', counts), tmp_path)
   assert finished.returncode == 0, finished.stderr
-  with (tmp_path / 'pipeline.csv').open(newline='') as file:
-    rows = list(csv.DictReader(file))
+  rows = read(tmp_path / 'pipeline.csv')
   assert [row['stage'] for row in rows] == ['cold', 'cached']
+  assert list(rows[0]) == list(read(RESULTS / 'pipeline.csv')[0])
   for row in rows:
     assert (row['images'], row['repeats'], row['image_size']) == ('33', '2', '8x12')
     lowest, median, highest = (

@@ -1,12 +1,9 @@
 """The table is what the CSV files say, and joins only runs that are the published system."""
 
-import csv
-import json
-
 import pytest
 
-from benchmarks import reproduction
-from benchmarks.collect_runs import COLUMNS, collect, read
+from benchmarks.results import reproduction
+from benchmarks.tables import RESULTS, read, write
 
 PUBLISHED = {'system': 'lr', 'options': '', 'article': 'D0', 'accuracy': '37', 'claim': '37 %'} | {
   'measured_on': 'test',
@@ -34,7 +31,7 @@ def run(epochs: int, seed: int, accuracy: float, options: str = '') -> dict[str,
 
 
 def test_readme_and_csv_are_generated_from_the_tables():
-  results, readme = reproduction.RESULTS, reproduction.README
+  results, readme = RESULTS, reproduction.README
   published = read(results / 'published.csv')
   lengths = [int(row['epochs']) for row in published]
   runs = reproduction.cut(read(results / 'runs.csv'), lengths, results / 'curves')
@@ -46,7 +43,7 @@ def test_readme_and_csv_are_generated_from_the_tables():
 
 
 def test_every_published_system_has_a_config():
-  for row in read(reproduction.RESULTS / 'published.csv'):
+  for row in read(RESULTS / 'published.csv'):
     assert (reproduction.README.parent / 'configs' / f'{row["system"]}.py').is_file()
 
 
@@ -129,28 +126,12 @@ def test_longer_run_counts_at_the_epoch_of_a_figure(tmp_path):
   assert reproduction.cut([scheduled], [2, 3], tmp_path) == [scheduled]
 
 
-def test_epochs_of_a_run_are_those_it_trained(tmp_path):
-  """A run that max_steps ended was listed with the epochs of its config."""
-  folder, results = tmp_path / 'resnet20', tmp_path / 'results'
-  folder.mkdir()
-  results.mkdir()
-  summary = dict.fromkeys(COLUMNS[1:], 1) | {'epochs': 182, 'command': 'launch.py --workdir=/x'}
-  (folder / 'summary.json').write_text(json.dumps(summary))
-  (folder / 'metrics.csv').write_text('step,epoch\n352,1\n704,2\n')
-  collect([folder], results)
-  (row,) = read(results / 'runs.csv')
-  assert (row['epochs'], row['command']) == ('2', 'launch.py')
-
-
-def test_main_writes_both(tmp_path):
+def test_both_are_written(tmp_path):
   for name, rows in (('published', published(20)), ('runs', [run(20, 0, 0.38)])):
-    with (tmp_path / f'{name}.csv').open('w', newline='') as file:
-      writer = csv.DictWriter(file, rows[0])
-      writer.writeheader()
-      writer.writerows(rows)
+    write(tmp_path / f'{name}.csv', rows)
   readme = tmp_path / 'README.md'
   readme.write_text(f'above\n{reproduction.BEGIN}\nold\n{reproduction.END}\nbelow\n')
-  reproduction.main(tmp_path, readme)
+  reproduction.update(tmp_path, readme)
   text = readme.read_text()
   assert text.startswith('above\n')
   assert text.endswith('\nbelow\n')

@@ -1,6 +1,9 @@
 import pytest
 
-from benchmarks.workers import Measurement, Worker, take_turns
+from benchmarks import command_line
+from benchmarks.speed import scaling, startup, throughput
+from benchmarks.speed.systems.workers import Measurement, Worker, take_turns
+from benchmarks.tables import RESULTS, read
 
 
 class Scripted:
@@ -34,11 +37,51 @@ def test_turns_are_interleaved_and_medians_taken() -> None:
   assert row['peak_memory_mb'] == 107
 
 
+@pytest.mark.parametrize(
+  ('verb', 'options', 'expected'),
+  [
+    (
+      throughput,
+      ['--configs=lr', '--systems=plain,ours', '--config.batch_size=50'],
+      {'config': 'lr', 'overrides': '--config.batch_size=50', 'ratio': '1.0'},
+    ),
+    (
+      scaling,
+      ['--config=configs/lr.py', '--option=batch_size', '--values=50;50.'],
+      {'config': 'lr', 'option': 'batch_size', 'step_ms': '100.0'},
+    ),
+    (
+      startup,
+      ['--configs=lr', '--systems=plain,ours'],
+      {'config': 'lr', 'cache': 'cold', 'ready_seconds': '1.5', 'first_step_seconds': '4.5'},
+    ),
+  ],
+)
+def test_columns_are_those_of_the_kept_results(verb, options, expected, monkeypatch, tmp_path):
+  """50 images in 0.1 s; 1.5 s until a worker is ready and 3 s until its first step is done."""
+  log: list[tuple[str, int]] = []
+  started = []
+
+  def start(system: str, config: str, *rest: object, **more: object) -> Scripted:
+    started.append((system, config))
+    return Scripted(log, f'{system}{len(started)}')
+
+  monkeypatch.setattr(verb, 'Worker', start)
+  name = verb.__name__.rpartition('.')[2]
+  out = tmp_path / 'made' / 'out.csv'
+  command_line.main([name, *options, '--repeats=1', f'--out={out}'])
+  row = read(out)[0]
+  assert list(row) == list(read(RESULTS / f'{name}.csv')[0])
+  assert {key: row[key] for key in expected} == expected
+  assert started[0] == ('ours' if verb is scaling else 'plain', 'configs/lr.py')
+
+
 def test_a_mistaken_config_is_one_sentence(capfd) -> None:
   """It was a traceback."""
   with pytest.raises(SystemExit, match='the process of ours ended'):
     Worker('ours', 'configs/nope.py')
-  assert capfd.readouterr().err.startswith('--config=configs/nope.py: there is no such file')
+  line = 'error: --config=configs/nope.py: there is no such file'
+  assert capfd.readouterr().err.startswith(line)
 
 
 @pytest.mark.slow

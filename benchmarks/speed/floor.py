@@ -1,15 +1,15 @@
 """What the matrix products of a training step cost, and how far they are from what the processor
 can do.
 
-  python -m benchmarks.floor --config=configs/cnn_pkaur.py
-  python -m benchmarks.floor --config=configs/cnn_pkaur.py --config.model.dtype=bfloat16
+  python -m benchmarks floor --config=configs/cnn_pkaur.py
+  python -m benchmarks floor --config=configs/cnn_pkaur.py --config.model.dtype=bfloat16
 
 Each convolution and dense layer of the network is run alone at the shapes of the config: forward,
 the gradient of its inputs, the gradient of its kernel. Square matrix products show what rate the
 processor can reach. A whole training step, in a process of its own, takes its turn.
 
-What the step takes beyond the sum of the products is all the rest: pooling, dropout, normalisation,
-activations, sums over the biases, augmentation, the optimiser. No way of computing the same
+What the step takes beyond the sum of the products is all the rest: pooling, dropout, normalization,
+activations, sums over the biases, augmentation, the optimizer. No way of computing the same
 products by multiply-adds goes below their sum at the best rate that any of them reached. Rows are
 appended to the CSV file.
 """
@@ -23,10 +23,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from benchmarks import tables
-from benchmarks.workers import Worker, processor, versions
+from benchmarks import command_line, tables
+from benchmarks.speed.systems.workers import Worker, set_up_process
+from cifar_jax.commands import parsing
 from cifar_jax.config import parse as configs
-from cifar_jax.startup import host_memory, xla_flags
 
 PARTS = FORWARD, TO_INPUTS, TO_KERNEL = 'forward', 'to inputs', 'to kernel'
 
@@ -62,7 +62,7 @@ class Product:
 
   @property
   def rate(self) -> float:
-    """10^9 operations a second."""
+    """10^9 operations per second."""
     return 2e-9 * self.multiply_adds / self.median
 
   def row(self) -> dict[str, Any]:
@@ -76,35 +76,37 @@ class Product:
     }
 
 
-def main() -> None:
-  """Measures, prints and writes."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('--config', default='configs/cnn_pkaur.py')
-  parser.add_argument('--turns', type=int, default=5)
-  parser.add_argument('--out', type=pathlib.Path, default=pathlib.Path('results/floor.csv'))
-  options, overrides = parser.parse_known_args()
-  worker = Worker('ours', options.config, overrides)
+def add_parser(verbs: Any) -> None:
+  """Adds the verb to the command line."""
+  parser = parsing.add_verb(
+    verbs, 'floor', run, 'what each product of a step costs', __doc__, takes_overrides=True
+  )
+  command_line.add_options(parser, config='configs/cnn_pkaur.py', repeats=5, out='floor')
+
+
+def run(arguments: argparse.Namespace) -> None:
+  """Measures, prints and appends to the table."""
+  worker = Worker('ours', arguments.config, arguments.overrides)
   worker.measure(3)  # compiles
-  host_memory.configure_malloc()
-  xla_flags.set_flags()
-  config = configs.load(options.config, overrides)
+  set_up_process()
+  config = configs.load(arguments.config, arguments.overrides)
   squares, products = list(_squares(config.model.dtype)), list(products_of(config))
   step = Product('whole step', '', '', sum(product.multiply_adds for product in products))
-  _take_turns([*squares, *products], step, worker, options.turns)
+  _take_turns([*squares, *products], step, worker, arguments.repeats)
   shared = {
-    'config': pathlib.Path(options.config).stem,
+    'config': pathlib.Path(arguments.config).stem,
     'dtype': config.model.dtype,
     'batch_size': config.batch_size,
-    'turns': options.turns,
-    'versions': versions('jax', 'jaxlib'),
-    'machine': processor(),
+    'turns': arguments.repeats,
+    'versions': tables.versions('jax', 'jaxlib'),
+    'machine': tables.processor(),
   }
   everything = (*squares, *products, step)
   rows = [{**product.row(), **shared} for product in everything]
   for row in rows:
     print('{layer:16s} {part:10s} {shape:36s} {ms:9.2f} ms {gflops:6.0f} GFLOP/s'.format(**row))
   conclude(products, step, best=max(product.rate for product in everything))
-  tables.append(options.out, rows)
+  tables.append(arguments.out, rows)
 
 
 def conclude(products: Sequence[Product], step: Product, best: float) -> None:
@@ -152,19 +154,22 @@ def products_of(config: Any) -> Iterator[Product]:
   """Those of a network in the order of its layers; the first layer's inputs need no gradient."""
   import jax
   import jax.numpy as jnp
+  import numpy as np
 
-  dtype = jnp.dtype(config.model.dtype)
+  generator = np.random.default_rng(0)
+
+  def drawn(like: jax.ShapeDtypeStruct) -> jax.Array:
+    return jnp.asarray(generator.standard_normal(like.shape), like.dtype)
+
   for number, (module, shape) in enumerate(_layers(config)):
     path = '/'.join(module.path)
     bare = module.clone(parent=None, name=None, use_bias=False, activation='linear')
-    keys = jax.random.split(jax.random.key(number), 3)
-    inputs = jax.random.normal(keys[0], (config.batch_size, *shape), dtype)
-    variables = jax.jit(bare.init)(keys[1], inputs)
+    inputs = drawn(jax.ShapeDtypeStruct((config.batch_size, *shape), config.model.dtype))
+    variables = jax.tree.map(drawn, jax.eval_shape(bare.init, jax.random.key(0), inputs))
     kernel = variables['params']['kernel']
-    outputs = jax.jit(bare.apply)(variables, inputs)
-    gradient = jax.random.normal(keys[2], outputs.shape, outputs.dtype)
+    gradient = drawn(jax.eval_shape(bare.apply, variables, inputs))
     operands = f'{" x ".join(map(str, inputs.shape))}, {" x ".join(map(str, kernel.shape))}'
-    multiply_adds = outputs.size * math.prod(kernel.shape[:-1])
+    multiply_adds = gradient.size * math.prod(kernel.shape[:-1])
 
     def to_inputs(variables: Any, inputs: Any, gradient: Any, bare: Any = bare) -> Any:
       return jax.vjp(lambda inputs: bare.apply(variables, inputs), inputs)[1](gradient)
@@ -212,7 +217,3 @@ def _timed(function: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
 
   run()
   return run
-
-
-if __name__ == '__main__':
-  main()

@@ -1,34 +1,58 @@
-"""Draws the runs of results/runs.csv beside what their articles report, as a picture.
+"""Draws the runs of results/runs.csv beside what their articles report: results/curves.png.
 
-  python -m benchmarks.draw_curves                  # results/curves.png
+  python -m benchmarks draw_curves
 
-A panel a run of a published system: accuracy on the training images while training and after each
-epoch on those that validate, and a ring for each figure of the article.
+One panel per run of a published system that was trained for eight epochs or more: accuracy on the
+training images while training and after each epoch on those that validate, and a ring for each
+figure of the article.
 """
 
+import argparse
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.collect_runs import RESULTS, read
-from benchmarks.reproduction import precision_of, system_of
-from cifar_jax.figures import charts
+from benchmarks import tables
+from benchmarks.results.reproduction import precision_of, system_of
+from cifar_jax.commands import parsing
 
 _COLUMNS = 3
 _FEWEST_EPOCHS = 8  # of a run that is drawn
 
 
-@charts.styled
+def add_parser(verbs: Any) -> None:
+  """Adds the verb to the command line."""
+  parsing.add_verb(verbs, 'draw_curves', run, 'curves beside what articles report', __doc__)
+
+
+def run(_: argparse.Namespace) -> None:
+  """Writes the picture."""
+  from cifar_jax.figures import charts
+
+  published = tables.read(tables.RESULTS / 'published.csv')
+  systems = [(row['system'], row['options']) for row in published]
+  runs = [
+    run
+    for run in tables.read(tables.RESULTS / 'runs.csv')
+    if system_of(run['command']) in systems and int(run['epochs']) >= _FEWEST_EPOCHS
+  ]
+  runs.sort(key=lambda run: systems.index(system_of(run['command'])))
+  figure = charts.styled(draw)(runs, published, tables.RESULTS / 'curves')
+  figure.savefig(tables.RESULTS / 'curves.png', dpi=90, facecolor='white')
+
+
 def draw(
   runs: Sequence[Mapping[str, str]], published: Sequence[Mapping[str, str]], curves: pathlib.Path
 ) -> Any:
   """The figure.
 
   Args:
-    runs: lines of runs.csv.
-    published: lines of published.csv.
-    curves: folder with NAME.csv for each run.
+    runs: Rows of runs.csv.
+    published: Rows of published.csv.
+    curves: The folder with NAME.csv for each run.
   """
+  from cifar_jax.figures import charts
+
   height = -(-len(runs) // _COLUMNS)
   made, axes = charts.figure(
     4.2 * _COLUMNS, 2.9 * height + 0.4, nrows=height, ncols=_COLUMNS, squeeze=False, sharey=True
@@ -41,7 +65,7 @@ def draw(
       for row in published
       if row['accuracy'] and (row['system'], row['options']) == system_of(run['command'])
     ]
-    _panel(axis, run, read(curves / f'{run["run"]}.csv'), figures)
+    _panel(axis, run, tables.read(curves / f'{run["run"]}.csv'), figures)
   for axis in axes[:, 0]:
     axis.set_ylabel('accuracy (%)')
   for axis in axes.flat[max(0, len(runs) - _COLUMNS) : len(runs)]:  # the lowest of each column
@@ -62,6 +86,8 @@ def _panel(
   figures: Sequence[tuple[int, float]],
 ) -> None:
   """A run's curves and the article's figures (epochs, accuracy in %), those not far beyond it."""
+  from cifar_jax.figures import charts
+
   length, tested = int(run['epochs']), run['remark'] == 'test used as validation'
   watched = ('test', charts.VALIDATION) if tested else ('validation', charts.OTHERS[2])
   for name, (label, color) in (('train', ('training', charts.TRAIN)), ('val', watched)):
@@ -83,21 +109,3 @@ def _panel(
   axis.set_ylim(20, 100)
   axis.set_xlim(left=0)
   axis.locator_params(axis='x', integer=True, nbins=6)
-
-
-def main() -> None:
-  """Writes the picture of the published systems that were trained for eight epochs or more."""
-  published = read(RESULTS / 'published.csv')
-  systems = [(row['system'], row['options']) for row in published]
-  runs = [
-    run
-    for run in read(RESULTS / 'runs.csv')
-    if system_of(run['command']) in systems and int(run['epochs']) >= _FEWEST_EPOCHS
-  ]
-  runs.sort(key=lambda run: systems.index(system_of(run['command'])))
-  figure = draw(runs, published, RESULTS / 'curves')
-  figure.savefig(RESULTS / 'curves.png', dpi=90, facecolor='white')
-
-
-if __name__ == '__main__':
-  main()

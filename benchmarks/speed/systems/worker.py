@@ -1,6 +1,6 @@
 """Trains one system in this process, a number of steps at a time; see workers.py.
 
-  python -m benchmarks.worker SYSTEM CONFIG_FILE [OVERRIDE ...]
+  python -m benchmarks.speed.systems.worker SYSTEM CONFIG_FILE [OVERRIDE ...]
 
 First prints [batch size, versions, GPU], then, for each line with a number of steps on standard
 input, [seconds, seconds of CPU time, peak memory in MiB].
@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from benchmarks.workers import EXAMPLES, OURS, versions
+from benchmarks import tables
+from benchmarks.speed.systems.workers import EXAMPLES, OURS, set_up_process
 from cifar_jax.config import parse as configs
-from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.errors import UserError, exit_on_user_error
 
 TrainSteps = Callable[[int], None]  # makes that many updates, and returns when they are done
 
@@ -36,28 +37,25 @@ def random_images() -> tuple[np.ndarray, np.ndarray]:
   return images, generator.integers(0, 10, EXAMPLES).astype(np.int32)
 
 
+def random_splits() -> Any:
+  """The random images as `Splits`, each of which is all of them."""
+  from cifar_jax.data import Split, Splits
+
+  split = Split(*random_images())
+  return Splits(split, split, split, tuple('0123456789'), 'random', 'built in', True, True)
+
+
 def ours(config: ConfigDict) -> TrainSteps:
   """The steps that launch.py runs."""
   import jax
   import jax.numpy as jnp
 
-  from cifar_jax.data import Split, Splits
   from cifar_jax.trainer.build import build_trainer
 
   config.data.last_batch = 'drop'  # all steps alike
-  split = Split(*random_images())
-  splits = Splits(
-    train=split,
-    validation=split,
-    test=split,
-    class_names=tuple('0123456789'),
-    name='random',
-    source='built in',
-    synthetic=True,
-    validation_is_test=True,
-  )
+  splits = random_splits()
   trainer = build_trainer(config, splits)
-  images, labels = trainer.place(split)
+  images, labels = trainer.place(splits.train)
   order = trainer.epoch_order(jnp.int32(0))
   at_once = trainer.dispatch_length(0, at_once=True)
   state = trainer.init()
@@ -75,7 +73,7 @@ def ours(config: ConfigDict) -> TrainSteps:
 def keras(config: ConfigDict, backend: str) -> TrainSteps:
   """Keras 3: the network of the config and `model.fit`, on images held as float32."""
   os.environ['KERAS_BACKEND'] = backend
-  from benchmarks import keras_networks
+  from benchmarks.speed.systems import keras_networks
 
   model = keras_networks.build(config)
   images, labels = random_images()
@@ -92,7 +90,7 @@ def pytorch(config: ConfigDict, bfloat16: bool) -> TrainSteps:
   """PyTorch, eager, channels last; images are cast and scaled a batch at a time."""
   import torch
 
-  from benchmarks import torch_networks
+  from benchmarks.speed.systems import torch_networks
 
   device = 'cuda' if on_gpu() else 'cpu'
   if on_gpu():
@@ -149,20 +147,17 @@ def gpu_name(system: str) -> str:
 
 def main(system: str, path: str, *overrides: str) -> None:
   """Builds the system and obeys standard input."""
-  if system in OURS:  # before JAX or a thread starts
-    from cifar_jax.startup import host_memory, xla_flags
-
-    host_memory.configure_malloc()
-    xla_flags.set_flags()
+  if system in OURS:
+    set_up_process()
   if system == 'ours_bfloat16':
     overrides = (*overrides, '--config.model.dtype=bfloat16')
-  try:
-    config = configs.load(path, overrides)
-  except UserError as error:
-    raise SystemExit(str(error)) from None
+  config = configs.load(path, overrides)
   build, packages = SYSTEMS[system]
-  train = build(config)
-  print(json.dumps([config.batch_size, versions(*packages), gpu_name(system)]), flush=True)
+  try:
+    train, versions = build(config), tables.versions(*packages)
+  except ModuleNotFoundError as error:
+    raise UserError(f'{system} needs the package {error.name}, which is not installed') from None
+  print(json.dumps([config.batch_size, versions, gpu_name(system)]), flush=True)
   for line in sys.stdin:
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     train(int(line))
@@ -173,4 +168,5 @@ def main(system: str, path: str, *overrides: str) -> None:
 
 
 if __name__ == '__main__':
-  main(*sys.argv[1:])
+  with exit_on_user_error():
+    main(*sys.argv[1:])

@@ -1,7 +1,7 @@
 """What the articles report beside what our runs reached: results/reproduction.csv and the README.
 
-  python -m benchmarks.collect_runs runs/lr runs/lr_seed1   # finished runs into results/runs.csv
-  python -m benchmarks.reproduction                         # joins them with results/published.csv
+  python -m benchmarks collect runs/lr runs/lr_seed1   # finished runs into results/runs.csv
+  python -m benchmarks reproduction                    # joins them with results/published.csv
 
 A run counts for a system if its command line changed nothing but the epochs, the seed, the devices
 and what does not touch the arithmetic; several seeds of as many epochs on the same hardware and in
@@ -12,30 +12,25 @@ run stands there with its own number of epochs, and where there is none, the row
 estimated.
 """
 
-import csv
+import argparse
 import pathlib
 import re
 import shlex
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from benchmarks.collect_runs import RESULTS, read
+from benchmarks import tables
+from cifar_jax.commands import parsing
 
-README = pathlib.Path(__file__).parent.parent / 'README.md'
+README = tables.RESULTS.parent / 'README.md'
 BEGIN, END = '<!-- reproduction: begin -->', '<!-- reproduction: end -->'
 # Options that leave the arithmetic of a run as it is, but for rounding.
 _NEUTRAL = (
-  'epochs',
-  'max_steps',
-  'seed',
-  'devices',
-  'tensorboard',
-  'tags',
-  'data.dir',
-  'checkpoint.',
+  *('epochs', 'max_steps', 'seed', 'devices', 'tensorboard', 'tags', 'data.dir', 'checkpoint.'),
 )
-_PRECISION = '--config.model.dtype='
+_PRECISION = 'model.dtype='
 _OURS = (
   *('our_epochs', 'n', 'our_accuracy', 'our_std', 'our_seconds', 'our_hardware', 'our_precision'),
   'our_command',
@@ -44,11 +39,22 @@ _OURS = (
 Row = dict[str, str]
 
 
-def system_of(command: str) -> tuple[str, str]:
+def add_parser(verbs: Any) -> None:
+  """Adds the verb to the command line."""
+  parsing.add_verb(verbs, 'reproduction', run, 'articles beside our runs', __doc__)
+
+
+def run(_: argparse.Namespace) -> None:
+  """Writes results/reproduction.csv and the README's table."""
+  update(tables.RESULTS, README)
+
+
+def system_of(command: str, ignored: Sequence[str] = (*_NEUTRAL, _PRECISION)) -> tuple[str, str]:
   """The system of a command line, and those of its options that make it another system.
 
   Args:
-    command: as in results/runs.csv, 'launch.py --config=configs/lr.py --config.seed=1'.
+    command: A command line of launch.py, 'launch.py --config=configs/lr.py --config.seed=1'.
+    ignored: How the options begin that do not make another system.
 
   Returns:
     The config's name and the other options, sorted and joined by blanks.
@@ -57,15 +63,16 @@ def system_of(command: str) -> tuple[str, str]:
   for word in shlex.split(command):
     if match := re.fullmatch(r'--config=(?:.*/)?(\w+)(?:\.py)?', word):
       name = match[1]
-    elif word.startswith('--config.') and not word.removeprefix('--config.').startswith(_NEUTRAL):
-      options += [] if word.startswith(_PRECISION) else [word]
+    elif word.startswith('--config.'):
+      options += [] if word.removeprefix('--config.').startswith(tuple(ignored)) else [word]
   return name, ' '.join(sorted(options))
 
 
 def precision_of(command: str) -> str:
   """'float32', or what the command line asks for."""
-  words = [word for word in shlex.split(command) if word.startswith(_PRECISION)]
-  return words[-1].removeprefix(_PRECISION) if words else 'float32'
+  prefix = f'--config.{_PRECISION}'
+  words = [word for word in shlex.split(command) if word.startswith(prefix)]
+  return words[-1].removeprefix(prefix) if words else 'float32'
 
 
 def hardware_of(run: Row) -> str:
@@ -95,7 +102,7 @@ def cut(runs: Sequence[Row], lengths: Sequence[int], curves: pathlib.Path) -> li
     scheduled = '--config.schedule.' in run['command']
     if not shorter or scheduled or run.get('remark') != 'test used as validation':
       continue
-    epochs = read(curves / f'{run["run"]}.csv')
+    epochs = tables.read(curves / f'{run["run"]}.csv')
     for length in sorted(shorter & {int(epoch['epoch']) for epoch in epochs}):
       until = [epoch for epoch in epochs if int(epoch['epoch']) <= length]
       seconds = sum(float(epoch['epoch_seconds']) for epoch in until)
@@ -175,17 +182,10 @@ def with_table(readme: str, table: str) -> str:
   return f'{before}{BEGIN}\n{table}\n{END}{after}'
 
 
-def main(results: pathlib.Path = RESULTS, readme: pathlib.Path = README) -> None:
-  """Writes results/reproduction.csv and the README's table."""
-  published = read(results / 'published.csv')
+def update(results: pathlib.Path, readme: pathlib.Path) -> None:
+  """Writes reproduction.csv in a folder like results/, and the table of a README."""
+  published = tables.read(results / 'published.csv')
   lengths = [int(row['epochs']) for row in published]
-  rows = join(published, cut(read(results / 'runs.csv'), lengths, results / 'curves'))
-  with (results / 'reproduction.csv').open('w', newline='') as file:
-    writer = csv.DictWriter(file, rows[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
+  rows = join(published, cut(tables.read(results / 'runs.csv'), lengths, results / 'curves'))
+  tables.write(results / 'reproduction.csv', rows)
   readme.write_text(with_table(readme.read_text(), markdown(rows)))
-
-
-if __name__ == '__main__':
-  main()

@@ -1,72 +1,68 @@
 """What a step of launch.py costs beyond the bare jitted step on one device.
 
-  python -m benchmarks.step_overhead --config=configs/cnn_adv.py
+  python -m benchmarks step_overhead --config=configs/cnn_adv.py
 
 Both make the same updates of the same pure step on the same arrays: one as plain `jax.jit`, called
 in a loop that only waits at the end; the other as training does it, over a mesh of one device, with
 the feed, the transfer guard and the reports that the loop reads. They take turns, and the medians
-are compared.
+are compared. Nothing is written.
 """
 
 import argparse
-import importlib.util
 import statistics
 import time
 from typing import Any
 
-from benchmarks.worker import random_images
-from cifar_jax.startup import host_memory, xla_flags
+from benchmarks import command_line
+from benchmarks.speed.systems.workers import set_up_process
+from cifar_jax.commands import parsing
+from cifar_jax.config import parse as configs
 
 
-def main() -> None:
+def add_parser(verbs: Any) -> None:
+  """Adds the verb to the command line."""
+  parser = parsing.add_verb(
+    verbs, 'step_overhead', run, 'a step beside bare jax.jit', __doc__, takes_overrides=True
+  )
+  command_line.add_options(parser, config='configs/cnn_adv.py', repeats=9)
+  count = command_line.number(int, 1)
+  parser.add_argument('--steps', type=count, default=20, help='updates in a turn; default: 20')
+
+
+def run(arguments: argparse.Namespace) -> None:
   """Measures and prints."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('--config', default='configs/cnn_adv.py')
-  parser.add_argument('--steps', type=int, default=20, help='updates in a turn')
-  parser.add_argument('--turns', type=int, default=9)
-  options = parser.parse_args()
-  host_memory.configure_malloc()
-  xla_flags.set_flags()
-  bare, ours = _runners(_config(options.config))
-  for run in (bare, ours):
-    run(2)  # compiles
-  seconds: dict[str, list[float]] = {'bare': [], 'ours': []}
-  for _ in range(options.turns):
-    for name, run in (('bare', bare), ('ours', ours)):
+  set_up_process()
+  config = configs.load(arguments.config, arguments.overrides)
+  config.devices, config.data.last_batch = 1, 'drop'  # all steps alike
+  runners = _runners(config)
+  for update in runners.values():
+    update(2)  # compiles
+  seconds: dict[str, list[float]] = {name: [] for name in runners}
+  for _ in range(arguments.repeats):
+    for name, update in runners.items():
       start = time.perf_counter()
-      run(options.steps)
-      seconds[name].append((time.perf_counter() - start) / options.steps)
+      update(arguments.steps)
+      seconds[name].append((time.perf_counter() - start) / arguments.steps)
   medians = {name: statistics.median(values) for name, values in seconds.items()}
   for name, median in medians.items():
     spread = max(seconds[name]) - min(seconds[name])
-    print(f'{name}: {1e3 * median:.3f} ms a step, spread {1e3 * spread:.3f}')
+    print(f'{name}: {1e3 * median:.3f} ms per step, spread {1e3 * spread:.3f}')
   print(f'overhead: {100 * (medians["ours"] / medians["bare"] - 1):+.2f} %')
 
 
-def _config(path: str) -> Any:
-  spec = importlib.util.spec_from_file_location('config_file', path)
-  assert spec is not None
-  assert spec.loader is not None
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  config = module.get_config()
-  config.devices, config.data.last_batch = 1, 'drop'  # all steps alike
-  return config.lock()
-
-
-def _runners(config: Any) -> tuple[Any, Any]:
+def _runners(config: Any) -> dict[str, Any]:
   """Functions that make so many updates and return when they are done."""
   import jax
   import jax.numpy as jnp
 
-  from cifar_jax.data import Split, Splits
+  from benchmarks.speed.systems.worker import random_splits
   from cifar_jax.trainer.build import build_trainer
   from cifar_jax.trainer.input_pipeline import make_feed
   from cifar_jax.training import steps
 
-  split = Split(*random_images())
-  names = tuple('0123456789')
-  trainer = build_trainer(config, Splits(split, split, split, names, 'random', '', True, True))
+  splits = random_splits()
+  split = splits.train
+  trainer = build_trainer(config, splits)
   step = jax.jit(steps.make_train_steps(trainer.recipe), donate_argnums=0, static_argnums=4)
   images, labels = jnp.asarray(split.images), jnp.asarray(split.labels)
   order = jax.jit(steps.make_epoch_order(trainer.recipe))(0)
@@ -92,8 +88,4 @@ def _runners(config: Any) -> tuple[Any, Any]:
         jax.device_get(reports.pop(0))
     jax.block_until_ready(state)
 
-  return bare, ours
-
-
-if __name__ == '__main__':
-  main()
+  return {'bare': bare, 'ours': ours}

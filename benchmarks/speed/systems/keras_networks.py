@@ -3,20 +3,12 @@
 import keras
 from ml_collections import ConfigDict
 
+from cifar_jax.models import layer_words
 from cifar_jax.models.conv_net import parse_blocks, parse_head
-from cifar_jax.models.layer_words import (
-  BatchNormWord,
-  ConvWord,
-  DenseWord,
-  DropoutWord,
-  FlattenWord,
-  LayerWord,
-  PoolWord,
-)
 
 
 def build(config: ConfigDict) -> keras.Model:
-  """Returns the network, compiled with the optimiser of the config (no parameter groups)."""
+  """Returns the network, compiled with the optimizer of the config (no parameter groups)."""
   build = {'conv_net': _conv_net, 'airbench_net': _airbench_net}[config.model.name]
   model = keras.Sequential([keras.Input((32, 32, 3)), *build(config), keras.layers.Dense(10)])
   model.compile(
@@ -34,7 +26,7 @@ def _optimizer(options: ConfigDict) -> keras.optimizers.Optimizer:
       return keras.optimizers.RMSprop(rate)
     case 'keras_sgd' | 'sgd':
       return keras.optimizers.SGD(rate, options.momentum, bool(options.nesterov))
-  raise ValueError(f'no Keras optimiser for {options.name}')
+  raise ValueError(f'no Keras optimizer for {options.name}')
 
 
 def _conv_net(config: ConfigDict) -> list[keras.layers.Layer]:
@@ -62,12 +54,12 @@ def _airbench_net(config: ConfigDict) -> list[keras.layers.Layer]:
   return [*found, keras.layers.GlobalMaxPooling2D()]
 
 
-def _layer(word: LayerWord, config: ConfigDict, width: int = 0) -> keras.layers.Layer:
+def _layer(word: layer_words.LayerWord, config: ConfigDict, width: int = 0) -> keras.layers.Layer:
   activation = config.model.activation
   bound = config.optimizer.max_norm
   constraint = None if bound is None else keras.constraints.MaxNorm(bound)
   match word:
-    case ConvWord(stride=1, dilation=1):
+    case layer_words.ConvWord(stride=1, dilation=1):
       return keras.layers.Conv2D(
         round(width * word.width_factor),
         word.kernel,
@@ -75,16 +67,16 @@ def _layer(word: LayerWord, config: ConfigDict, width: int = 0) -> keras.layers.
         activation=word.activation or activation,
         kernel_constraint=constraint,
       )
-    case PoolWord(kind='max_pool'):
+    case layer_words.PoolWord(kind='max_pool'):
       return keras.layers.MaxPooling2D(word.window, word.stride, word.padding)
-    case BatchNormWord():
+    case layer_words.BatchNormWord():
       return keras.layers.BatchNormalization()
-    case DropoutWord():
+    case layer_words.DropoutWord():
       return keras.layers.Dropout(word.rate)
-    case DenseWord():
+    case layer_words.DenseWord():
       return keras.layers.Dense(
         word.units, activation=word.activation or activation, kernel_constraint=constraint
       )
-    case FlattenWord():
+    case layer_words.FlattenWord():
       return keras.layers.Flatten()
   raise ValueError(f'no Keras layer for {word}')

@@ -1,7 +1,7 @@
-"""Photographs a second from a folder to augmented batches: decoded, resized and warped as a config
-says, without any training.
+"""Photographs per second from a folder to augmented batches: decoded, resized and warped as a
+config says, without any training.
 
-  python -m benchmarks.pipeline --folder=catsdogs --repeats=5
+  python -m benchmarks pipeline --folder=catsdogs --repeats=5
 
 Stages, each once for every image of the folder, all splits together, in a random order:
   cold     the folder of the cache is empty: all files are listed, decoded and resized into it, then
@@ -12,7 +12,7 @@ The augmentation is compiled beforehand. Files may lie in the system's memory: d
 measured. The default config is that of article D3: 150x150 pixels, shear, zoom and flips.
 """
 
-import csv
+import argparse
 import os
 import pathlib
 import statistics
@@ -21,21 +21,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from benchmarks.workers import processor, versions
+from benchmarks import command_line, tables
+from benchmarks.speed.systems.workers import set_up_process
+from cifar_jax.commands import parsing
 from cifar_jax.config import parse as configs
-from cifar_jax.startup import host_memory, xla_flags
-from cifar_jax.utils.errors import exit_on_user_error
-
-_CONFIG = config_flags.DEFINE_config_file(
-  'config', 'configs/catsdogs_scratch.py', 'Path of the config file.'
-)
-_FOLDER = flags.DEFINE_string('folder', None, 'Folder of the photographs.', required=True)
-_REPEATS = flags.DEFINE_integer('repeats', 5, 'Measurements of each stage.', lower_bound=1)
-_OUT = flags.DEFINE_string('out', 'results/pipeline.csv', 'CSV file to write.')
 
 STAGES = ('cold', 'cached')
 _BATCHES_AHEAD = 4  # augmented before the host waits, as in training
@@ -49,58 +40,51 @@ class Turn(NamedTuple):
   cpu_seconds: float
 
 
-def main(argv: Sequence[str]) -> None:
-  """Measures as the flags say and writes the table."""
-  del argv
-  host_memory.configure_malloc()
-  xla_flags.set_flags()
-  config = _CONFIG.value
-  config.data.name, config.data.dir = 'folder', _FOLDER.value
+def add_parser(verbs: Any) -> None:
+  """Adds the verb to the command line."""
+  parser = parsing.add_verb(
+    verbs, 'pipeline', run, 'photographs per second, augmented', __doc__, takes_overrides=True
+  )
+  parser.add_argument('--folder', required=True, help='folder of the photographs')
+  command_line.add_options(parser, config='configs/catsdogs_scratch.py', repeats=5, out='pipeline')
+
+
+def run(arguments: argparse.Namespace) -> None:
+  """Measures and writes the table."""
+  set_up_process()
+  config = configs.load(arguments.config, arguments.overrides)
+  config.data.name, config.data.dir = 'folder', arguments.folder
+  configs.validate(config)
   turns: dict[str, list[Turn]] = {stage: [] for stage in STAGES}
-  with exit_on_user_error():
-    configs.validate(config)
-    go_through = _pipeline(config)
-    for _ in range(_REPEATS.value):
-      with tempfile.TemporaryDirectory(prefix='benchmark_cache_') as cache:
-        os.environ['CIFAR_JAX_CACHE'] = cache
-        for stage in STAGES:  # the first fills the cache
-          turns[stage].append(_timed(go_through))
-  rows = [{**_about(config), 'stage': stage, **summarize(turns[stage])} for stage in STAGES]
+  go_through = _pipeline(config)
+  for _ in range(arguments.repeats):
+    with tempfile.TemporaryDirectory(prefix='benchmark_cache_') as cache:
+      os.environ['CIFAR_JAX_CACHE'] = cache
+      for stage in STAGES:  # the first fills the cache
+        turns[stage].append(_timed(go_through))
+  name, size = pathlib.Path(arguments.config).stem, '{}x{}'.format(*config.data.folder.image_size)
+  about = {'config': name, 'image_size': size, 'batch_size': config.batch_size}
+  rows = [{**about, 'stage': stage, **summarize(turns[stage])} for stage in STAGES]
   for row in rows:
     print(
       f'{row["stage"]:8s} {row["images_per_second"]:7.0f} images/s '
-      f'({row["lowest"]:.0f} to {row["highest"]:.0f}), {row["cpu_ms_per_image"]:.3f} ms of CPU an '
+      f'({row["lowest"]:.0f} to {row["highest"]:.0f}), {row["cpu_ms_per_image"]:.3f} ms of CPU per '
       f'image, {row["images"]} images, n = {row["repeats"]}'
     )
-  out = pathlib.Path(_OUT.value)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  with out.open('w', newline='') as file:
-    writer = csv.DictWriter(file, fieldnames=rows[0])
-    writer.writeheader()
-    writer.writerows(rows)
+  tables.write(arguments.out, rows)
 
 
 def summarize(turns: Sequence[Turn]) -> dict[str, Any]:
-  """The columns of a stage: median rate with the lowest and the highest, CPU time an image."""
-  rates = [turn.images / turn.seconds for turn in turns]
+  """The columns of a stage: median rate with the lowest and the highest, CPU time per image."""
+  cpu_ms = [1e3 * turn.cpu_seconds / turn.images for turn in turns]
   return {
     'images': turns[0].images,
-    'images_per_second': round(statistics.median(rates), 1),
-    'lowest': round(min(rates), 1),
-    'highest': round(max(rates), 1),
-    'cpu_ms_per_image': round(
-      statistics.median(1e3 * turn.cpu_seconds / turn.images for turn in turns), 4
-    ),
+    **tables.rates([turn.images / turn.seconds for turn in turns]),
+    'cpu_ms_per_image': round(statistics.median(cpu_ms), 4),
     'repeats': len(turns),
-    'version': versions('jax', 'numpy', 'pillow'),
-    'machine': f'{processor()}, {os.cpu_count()} cores',
+    'version': tables.versions('jax', 'numpy', 'pillow'),
+    'machine': tables.machine(),
   }
-
-
-def _about(config: ConfigDict) -> dict[str, Any]:
-  name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
-  height, width = config.data.folder.image_size
-  return {'config': name, 'image_size': f'{height}x{width}', 'batch_size': config.batch_size}
 
 
 def _timed(go_through: Callable[[], int]) -> Turn:
@@ -114,6 +98,7 @@ def _pipeline(config: ConfigDict) -> Callable[[], int]:
   how many there are.
   """
   import jax
+  import numpy as np
 
   from cifar_jax.augment import make_augment
   from cifar_jax.augment.normalize import fit_normalize
@@ -148,7 +133,3 @@ def _pipeline(config: ConfigDict) -> Callable[[], int]:
     return len(images)
 
   return go_through
-
-
-if __name__ == '__main__':
-  app.run(main)

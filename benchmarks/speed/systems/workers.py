@@ -19,11 +19,8 @@ itself (TF32), and holds its images on the GPU.
 """
 
 import dataclasses
-import importlib.metadata
 import json
 import os
-import pathlib
-import platform
 import statistics
 import subprocess
 import sys
@@ -32,10 +29,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks import tables
+from cifar_jax.startup import host_memory, xla_flags
+
 OURS = ('ours', 'ours_bfloat16', 'plain')
 PEERS = ('keras_tensorflow', 'keras_jax', 'pytorch', 'pytorch_bfloat16')
 EXAMPLES = 4096  # an epoch
-PLATFORMS = ('cpu', 'cuda')  # as JAX_PLATFORMS names them
 
 
 @dataclasses.dataclass
@@ -65,7 +64,6 @@ class Worker:
     overrides: Sequence[str] = (),
     python: str = sys.executable,
     environment: Mapping[str, str] | None = None,
-    platform: str = 'cpu',
   ) -> None:
     """Starts the process and waits until it could train.
 
@@ -74,8 +72,7 @@ class Worker:
       config: path of the config file.
       overrides: such as '--config.batch_size=64'.
       python: an interpreter with the system and the requirements of this project.
-      environment: variables beside those of this process.
-      platform: one of PLATFORMS.
+      environment: variables beside those of this process, JAX_PLATFORMS among them.
     """
     self._system = system
     # Programs compiled by another run would hide what compilation costs.
@@ -83,7 +80,7 @@ class Worker:
     variables = {
       **os.environ,
       'TF_CPP_MIN_LOG_LEVEL': '3',
-      'JAX_PLATFORMS': platform,
+      'JAX_PLATFORMS': 'cpu',
       'XLA_PYTHON_CLIENT_PREALLOCATE': 'false',  # of a GPU, which others want to use too
       'CIFAR_JAX_CACHE': self._cache.name,
       **(environment or {}),
@@ -93,14 +90,14 @@ class Worker:
       variables |= dict.fromkeys(off, 'off')
     start = time.perf_counter()
     self._process = subprocess.Popen(
-      [python, '-m', 'benchmarks.worker', system, config, *overrides],
+      [python, '-m', 'benchmarks.speed.systems.worker', system, config, *overrides],
       env=variables,
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
     )
     self.batch_size, self.version, device = self._answer()
-    self.machine = ', '.join(filter(None, [device, processor(), f'{os.cpu_count()} cores']))
+    self.machine = ', '.join(filter(None, [device, tables.machine()]))
     self.start_seconds = time.perf_counter() - start
 
   def measure(self, steps: int) -> Measurement:
@@ -136,7 +133,7 @@ def take_turns(
 
   Returns:
     For each name the columns of a table: the median rate with the lowest and the highest, CPU time
-    an image (user and system together over all threads, less disturbed by neighbours than the
+    per image (user and system together over all threads, less disturbed by neighbours than the
     clock), the cost of starting, and the peak memory.
   """
   steps, first = {}, {}
@@ -155,13 +152,11 @@ def take_turns(
   for name, worker in workers.items():
     batch = worker.batch_size
     rates = [turn.steps * batch / turn.seconds for turn in turns[name]]
-    cpu = [1e3 * turn.cpu_seconds / turn.steps / batch for turn in turns[name]]
+    cpu_ms = [1e3 * turn.cpu_seconds / turn.steps / batch for turn in turns[name]]
     columns[name] = {
       'batch_size': batch,
-      'images_per_second': round(statistics.median(rates), 1),
-      'lowest': round(min(rates), 1),
-      'highest': round(max(rates), 1),
-      'cpu_ms_per_image': round(statistics.median(cpu), 4),
+      **tables.rates(rates),
+      'cpu_ms_per_image': round(statistics.median(cpu_ms), 4),
       'start_seconds': round(worker.start_seconds, 2),
       'first_step_seconds': round(first[name].seconds, 2),
       'peak_memory_mb': round(turns[name][-1].peak_memory_mb),
@@ -174,17 +169,10 @@ def take_turns(
   return columns
 
 
-def processor() -> str:
-  """The name of the processor, as far as the system tells, and its widest vectors."""
-  path = pathlib.Path('/proc/cpuinfo')
-  lines = path.read_text().splitlines() if path.exists() else []
-  fields = dict(line.partition(':')[::2] for line in reversed(lines))
-  fields = {key.strip(): value.strip() for key, value in fields.items()}
-  name = fields.get('model name') or platform.processor() or platform.machine()
-  widest = [flag for flag in ('avx512_bf16', 'avx512f', 'avx2') if flag in fields.get('flags', '')]
-  return f'{name} ({widest[0]})' if widest else name
+def set_up_process() -> None:
+  """Does what launch.py does before JAX or a thread starts: keeps freed memory, sets XLA flags.
 
-
-def versions(*packages: str) -> str:
-  """'jax 0.10.2, flax 0.12.8'."""
-  return ', '.join(f'{package} {importlib.metadata.version(package)}' for package in packages)
+  What is set is inherited: a process that starts workers may call it after they have started.
+  """
+  host_memory.configure_malloc()
+  xla_flags.set_flags()

@@ -4,16 +4,8 @@ import torch
 from ml_collections import ConfigDict
 from torch import nn
 
+from cifar_jax.models import layer_words
 from cifar_jax.models.conv_net import parse_blocks, parse_head
-from cifar_jax.models.layer_words import (
-  BatchNormWord,
-  ConvWord,
-  DenseWord,
-  DropoutWord,
-  FlattenWord,
-  LayerWord,
-  PoolWord,
-)
 
 
 def build(config: ConfigDict) -> nn.Module:
@@ -22,7 +14,7 @@ def build(config: ConfigDict) -> nn.Module:
 
 
 def optimizer(config: ConfigDict, model: nn.Module) -> torch.optim.Optimizer:
-  """Returns the optimiser of the config in PyTorch's fastest form for CPU, without parameter groups
+  """Returns the optimizer of the config in PyTorch's fastest form for CPU, without parameter groups
   and without a bound on the weights.
   """
   options = config.optimizer
@@ -35,14 +27,14 @@ def optimizer(config: ConfigDict, model: nn.Module) -> torch.optim.Optimizer:
     case 'keras_sgd' | 'sgd':
       nesterov = bool(options.nesterov)
       return torch.optim.SGD(parameters, rate, options.momentum, nesterov=nesterov, fused=True)
-  raise ValueError(f'no PyTorch optimiser for {options.name}')
+  raise ValueError(f'no PyTorch optimizer for {options.name}')
 
 
 def _conv_net(config: ConfigDict) -> nn.Module:
   modules: list[nn.Module] = []
   shape = torch.Size([2, 3, 32, 32])
 
-  def add(word: LayerWord, width: int = 0) -> None:
+  def add(word: layer_words.LayerWord, width: int = 0) -> None:
     nonlocal shape
     modules.extend(_modules(word, config.model.activation, shape[1], width))
     shape = nn.Sequential(*modules)(torch.zeros(2, 3, 32, 32)).shape
@@ -77,21 +69,23 @@ def _airbench_net(config: ConfigDict) -> nn.Module:
   )
 
 
-def _modules(word: LayerWord, activation: str, channels: int, width: int) -> list[nn.Module]:
+def _modules(
+  word: layer_words.LayerWord, activation: str, channels: int, width: int
+) -> list[nn.Module]:
   activations = {'relu': nn.ReLU, 'sigmoid': nn.Sigmoid, 'tanh': nn.Tanh}
   match word:
-    case ConvWord(stride=1, dilation=1):
+    case layer_words.ConvWord(stride=1, dilation=1):
       features = round(width * word.width_factor)
       conv = nn.Conv2d(channels, features, word.kernel, padding=word.padding)
       return [conv, activations[word.activation or activation]()]
-    case PoolWord(kind='max_pool', padding='valid'):
+    case layer_words.PoolWord(kind='max_pool', padding='valid'):
       return [nn.MaxPool2d(word.window, word.stride)]
-    case BatchNormWord():
+    case layer_words.BatchNormWord():
       return [nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)]
-    case DropoutWord():
+    case layer_words.DropoutWord():
       return [nn.Dropout(word.rate)]
-    case DenseWord():
+    case layer_words.DenseWord():
       return [nn.Linear(channels, word.units), activations[word.activation or activation]()]
-    case FlattenWord():
+    case layer_words.FlattenWord():
       return [nn.Flatten()]
   raise ValueError(f'no PyTorch module for {word}')

@@ -1,0 +1,1 @@
+"""Tables of finished runs in results/; every module here is a verb of `python -m benchmarks`."""
