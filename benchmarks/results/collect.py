@@ -63,15 +63,15 @@ def collect(
   Raises:
     UserError: one of the runs has no summary yet, or a damaged one; nothing is written then.
   """
+  from cifar_jax.run_dir import run_files
   from cifar_jax.run_dir.history import CSV_NAME
-  from cifar_jax.trainer import run_summary
 
   key = operator.itemgetter(*_KEYS[table])
   path = results / f'{table}.csv'
   rows = {key(row): row for row in tables.read(path)}
   for run in runs:
-    if not (summary := run_summary.read(run)):
-      raise UserError(f'{run} has no {run_summary.SUMMARY_NAME}: it is no finished run')
+    if not (summary := run_files.read_summary(run)):
+      raise UserError(f'{run} has no {run_files.SUMMARY}: it is no finished run')
     if table == 'runs':  # as many epochs as were trained, not as many as the config would allow
       summary['epochs'] = tables.read(run / CSV_NAME)[-1]['epoch']
     row = row_of(run.name, summary, table)

@@ -10,8 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 
+from cifar_jax.analysis import flops, tracing
 from cifar_jax.analysis.tracing import NO_ACTIVATION, LayerRecord
 
 
@@ -52,6 +54,48 @@ class ParameterCount(NamedTuple):
   def total(self) -> int:
     """Their sum, which Keras prints as 'Total params'."""
     return self.trainable + self.non_trainable
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSummary:
+  """What a network consists of, counted once for all who ask.
+
+  Attributes:
+    layers: The layers in the order of their application, the softmax of the loss the last.
+    parameters: The numbers of trainable and other scalars.
+    multiply_adds: Those of the forward pass of one image.
+  """
+
+  layers: tuple[LayerRecord, ...]
+  parameters: ParameterCount
+  multiply_adds: int
+
+  @property
+  def drawing(self) -> str:
+    """The network layer by layer, see `keras_ascii`."""
+    return keras_ascii(self.layers)
+
+  def __str__(self) -> str:
+    """'7 layers, 42,442 parameters', counted as Keras counts them."""
+    return f'{len(self.layers)} layers, {self.parameters.total:,} parameters'
+
+
+def describe(module: nn.Module, image_shape: Sequence[int]) -> NetworkSummary:
+  """Traces a classifier twice: for its layers, and for its arithmetic as XLA's own operations.
+
+  Args:
+    module: The network, called as (images, train).
+    image_shape: The (H, W, C) of its inputs.
+
+  Raises:
+    UserError: the network cannot take such images.
+  """
+  layers = tracing.trace(module, image_shape, 'softmax')
+  trainable = sum(layer.trainable for layer in layers)
+  non_trainable = sum(layer.non_trainable for layer in layers)
+  return NetworkSummary(
+    layers, ParameterCount(trainable, non_trainable), flops.multiply_adds(module, image_shape)
+  )
 
 
 def parameter_count(variables: Mapping[str, Any]) -> ParameterCount:

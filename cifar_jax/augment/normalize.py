@@ -1,8 +1,6 @@
 """Scaling of pixels: by given numbers, or by what the training images are like."""
 
 import dataclasses
-import pathlib
-import zipfile
 from collections.abc import Callable, Sequence
 
 import jax
@@ -15,7 +13,6 @@ from cifar_jax.utils.errors import UserError
 # uint8, or float32 already in 0..1, [B, H, W, C] -> float32 of the same shape.
 Normalize = Callable[[jax.Array], jax.Array]
 
-STATISTICS_NAME = 'normalization.npz'
 _LARGEST_ZCA = 4096  # numbers in an image; the square of it are in the matrix
 _CHUNK = 2048  # images that statistics turn into floats at a time
 
@@ -27,7 +24,7 @@ def scale(images: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Statistics:
-  """A normalisation by numbers that came from training images, to be kept with the run.
+  """A normalization by numbers that came from training images, to be kept with the run.
 
   Attributes:
     mean: float32 [C], or [H W C] with a matrix.
@@ -40,43 +37,16 @@ class Statistics:
   whitening: np.ndarray | None = None
 
   def __call__(self, images: jax.Array) -> jax.Array:
-    """As `Normalize`."""
+    """Normalizes images uint8, or float32 in 0..1, [B, H, W, C] to float32 of the same shape."""
     if self.whitening is None:
       return make_normalize(self.mean.tolist(), self.std.tolist())(images)
     flat = scale(images).reshape(len(images), -1)
     whitened = (flat - jnp.asarray(self.mean)[None]) @ jnp.asarray(self.whitening)
     return whitened.reshape(images.shape)
 
-  def save(self, run: pathlib.Path) -> None:
-    """Writes them into a run's folder."""
-    path = run / STATISTICS_NAME
-    if self.whitening is None:
-      np.savez(path, mean=self.mean, std=self.std)
-    else:
-      np.savez(path, mean=self.mean, std=self.std, whitening=self.whitening)
-
-
-def of_run(data_config: ConfigDict, run: pathlib.Path) -> Normalize:
-  """The normalisation of a run, without its training images.
-
-  Raises:
-    UserError: the run's folder lacks its statistics.
-  """
-  if data_config.get('normalize', 'given') == 'given':
-    return make_normalize(data_config.mean, data_config.std)
-  path = run / STATISTICS_NAME
-  try:
-    with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
-      return Statistics(**{name: arrays[name] for name in arrays.files})
-  except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-    raise UserError(
-      f'{path} cannot be read ({type(error).__name__}); it holds what the images of this run are '
-      'normalised by, and going on with its training writes it again'
-    ) from error
-
 
 def make_normalize(mean: Sequence[float], std: Sequence[float]) -> Normalize:
-  """Scaling to 0..1, then (x - mean) / std; one number each, or one a channel."""
+  """Scales to 0..1, then (x - mean) / std; one number each, or one per channel."""
   plain = not any(mean) and all(value == 1 for value in std)
 
   def per_channel(values: Sequence[float]) -> jax.Array:
@@ -90,12 +60,13 @@ def make_normalize(mean: Sequence[float], std: Sequence[float]) -> Normalize:
 
 
 def fit_normalize(data_config: ConfigDict, images: np.ndarray) -> Normalize | Statistics:
-  """What `config.data.normalize` asks for.
+  """Returns the normalization that `config.data.normalize` asks for.
 
   Args:
-    data_config: `normalize`: 'given' takes `mean` and `std` from the config, 'channel' those of
-      each channel of the training images, 'zca' whitens with `zca_images` and `zca_epsilon`.
-    images: the training images, uint8 [N, H, W, C].
+    data_config: The section `data` of a config. Its `normalize` 'given' takes `mean` and `std` from
+      the config, 'channel' those of each channel of the training images, and 'zca' whitens with
+      `zca_images` and `zca_epsilon`.
+    images: The training images, uint8 [N, H, W, C].
 
   Raises:
     UserError: the given numbers do not fit the channels, or images are too large to be whitened.
@@ -113,11 +84,11 @@ def fit_normalize(data_config: ConfigDict, images: np.ndarray) -> Normalize | St
   return make_normalize(data_config.mean, data_config.std)
 
 
-def channel_statistics(images: np.ndarray) -> Statistics:
-  """Mean and standard deviation of each channel of uint8 [N, H, W, C] / 255, exactly; the images
-  may be a stream, see `data.Examples`.
+def channel_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Mean and standard deviation of each channel, float64 [C] each, on the scale 0..1, exactly.
 
-  A channel of one single value gets the deviation 1.
+  Args:
+    images: uint8 [N, H, W, C], which may be a stream, see `data.Examples`.
   """
   levels = np.arange(256) / 255
   counts = np.zeros((images.shape[3], 256), np.int64)
@@ -125,12 +96,18 @@ def channel_statistics(images: np.ndarray) -> Statistics:
     chunk = images[start : start + _CHUNK]  # a stream decodes here, so once for all channels
     for channel in range(images.shape[3]):
       counts[channel] += np.bincount(chunk[..., channel].ravel(), minlength=256)
-  means, deviations = [], []
-  for weights in counts:
-    mean = np.average(levels, weights=weights)
-    means.append(float(mean))
-    deviations.append(float(np.sqrt(np.average((levels - mean) ** 2, weights=weights))) or 1.0)
-  return Statistics(np.array(means, np.float32), np.array(deviations, np.float32))
+  means = [np.average(levels, weights=weights) for weights in counts]
+  stds = [
+    np.sqrt(np.average((levels - mean) ** 2, weights=weights))
+    for mean, weights in zip(means, counts, strict=True)
+  ]
+  return np.array(means), np.array(stds)
+
+
+def channel_statistics(images: np.ndarray) -> Statistics:
+  """The `channel_moments` to normalize by; a channel of one single value is divided by 1."""
+  mean, std = channel_moments(images)
+  return Statistics(mean.astype(np.float32), np.where(std == 0, 1, std).astype(np.float32))
 
 
 def zca(images: np.ndarray, epsilon: float) -> Statistics:
@@ -140,8 +117,8 @@ def zca(images: np.ndarray, epsilon: float) -> Statistics:
   Keras's `zca_whitening` with `featurewise_center`, but about the mean image.
 
   Args:
-    images: uint8 [N, H, W, C].
-    epsilon: added to the variances, above 0.
+    images: The training images, uint8 [N, H, W, C].
+    epsilon: What is added to the variances, above 0.
 
   Raises:
     UserError: the images are too large.
@@ -156,8 +133,8 @@ def zca(images: np.ndarray, epsilon: float) -> Statistics:
   mean = flat.mean(axis=0, dtype=np.float64) / 255
   covariance = np.zeros((size, size))
   for start in range(0, len(flat), _CHUNK):
-    centred = (flat[start : start + _CHUNK] / 255 - mean).astype(np.float32)
-    covariance += centred.T @ centred
+    centered = (flat[start : start + _CHUNK] / 255 - mean).astype(np.float32)
+    covariance += centered.T @ centered
   variances, axes = np.linalg.eigh((covariance / len(flat)).astype(np.float32))
   # Rounding makes the smallest variances a little negative.
   whitening = (axes / np.sqrt(np.maximum(variances, 0) + epsilon)) @ axes.T

@@ -4,7 +4,7 @@ Every module in this folder is a verb and has two functions:
 
 * `add_parser(verbs)` adds the verb with `parsing.add_verb` and then its options;
 * `run(arguments)` does the work; heavy imports (JAX, matplotlib, PIL) stand inside it, so that
-  `--help` of any verb comes at once.
+  `--help` of any verb comes at once, and JAX starts with what `startup` sets before.
 
 A verb with verbs of its own, as `data`, is a folder whose `__init__` has the same two functions.
 """
@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 
 from cifar_jax.commands.parsing import HelpShape
+from cifar_jax.startup import host_memory, xla_flags
 from cifar_jax.utils.errors import exit_on_user_error
 
 _DESCRIPTION = """\
@@ -41,9 +42,12 @@ def main(argv: Sequence[str] | None = None) -> None:
   overrides = [argument for argument in rest if re.match(r'--?(no)?config\.', argument)]
   unknown = [argument for argument in rest if argument not in overrides]
   if unknown or (overrides and not arguments.takes_overrides):
-    parser.error(f'unrecognised: {" ".join(unknown or overrides)}')
+    parser.error(f'unrecognized: {" ".join(unknown or overrides)}')
   arguments.overrides = overrides
   with exit_on_user_error():
+    if arguments.keeps_memory:
+      host_memory.configure_malloc()
+    xla_flags.set_flags()
     arguments.action(arguments)
 
 

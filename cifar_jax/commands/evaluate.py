@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 from cifar_jax.commands import parsing
-from cifar_jax.startup import host_memory, xla_flags
 
 
 def add_parser(verbs: Any) -> None:
@@ -28,8 +27,6 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
   """Prints one line, or one JSON object."""
-  host_memory.configure_malloc()
-  xla_flags.set_flags()
   from cifar_jax.predict.evaluate import evaluate
 
   results = evaluate(arguments.run, arguments.checkpoint, arguments.split, arguments.data_dir)

@@ -18,27 +18,31 @@ def add_verb(
   about: str,
   description: str,
   takes_overrides: bool = False,
+  keeps_memory: bool = True,
 ) -> argparse.ArgumentParser:
   """Adds a verb to a command line.
 
   Args:
-    verbs: what `add_subparsers` returned.
-    name: the word that users type.
-    action: does the work; gets the parsed arguments, and `overrides` among them.
-    about: half a line for the list of verbs.
-    description: what the verb does, and an example of its use, indented by two.
-    takes_overrides: whether options such as --config.epochs=3 may follow; `action` finds them in
-      `arguments.overrides`, as `config.load` takes them.
+    verbs: What `add_subparsers` returned.
+    name: The word that users type.
+    action: The function that does the work; it gets the parsed arguments, with `overrides` among
+      them.
+    about: Half a line for the list of verbs.
+    description: What the verb does, and an example of its use, indented by two.
+    takes_overrides: Whether options such as --config.epochs=3 may follow; `action` finds them in
+      `arguments.overrides`, as `config.parse.load` takes them.
+    keeps_memory: Whether memory that is freed stays with the process, which makes steps faster; see
+      `startup.host_memory`.
   """
   parser = verbs.add_parser(
     name, help=about, description=description, formatter_class=HelpShape, allow_abbrev=False
   )
-  parser.set_defaults(action=action, takes_overrides=takes_overrides)
+  parser.set_defaults(action=action, takes_overrides=takes_overrides, keeps_memory=keeps_memory)
   return parser
 
 
 def path(text: str) -> pathlib.Path:
-  """The `type` of an argument that is a path: see `folders.user_path`."""
+  """The `type` of an argument that is a path: see `paths.user_path`."""
   try:
     return paths.user_path(text)
   except UserError as error:
@@ -46,7 +50,7 @@ def path(text: str) -> pathlib.Path:
 
 
 def run_path(text: str) -> pathlib.Path:
-  """The `type` of an argument that is the folder of a run: see `folders.run_path`."""
+  """The `type` of an argument that is the folder of a run: see `paths.run_path`."""
   try:
     return paths.run_path(text)
   except UserError as error:

@@ -2,15 +2,11 @@
 
 import argparse
 import io
-import os
 import sys
 from typing import Any
 
 from cifar_jax.commands import parsing
-from cifar_jax.startup import host_memory, xla_flags
 from cifar_jax.utils.errors import UserError
-
-_READER_GONE = 141  # what a shell reports of a program that a closed pipe has ended
 
 
 def add_parser(verbs: Any) -> None:
@@ -32,16 +28,14 @@ def add_parser(verbs: Any) -> None:
   parsing.add_checkpoint(parser)
   parser.add_argument('--top', type=int, default=3, help='classes shown; default: 3')
   parser.add_argument(
-    '--format', default='table', choices=['table', 'json', 'csv'], help='json: one object a line'
+    '--format', default='table', choices=['table', 'json', 'csv'], help='json: one object per line'
   )
 
 
 def run(arguments: argparse.Namespace) -> None:
-  """Prints a line a picture."""
+  """Prints one line per picture."""
   if arguments.top < 1:
     raise UserError(f'--top={arguments.top}: there must be at least 1')
-  host_memory.configure_malloc()
-  xla_flags.set_flags()
   from cifar_jax.predict import classifier, images
 
   network = classifier.load(arguments.run, arguments.checkpoint, arguments.data_dir)
@@ -50,29 +44,17 @@ def run(arguments: argparse.Namespace) -> None:
     # A name that the terminal cannot show is no reason to stop.
     sys.stdout.reconfigure(errors='backslashreplace')
   if arguments.format == 'csv':
-    _print(images.csv_header(top))
+    print(images.csv_header(top), flush=True)
   skipped = 0
   for picture, classes in images.predict(network, arguments.images, top):
     if not classes:
       skipped += 1
       print(f'skipped {picture.shown_name}: {picture.problem}', file=sys.stderr)
     elif arguments.format == 'table':
-      _print(images.as_table(picture.shown_name, classes))
+      print(images.as_table(picture.shown_name, classes), flush=True)
     else:
       line = {'json': images.as_json, 'csv': images.as_csv}[arguments.format]
-      _print(line(picture.name, classes))
+      print(line(picture.name, classes), flush=True)
   if skipped:
     print(f'{skipped} skipped', file=sys.stderr)
     sys.exit(1)
-
-
-def _print(line: str) -> None:
-  """Prints a line; ends the command quietly where its reader has gone, as `head` does."""
-  try:
-    print(line, flush=True)
-  except OSError as error:
-    # What is left in the buffer is tried again when Python ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if isinstance(error, BrokenPipeError):
-      sys.exit(_READER_GONE)
-    raise UserError(f'the output cannot be written ({error.strerror})') from None

@@ -4,7 +4,6 @@ import argparse
 from typing import Any
 
 from cifar_jax.commands import parsing
-from cifar_jax.startup import host_memory, xla_flags
 
 
 def add_parser(verbs: Any) -> None:
@@ -37,8 +36,6 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
   """Writes the page and says where it is."""
-  host_memory.configure_malloc()
-  xla_flags.set_flags()
   from cifar_jax.report.report import write_report
 
   page, measured = write_report(

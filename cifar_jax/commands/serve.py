@@ -5,7 +5,7 @@ from typing import Any
 
 from cifar_jax.commands import parsing
 from cifar_jax.serve import http_server
-from cifar_jax.startup import process, xla_flags
+from cifar_jax.startup import process
 from cifar_jax.utils.errors import UserError
 
 
@@ -19,6 +19,8 @@ def add_parser(verbs: Any) -> None:
     "A web page where pictures are dropped and the network's opinion is shown.\n\n"
     '  python -m cifar_jax serve runs/cnn_adv\n'
     '  python -m cifar_jax serve runs/cnn_adv --host=0.0.0.0 --port=8000   (for the whole network)',
+    # A page that is open for days must not hold what one large picture took.
+    keeps_memory=False,
   )
   parsing.add_run(parser)
   parsing.add_checkpoint(parser)
@@ -32,6 +34,7 @@ def add_parser(verbs: Any) -> None:
   )
   parser.add_argument('--port', type=int, default=7860, help='default: 7860; 0: any free one')
   parser.add_argument(
+    '--neighbors',
     '--neighbours',
     type=int,
     default=5000,
@@ -43,12 +46,9 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
   """Serves until Ctrl-C."""
   if arguments.neighbors < 0:
-    raise UserError(f'--neighbours={arguments.neighbours}: give 0 or more')
+    raise UserError(f'--neighbors={arguments.neighbors}: give 0 or more')
   http_server.check_port(arguments.port)
   names = http_server.checked_names(arguments.name)
-  # The C library goes on giving memory back: a page that is open for days must not hold what one
-  # large picture took.
-  xla_flags.set_flags()
   from cifar_jax.predict import classifier
   from cifar_jax.predict.run_data import load_known
   from cifar_jax.serve.web_app import serve

@@ -1,4 +1,4 @@
-"""Numbers about a data set: sizes, balance, brightness, exact duplicates."""
+"""Numbers about a data set: sizes, balance, exact duplicates."""
 
 import dataclasses
 import hashlib
@@ -32,20 +32,6 @@ class Duplicates:
 def class_counts(split: Split, classes: int) -> np.ndarray:
   """int64 [classes]: images of each class."""
   return np.bincount(split.labels, minlength=classes)
-
-
-def channel_statistics(split: Split) -> tuple[np.ndarray, np.ndarray]:
-  """Mean and standard deviation over all pixels, float64 [C] each, on the scale 0..1."""
-  channels = split.images.shape[-1]
-  total, squares = np.zeros(channels), np.zeros(channels)
-  for start in range(0, len(split), _ROWS):
-    chunk = np.asarray(split.images[start : start + _ROWS])
-    pixels = chunk.reshape(-1, channels).astype(np.float32) / 255
-    total += pixels.sum(0, dtype=np.float64)
-    squares += np.square(pixels).sum(0, dtype=np.float64)
-  count = np.prod(split.images.shape[:3])
-  mean = total / count
-  return mean, np.sqrt(np.maximum(squares / count - mean**2, 0))
 
 
 def duplicates(dataset: Dataset) -> Duplicates:

@@ -25,7 +25,7 @@ LAYERS = (
   (
     'convolution',
     'slides small filters over the maps and answers where each finds its pattern',
-    'window x input channels + 1 a filter',
+    'window x input channels + 1 per filter',
   ),
   (
     'ReLU',
@@ -38,15 +38,15 @@ LAYERS = (
     'none',
   ),
   (
-    'batch normalisation',
+    'batch normalization',
     'gives each channel the mean and spread that it learns, whatever the layers before do',
-    '2 a channel, and 2 moving statistics',
+    '2 per channel, and 2 running statistics',
   ),
   ('dropout', 'in training sets random values to 0, so that no unit relies on another one', 'none'),
   (
     'fully connected',
-    'weighs all values of its input for each output; at the end one a class',
-    'inputs + 1 an output',
+    'weighs all values of its input for each output; at the end one per class',
+    'inputs + 1 per output',
   ),
   ('softmax', 'turns the last values into probabilities that sum to 1', 'none'),
 )

@@ -62,7 +62,7 @@ def style() -> Iterator[None]:
   """In it matplotlib draws, and writes files, in the style of this module and without warnings: of
   glyphs that no font has, or of names that leave little room, the picture itself tells.
   """
-  matplotlib, fonts = require('look', 'matplotlib', 'matplotlib.font_manager')
+  matplotlib, fonts = require('report', 'matplotlib', 'matplotlib.font_manager')
   installed = {font.name for font in fonts.fontManager.ttflist}
   families = [name for name in _FONTS if name in installed]
   with (
@@ -86,7 +86,7 @@ def styled(draw: Drawing) -> Drawing:
 
 def figure(width: float, height: float, **subplots: Any) -> tuple[Any, Any]:
   """A new figure of width x height inches that belongs to no window, and its axes."""
-  (module,) = require('look', 'matplotlib.figure')
+  (module,) = require('report', 'matplotlib.figure')
   made = module.Figure(figsize=(width, height))
   return made, made.subplots(**subplots)
 
@@ -286,7 +286,7 @@ def _looks(count: int) -> list[tuple[Any, str]]:
   """A colour and a kind of line for each of `count` curves, no two the same."""
   colors: Sequence[Any] = (TRAIN, VALIDATION, *OTHERS)
   if count > len(colors):
-    (matplotlib,) = require('look', 'matplotlib')
+    (matplotlib,) = require('report', 'matplotlib')
     colors = matplotlib.colormaps['turbo'](np.linspace(0.05, 0.95, count))
   lines = ('-', '--', ':', '-.') if count > len(colors[:6]) else ('-',)
   return [(color, lines[place % len(lines)]) for place, color in enumerate(colors[:count])]
@@ -299,7 +299,7 @@ def _bar(values: Sequence[Any] | np.ndarray) -> float:
 
 def _epochs(axes: Any) -> None:
   """The axis of epochs: whole numbers, also where there is one alone."""
-  (ticker,) = require('look', 'matplotlib.ticker')
+  (ticker,) = require('report', 'matplotlib.ticker')
   axes.set_xlabel('epoch')
   axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
   first, last = axes.dataLim.intervalx

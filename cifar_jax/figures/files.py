@@ -42,7 +42,7 @@ def inline_svg(text: str) -> str:
 
 def write_page(path: pathlib.Path, template: str, content: Mapping[str, Any]) -> None:
   """Fills a template of this folder; what is put into it is escaped unless it is Markup."""
-  (jinja2,) = require('look', 'jinja2')
+  (jinja2,) = require('report', 'jinja2')
   environment = jinja2.Environment(
     loader=jinja2.PackageLoader('cifar_jax.figures', 'templates'),
     autoescape=True,

@@ -46,13 +46,13 @@ def to_range(values: np.ndarray) -> np.ndarray:
 
 def colored(values: np.ndarray, color_map: str = 'viridis') -> np.ndarray:
   """[H, W] of any numbers as uint8 [H, W, 3] in a colour map of matplotlib."""
-  (matplotlib,) = require('look', 'matplotlib')
+  (matplotlib,) = require('report', 'matplotlib')
   return (matplotlib.colormaps[color_map](to_range(values))[..., :3] * 255).astype(np.uint8)
 
 
 def resized(values: np.ndarray, height: int, width: int) -> np.ndarray:
   """A map float [H, W] stretched to another size, bilinearly."""
-  (pillow,) = require('look', 'PIL.Image')
+  (pillow,) = require('report', 'PIL.Image')
   image = pillow.fromarray(values.astype(np.float32))
   return np.asarray(image.resize((width, height), pillow.Resampling.BILINEAR))
 
@@ -76,7 +76,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 def png(image: np.ndarray) -> bytes:
   """uint8 [H, W, C] as the bytes of a PNG file: grey, or as `rgb` shows it."""
-  (pillow,) = require('look', 'PIL.Image')
+  (pillow,) = require('report', 'PIL.Image')
   buffer = io.BytesIO()
   # optimize=True would save a hundredth and take half as long again.
   pillow.fromarray(image[..., 0] if image.shape[-1] == 1 else rgb(image)).save(buffer, 'PNG')
@@ -85,7 +85,7 @@ def png(image: np.ndarray) -> bytes:
 
 def of_figure(figure: Any, dpi: int = 80) -> np.ndarray:
   """A matplotlib figure on white as uint8 [H, W, 3]."""
-  (pillow,) = require('look', 'PIL.Image')
+  (pillow,) = require('report', 'PIL.Image')
   buffer = io.BytesIO()
   with charts.style():
     figure.savefig(buffer, format='png', dpi=dpi, facecolor='white')

@@ -18,13 +18,13 @@ from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
 from cifar_jax import data, models
-from cifar_jax.augment.normalize import Normalize, of_run
+from cifar_jax.augment.normalize import Normalize
 from cifar_jax.config import parse as configs
 from cifar_jax.data import adapt
 from cifar_jax.data.preprocessing import Preprocessing, from_facts
 from cifar_jax.optim import averaging
 from cifar_jax.predict.run_data import data_at
-from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir import normalization, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.training.tta import mean_logits
 from cifar_jax.utils.errors import UserError
@@ -140,7 +140,7 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     class_names=tuple(about['class_names']),
     image_shape=(height, width, channels),
     preprocessing=_preprocessing(run, config, about, data_dir),
-    normalize=of_run(config.data, run),
+    normalize=normalization.load(run, config.data),
   )
 
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import data
 from cifar_jax.augment import make_augment, make_mix
-from cifar_jax.augment.normalize import scale
+from cifar_jax.augment.normalize import channel_moments, scale
 from cifar_jax.data import statistics
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.figures import charts, files, image_utils
@@ -31,7 +31,7 @@ def write_views(config: ConfigDict, folder: pathlib.Path) -> str:
   Raises:
     UserError: no data, a package is missing, the folder cannot be written.
   """
-  (markupsafe,) = require('look', 'markupsafe')
+  (markupsafe,) = require('report', 'markupsafe')
   dataset = data.load(config.data)
   files.make_folder(folder)
   text = facts(dataset)
@@ -69,7 +69,7 @@ def write_views(config: ConfigDict, folder: pathlib.Path) -> str:
 
 
 def facts(dataset: Dataset) -> str:
-  """Shapes, counts, balance, mean and deviation, duplicates: lines for the terminal."""
+  """Shapes, counts, balance, mean and standard deviation, duplicates: lines for the terminal."""
   repeated = statistics.duplicates(dataset)
   lines = [f'{dataset.name} from {dataset.source}']
   parts = {'train': dataset.train, 'validation': dataset.validation, 'test': dataset.test}
@@ -80,9 +80,9 @@ def facts(dataset: Dataset) -> str:
       f'X_{name} shape: {split.images.shape}',
       f'{len(split)} {name} samples, {counts.min()} to {counts.max()} a class',
     ]
-  mean, deviation = statistics.channel_statistics(dataset.train)
+  mean, std = channel_moments(dataset.train.images)
   lines += [
-    f'mean {_numbers(mean)}, standard deviation {_numbers(deviation)} of the training pixels / 255',
+    f'mean {_numbers(mean)}, standard deviation {_numbers(std)} of the training pixels / 255',
     f'exact duplicates: {_duplicates(repeated)}',
   ]
   width = max(len(name) for name in dataset.class_names)

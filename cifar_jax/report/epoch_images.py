@@ -31,7 +31,7 @@ class EpochImages(Callback):
     self._every = config.evaluate.pictures_every_epochs if config.tensorboard else 0
     self._probabilities: Any = None
     if self._every:
-      require('look', 'matplotlib', 'PIL')
+      require('report', 'matplotlib', 'PIL')
 
   def due(self, epoch: int) -> bool:
     """Whether there are images after this epoch, counted from 1."""

@@ -249,7 +249,7 @@ def write_page(page: pathlib.Path, rows: Sequence[Row], columns: Sequence[str]) 
   from cifar_jax.figures import files
   from cifar_jax.utils.optional_deps import require
 
-  (markupsafe,) = require('look', 'markupsafe')
+  (markupsafe,) = require('report', 'markupsafe')
   folder = files.make_folder(page.parent)
   columns = _filled(rows, columns)
   drawn = charts_of(rows)

@@ -94,7 +94,7 @@ def write_report(
     UserError: no run or checkpoint there, no data, a package is missing, the folder cannot be
       written.
   """
-  require('look', 'matplotlib', 'jinja2', 'PIL')
+  require('report', 'matplotlib', 'jinja2', 'PIL')
   network = classifier.load(run, checkpoint, data_dir)
   splits = load_known(run, network.config, split, data_dir)
   rows, finished = shown_rows(run), run_files.read_summary(run)
@@ -160,7 +160,7 @@ def write_report(
 
 def _chart(folder: pathlib.Path, name: str, drawn: Any) -> Any:
   """Saves a figure, and gives it as markup for the page."""
-  (markupsafe,) = require('look', 'markupsafe')
+  (markupsafe,) = require('report', 'markupsafe')
   return markupsafe.Markup(files.save_figure(drawn, folder, name))
 
 

@@ -1,7 +1,9 @@
-"""Which kind of processor JAX is going to use, told before it starts."""
+"""The processor: which kind JAX is going to use, told before it starts, and its name."""
 
+import contextlib
 import importlib.util
 import os
+import platform
 from collections.abc import Mapping
 
 _ACCELERATOR_PACKAGES = ('jax_plugins', 'libtpu')
@@ -13,3 +15,12 @@ def runs_on_cpu(environment: Mapping[str, str] = os.environ) -> bool:
   if chosen:
     return chosen.split(',')[0].strip().lower() == 'cpu'
   return not any(importlib.util.find_spec(package) for package in _ACCELERATOR_PACKAGES)
+
+
+def processor_name() -> str:
+  """Returns the name of the processor, such as 'AMD EPYC', as far as the system tells it."""
+  with contextlib.suppress(OSError), open('/proc/cpuinfo') as file:
+    for line in file:
+      if line.startswith('model name'):
+        return line.partition(':')[2].strip()
+  return platform.processor() or platform.machine()

@@ -3,9 +3,7 @@
 import functools
 import hashlib
 import json
-import os
 import pathlib
-import tempfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +17,7 @@ from cifar_jax.data import Examples, Split
 from cifar_jax.models.pretrained.classifier import Pretrained
 from cifar_jax.optim import parameter_groups
 from cifar_jax.training.recipe import Recipe
+from cifar_jax.utils.cache import CacheEntry
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import cache_folder
 from cifar_jax.weights.load import digest_of
@@ -105,26 +104,18 @@ def cached(recipe: Recipe, variables: Mapping[str, Any], split: Examples) -> Spl
   ]
   key.update(json.dumps([*facts, split.images.shape]).encode())
   key.update(np.ascontiguousarray(split.images).data)
-  path = cache_folder() / f'features-{key.hexdigest()[:24]}.npy'
-  try:
-    return Split(np.load(path, mmap_mode='r', allow_pickle=False).view(np.ndarray), split.labels)
-  except (OSError, ValueError):
-    pass  # not there yet, or damaged
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f'{path.name}.', dir=path.parent)
-    try:
-      with open(handle, 'wb') as file:
-        np.save(file, _compute(recipe, variables, split.images))
-      os.replace(draft, path)
-    finally:
-      pathlib.Path(draft).unlink(missing_ok=True)
-  except OSError as error:
-    raise UserError(
-      f'{path.parent} cannot keep the maps ({error.strerror}); make room there, or set '
-      "$CIFAR_JAX_CACHE to another folder, or use --config.model.features='computed'"
-    ) from None
-  return Split(np.load(path, mmap_mode='r', allow_pickle=False).view(np.ndarray), split.labels)
+  entry = CacheEntry(cache_folder() / f'features-{key.hexdigest()[:24]}.npy', _read)
+
+  def write(path: pathlib.Path) -> None:
+    with path.open('wb') as file:
+      np.save(file, _compute(recipe, variables, split.images))
+
+  maps = entry.load_or_store(write, 'the maps', "use --config.model.features='computed'")
+  return Split(maps, split.labels)
+
+
+def _read(path: pathlib.Path) -> np.ndarray:
+  return np.load(path, mmap_mode='r', allow_pickle=False).view(np.ndarray)
 
 
 def _compute(recipe: Recipe, variables: Mapping[str, Any], images: np.ndarray) -> np.ndarray:

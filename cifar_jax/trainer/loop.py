@@ -9,9 +9,10 @@ import jax
 from ml_collections import ConfigDict
 
 from cifar_jax import data
+from cifar_jax.analysis import layer_table
 from cifar_jax.config import parse as configs
 from cifar_jax.devices import multihost, sharding
-from cifar_jax.run_dir import history, run_files
+from cifar_jax.run_dir import history, normalization, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.lock import run_lock
 from cifar_jax.run_dir.metric_writers import NoWriter, RunWriter
@@ -70,6 +71,7 @@ def train(
   # 3. Build.
   trainer = build_trainer(config, splits)
   check_step_fits(trainer, splits)
+  network = layer_table.describe(trainer.module, splits.image_shape)
   run_files.make(run)
   progress.remark = run_summary.remark(splits)
 
@@ -92,10 +94,10 @@ def train(
       rows = run_files.rows_so_far(checkpoints, run, facts, step)
     if is_main:
       configs.save(config, run)
-      write_json(run / run_files.ABOUT, run_summary.about(trainer, splits))
+      write_json(run / run_files.ABOUT, run_summary.about(splits, network))
       if trainer.recipe.statistics is not None:
-        trainer.recipe.statistics.save(run)
-    progress.note(run_summary.header(trainer, splits, run, startup_note))
+        normalization.save(run, trainer.recipe.statistics)
+    progress.note(run_summary.header(trainer, splits, network, run, startup_note))
     if restored:
       progress.note(f'resuming after step {step} of {trainer.total_steps}\n')
       if note := resume.note_on_losses(config, facts):
@@ -119,7 +121,7 @@ def train(
     with (
       RunWriter(
         *(run, rows, step if restored else None),
-        *(run_summary.texts(trainer, splits, state), config.tensorboard),
+        *(run_summary.texts(trainer, network, state), config.tensorboard),
       )
       if is_main
       else NoWriter() as writer,
@@ -165,7 +167,7 @@ def train(
     if not is_main:
       return {}
     results = run_summary.results(
-      trainer, splits, state, val_metrics, test_metrics, rows, timer, devices
+      trainer, splits, network, state, val_metrics, test_metrics, rows, timer, devices
     )
     write_json(run / run_files.SUMMARY, results)
     progress.note(run_summary.closing(results, run))

@@ -7,11 +7,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cifar_jax.augment.normalize import STATISTICS_NAME
 from cifar_jax.config import parse as configs
 from cifar_jax.data import Splits
 from cifar_jax.run_dir import history, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.run_dir.normalization import NORMALIZATION_NAME
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import run_summary
 from cifar_jax.trainer.build import Trainer
@@ -45,7 +45,7 @@ def _is_complete(config: ConfigDict, run: pathlib.Path) -> bool:
   """Whether a run's folder has what evaluation and prediction read beside the checkpoints."""
   names = [configs.CONFIG_NAME, run_files.ABOUT]
   if config.data.normalize != 'given':
-    names.append(STATISTICS_NAME)
+    names.append(NORMALIZATION_NAME)
   return all((run / name).exists() for name in names)
 
 

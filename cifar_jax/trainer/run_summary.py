@@ -1,6 +1,5 @@
 """What a run says about itself: its header and closing lines, and the content of summary.json."""
 
-import contextlib
 import dataclasses
 import math
 import os
@@ -14,13 +13,15 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cifar_jax.analysis import flops, layer_table, tracing
+from cifar_jax.analysis import flops, layer_table
+from cifar_jax.analysis.layer_table import NetworkSummary
 from cifar_jax.data import Splits
 from cifar_jax.data.identity import fingerprint
 from cifar_jax.devices import device_memory, sharding
 from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.timer import RunTimer, images_per_second
+from cifar_jax.startup.processor import processor_name
 from cifar_jax.trainer.build import Trainer
 from cifar_jax.training.steps import TrainState
 
@@ -35,7 +36,13 @@ def remark(splits: Splits) -> str:
   return ', '.join([*parts, *(['synthetic'] if splits.synthetic else []), *splits.remarks])
 
 
-def header(trainer: Trainer, splits: Splits, run: pathlib.Path, startup_note: str = '') -> str:
+def header(
+  trainer: Trainer,
+  splits: Splits,
+  network: NetworkSummary,
+  run: pathlib.Path,
+  startup_note: str = '',
+) -> str:
   """The network, the data, the devices and the plan, printed before the first step."""
   config = trainer.config
   limit = f', {trainer.total_steps} in all' if config.max_steps else ''
@@ -48,7 +55,7 @@ def header(trainer: Trainer, splits: Splits, run: pathlib.Path, startup_note: st
   tested = len(splits.test) if splits.has_test else 'which serve as'
   notes = ''.join(f'            {note}\n' for note in splits.notes)
   return (
-    f'{listing(trainer, splits)}\n\n'
+    f'{network.drawing}\n\n'
     f'data        {splits.name} from {splits.source}: {len(splits.train)} training images, '
     f'validation on {validation}, {tested} test images\n'
     f'            {_classes(splits.class_names)}\n{notes}'
@@ -111,11 +118,10 @@ def _waiting(results: Mapping[str, Any]) -> str:
   return f'data        {share:.1f} % of training time spent waiting for images\n'
 
 
-def about(trainer: Trainer, splits: Splits) -> dict[str, Any]:
+def about(splits: Splits, network: NetworkSummary) -> dict[str, Any]:
   """The content of about.json: what is known before the first step, and what it takes to use the
   network without its data.
   """
-  records = tracing.trace(trainer.module, splits.image_shape, 'softmax')
   return {
     'data': splits.name,
     'data_source': splits.source,
@@ -127,35 +133,22 @@ def about(trainer: Trainer, splits: Splits) -> dict[str, Any]:
     'class_names': list(splits.class_names),
     'image_shape': list(splits.image_shape),
     **({'preprocessing': dataclasses.asdict(splits.preprocessing)} if splits.preprocessing else {}),
-    'layers': len(records),
-    'parameters': sum(record.trainable for record in records),
-    'moving_statistics': sum(record.non_trainable for record in records),
-    'multiply_adds': flops.multiply_adds(trainer.module, splits.image_shape),
+    'layers': len(network.layers),
+    'parameters': network.parameters.trainable,
+    'moving_statistics': network.parameters.non_trainable,
+    'multiply_adds': network.multiply_adds,
   }
 
 
-def size(trainer: Trainer, splits: Splits) -> str:
-  """'7 layers, 42,442 parameters', counted as Keras counts them."""
-  found = about(trainer, splits)
-  return (
-    f'{found["layers"]} layers, {found["parameters"] + found["moving_statistics"]:,} parameters'
-  )
-
-
-def listing(trainer: Trainer, splits: Splits) -> str:
-  """The network, layer by layer."""
-  return layer_table.keras_ascii(tracing.trace(trainer.module, splits.image_shape, 'softmax'))
-
-
-def texts(trainer: Trainer, splits: Splits, state: TrainState) -> dict[str, str]:
+def texts(trainer: Trainer, network: NetworkSummary, state: TrainState) -> dict[str, str]:
   """What TensorBoard shows of a run beside its curves: by name, in Markdown."""
   found = {
     'config': trainer.config.to_json(indent=2),
     'parameters': layer_table.parameter_overview(variables(state)),
-    'network': listing(trainer, splits),
+    'network': network.drawing,
   }
   blocks = {name: f'```\n{text}\n```' for name, text in found.items()}
-  return {**blocks, 'size': size(trainer, splits)}
+  return {**blocks, 'size': str(network)}
 
 
 def variables(state: TrainState) -> dict[str, Any]:
@@ -166,26 +159,28 @@ def variables(state: TrainState) -> dict[str, Any]:
 def results(
   trainer: Trainer,
   splits: Splits,
+  network: NetworkSummary,
   state: TrainState,
   validation: Mapping[str, float],
   test: Mapping[str, float],
   rows: Sequence[Mapping[str, float]],
-  clock: RunTimer,
+  timer: RunTimer,
   devices: Sequence[str],
 ) -> dict[str, Any]:
   """The content of summary.json: one flat object that needs nothing else to be compared with
   others.
 
   Args:
-    trainer: what was trained.
-    splits: on what.
-    state: after the last step; all accuracies are those of the last step, not of the best epoch,
-      unless named so.
-    validation: loss and accuracy.
-    test: loss and accuracy.
-    rows: of all epochs so far.
-    clock: of the run, in its last session.
-    devices: on which it was trained, one after the other.
+    trainer: What was trained.
+    splits: The data on which it was trained.
+    network: What it consists of.
+    state: The state after the last step; all accuracies are those of the last step, not of the best
+      epoch, unless named so.
+    validation: Loss and accuracy on the validation split.
+    test: Loss and accuracy on the test split.
+    rows: The history, one row per epoch.
+    timer: Where the time of the run went.
+    devices: What it was trained on, one after the other.
   """
   config = trainer.config
   sign = -1 if config.checkpoint.best == 'val_loss' else 1
@@ -193,8 +188,7 @@ def results(
   best = max(validated, key=lambda row: sign * row[config.checkpoint.best])
   trainable, moving = layer_table.parameter_count(variables(state))
   speed = images_per_second(rows)
-  multiply_adds = flops.multiply_adds(trainer.module, splits.image_shape)
-  operations_per_second = speed and flops.TRAINING * multiply_adds * speed
+  operations_per_second = speed and flops.TRAINING * network.multiply_adds * speed
   peaks = [flops.peak(device.device_kind) for device in trainer.mesh.devices.flat]
   known = [peak for peak in peaks if peak]
   return {
@@ -216,13 +210,13 @@ def results(
     'batch_size': config.batch_size,
     'parameters': trainable,
     'moving_statistics': moving,
-    'seconds': clock.seconds,
-    'compile_seconds': clock.compile_seconds,  # of the last session
+    'seconds': timer.seconds,
+    'compile_seconds': timer.compile_seconds,  # of the last session
     'images_per_second': speed,
-    'multiply_adds': multiply_adds,  # of one image's forward pass
+    'multiply_adds': network.multiply_adds,  # of one image's forward pass
     'operations_per_second': operations_per_second,
     'placement': config.data.placement,
-    'waiting_share': clock.waiting_share,  # of the time spent training; 0 for data on the devices
+    'waiting_share': timer.waiting_share,  # of the time spent training; 0 for data on the devices
     'utilisation': (
       operations_per_second / sum(known)
       if operations_per_second and len(known) == len(peaks)
@@ -238,7 +232,7 @@ def results(
     'test_examples': len(splits.test),
     'tags': ' '.join(config.tags),
     'devices': ', then '.join(devices),
-    'processor': _processor(),
+    'processor': f'{processor_name()}, {os.cpu_count()} cores',
     'python': platform.python_version(),
     **{name: metadata.version(name) for name in ('jax', 'flax', 'optax', 'orbax-checkpoint')},
     'xla_flags': os.environ.get('XLA_FLAGS', ''),
@@ -250,11 +244,3 @@ def _peak_memory_mb() -> float:
   """Largest resident memory of this process so far, in MiB."""
   unit = 1024 if sys.platform == 'darwin' else 1
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit / 1024
-
-
-def _processor() -> str:
-  """'AMD EPYC, 2 cores': what a reader of a timing has to know."""
-  name = platform.processor() or platform.machine()
-  with contextlib.suppress(OSError), open('/proc/cpuinfo') as file:
-    name = next((line.split(':')[1].strip() for line in file if 'model name' in line), name)
-  return f'{name}, {os.cpu_count()} cores'

@@ -1,8 +1,10 @@
 """Writing of files so that each is either the old one or the whole new one."""
 
 import contextlib
+import errno
 import json
 import pathlib
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,17 +13,28 @@ from cifar_jax.utils.errors import UserError
 
 
 @contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def replacing(path: pathlib.Path, shared: bool = False) -> Iterator[pathlib.Path]:
   """Gives a path beside `path` to write a file or a folder at, which then takes its place.
 
   If the block raises, what was written is removed, and `path` is as it was.
+
+  Args:
+    path: The file or folder to be.
+    shared: Whether other processes may write it at the same time, each then a draft of its own; one
+      of them takes the place. Without it, a draft that a killed process left is written over.
   """
-  draft = path.with_name(f'.{path.name}.partial')
+  number = f'{secrets.token_hex(4)}.' if shared else ''
+  draft = path.with_name(f'.{path.name}.{number}partial')
   try:
     yield draft
     if draft.is_dir():  # which no rename puts in the place of a folder that is not empty
       shutil.rmtree(path, ignore_errors=True)
-    draft.replace(path)
+    try:
+      draft.replace(path)
+    except OSError as error:
+      if not shared or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+        raise
+      shutil.rmtree(draft)  # another process was quicker
   except BaseException:
     shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
     raise

@@ -1,4 +1,4 @@
-"""Packages that only pictures and pages need: optional, asked for in one sentence."""
+"""Packages that only some of the work needs: optional, asked for in one sentence."""
 
 import importlib
 from typing import Any

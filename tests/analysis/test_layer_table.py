@@ -250,6 +250,23 @@ def test_plain_flax_module_with_functions_between_its_layers():
   assert sum(r.parameters for r in records) == count.total
 
 
+def test_a_network_described():
+  """Counted by hand: a 3x3 convolution of 8x8x2 images to 4 maps, BatchNorm, 256 -> 3 products."""
+  fields = {
+    'name': 'conv_net',
+    'widths': (4,),
+    'block': ('conv3', 'batch_norm'),
+    'head': ('flatten',),
+  }
+  found = layer_table.describe(models.create(fields, 3), (8, 8, 2))
+  kinds = [layer.kind for layer in found.layers]
+  assert kinds == ['Conv2D', 'BatchNormalization', 'Flatten', 'Dense', 'Activation']
+  assert found.parameters == (9 * 2 * 4 + 4 + 2 * 4 + 256 * 3 + 3, 2 * 4)
+  assert found.multiply_adds == 64 * 9 * 2 * 4 + 256 * 3
+  assert str(found) == '5 layers, 863 parameters'
+  assert found.drawing.splitlines()[-1].split() == ['softmax', '#####', '3']
+
+
 class Unusual(nn.Module):
   """Inputs by keyword, outputs in a tuple, a block whose activations are not kept."""
 

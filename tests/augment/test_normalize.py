@@ -54,6 +54,9 @@ def test_channel_statistics_are_those_of_numpy(channels) -> None:
   scaled = images.astype(np.float64) / 255
   np.testing.assert_allclose(found.mean, scaled.mean((0, 1, 2)), rtol=1e-6)
   np.testing.assert_allclose(found.std, scaled.std((0, 1, 2)), rtol=1e-6)
+  mean, std = normalize.channel_moments(images)
+  np.testing.assert_allclose(mean, scaled.mean((0, 1, 2)), rtol=1e-12)
+  np.testing.assert_allclose(std, scaled.std((0, 1, 2)), rtol=1e-12)
   normalized = np.asarray(normalize.fit_normalize(section('channel'), images)(images))
   np.testing.assert_allclose(normalized.mean((0, 1, 2)), 0, atol=1e-4)
   np.testing.assert_allclose(normalized.std((0, 1, 2)), 1, atol=1e-4)
@@ -63,6 +66,7 @@ def test_a_channel_of_one_value_is_not_divided_by_zero() -> None:
   images = np.full((4, 2, 2, 1), 51, np.uint8)
   found = np.asarray(normalize.fit_normalize(section('channel'), images)(images))
   np.testing.assert_allclose(found, 0, atol=1e-6)
+  assert normalize.channel_moments(images)[1] == pytest.approx([0], abs=1e-12)
 
 
 def correlated(count: int) -> np.ndarray:
@@ -105,21 +109,3 @@ def test_zca_of_large_images_is_refused() -> None:
 def test_given_numbers_must_fit_the_channels() -> None:
   with pytest.raises(UserError, match=r'data\.std has 2 numbers for images of 3 channels'):
     normalize.fit_normalize(section('given', std=(1.0, 2.0)), np.zeros((1, 2, 2, 3), np.uint8))
-
-
-@pytest.mark.parametrize('kind', ['channel', 'zca'])
-def test_a_run_keeps_its_statistics(kind, tmp_path) -> None:
-  images = correlated(200)
-  fitted = normalize.fit_normalize(section(kind), images)
-  assert isinstance(fitted, normalize.Statistics)
-  fitted.save(tmp_path)
-  found = normalize.of_run(section(kind), tmp_path)
-  np.testing.assert_array_equal(jax.jit(found)(images), jax.jit(fitted)(images))
-
-
-def test_statistics_that_are_missing_or_damaged(tmp_path) -> None:
-  with pytest.raises(UserError, match=r'normalization\.npz cannot be read'):
-    normalize.of_run(section('channel'), tmp_path)
-  (tmp_path / 'normalization.npz').write_bytes(b'PK\x03\x04 nothing')
-  with pytest.raises(UserError, match=r'normalization\.npz cannot be read'):
-    normalize.of_run(section('channel'), tmp_path)

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip('PIL')
 
 from benchmarks.tables import RESULTS, read
-from tests.data.image_folder.picture_files import write_tree
+from tests.helpers.picture_files import write_tree
 
 REPOSITORY = pathlib.Path(__file__).parent.parent.parent
 

@@ -111,7 +111,7 @@ def test_a_full_disk_is_named(capsys, monkeypatch, tiny_run, pictures) -> None:
       commands.main(['predict', str(tiny_run), str(pictures / '0.png')])
   assert end.value.code == 2
   assert capsys.readouterr().err == (
-    'error: the output cannot be written (No space left on device)\n'
+    'error: the output cannot be written: No space left on device\n'
   )
 
 
@@ -177,5 +177,5 @@ def test_a_missing_package_names_the_pip_command() -> None:
   from cifar_jax.utils.errors import UserError
   from cifar_jax.utils.optional_deps import require
 
-  with pytest.raises(UserError, match=r"pip install -e '\.\[look\]'"):
-    require('look', 'a_package_that_nobody_has')
+  with pytest.raises(UserError, match=r"pip install -e '\.\[report\]'"):
+    require('report', 'a_package_that_nobody_has')

@@ -1,19 +1,18 @@
 """Decoded images on disk: one file of uint8 pixels that later epochs and runs map into memory.
 
 An entry of the cache belongs to a list of files with their sizes and times and to the way they are
-resized; if any of it changes, another entry is made. An entry is written beside its final place
-and then renamed, so none is half written.
+resized; if any of it changes, another entry is made.
 """
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import math
 import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,7 +24,7 @@ from cifar_jax.data.image_folder.duplicates import exact_pairs, near_pairs
 from cifar_jax.data.image_folder.listing import ImageFile, Listing
 from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.data.statistics import DIGEST_BYTES, digests
-from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.cache import CacheEntry
 from cifar_jax.utils.paths import cache_folder
 
 Pairs = list[tuple[int, int]]
@@ -63,21 +62,17 @@ class DecodedFolder:
     They are kept with the decoded images: to compare tens of thousands takes seconds.
     """
     bounds = [first.start, first.stop, second.start, second.stop]
-    kept = self.damaged_list.with_name(f'{_PAIRS}-{"-".join(map(str, bounds))}.json')
-    try:
-      exact, near = json.loads(kept.read_text('utf-8'))
-      return [(int(i), int(j)) for i, j in exact], [(int(i), int(j)) for i, j in near]
-    except (OSError, ValueError, TypeError):  # not compared yet, or a damaged file
-      pass
+    name = f'{_PAIRS}-{"-".join(map(str, bounds))}.json'
+    entry = CacheEntry(self.damaged_list.with_name(name), _read_pairs)
+    if (kept := entry.load()) is not None:
+      return kept
     digests = [digest.tobytes() for digest in self.digests]
     exact = exact_pairs(digests[first], digests[second])
     same = {j for _, j in exact}
     near = near_pairs(self.thumbnails[first], self.thumbnails[second])
     found = exact, [(i, j) for i, j in near if j not in same]
     with contextlib.suppress(OSError):  # no permission: compared anew next time
-      draft = kept.with_suffix(f'.{os.getpid()}')
-      draft.write_text(json.dumps(found), 'utf-8')
-      os.replace(draft, kept)
+      entry.store(lambda path: path.write_text(json.dumps(found), 'utf-8'))
     return found
 
 
@@ -100,30 +95,12 @@ def load(listing: Listing, preprocessing: Preprocessing, workers: int) -> Decode
   Raises:
     UserError: there is no room or no permission for the cache, or Pillow is missing.
   """
-  key = _key(listing, preprocessing)
-  entry = cache_folder() / f'folder-{key[:24]}'
-  if (found := _read(entry)) is not None:
-    return found
-  pillow()
-  try:
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    draft = pathlib.Path(tempfile.mkdtemp(prefix=f'{entry.name}.', dir=entry.parent))
-    try:
-      _write(draft, listing.files, preprocessing, workers)
-      shutil.rmtree(entry, ignore_errors=True)
-      os.replace(draft, entry)
-    finally:
-      shutil.rmtree(draft, ignore_errors=True)
-  except OSError as error:
-    raise UserError(
-      f'{entry.parent} cannot keep decoded images ({error.strerror}); make room there, set '
-      '$CIFAR_JAX_CACHE to another folder, or decode them in each epoch: '
-      '--config.data.folder.cache=False --config.data.placement=host'
-    ) from None
-  found = _read(entry)
-  if found is None:
-    raise UserError(f'{entry} was written but cannot be read back; check that disk')
-  return found
+  entry = CacheEntry(cache_folder() / f'folder-{_key(listing, preprocessing)[:24]}', _read)
+  return entry.load_or_store(
+    functools.partial(_write, files=listing.files, preprocessing=preprocessing, workers=workers),
+    'decoded images',
+    'decode them in each epoch: --config.data.folder.cache=False --config.data.placement=host',
+  )
 
 
 def decode_all(
@@ -166,6 +143,8 @@ def _key(listing: Listing, preprocessing: Preprocessing) -> str:
 def _write(
   folder: pathlib.Path, files: Sequence[ImageFile], preprocessing: Preprocessing, workers: int
 ) -> None:
+  pillow()  # raises before anything is written
+  folder.mkdir()
   kept, thumbnails, found, damaged = [], [], [], []
   # No bar where nobody looks at it.
   bar = tqdm(total=len(files), desc='decoding', unit='image', disable=None, leave=False)
@@ -191,43 +170,52 @@ def _write(
   (folder / 'meta.json').write_text(json.dumps(meta), 'utf-8')
 
 
-def _read(entry: pathlib.Path) -> DecodedFolder | None:
-  """Reads an entry; None where there is none, or a damaged one."""
-  try:
-    meta = json.loads((entry / 'meta.json').read_text('utf-8'))
-    shape = tuple(meta['shape'])
-    if (entry / 'pixels').stat().st_size != np.prod(shape, dtype=np.int64):
-      return None
-    images = np.zeros(shape, np.uint8)
-    if images.size:
-      images = np.memmap(entry / 'pixels', np.uint8, 'r', shape=shape).view(np.ndarray)
-    thumbnails = np.load(entry / 'thumbnails.npy', allow_pickle=False).astype(np.uint8)
-    return DecodedFolder(
-      images,
-      np.array(meta['kept'], np.int64),
-      _digests(entry, images),
-      thumbnails,
-      tuple((str(path), str(reason)) for path, reason in meta['damaged']),
-      entry / _DAMAGED_LIST,
-    )
-  except (OSError, ValueError, KeyError, TypeError):
-    return None
+def _read(entry: pathlib.Path) -> DecodedFolder:
+  """Reads an entry; raises an error as `CacheEntry` wants it where it is damaged."""
+  meta = json.loads((entry / 'meta.json').read_text('utf-8'))
+  shape = tuple(meta['shape'])
+  if (entry / 'pixels').stat().st_size != np.prod(shape, dtype=np.int64):
+    raise ValueError('it was cut')
+  images = np.zeros(shape, np.uint8)
+  if images.size:
+    images = np.memmap(entry / 'pixels', np.uint8, 'r', shape=shape).view(np.ndarray)
+  thumbnails = np.load(entry / 'thumbnails.npy', allow_pickle=False).astype(np.uint8)
+  return DecodedFolder(
+    images,
+    np.array(meta['kept'], np.int64),
+    _digests(entry, images),
+    thumbnails,
+    tuple((str(path), str(reason)) for path, reason in meta['damaged']),
+    entry / _DAMAGED_LIST,
+  )
 
 
-def _digests(entry: pathlib.Path, images: np.ndarray) -> np.ndarray:
+def _digests(folder: pathlib.Path, images: np.ndarray) -> np.ndarray:
   """Those of an entry's pixels; an entry of an older version is given them."""
-  try:
-    kept = np.load(entry / _DIGESTS, allow_pickle=False)
-    if kept.dtype == np.uint8 and kept.shape == (len(images), DIGEST_BYTES):
-      return kept
-  except (OSError, ValueError, EOFError):  # none yet, or a damaged file
-    pass
-  found = _as_array(digests(images))
-  with contextlib.suppress(OSError):  # no permission: made anew next time
-    draft = entry / f'{os.getpid()}-{_DIGESTS}'
-    np.save(draft, found)
-    os.replace(draft, entry / _DIGESTS)
+
+  def read(path: pathlib.Path) -> np.ndarray:
+    kept = np.load(path, allow_pickle=False)
+    if kept.dtype != np.uint8 or kept.shape != (len(images), DIGEST_BYTES):
+      raise ValueError('of other images')
+    return kept
+
+  entry = CacheEntry(folder / _DIGESTS, read)
+  found = entry.load()
+  if found is None:
+    found = _as_array(digests(images))
+    with contextlib.suppress(OSError):  # no permission: made anew next time
+      entry.store(functools.partial(_save, found))
   return found
+
+
+def _save(array: np.ndarray, path: pathlib.Path) -> None:
+  with path.open('wb') as file:  # NumPy gives names a suffix, and open files none
+    np.save(file, array)
+
+
+def _read_pairs(path: pathlib.Path) -> tuple[Pairs, Pairs]:
+  exact, near = json.loads(path.read_text('utf-8'))
+  return [(int(i), int(j)) for i, j in exact], [(int(i), int(j)) for i, j in near]
 
 
 def _as_array(found: Sequence[bytes]) -> np.ndarray:

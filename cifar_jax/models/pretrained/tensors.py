@@ -107,9 +107,9 @@ def fill(
     else:
       found[path] = np.ascontiguousarray(array, np.float32)
   if wrong:
+    names = listed(wrong, _NAMED)
     raise UserError(
-      f'{where} is of another network: {listed(wrong, _NAMED)}; choose the network that it was made '
-      'for'
+      f'{where} is of another network: {names}; choose the network that it was made for'
     )
   missing = ['/'.join(path) for path in wanted if path not in found]
   if missing:

@@ -1,0 +1,41 @@
+"""The command line that all verbs share."""
+
+import pytest
+
+from cifar_jax import commands
+from cifar_jax.startup.processor import processor_name
+
+
+@pytest.fixture
+def set_before(monkeypatch) -> list[str]:
+  """What was set before a verb began, in order."""
+  found: list[str] = []
+  monkeypatch.setattr(commands.host_memory, 'configure_malloc', lambda: found.append('malloc'))
+  monkeypatch.setattr(commands.xla_flags, 'set_flags', lambda: found.append('flags'))
+  return found
+
+
+def test_memory_and_flags_are_set_before_any_verb_begins(set_before, capsys) -> None:
+  commands.main(['lesson', 'layers'])
+  assert set_before == ['malloc', 'flags']
+  titles, *kinds = capsys.readouterr().out.splitlines()
+  column = titles.index('parameters')
+  parameters = {line.split()[0]: line[column:] for line in kinds}
+  assert parameters['ReLU'] == parameters['max-pooling'] == parameters['softmax'] == 'none'
+  assert parameters['convolution'] == 'window x input channels + 1 per filter'
+
+
+@pytest.mark.parametrize('option', ['--neighbors', '--neighbours'])
+def test_a_page_goes_on_giving_memory_back(set_before, option, capsys) -> None:
+  """Both spellings of its option are understood."""
+  with pytest.raises(SystemExit) as end:
+    commands.main(['serve', 'nowhere', f'{option}=-1'])
+  assert end.value.code == 2
+  assert capsys.readouterr().err == 'error: --neighbors=-1: give 0 or more\n'
+  assert set_before == ['flags']
+
+
+def test_the_processor_has_a_name() -> None:
+  name = processor_name()
+  assert name.strip() == name != ''
+  assert ':' not in name
