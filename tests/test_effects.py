@@ -16,9 +16,9 @@ from PIL import Image
 
 from benchmarks.results import reproduction
 from cifar_jax.config import parse as configs
-from cifar_jax.devices import sharding
 from cifar_jax.optim import averaging, optimizers, parameter_groups, schedules
 from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.trainer.compilation_cache import keep_compiled_programs
 from configs import base
 from tests.helpers.effects import CONVOLUTION, Effects, Outcome, config_of, same
 from tests.helpers.picture_files import picture, write_tree
@@ -231,7 +231,7 @@ def effects(tmp_path_factory) -> Iterator[Effects]:
   large = picture(99, 60, 60)
   assert isinstance(large, Image.Image)
   large.save(folder / 'damaged/train/dogs/001.png')
-  sharding.keep_compiled_programs()
+  keep_compiled_programs()
   shortest = jax.config.jax_persistent_cache_min_compile_time_secs
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   jax.config.update('jax_disable_most_optimizations', True)

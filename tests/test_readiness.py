@@ -1,5 +1,6 @@
 """Lowering for accelerators that are not here: every family's training step, for TPU and CUDA."""
 
+import functools
 import re
 
 import jax
@@ -10,7 +11,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import models
 from cifar_jax.data import Split, Splits
-from cifar_jax.trainer.build import make_recipe
+from cifar_jax.trainer.build import make_plan, make_recipe
 from cifar_jax.training import steps
 from configs import base
 
@@ -55,13 +56,13 @@ def lowered(name: str, batch_norm_rows: int = 0) -> str:
   config.model = ConfigDict({'name': name, **FIELDS.get(name, {})})
   config.augment.flip, config.augment.crop_padding, config.augment.cutout = 'random', 4, 8
   config.batch_norm.ghost_rows = batch_norm_rows
-  recipe = make_recipe(config, splits())
-  state = jax.eval_shape(lambda: steps.init_state(recipe))
+  recipe = make_recipe(config, splits(), make_plan(config, 64))
+  state = jax.eval_shape(lambda: steps.init_state(recipe, steps.random_keys(0)))
   batch = steps.Batch(
     jax.ShapeDtypeStruct((16, 32, 32, 3), jnp.uint8),
     *(jax.ShapeDtypeStruct((16,), dtype) for dtype in (jnp.int32, jnp.int32, bool)),
   )
-  step = jax.jit(steps.make_train_step(recipe))
+  step = jax.jit(functools.partial(steps.make_train_step(recipe), steps.random_keys(0)))
   # It refuses custom calls that are not promised to stay, callbacks among them.
   exported = jax.export.export(step, platforms=('tpu', 'cuda'))(state, batch)
   assert set(exported.platforms) == {'tpu', 'cuda'}

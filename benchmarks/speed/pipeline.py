@@ -112,8 +112,10 @@ def _pipeline(config: ConfigDict) -> Callable[[], int]:
   preprocessing = of_folder(config.data)
   pixels = np.random.default_rng(0).integers(0, 256, (size, *preprocessing.shape), np.uint8)
   keys = random_keys(config.seed)
-  augment = jax.jit(make_augment(config.augment, fit_normalize(config.data, pixels), keys.example))
-  jax.block_until_ready(augment(keys.step, pixels, np.zeros(size, np.int32), np.int32(0)))
+  augment = jax.jit(make_augment(config.augment, fit_normalize(config.data, pixels)))
+  jax.block_until_ready(
+    augment(keys.step, keys.example, pixels, np.zeros(size, np.int32), np.int32(0))
+  )
 
   def go_through() -> int:
     listing = list_folder(pathlib.Path(config.data.dir))
@@ -126,7 +128,7 @@ def _pipeline(config: ConfigDict) -> Callable[[], int]:
     ahead: list[jax.Array] = []
     for step, batch in enumerate(split.batches(batches)):
       key = jax.random.fold_in(keys.step, step)
-      ahead.append(augment(key, batch, batches[step], np.int32(0)))
+      ahead.append(augment(key, keys.example, batch, batches[step], np.int32(0)))
       if len(ahead) > _BATCHES_AHEAD:
         ahead.pop(0).block_until_ready()
     jax.block_until_ready(ahead)

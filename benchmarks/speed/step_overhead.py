@@ -57,24 +57,25 @@ def _runners(config: Any) -> dict[str, Any]:
 
   from benchmarks.speed.systems.worker import random_splits
   from cifar_jax.trainer.build import build_trainer
-  from cifar_jax.trainer.input_pipeline import make_feed
+  from cifar_jax.trainer.input_pipeline import make_input_pipeline
   from cifar_jax.training import steps
 
   splits = random_splits()
   split = splits.train
   trainer = build_trainer(config, splits)
-  step = jax.jit(steps.make_train_steps(trainer.recipe), donate_argnums=0, static_argnums=4)
+  step = jax.jit(steps.make_train_steps(trainer.recipe), donate_argnums=1, static_argnums=5)
   images, labels = jnp.asarray(split.images), jnp.asarray(split.labels)
-  order = jax.jit(steps.make_epoch_order(trainer.recipe))(0)
-  bare_state = jax.jit(lambda: steps.init_state(trainer.recipe))()
+  keys = steps.random_keys(config.seed)
+  order = jax.jit(steps.make_epoch_order(trainer.recipe))(keys, 0)
+  bare_state = jax.jit(lambda keys: steps.init_state(trainer.recipe, keys))(keys)
   state = trainer.init()
-  feed = make_feed(trainer, split, 0)
+  feed = make_input_pipeline(trainer, split, 0)
   done = 0
 
   def bare(count: int) -> None:
     nonlocal bare_state
     for _ in range(count):
-      bare_state, _ = step(bare_state, images, labels, order, False)
+      bare_state, _ = step(keys, bare_state, images, labels, order, False)
     jax.block_until_ready(bare_state)
 
   def ours(count: int) -> None:

@@ -14,10 +14,11 @@ from cifar_jax.augment.flips import alternating_flip, random_flip, random_vertic
 from cifar_jax.augment.normalize import Normalize, scale
 from cifar_jax.augment.policies import randaugment, trivialaugment
 
-# (key of the step, images uint8 [B, H, W, C], indices int32 [B], epoch int32 []) -> float32 images,
-# normalised. `indices` are the examples' places in the training set, so that an augmentation may
-# treat an example otherwise in each epoch; `epoch` counts from 0.
-Augmentation = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+# (key of the step, key of what belongs to an example throughout the run, images uint8 [B, H, W, C],
+# indices int32 [B], epoch int32 []) -> float32 images, normalized. `indices` are those of the
+# examples in the training set, so that an augmentation may treat an example otherwise in each
+# epoch; `epoch` counts from 0.
+Augmentation = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 
 _Change = Callable[[jax.Array, jax.Array], jax.Array]  # (key, images) -> images
 
@@ -25,24 +26,27 @@ _AFFINE = ('rotation', 'height_shift', 'width_shift', 'shear', 'zoom')
 _COLOR = ('brightness', 'contrast', 'saturation', 'hue')
 
 
-def make_augment(
-  augment_config: ConfigDict, normalize: Normalize, example_key: jax.Array
-) -> Augmentation:
-  """The chain that `config.augment` asks for, with the normalisation in its place.
+def make_augment(augment_config: ConfigDict, normalize: Normalize) -> Augmentation:
+  """The chain that `config.augment` asks for, with the normalization in its place.
 
-  In order: mirroring, one affine map, crop, colours, policy, all on images in 0..1; normalisation;
+  In order: mirroring, one affine map, crop, colors, policy, all on images in 0..1; normalization;
   boxes set to 0. Each has a key of its own, so that none tells anything about another, and keeps it
   whatever else is asked for.
 
   Args:
-    augment_config: see configs/base.py; mixup and cutmix are `make_mix`'s.
-    normalize: as of `normalize.fit_normalize`.
-    example_key: of what belongs to an example throughout the run.
+    augment_config: The section `augment` of a config; its mixup and cutmix are `make_mix`'s.
+    normalize: What `normalize.fit_normalize` returns.
   """
   before, after = _before_normalization(augment_config), _after_normalization(augment_config)
   alternating = augment_config.flip == 'alternating'
 
-  def augment(key: jax.Array, images: jax.Array, indices: jax.Array, epoch: jax.Array) -> jax.Array:
+  def augment(
+    key: jax.Array,
+    example_key: jax.Array,
+    images: jax.Array,
+    indices: jax.Array,
+    epoch: jax.Array,
+  ) -> jax.Array:
     images = scale(images)
     if alternating:
       images = alternating_flip(example_key, images, indices, epoch)
@@ -57,16 +61,16 @@ def make_augment(
     return augment
 
   def augment_later(
-    key: jax.Array, images: jax.Array, indices: jax.Array, epoch: jax.Array
+    key: jax.Array,
+    example_key: jax.Array,
+    images: jax.Array,
+    indices: jax.Array,
+    epoch: jax.Array,
   ) -> jax.Array:
     return jax.lax.cond(
       epoch >= augment_config.from_epoch,
-      augment,
-      lambda key, images, indices, epoch: normalize(scale(images)),
-      key,
-      images,
-      indices,
-      epoch,
+      lambda: augment(key, example_key, images, indices, epoch),
+      lambda: normalize(scale(images)),
     )
 
   return augment_later

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -64,6 +65,12 @@ class Splits:
   def num_classes(self) -> int:
     """Number of classes, those without an image included."""
     return len(self.class_names)
+
+  @property
+  def image_bytes(self) -> int:
+    """Bytes that the images of all splits take, those that are in two splits once."""
+    parts = [self.train, self.validation, *([] if self.validation_is_test else [self.test])]
+    return sum(math.prod(part.images.shape) for part in parts)
 
   @property
   def image_shape(self) -> tuple[int, int, int]:

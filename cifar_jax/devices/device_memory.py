@@ -1,26 +1,17 @@
 """Whether the images fit on the devices, asked before they are put there."""
 
-import math
-
 from jax.sharding import Mesh
 
-from cifar_jax.data import Splits
 from cifar_jax.startup import host_memory
 from cifar_jax.utils.errors import UserError
 
 SHARE = 0.75  # of a device's memory that images may take; the rest is for the network
 
 
-def bytes_of_images(splits: Splits) -> int:
-  """Bytes that the images of all splits take on each device."""
-  parts = [splits.train, splits.validation]
-  if not splits.validation_is_test:
-    parts.append(splits.test)
-  return sum(math.prod(part.images.shape) for part in parts)
-
-
 def bytes_of_a_device(mesh: Mesh) -> int | None:
-  """Memory of one device of this process, None where nobody says; CPU devices share the host's."""
+  """The memory of one device of this process, None where nobody says; CPU devices share the
+  host's.
+  """
   device = mesh.local_devices[0]
   if device.platform == 'cpu':
     available = host_memory.available()
@@ -28,9 +19,11 @@ def bytes_of_a_device(mesh: Mesh) -> int | None:
   return (device.memory_stats() or {}).get('bytes_limit')
 
 
-def check_fits(splits: Splits, mesh: Mesh) -> None:
-  """Raises UserError if the images would leave the network too little memory on a device."""
-  needed, there = bytes_of_images(splits), bytes_of_a_device(mesh)
+def check_fits(needed: int, mesh: Mesh) -> None:
+  """Raises UserError if images of `needed` bytes would leave the network too little memory on a
+  device.
+  """
+  there = bytes_of_a_device(mesh)
   if there is not None and needed > SHARE * there:
     raise UserError(
       f'the images take {gib(needed)} on each device, which has {gib(there)}; '

@@ -1,11 +1,11 @@
-"""How a batch is divided among devices, seen from inside the pure step.
+"""How a batch is divided among devices, seen from inside the pure step and its layers.
 
 Under `jax.jit` over a mesh the step is written for the whole batch and the compiler divides it;
 under `jax.pmap` each device runs the step on its own rows, and what concerns the whole batch is
-summed over a named axis. The same step serves both, and one device, through a `Division`.
+summed over a named axis. The same step serves both, and one device, through a `DataParallel`.
 
 Layers that look across the rows of a batch (BatchNorm) or draw random numbers for them (Dropout)
-ask `rows_seen()`, so that a network need not pass an axis name through its modules.
+ask `current_batch_axis()`, so that a network need not pass an axis name through its modules.
 """
 
 import contextlib
@@ -15,68 +15,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
-
-# Spreads the leading axis of a tree of arrays over a mesh; the identity on one device.
-Spread = Callable[[Any], Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class DataParallel:
-  """How the rows of a batch are divided; by default not at all.
-
-  Attributes:
-    spread: for `jax.jit` over a mesh: lays the rows of whole arrays out over the devices.
-    axis: for `jax.pmap`: the name of the mapped axis; None otherwise.
-    parts: devices along `axis`.
-  """
-
-  shard_batch: Spread = lambda tree: tree
-  axis: str | None = None
-  parts: int = 1
-
-  def local_shard(self, tree: Any) -> Any:
-    """The rows of whole arrays [B, ...] that this device works on: [B / parts, ...]."""
-    axis, parts = self.axis, self.parts
-    return tree if axis is None else jax.tree.map(lambda array: own_rows(array, axis, parts), tree)
-
-  def psum(self, tree: Any) -> Any:
-    """The sum over the devices."""
-    return tree if self.axis is None else lax.psum(tree, self.axis)
-
-  def pmean(self, tree: Any) -> Any:
-    """The mean over the devices of what each may hold a little differently; integers stay."""
-    if self.axis is None:
-      return tree
-
-    def mean(array: jax.Array) -> jax.Array:
-      return lax.pmean(array, self.axis) if jnp.issubdtype(array.dtype, jnp.inexact) else array
-
-    return jax.tree.map(mean, tree)
-
-  @contextlib.contextmanager
-  def batch_axis_context(self, ghost_rows: int = 0) -> Iterator[None]:
-    """While a network is applied: tells its layers what rows they are given.
-
-    Args:
-      ghost_rows: rows over which BatchNorm takes its statistics; 0 for the whole batch.
-    """
-    token = _SEEN.set(BatchAxis(self.axis, self.parts, ghost_rows))
-    try:
-      yield
-    finally:
-      _SEEN.reset(token)
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchAxis:
-  """What a layer must know about the rows it is given.
+  """The rows of a layer's inputs among those of the whole batch.
 
   Attributes:
-    axis: the mapped axis over whose devices the rest of the batch is; None if it is all here.
-    parts: devices along `axis`.
-    ghost_rows: rows over which BatchNorm takes its statistics; 0 for the whole batch.
+    axis: The mapped axis over whose devices the rest of the batch is; None if all of it is here.
+    parts: The number of devices along `axis`.
+    ghost_rows: Rows over which BatchNorm takes its statistics; 0 for the whole batch.
   """
 
   axis: str | None = None
@@ -84,12 +33,54 @@ class BatchAxis:
   ghost_rows: int = 0
 
 
-_SEEN: contextvars.ContextVar[BatchAxis | None] = contextvars.ContextVar('rows_seen', default=None)
+_CURRENT: contextvars.ContextVar[BatchAxis | None] = contextvars.ContextVar(
+  'batch_axis', default=None
+)
 
 
 def current_batch_axis() -> BatchAxis:
-  """What `Division.seen_by_layers` said; outside of it, that all rows are here."""
-  return _SEEN.get() or BatchAxis()
+  """What `batch_axis_context` said; outside of it, that all rows are here."""
+  return _CURRENT.get() or BatchAxis()
+
+
+@contextlib.contextmanager
+def batch_axis_context(batch_axis: BatchAxis) -> Iterator[None]:
+  """While a network is applied: tells its layers which rows they are given."""
+  token = _CURRENT.set(batch_axis)
+  try:
+    yield
+  finally:
+    _CURRENT.reset(token)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataParallel:
+  """The step is written for the whole batch; whatever divides it is the compiler's business.
+
+  That is so on one device and under `jax.jit` over a mesh. Under `jax.pmap` each device runs the
+  step on rows of its own: `devices.pmap` overrides all methods.
+
+  Attributes:
+    shard_batch: Lays the rows of a tree of whole arrays [B, ...] out over the devices.
+  """
+
+  shard_batch: Callable[[Any], Any] = lambda tree: tree
+
+  def local_shard(self, tree: Any) -> Any:
+    """The rows of whole arrays [B, ...] that this run of the step works on."""
+    return tree
+
+  def psum(self, tree: Any) -> Any:
+    """The sum over all runs of the step; of a Python number too, so psum(1) is how many run."""
+    return tree
+
+  def pmean(self, tree: Any) -> Any:
+    """The mean over all runs of what each may hold a little differently; integers stay."""
+    return tree
+
+  def batch_axis(self, ghost_rows: int) -> BatchAxis:
+    """What layers must know about their rows; `ghost_rows` as in `BatchAxis`."""
+    return BatchAxis(ghost_rows=ghost_rows)
 
 
 def own_rows(array: jax.Array, axis: str, parts: int) -> jax.Array:

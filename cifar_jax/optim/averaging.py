@@ -12,6 +12,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from cifar_jax.optim.plan import Plan
 from cifar_jax.schema.registry import BELOW_ONE, NOT_NEGATIVE, REQUIRED, Check, Choice, resolve
 from cifar_jax.utils.errors import UserError
 
@@ -36,14 +37,9 @@ class Average:
   gradients_at: Callable[[Any, Any], Any] | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class _Run:
-  total_steps: int
-  steps_per_epoch: int
-  schedule: optax.Schedule
-
-
-def _lookahead(run: _Run, every_steps: int, decay: float, power: float) -> Average:
+def _lookahead(
+  plan: Plan, schedule: optax.Schedule, every_steps: int, decay: float, power: float
+) -> Average:
   """After every `every_steps` updates
 
     slow <- d slow + (1 - d) fast ; fast <- slow ; d = decay**every_steps * (t / T)**power
@@ -53,10 +49,12 @@ def _lookahead(run: _Run, every_steps: int, decay: float, power: float) -> Avera
   that falls, as in airbench94 (Jordan, 2024).
   """
 
+  del schedule
+
   def update(step: jax.Array, slow: Any, fast: Any) -> tuple[Any, Any]:
-    last = step == run.total_steps
+    last = step == plan.total_steps
     due = last | (step % every_steps == 0)
-    weight = decay**every_steps * (step.astype(jnp.float32) / run.total_steps) ** power
+    weight = decay**every_steps * (step.astype(jnp.float32) / plan.total_steps) ** power
     weight = jnp.where(last, 1.0, weight)
 
     def both(slow: jax.Array, fast: jax.Array) -> jax.Array:
@@ -68,13 +66,13 @@ def _lookahead(run: _Run, every_steps: int, decay: float, power: float) -> Avera
   return Average(update, evaluated=False)
 
 
-def _ema(run: _Run, every_steps: int, decay: float) -> Average:
+def _ema(plan: Plan, schedule: optax.Schedule, every_steps: int, decay: float) -> Average:
   """The exponential moving average: slow <- d slow + (1 - d) fast after every `every_steps`.
 
   d is the smaller of decay**every_steps and (1 + n) / (10 + n), n the averages taken before, so
   that the first weights are soon forgotten.
   """
-  del run
+  del plan, schedule
 
   def update(step: jax.Array, slow: Any, fast: Any) -> tuple[Any, Any]:
     n = (step // every_steps - 1).astype(jnp.float32)
@@ -85,14 +83,17 @@ def _ema(run: _Run, every_steps: int, decay: float) -> Average:
   return Average(update, evaluated=True)
 
 
-def _swa(run: _Run, every_steps: int | None, start_epoch: float) -> Average:
+def _swa(
+  plan: Plan, schedule: optax.Schedule, every_steps: int | None, start_epoch: float
+) -> Average:
   """Stochastic weight averaging (Izmailov et al., 2018): the mean of the weights at the end of
   `start_epoch` and then every `every_steps`, an epoch by default.
 
   Moving statistics of BatchNorm are averaged like weights, where the paper computes them anew from
   the training set. Until `start_epoch` the slow copy is the fast one.
   """
-  start, every = round(start_epoch * run.steps_per_epoch), every_steps or run.steps_per_epoch
+  del schedule
+  start, every = plan.nearest_step(start_epoch), every_steps or plan.steps_per_epoch
 
   def update(step: jax.Array, slow: Any, fast: Any) -> tuple[Any, Any]:
     count = jnp.maximum(step - start, 0) // every + 1
@@ -103,7 +104,7 @@ def _swa(run: _Run, every_steps: int | None, start_epoch: float) -> Average:
   return Average(update, evaluated=True)
 
 
-def _schedule_free(run: _Run, beta: float) -> Average:
+def _schedule_free(plan: Plan, schedule: optax.Schedule, beta: float) -> Average:
   """Schedule-Free learning (Defazio et al., 2024), for any rule without momentum of its own.
 
   Gradients are taken between the average x, the slow copy, and the fast weights z:
@@ -114,7 +115,7 @@ def _schedule_free(run: _Run, beta: float) -> Average:
   constant, c is one over the number of updates. The rate may be warmed up and needs no decay.
   Moving statistics of BatchNorm are those at y.
   """
-  rates = np.asarray(jax.vmap(run.schedule)(jnp.arange(run.total_steps)), np.float64)
+  rates = np.asarray(jax.vmap(schedule)(jnp.arange(plan.total_steps)), np.float64)
   squares = np.maximum.accumulate(rates) ** 2
   shares = jnp.asarray(squares / np.maximum(np.cumsum(squares), 1e-300), jnp.float32)
 
@@ -134,7 +135,7 @@ def _where(condition: jax.Array, new: Any, old: Any) -> Any:
 
 
 AVERAGES: dict[str, Choice] = {
-  'none': Choice(lambda run: None, {}),
+  'none': Choice(lambda plan, schedule: None, {}),
   'lookahead': Choice(_lookahead, {'every_steps': 5, 'decay': 0.95, 'power': 3.0}),
   'ema': Choice(_ema, {'every_steps': 1, 'decay': 0.999}),
   'swa': Choice(_swa, {'every_steps': None, 'start_epoch': REQUIRED}),
@@ -177,23 +178,21 @@ def is_evaluated(average_config: ConfigDict | Mapping[str, Any]) -> bool:
   """Whether the slow copy is the result of a run."""
   if not average_config.get('name'):
     return False
-  average = make_average(average_config, 1, 1, optax.constant_schedule(1.0))
+  average = make_average(average_config, Plan(1, 1), optax.constant_schedule(1.0))
   return average is not None and average.evaluated
 
 
 def make_average(
   average_config: ConfigDict | Mapping[str, Any],
-  total_steps: int,
-  steps_per_epoch: int,
+  plan: Plan,
   schedule: optax.Schedule,
 ) -> Average | None:
   """What `config.average` asks for; None if nothing.
 
   Args:
     average_config: `name` and the options of that average, None where not set.
-    total_steps: of the run.
-    steps_per_epoch: updates in an epoch.
-    schedule: updates made -> learning rate of the next one.
+    plan: The length of the run.
+    schedule: Updates made -> learning rate of the next one.
   """
   choice, options = validate(average_config)
-  return choice.build(_Run(total_steps, steps_per_epoch, schedule), **options)
+  return choice.build(plan, schedule, **options)

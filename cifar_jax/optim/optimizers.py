@@ -37,6 +37,7 @@ from cifar_jax.optim import keras_optimizers, optax_optimizers, parameter_groups
 from cifar_jax.optim.max_norm import keep_max_norm
 from cifar_jax.optim.muon import airbench_muon
 from cifar_jax.optim.parameter_groups import Group
+from cifar_jax.optim.plan import Plan
 from cifar_jax.schema.registry import (
   BELOW_ONE,
   BOOLEAN,
@@ -211,19 +212,17 @@ def learning_rate(optimizer_config: ConfigDict | Mapping[str, Any]) -> float:
 
 def create(
   optimizer_config: ConfigDict | Mapping[str, Any],
-  schedule: optax.Schedule,
-  steps_per_epoch: int = 1,
-  schedule_over: Callable[[float], optax.Schedule] | None = None,
+  schedule_over: Callable[[Plan], optax.Schedule],
+  plan: Plan,
 ) -> optax.GradientTransformation:
   """Builds the optimizer named in `config.optimizer`.
 
   Args:
     optimizer_config: `name` and the options of the rule, None where not set, and `groups`.
-    schedule: the learning rate by number of updates, from `schedules.create`. It already contains
-      `config.optimizer.learning_rate`, which is not used again here.
-    steps_per_epoch: updates in an epoch, for groups that end before the run.
-    schedule_over: epochs -> the same schedule over so many epochs, for groups with
-      `schedule_epochs`.
+    schedule_over: Plan -> the learning rate by number of updates, from `schedules.create`. It
+      already contains `config.optimizer.learning_rate`, which is not used again here. Groups with
+      `schedule_epochs` have a plan of their own.
+    plan: The length of the run.
 
   Returns:
     A pure transformation whose state holds arrays only. Always give its `update` the parameters as
@@ -235,6 +234,7 @@ def create(
   groups, section = _read(optimizer_config)
   rule, options = validate(optimizer_config)
   clip_norm = options['gradient_clip_norm']
+  schedule = schedule_over(plan)
 
   def build(group: Group | None) -> optax.GradientTransformation:
     chosen, values = (rule, options) if group is None else _rule_of(group, section)
@@ -245,11 +245,11 @@ def create(
 
   def schedule_of(group: Group) -> optax.Schedule:
     own = schedule
-    if group.schedule_epochs is not None and schedule_over is not None:
-      own = schedule_over(group.schedule_epochs)
+    if group.schedule_epochs is not None:
+      own = schedule_over(plan.over(group.schedule_epochs))
     return lambda count: group.learning_rate_factor * own(count)
 
-  transformation = parameter_groups.partition(groups, build, steps_per_epoch)
+  transformation = parameter_groups.partition(groups, build, plan)
   if clip_norm is None:
     return transformation
   clip = optax.clip_by_global_norm(clip_norm)

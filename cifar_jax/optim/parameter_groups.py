@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from cifar_jax.optim.plan import Plan
 from cifar_jax.schema.registry import NOT_NEGATIVE, POSITIVE, Check, check_value
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
@@ -118,14 +119,14 @@ def label(groups: Sequence[Group], params: optax.Params) -> Any:
 def partition(
   groups: Sequence[Group],
   build: Callable[[Group | None], optax.GradientTransformation],
-  steps_per_epoch: int,
+  plan: Plan,
 ) -> optax.GradientTransformation:
   """One transformation out of those of the groups and of the rest.
 
   Args:
     groups: from `read`.
     build: group -> its rule, learning rate included; None -> the rule of the rest.
-    steps_per_epoch: updates in an epoch.
+    plan: The length of the run.
 
   Returns:
     `build(None)` itself if there are no groups. Gradients of what is always frozen are not used, so
@@ -140,7 +141,7 @@ def partition(
       continue
     chains[group.name] = build(group)
     if group.frozen_from_epoch is not None:
-      updates = round(group.frozen_from_epoch * steps_per_epoch)
+      updates = plan.nearest_step(group.frozen_from_epoch)
       chains[group.name] = optax.chain(chains[group.name], _until(updates))
   return optax.partition(chains, lambda params: label(groups, params))
 

@@ -20,7 +20,6 @@ time_decay     lr / (1 + decay * t): the `decay` argument of every optimizer of 
 """
 
 import itertools
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +28,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from cifar_jax.optim.plan import Plan
 from cifar_jax.schema.registry import (
   NOT_NEGATIVE,
   POSITIVE,
@@ -40,27 +40,14 @@ from cifar_jax.schema.registry import (
 )
 from cifar_jax.utils.errors import UserError
 
-# 0.29 * 100 is 28.999999999999996: a duration this near to a whole update is that update.
-_ROUNDING = 1e-6
 
-
-def total_steps(steps_per_epoch: int, epochs: float) -> int:
-  """Updates in a run of `epochs`, a begun update counted: 9.9 epochs of 48 are 476."""
-  return math.ceil(steps_per_epoch * epochs - _ROUNDING)
-
-
-def _whole_steps(steps_per_epoch: int, epochs: float) -> int:
-  return math.floor(steps_per_epoch * epochs + _ROUNDING)
-
-
-def _constant(learning_rate: float, steps_per_epoch: int, epochs: float) -> optax.Schedule:
+def _constant(learning_rate: float, plan: Plan) -> optax.Schedule:
   return optax.constant_schedule(learning_rate)
 
 
 def _piecewise(
   learning_rate: float,
-  steps_per_epoch: int,
-  epochs: float,
+  plan: Plan,
   boundaries: tuple[float, ...],
   factors: tuple[float, ...] | None,
 ) -> optax.Schedule:
@@ -68,22 +55,17 @@ def _piecewise(
     factors = tuple(0.1 ** (i + 1) for i in range(len(boundaries)))
   return optax.join_schedules(
     [optax.constant_schedule(learning_rate * factor) for factor in (1.0, *factors)],
-    [_whole_steps(steps_per_epoch, boundary) for boundary in boundaries],
+    [plan.steps(boundary) for boundary in boundaries],
   )
 
 
-def _cosine(
-  learning_rate: float, steps_per_epoch: int, epochs: float, end_factor: float
-) -> optax.Schedule:
-  return optax.cosine_decay_schedule(
-    learning_rate, total_steps(steps_per_epoch, epochs), alpha=end_factor
-  )
+def _cosine(learning_rate: float, plan: Plan, end_factor: float) -> optax.Schedule:
+  return optax.cosine_decay_schedule(learning_rate, plan.total_steps, alpha=end_factor)
 
 
 def _warmup_cosine(
   learning_rate: float,
-  steps_per_epoch: int,
-  epochs: float,
+  plan: Plan,
   start_factor: float,
   warmup_epochs: float,
   end_factor: float,
@@ -91,39 +73,31 @@ def _warmup_cosine(
   return optax.warmup_cosine_decay_schedule(
     init_value=learning_rate * start_factor,
     peak_value=learning_rate,
-    warmup_steps=_whole_steps(steps_per_epoch, warmup_epochs),
-    decay_steps=total_steps(steps_per_epoch, epochs),
+    warmup_steps=plan.steps(warmup_epochs),
+    decay_steps=plan.total_steps,
     end_value=learning_rate * end_factor,
   )
 
 
 def _triangular(
   learning_rate: float,
-  steps_per_epoch: int,
-  epochs: float,
+  plan: Plan,
   start_factor: float,
   peak_epoch: float | None,
   end_factor: float,
 ) -> optax.Schedule:
-  total = total_steps(steps_per_epoch, epochs)
-  if peak_epoch is None:
-    peak = _whole_steps(total, 0.23)
-  else:
-    peak = _whole_steps(steps_per_epoch, peak_epoch)
+  total = plan.total_steps
+  peak = plan.steps(0.23 * plan.epochs if peak_epoch is None else peak_epoch)
   rise = optax.linear_schedule(learning_rate * start_factor, learning_rate, peak)
   fall = optax.linear_schedule(learning_rate, learning_rate * end_factor, total - peak)
   return optax.join_schedules([rise, fall], [peak])
 
 
-def _exponential(
-  learning_rate: float, steps_per_epoch: int, epochs: float, factor: float
-) -> optax.Schedule:
-  return optax.exponential_decay(learning_rate, steps_per_epoch, factor)
+def _exponential(learning_rate: float, plan: Plan, factor: float) -> optax.Schedule:
+  return optax.exponential_decay(learning_rate, plan.steps_per_epoch, factor)
 
 
-def _time_decay(
-  learning_rate: float, steps_per_epoch: int, epochs: float, decay: float
-) -> optax.Schedule:
+def _time_decay(learning_rate: float, plan: Plan, decay: float) -> optax.Schedule:
   # float32 holds t exactly up to 2**24, within 6e-8 of itself beyond, and nothing cancels here.
   return lambda count: learning_rate / (1.0 + decay * jnp.asarray(count, jnp.float32))
 
@@ -203,16 +177,14 @@ def validate(
 def create(
   schedule_config: ConfigDict | Mapping[str, Any],
   learning_rate: float,
-  steps_per_epoch: int,
-  epochs: float,
+  plan: Plan,
 ) -> optax.Schedule:
   """Builds the schedule named in `config.schedule`.
 
   Args:
     schedule_config: `name` and the options of the module docstring, None where not set.
     learning_rate: the base rate, `optim.learning_rate(config.optimizer)`.
-    steps_per_epoch: updates in an epoch, at least 1.
-    epochs: length of the run in epochs, above 0.
+    plan: The length of the run.
 
   Returns:
     A pure function from the number of updates already made (int32 scalar or Python int) to the
@@ -221,8 +193,8 @@ def create(
   Raises:
     UserError: as `validate`.
   """
-  choice, options = validate(schedule_config, epochs)
-  schedule = choice.build(learning_rate, steps_per_epoch, epochs, **options)
+  choice, options = validate(schedule_config, plan.epochs)
+  schedule = choice.build(learning_rate, plan, **options)
 
   def float32_schedule(count: jax.typing.ArrayLike) -> jax.Array:
     return jnp.asarray(schedule(jnp.asarray(count, jnp.int32)), jnp.float32)

@@ -45,7 +45,7 @@ def evaluate(
   chosen = getattr(splits, split)
   remarks = remark(splits)
   return {
-    **trainer.evaluate(state, trainer.place_to_evaluate(chosen)),
+    **trainer.evaluate(state, trainer.evaluate.place(chosen)),
     'examples': len(chosen),
     'step': int(state.step),
     'split': split,

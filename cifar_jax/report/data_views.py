@@ -157,13 +157,13 @@ def augmented_sheet(
   """
   places = random.choice(len(train), min(6, len(train)), replace=False)
   originals = np.asarray(train.images[places])
-  augment = make_augment(config.augment, scale, jax.random.key(config.seed))
+  augment, example_key = make_augment(config.augment, scale), jax.random.key(config.seed)
   mix, indices = make_mix(config.augment), jnp.asarray(places, jnp.int32)
   drawn = []
   for draw in range(_DRAWS):
     key = jax.random.key(draw)
     epoch = jnp.asarray(config.augment.from_epoch + draw, jnp.int32)
-    images = augment(key, jnp.asarray(originals), indices, epoch)
+    images = augment(key, example_key, jnp.asarray(originals), indices, epoch)
     drawn.append(np.asarray(images if mix is None else mix(key, images, None).images))
   sheet: list[np.ndarray] = []
   for row, original in enumerate(originals):

@@ -24,7 +24,7 @@ from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
 from cifar_jax.run_dir import checkpoint_files, checksums
-from cifar_jax.training.steps import TrainState
+from cifar_jax.training.steps import TrainState, abstract_state
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors
 
@@ -152,7 +152,7 @@ class Checkpoints:
 
     Args:
       which: 'latest', 'best', or a step number as text.
-      averaged: the slow copy in place of the trained weights.
+      averaged: the averages in place of the trained weights.
 
     Returns:
       (the collections 'params' and 'batch_stats', the step), or None if there is no checkpoint yet.
@@ -165,7 +165,7 @@ class Checkpoints:
     if restored is None:
       return None
     state, _ = restored
-    chosen = state['slow'] if averaged else state
+    chosen = state['averaged'] if averaged else state
     variables = {name: chosen.get(name, {}) for name in ('params', 'batch_stats')}
     return variables, int(state['step'])
 
@@ -287,11 +287,6 @@ def _unchecked_record(metadata: Any) -> checksums.Record:
     path: [str(leaf.dtype), list(leaf.shape), '']
     for path, leaf in checksums.leaves(metadata).items()
   }
-
-
-def abstract_state(state: Any, sharding: jax.sharding.Sharding) -> Any:
-  """Shapes and dtypes of `state`, each to be placed with `sharding`: the target for `restore`."""
-  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state)
 
 
 @contextlib.contextmanager

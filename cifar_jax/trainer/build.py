@@ -1,9 +1,10 @@
-"""From a config and data to the parts of a run: network, optimiser, compiled steps. Training and
+"""From a config and data to the parts of a run: network, optimizer, compiled steps. Training and
 evaluation share it.
 """
 
 import dataclasses
 import functools
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -18,57 +19,46 @@ from ml_collections import ConfigDict
 from cifar_jax import models, optim
 from cifar_jax.augment import Augmentation, make_augment, make_mix
 from cifar_jax.augment.normalize import Normalize, Statistics, fit_normalize
-from cifar_jax.data import Examples, Splits, images_per_batch
-from cifar_jax.devices import device_memory, sharding
+from cifar_jax.data import Splits
+from cifar_jax.devices import device_memory, pmap, sharding
+from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.models.pretrained.classifier import Pretrained
-from cifar_jax.optim import make_average, schedules
-from cifar_jax.run_dir import checkpoint
+from cifar_jax.optim import Plan, make_average, schedules
 from cifar_jax.trainer import cached_features
-from cifar_jax.trainer.host_batches import evaluation_batches
+from cifar_jax.trainer.compilation_cache import keep_compiled_programs
+from cifar_jax.trainer.evaluator import Evaluator
 from cifar_jax.trainer.init_from import starting_variables
-from cifar_jax.training import any_seed, losses, steps
-from cifar_jax.training.metrics import Metrics
+from cifar_jax.training import losses, steps
 from cifar_jax.training.recipe import Loss, Recipe, steps_per_epoch
 from cifar_jax.training.whitening import make_whitening
 from cifar_jax.utils.errors import UserError
 
-# Rows in one evaluation dispatch: large enough to hide the dispatch, small enough for any machine's
-# cache.
-EVALUATION_BATCH = 512
 _MOST_UPDATES = 2**31 - 1  # the step is an int32
 
+Update = tuple[steps.TrainState, steps.StepMetrics]  # what each training step returns
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Trainer:
   """Everything a run needs that follows from its config and its data; no state.
 
+  The programs among the properties are compiled at first use and serve every seed.
+
   Attributes:
-    config: validated.
-    recipe: what the steps compute.
-    mesh: the devices in use.
-    schedule: updates made -> learning rate.
-    total_steps: updates in the whole run.
-    init: () -> the state before the first update, on the mesh.
-    init_shapes: () -> the same as shapes; reads no weights.
-    epoch_order: epoch -> order of the examples, int32, on the mesh.
-    train_steps: (count) -> compiled function of that many updates, on data on the devices.
-    train_step: compiled update on one batch from the host.
-    eval_step: compiled evaluation of one batch, of data on the devices.
-    evaluate_batch: compiled evaluation of one batch from the host.
+    config: The validated config.
+    recipe: What the steps compute.
+    mesh: The devices in use.
+    plan: The updates of the run.
+    schedule: The number of updates made -> the learning rate.
+    init_images: The training images that the initialization looks at, uint8 [N, H, W, C].
   """
 
   config: ConfigDict
   recipe: Recipe
   mesh: Mesh
+  plan: Plan
   schedule: optax.Schedule
-  total_steps: int
-  init: Callable[[], steps.TrainState]
-  init_shapes: Callable[[], steps.TrainState]
-  epoch_order: Callable[[jax.Array], jax.Array]
-  train_steps: Callable[[int], Callable[..., tuple[steps.TrainState, steps.StepMetrics]]]
-  train_step: Callable[[steps.TrainState, steps.Batch], tuple[steps.TrainState, steps.StepMetrics]]
-  eval_step: Callable[..., tuple[Metrics, jax.Array]]
-  evaluate_batch: Callable[[Any, Any, steps.Batch, Metrics], Metrics]
+  init_images: np.ndarray
 
   @property
   def module(self) -> nn.Module:
@@ -76,9 +66,14 @@ class Trainer:
     return self.recipe.module
 
   @property
+  def total_steps(self) -> int:
+    """The number of updates in the whole run."""
+    return self.plan.total_steps
+
+  @property
   def steps_per_epoch(self) -> int:
-    """Updates in an epoch."""
-    return self.recipe.steps_per_epoch
+    """The number of updates per epoch."""
+    return self.plan.steps_per_epoch
 
   @property
   def short_last_batch(self) -> bool:
@@ -87,20 +82,20 @@ class Trainer:
 
   @property
   def epochs(self) -> int:
-    """Epochs in the run, the last one perhaps unfinished."""
+    """The number of epochs in the run, the last one perhaps unfinished."""
     return -(-self.total_steps // self.steps_per_epoch)
 
-  def dispatch_length(self, step: int, at_once: bool) -> int:
+  def dispatch_length(self, step: int, supports_scan: bool) -> int:
     """Updates in the dispatch after `step`: as many as lie between two host events, unless
     configured.
 
     Args:
-      step: updates made.
-      at_once: whether the feed can make several without the host.
+      step: The number of updates made.
+      supports_scan: Whether the input pipeline can make several without the host.
     """
     config, per_epoch = self.config, self.steps_per_epoch
     wanted = config.steps_per_dispatch or (1 if jax.default_backend() == 'cpu' else per_epoch)
-    if not at_once:
+    if not supports_scan:
       wanted = 1
     position = step % per_epoch
     # The one short batch of an epoch is a program of its own.
@@ -110,68 +105,94 @@ class Trainer:
       count = min(count, config.checkpoint.every_steps - step % config.checkpoint.every_steps)
     return count
 
+  @functools.cached_property
+  def keys(self) -> steps.RandomKeys:
+    """The root keys of the run, on every device."""
+    seed = sharding.replicate(np.uint32(self.config.seed), self.mesh)
+    return sharding.jit_replicated(steps.random_keys, self.mesh)(seed)
+
+  @functools.cached_property
+  def epoch_order(self) -> Callable[[steps.RandomKeys, jax.Array], jax.Array]:
+    """(keys, epoch) -> the order of the examples, int32, on every device."""
+    return sharding.jit_replicated(steps.make_epoch_order(self.recipe), self.mesh)
+
+  @functools.cached_property
+  def train_steps(self) -> Callable[[int], Callable[..., Update]]:
+    """count -> so many updates on data on the devices, as `steps.make_train_steps` says."""
+
+    @functools.cache
+    def train_steps(count: int) -> Callable[..., Update]:
+      function = steps.make_train_steps(self.recipe, count, self._data_parallel)
+      return self._parallel.compile_step(function, self.mesh, updates=True)
+
+    return train_steps
+
+  @functools.cached_property
+  def train_step(self) -> Callable[[steps.RandomKeys, steps.TrainState, steps.Batch], Update]:
+    """An update on one batch from the host, as `steps.make_train_step` says."""
+    function = steps.make_train_step(self.recipe, self._data_parallel)
+    return self._parallel.compile_step(function, self.mesh, updates=True)
+
+  @functools.cached_property
+  def evaluate(self) -> Evaluator:
+    """(state, placed split) -> loss and accuracy."""
+    return Evaluator(
+      self.recipe,
+      self.mesh,
+      self._data_parallel,
+      self._parallel.compile_step,
+      self.config.data.placement,
+    )
+
+  def init(self) -> steps.TrainState:
+    """The state before the first update, on every device."""
+    start = starting_variables(self.config, self.module, self.init_shapes())
+    return self._init(self.keys, self.init_images, start)
+
+  def init_shapes(self) -> steps.TrainState:
+    """The shapes of the state; reads no weights.
+
+    Raises:
+      UserError: the images are not those that the network takes.
+    """
+    return jax.eval_shape(self._init, self.keys, self.init_images)
+
   def abstract_state(self) -> steps.TrainState:
     """The target for restoring a checkpoint onto this trainer's devices."""
-    return checkpoint.abstract_state(self.init_shapes(), sharding.replicated(self.mesh))
+    return steps.abstract_state(self.init_shapes(), sharding.replicated(self.mesh))
 
-  def place(self, split: Examples) -> tuple[jax.Array, jax.Array]:
-    """Puts images uint8 [N, H, W, C] and labels int32 [N] on every device."""
-    return sharding.replicate((split.images, split.labels), self.mesh)
+  @functools.cached_property
+  def _init(self) -> Callable[..., steps.TrainState]:
+    return sharding.jit_replicated(functools.partial(steps.init_state, self.recipe), self.mesh)
 
-  def place_to_evaluate(self, split: Examples) -> 'Placed':
-    """The split on every device, or as it is where `config.data.placement` keeps it on the host."""
-    return split if self.config.data.placement == 'host' else self.place(split)
+  @property
+  def _parallel(self) -> types.ModuleType:
+    """What compiles steps and divides their batches: `sharding` or `pmap`."""
+    return pmap if self.config.parallel == 'pmap' else sharding
 
-  def evaluate(self, state: steps.TrainState, placed: 'Placed') -> dict[str, float]:
-    """Exact mean loss and accuracy over a split: every example counts once."""
-    if not isinstance(placed, tuple):
-      return self._evaluate_from_host(state, placed)
-    images, labels = placed
-    metrics, start = sharding.replicate((Metrics.empty(), jnp.zeros((), jnp.int32)), self.mesh)
-    variables = steps.evaluated_variables(self.recipe, state)
-    for _ in range(0, len(labels), _evaluation_batch(self.recipe.image_shape, self.mesh)):
-      metrics, start = self.eval_step(
-        variables['params'], variables['batch_stats'], images, labels, start, metrics
-      )
-    return _means(metrics)
-
-  def _evaluate_from_host(self, state: steps.TrainState, split: Examples) -> dict[str, float]:
-    metrics = sharding.replicate(Metrics.empty(), self.mesh)
-    variables = steps.evaluated_variables(self.recipe, state)
-    for batch in evaluation_batches(
-      split, self.mesh, _evaluation_batch(self.recipe.image_shape, self.mesh)
-    ):
-      metrics = self.evaluate_batch(variables['params'], variables['batch_stats'], batch, metrics)
-    return _means(metrics)
-
-
-Placed = tuple[jax.Array, jax.Array] | Examples  # on every device, or with the host
-
-
-def _means(metrics: Metrics) -> dict[str, float]:
-  return {name: float(value) for name, value in jax.device_get(metrics).compute().items()}
+  @property
+  def _data_parallel(self) -> DataParallel:
+    return self._parallel.data_parallel(self.mesh)
 
 
 def build_trainer(
   config: ConfigDict, splits: Splits, normalize: Normalize | None = None
 ) -> Trainer:
-  """Builds the network, the optimiser and the steps.
+  """Builds the network, the optimizer and the steps.
 
   Args:
-    config: of the run.
-    splits: what it is trained or measured on.
-    normalize: of a run that is measured; None fits it to the training images.
+    config: The config of the run.
+    splits: The data that it is trained or measured on.
+    normalize: The normalization of a run that is measured; None fits it to the training images.
 
   Raises:
     UserError: the config cannot be met.
   """
-  sharding.keep_compiled_programs()
-  _check_fits(config, splits)
+  keep_compiled_programs()
+  plan = make_plan(config, len(splits.train))
+  _check_fits(config, splits, plan)
   mesh = sharding.make_mesh(config.devices)
-  total_steps, schedule_over = _plan(config, len(splits.train))
-  recipe = dataclasses.replace(
-    make_recipe(config, splits, normalize), batch_multiple=sharding.batch_multiple(config, mesh)
-  )
+  recipe = make_recipe(config, splits, plan, normalize, sharding.batch_multiple(config, mesh))
   rows = recipe.padded_batch_size // mesh.size
   if rows % config.gradient_accumulation:
     raise UserError(
@@ -179,62 +200,42 @@ def build_trainer(
       'rows of a batch on each device into equal parts; choose it, or --config.batch_size, so that '
       'it does'
     )
-  if config.data.placement == 'device' and not cached_features.are_cached(recipe):
-    device_memory.check_fits(splits, mesh)
-  mapped = config.parallel == 'pmap'
-  if mapped and (config.data.placement == 'host' or jax.process_count() > 1):
-    raise UserError(
-      '--config.parallel=pmap needs one process and --config.data.placement=device; use jit'
-    )
-  data_parallel = sharding.pmap_data_parallel(mesh) if mapped else sharding.jit_data_parallel(mesh)
-  map_or_jit = sharding.pmap_step if mapped else sharding.jit_step
-  seed = sharding.replicate(np.uint32(config.seed), mesh)
-  recipe_of = functools.partial(_with_seed, recipe, config)
-  init = functools.partial(sharding.jit_replicated(any_seed.make_init(recipe_of), mesh), seed)
-  if isinstance(recipe.module, Pretrained):
-    shapes_of_params = jax.eval_shape(init).params  # refuses images that are not the network's
-    if cached_features.are_cached(recipe):
-      cached_features.check(config, shapes_of_params)
-  looked_at = splits.train.images[: config.whitening.images if config.whitening.layer else 0]
-  shapes = functools.partial(jax.eval_shape, init, images=looked_at)
-  return Trainer(
+  cached = cached_features.are_cached(recipe)
+  if config.data.placement == 'device' and not cached:
+    device_memory.check_fits(splits.image_bytes, mesh)
+  if config.parallel == 'pmap':
+    pmap.check_config(config)
+  trainer = Trainer(
     config=config,
     recipe=recipe,
     mesh=mesh,
-    schedule=schedule_over(total_steps / recipe.steps_per_epoch),
-    total_steps=total_steps,
-    init=lambda: init(images=looked_at, start=starting_variables(config, recipe.module, shapes())),
-    init_shapes=shapes,
-    epoch_order=functools.partial(
-      sharding.jit_replicated(any_seed.make_epoch_order(recipe_of), mesh), seed
-    ),
-    train_steps=functools.cache(
-      lambda count: functools.partial(
-        map_or_jit(any_seed.make_train_steps(recipe_of, count, data_parallel), mesh, updates=True),
-        seed,
-      )
-    ),
-    train_step=functools.partial(
-      sharding.jit_step(any_seed.make_train_step(recipe_of, data_parallel), mesh, updates=True),
-      seed,
-    ),
-    evaluate_batch=sharding.jit_step(steps.make_evaluate_batch(recipe, data_parallel), mesh),
-    eval_step=map_or_jit(
-      steps.make_eval_step(recipe, _evaluation_batch(recipe.image_shape, mesh), data_parallel), mesh
-    ),
+    plan=plan,
+    schedule=_schedule(config, plan),
+    init_images=splits.train.images[: config.whitening.images if config.whitening.layer else 0],
   )
+  if isinstance(recipe.module, Pretrained):
+    shapes = trainer.init_shapes()  # refuses images that are not the network's
+    if cached:
+      cached_features.check(config, shapes.params)
+  return trainer
 
 
-def _with_seed(recipe: Recipe, config: ConfigDict, seed: jax.Array) -> Recipe:
-  augment = _augmentation(config, recipe.normalize, seed)
-  return dataclasses.replace(recipe, seed=seed, augment=augment)
+def make_recipe(
+  config: ConfigDict,
+  splits: Splits,
+  plan: Plan,
+  normalize: Normalize | None = None,
+  batch_multiple: int = 1,
+) -> Recipe:
+  """What a config asks for on some data; pure, no devices.
 
-
-def make_recipe(config: ConfigDict, splits: Splits, normalize: Normalize | None = None) -> Recipe:
-  """What a config asks for on some data, without devices; `normalize` as in `assemble`."""
-  examples = len(splits.train)
-  total_steps, schedule_over = _plan(config, examples)
-  per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
+  Args:
+    config: The config of the run.
+    splits: The data that it is trained or measured on.
+    plan: The updates of the run.
+    normalize: The normalization of a run that is measured; None fits it to the training images.
+    batch_multiple: The batch is filled to a multiple of it with rows that do not count.
+  """
   fitted = normalize or fit_normalize(config.data, splits.train.images)
   # Evaluation normalizes uint8, the augmentation float32 in 0..1: only where cached maps come in
   # place of images may float32 pass as they are.
@@ -243,10 +244,7 @@ def make_recipe(config: ConfigDict, splits: Splits, normalize: Normalize | None 
   return Recipe(
     module=models.create(config.model, splits.num_classes),
     image_shape=splits.image_shape,
-    optimizer=_optimizer(config, examples),
-    slowed_optimizer=(
-      functools.partial(_optimizer, config, examples) if config.plateau.patience else None
-    ),
+    optimizer=_optimizer(config, plan),
     loss=losses.cross_entropy,
     training_loss=_training_loss(config.loss),
     penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
@@ -254,17 +252,15 @@ def make_recipe(config: ConfigDict, splits: Splits, normalize: Normalize | None 
     sharpness_radius=config.optimizer.get('sharpness_radius') or 0.0,
     normalize=normalize,
     statistics=fitted if isinstance(fitted, Statistics) else None,
-    augment=_augmentation(config, normalize, config.seed),
-    seed=config.seed,
-    examples=examples,
+    augment=_augmentation(config, normalize),
+    examples=len(splits.train),
     batch_size=config.batch_size,
     last_batch=config.data.last_batch,
     mix=make_mix(config.augment),
-    average=make_average(
-      config.average, total_steps, per_epoch, schedule_over(total_steps / per_epoch)
-    ),
-    adapt=make_whitening(config.whitening, normalize),
+    average=make_average(config.average, plan, _schedule(config, plan)),
+    data_dependent_init=make_whitening(config.whitening, normalize),
     ghost_rows=config.batch_norm.ghost_rows,
+    batch_multiple=batch_multiple,
     tta=config.evaluate.tta,
   )
 
@@ -278,42 +274,45 @@ def _training_loss(loss_config: ConfigDict) -> Loss | None:
   return losses.class_weighted(loss, weights) if weights else loss
 
 
-def _augmentation(config: ConfigDict, normalize: Normalize, seed: int | jax.Array) -> Augmentation:
+def _augmentation(config: ConfigDict, normalize: Normalize) -> Augmentation:
   if config.model.get('features') == 'cached':  # maps come in place of images, and stay as they are
-    return lambda key, maps, indices, epoch: maps
-  return make_augment(config.augment, normalize, steps.random_keys(seed).example)
+    return lambda key, example_key, maps, indices, epoch: maps
+  return make_augment(config.augment, normalize)
 
 
-def _optimizer(
-  config: ConfigDict, examples: int, factor: jax.Array | None = None
-) -> optax.GradientTransformation:
-  """The optimizer of a config, its learning rates times a factor if there is one."""
-  total_steps, unchanged = _plan(config, examples)
-  per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
+def _optimizer(config: ConfigDict, plan: Plan) -> optax.GradientTransformation:
+  """The optimizer of a config; its state has the scale of all its learning rates, `lr_scale`, where
+  `config.plateau` may lower them.
+  """
 
-  def schedule_over(epochs: float) -> optax.Schedule:
-    schedule = unchanged(epochs)
-    return schedule if factor is None else lambda count: factor * schedule(count)
+  def create(lr_scale: Any = None) -> optax.GradientTransformation:
+    def schedule_over(plan: Plan) -> optax.Schedule:
+      schedule = _schedule(config, plan)
+      return schedule if lr_scale is None else lambda count: lr_scale * schedule(count)
 
-  schedule = schedule_over(total_steps / per_epoch)
-  return optim.create(config.optimizer, schedule, per_epoch, schedule_over)
+    return optim.create(config.optimizer, schedule_over, plan)
+
+  if not config.plateau.patience:
+    return create()
+  return optax.inject_hyperparams(create, hyperparam_dtype=jnp.float32)(lr_scale=1.0)
 
 
-def _plan(config: ConfigDict, examples: int) -> tuple[int, Callable[[float], optax.Schedule]]:
-  """Updates in the whole run, and the config's schedule as a function of the epochs it spans."""
+def _schedule(config: ConfigDict, plan: Plan) -> optax.Schedule:
+  return schedules.create(config.schedule, optim.learning_rate(config.optimizer), plan)
+
+
+def make_plan(config: ConfigDict, examples: int) -> Plan:
+  """How long a run on so many training examples is."""
   per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
   total = per_epoch * config.epochs
   if config.max_steps:
     total = min(total, config.max_steps)
-  return total, functools.partial(
-    schedules.create, config.schedule, optim.learning_rate(config.optimizer), per_epoch
-  )
+  return Plan(total, per_epoch)
 
 
-def _check_fits(config: ConfigDict, splits: Splits) -> None:
+def _check_fits(config: ConfigDict, splits: Splits, plan: Plan) -> None:
   """Raises UserError where config and data contradict each other."""
-  examples = len(splits.train)
-  updates, _ = _plan(config, examples)
+  examples, updates = len(splits.train), plan.total_steps
   if updates > _MOST_UPDATES:
     raise UserError(
       f'--config.epochs={config.epochs} are {updates} updates, more than the {_MOST_UPDATES} that '
@@ -329,9 +328,3 @@ def _check_fits(config: ConfigDict, splits: Splits) -> None:
     raise UserError(
       f'--config.loss.class_weights has {len(weights)} numbers for {splits.num_classes} classes'
     )
-
-
-def _evaluation_batch(image_shape: tuple[int, ...], mesh: Mesh) -> int:
-  """Rows of an evaluation dispatch: fewer of large images, as many on each device."""
-  rows = images_per_batch(image_shape, EVALUATION_BATCH)
-  return -(-rows // mesh.size) * mesh.size

@@ -12,27 +12,26 @@ from jax.sharding import Mesh
 from cifar_jax.data import Examples
 from cifar_jax.devices import sharding
 from cifar_jax.training import steps
+from cifar_jax.training.evaluation import evaluation_rows
 from cifar_jax.training.recipe import Recipe
 
 
 def train_batches(
-  recipe: Recipe, split: Examples, mesh: Mesh, first_step: int, total_steps: int
+  recipe: Recipe, seed: int, split: Examples, mesh: Mesh, first_step: int, total_steps: int
 ) -> Iterator[steps.Batch]:
   """The batches of updates first_step .. total_steps - 1, each spread over the mesh."""
   # On this process's own device: a program of all processes must not be started by a thread.
-  order_of = jax.jit(steps.make_epoch_order(recipe))
+  keys, order_of = steps.random_keys(seed), jax.jit(steps.make_epoch_order(recipe))
   size, per_epoch = recipe.batch_size, recipe.steps_per_epoch
-  filling = recipe.padded_batch_size - size
 
   def rows_and_masks() -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     for step in range(first_step, total_steps):
       epoch, position = divmod(step, per_epoch)
       if step == first_step or position == 0:
-        order = np.asarray(order_of(np.int32(epoch)))
+        order = np.asarray(order_of(keys, np.int32(epoch)))
       start = position * size
-      short = recipe.short_last_batch and position == per_epoch - 1
-      counted = np.arange(start, start + size) < recipe.examples if short or filling else None
-      yield np.pad(order[start : start + size], (0, filling)), _padded(counted, filling)
+      masked = recipe.short_last_batch and position == per_epoch - 1
+      yield steps.fill_batch(recipe, order[start : start + size], start, masked)
 
   yield from _spread(split, mesh, rows_and_masks())
 
@@ -40,17 +39,8 @@ def train_batches(
 def evaluation_batches(split: Examples, mesh: Mesh, size: int) -> Iterator[steps.Batch]:
   """Every example of a split once, in batches of `size`, the last one filled and masked."""
   examples = len(split)
-
-  def rows_and_masks() -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    for start in range(0, examples, size):
-      indices = np.arange(start, start + size, dtype=np.int32)
-      yield np.minimum(indices, examples - 1), indices < examples
-
-  yield from _spread(split, mesh, rows_and_masks())
-
-
-def _padded(mask: np.ndarray | None, filling: int) -> np.ndarray | None:
-  return None if mask is None else np.pad(mask, (0, filling))
+  rows_and_masks = (evaluation_rows(start, size, examples) for start in range(0, examples, size))
+  yield from _spread(split, mesh, rows_and_masks)
 
 
 def _spread(

@@ -25,16 +25,16 @@ from cifar_jax.training import steps
 _BATCHES_AHEAD = 3  # on the devices or on their way
 
 
-class Feed(Protocol):
+class InputPipeline(Protocol):
   """What the loop needs.
 
   Attributes:
-    at_once: whether one dispatch may make many updates.
-    waiting_seconds: so far, those in which the devices had no update to work on because its batch
-      was not there.
+    supports_scan: Whether one dispatch may make many updates.
+    input_wait_seconds: The seconds so far in which the devices had no update to work on because its
+      batch was not there.
   """
 
-  at_once: bool
+  supports_scan: bool
   input_wait_seconds: float
 
   def update(
@@ -49,16 +49,16 @@ class Feed(Protocol):
     """Stops what runs in the background."""
 
 
-def make_feed(trainer: Trainer, split: Examples, first_step: int) -> Feed:
-  """The feed that `config.data.placement` asks for, for updates from `first_step` on."""
+def make_input_pipeline(trainer: Trainer, split: Examples, first_step: int) -> InputPipeline:
+  """What `config.data.placement` asks for, for updates from `first_step` on."""
   if trainer.config.data.placement == 'host':
-    return HostFeed(trainer, split, first_step)
-  return DeviceFeed(trainer, split)
+    return HostPrefetcher(trainer, split, first_step)
+  return DeviceDataset(trainer, split)
 
 
 class _TransferGuard:
-  """Forbids transfers that nobody asked for, but where a program is compiled: that reads constants,
-  such as random keys, back from the device.
+  """Forbids transfers that nobody asked for, but where a program is compiled: that reads constants
+  back from the device.
   """
 
   def __init__(self) -> None:
@@ -72,15 +72,15 @@ class _TransferGuard:
     return contextlib.nullcontext()
 
 
-class DeviceFeed:
+class DeviceDataset:
   """The whole training set lives on every device; a step costs the host nothing."""
 
-  at_once = True
+  supports_scan = True
   input_wait_seconds = 0.0
 
   def __init__(self, trainer: Trainer, split: Examples):
     self._trainer = trainer
-    self._images, self._labels = trainer.place(split)
+    self._images, self._labels = sharding.replicate((split.images, split.labels), trainer.mesh)
     self._order: Any = None
     self._ordered_epoch = -1
     self._guard = _TransferGuard()
@@ -88,27 +88,28 @@ class DeviceFeed:
   def update(
     self, state: steps.TrainState, step: int, count: int, masked: bool
   ) -> tuple[steps.TrainState, steps.StepMetrics]:
-    """See `Feed`."""
+    """See `InputPipeline`."""
     trainer = self._trainer
     epoch = step // trainer.steps_per_epoch
     if epoch != self._ordered_epoch:
-      self._order = trainer.epoch_order(sharding.replicate(epoch, trainer.mesh))
+      epoch_on_devices = sharding.replicate(epoch, trainer.mesh)
+      self._order = trainer.epoch_order(trainer.keys, epoch_on_devices)
       self._ordered_epoch = epoch
     function = trainer.train_steps(count)
     with self._guard.around((count, masked)):
-      return function(state, self._images, self._labels, self._order, masked=masked)
+      return function(trainer.keys, state, self._images, self._labels, self._order, masked=masked)
 
   def close(self) -> None:
-    """See `Feed`."""
+    """See `InputPipeline`."""
 
 
-class HostFeed:
+class HostPrefetcher:
   """A thread puts one batch after the other on the devices, a few ahead of the updates.
 
   Each process reads the rows that its own devices work on and no others.
   """
 
-  at_once = False
+  supports_scan = False
 
   def __init__(self, trainer: Trainer, split: Examples, first_step: int):
     self._trainer = trainer
@@ -125,18 +126,18 @@ class HostFeed:
   def update(
     self, state: steps.TrainState, step: int, count: int, masked: bool
   ) -> tuple[steps.TrainState, steps.StepMetrics]:
-    """See `Feed`; updates must come one by one and in order."""
+    """See `InputPipeline`; updates must come one by one and in order."""
     del step, count, masked
     batch = self._next_batch()
     if isinstance(batch, BaseException):
       raise batch
     with self._guard.around((len(batch.labels), batch.mask is None)):
-      state, report = self._trainer.train_step(state, batch)
-    self._last_loss = report.loss
-    return state, report
+      state, metrics = self._trainer.train_step(self._trainer.keys, state, batch)
+    self._last_loss = metrics.loss
+    return state, metrics
 
   def close(self) -> None:
-    """See `Feed`."""
+    """See `InputPipeline`."""
     self._closed.set()
     with contextlib.suppress(queue.Empty):
       while True:  # makes room, in case the thread waits for it
@@ -158,7 +159,7 @@ class HostFeed:
     trainer = self._trainer
     try:
       for batch in train_batches(
-        trainer.recipe, split, trainer.mesh, first_step, trainer.total_steps
+        trainer.recipe, trainer.config.seed, split, trainer.mesh, first_step, trainer.total_steps
       ):
         if self._closed.is_set():
           return

@@ -22,7 +22,7 @@ from cifar_jax.run_dir.timer import RunTimer
 from cifar_jax.trainer import cached_features, callbacks, resume, run_summary
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.trainer.callbacks import Callback
-from cifar_jax.trainer.input_pipeline import make_feed
+from cifar_jax.trainer.input_pipeline import make_input_pipeline
 from cifar_jax.trainer.session import NotFiniteError, Session
 from cifar_jax.trainer.step_memory import check_step_fits
 from cifar_jax.utils.files import write_json
@@ -105,7 +105,7 @@ def train(
 
     # 5. Loop.
     as_trained = cached_features.make_substitute(trainer.recipe, run_summary.variables(state))
-    validation = trainer.place_to_evaluate(as_trained(splits.validation))
+    validation = trainer.evaluate.place(as_trained(splits.validation))
     timer = RunTimer(facts)
     devices = resume.devices_so_far(facts, sharding.describe(trainer.mesh))
 
@@ -125,7 +125,7 @@ def train(
       )
       if is_main
       else NoWriter() as writer,
-      contextlib.closing(make_feed(trainer, as_trained(splits.train), step)) as pipeline,
+      contextlib.closing(make_input_pipeline(trainer, as_trained(splits.train), step)) as pipeline,
     ):
       if writer.note:
         progress.note(f'{writer.note}\n')
@@ -160,7 +160,7 @@ def train(
     # 6. Final evaluation, of the last state.
     val_metrics = test_metrics = session.validation or trainer.evaluate(state, validation)
     if not splits.validation_is_test or config.evaluate.last_batch == 'drop':
-      test = trainer.place_to_evaluate(as_trained(splits.test))
+      test = trainer.evaluate.place(as_trained(splits.test))
       test_metrics = trainer.evaluate(state, test)
 
     # 7. Summary.

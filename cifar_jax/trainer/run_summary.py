@@ -76,7 +76,7 @@ def _classes(names: Sequence[str]) -> str:
 def _placement(config: ConfigDict, splits: Splits) -> str:
   if config.data.placement == 'host':
     return 'with the host'
-  return f'{device_memory.gib(device_memory.bytes_of_images(splits))} on each'
+  return f'{device_memory.gib(splits.image_bytes)} on each'
 
 
 def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:

@@ -19,7 +19,7 @@ from cifar_jax.run_dir.progress import Progress
 from cifar_jax.run_dir.timer import RunTimer
 from cifar_jax.trainer.build import Trainer
 from cifar_jax.trainer.callbacks import Callback
-from cifar_jax.trainer.input_pipeline import Feed
+from cifar_jax.trainer.input_pipeline import InputPipeline
 from cifar_jax.training.steps import StepMetrics, TrainState, lr_scale
 
 # Dispatches under way before the host waits: enough to hide it, few enough to stop soon.
@@ -44,7 +44,7 @@ class Session:
     self,
     trainer: Trainer,
     splits: Splits,
-    pipeline: Feed,
+    pipeline: InputPipeline,
     evaluate: Callable[[TrainState], dict[str, float]],
     stop: multihost.SharedStop,
     timer: RunTimer,
@@ -90,7 +90,7 @@ class Session:
     for callback in self._callbacks:
       callback.start(self, step)
     while step < total and not self._stop.asked and not self.stopped_early:
-      count = trainer.dispatch_length(step, self._pipeline.at_once)
+      count = trainer.dispatch_length(step, self._pipeline.supports_scan)
       for callback in self._callbacks:
         callback.before_updates(self, step)
       state = self._dispatch(state, step, count)

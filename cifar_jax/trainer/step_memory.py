@@ -97,7 +97,7 @@ def parts(trainer: Trainer, splits: Splits) -> list[Part]:
   if config.data.placement == 'device':
     found.append(
       Part(
-        device_memory.bytes_of_images(splits),
+        splits.image_bytes,
         'the images',
         'keep them with the host: --config.data.placement=host',
       )

@@ -10,30 +10,35 @@ import optax
 from flax import struct
 
 from cifar_jax import models
-from cifar_jax.layers.batch_axis import DataParallel
-from cifar_jax.training.losses import Target
+from cifar_jax.layers.batch_axis import DataParallel, batch_axis_context
+from cifar_jax.training.losses import MixedLabels
 from cifar_jax.training.metrics import Metrics, batch_metrics
 from cifar_jax.training.recipe import Recipe
 
 
 @struct.dataclass
-class Rows:
-  """What gradients are taken over.
+class AugmentedBatch:
+  """A batch as the network is trained on it.
 
   Attributes:
-    images: float32 [B, H, W, C].
-    target: of [B] rows.
+    images: float32 [B, H, W, C], augmented and normalized.
+    labels: The labels of the B rows.
     mask: bool [B], False for rows that only fill the batch; None where all rows count.
   """
 
   images: jax.Array
-  target: Target
+  labels: MixedLabels
   mask: jax.Array | None
 
 
 @struct.dataclass
-class Outcome:
-  """What one pass through the network leaves beside the gradients."""
+class StepAux:
+  """What one pass through the network leaves beside the gradients.
+
+  Attributes:
+    metrics: The sums over the rows that count.
+    batch_stats: The running statistics after the pass.
+  """
 
   metrics: Metrics
   batch_stats: Any
@@ -44,33 +49,33 @@ def compute_gradients(
   data_parallel: DataParallel,
   params: Any,
   batch_stats: Any,
-  rows: Rows,
+  batch: AugmentedBatch,
   dropout_key: jax.Array,
-) -> tuple[Any, Outcome]:
-  """Gradients of the mean loss over the rows that count, a tree like `params`.
+) -> tuple[Any, StepAux]:
+  """Returns the gradients of the mean loss over the rows that count, a tree like `params`.
 
   With `recipe.sharpness_radius` r they are those at params + r g / |g|, where g are the gradients
-  at params and |g| is the norm of all of them: sharpness-aware minimisation (Foret et al., 2021).
-  The outcome is that of the pass at `params`.
+  at params and |g| is the norm of all of them: sharpness-aware minimization (Foret et al., 2021).
+  The rest of the result is that of the pass at `params`.
 
   Args:
-    recipe: of the run.
-    division: of a batch among devices.
-    params: float32 tree.
-    batch_stats: moving statistics before.
-    rows: those of this device; what is returned is that of all devices.
-    dropout_key: of this step.
+    recipe: The pure parts of the run.
+    data_parallel: How the batch is divided among devices.
+    params: The float32 tree of trainable arrays.
+    batch_stats: The running statistics before the pass.
+    batch: The rows of this device; what is returned is that of all devices.
+    dropout_key: The key of what this step drops.
   """
-  gradients, outcome = _in_parts(recipe, data_parallel, params, batch_stats, rows, dropout_key)
+  gradients, aux = _in_parts(recipe, data_parallel, params, batch_stats, batch, dropout_key)
   if recipe.sharpness_radius:
     factor = recipe.sharpness_radius / jnp.maximum(optax.tree.norm(gradients), 1e-12)
     climbed = jax.tree.map(lambda p, g: p + factor * g, params, gradients)
-    gradients, _ = _in_parts(recipe, data_parallel, climbed, batch_stats, rows, dropout_key)
-  return gradients, outcome
+    gradients, _ = _in_parts(recipe, data_parallel, climbed, batch_stats, batch, dropout_key)
+  return gradients, aux
 
 
 def total_metrics(data_parallel: DataParallel, metrics: Metrics) -> Metrics:
-  """The sums over all devices of those of each."""
+  """Adds up the sums of all devices."""
   return metrics.replace(
     loss=data_parallel.psum(metrics.loss), accuracy=data_parallel.psum(metrics.accuracy)
   )
@@ -81,36 +86,36 @@ def _in_parts(
   data_parallel: DataParallel,
   params: Any,
   batch_stats: Any,
-  rows: Rows,
+  batch: AugmentedBatch,
   dropout_key: jax.Array,
-) -> tuple[Any, Outcome]:
-  """Takes `recipe.gradient_accumulation` parts of the rows one after another and adds them up."""
-  parts, batch = recipe.gradient_accumulation, len(rows.images)
-  counted: Any = batch * data_parallel.parts
-  if rows.mask is not None:
-    counted = data_parallel.psum(jnp.sum(rows.mask))
+) -> tuple[Any, StepAux]:
+  """Takes `recipe.gradient_accumulation` parts of the batch one after another and adds them up."""
+  parts, rows = recipe.gradient_accumulation, len(batch.images)
+  counted = data_parallel.psum(rows if batch.mask is None else jnp.sum(batch.mask))
 
   def share(
-    rows: Rows, batch_stats: Any, dropout_key: jax.Array
+    batch: AugmentedBatch, batch_stats: Any, dropout_key: jax.Array
   ) -> tuple[Any, tuple[Metrics, Any]]:
-    return _share(recipe, data_parallel, params, batch_stats, rows, dropout_key, counted)
+    return _share(recipe, data_parallel, params, batch_stats, batch, dropout_key, counted)
 
   if parts == 1:
-    shares, (metrics, batch_stats) = share(rows, batch_stats, dropout_key)
-    return data_parallel.psum(shares), Outcome(total_metrics(data_parallel, metrics), batch_stats)
+    shares, (metrics, batch_stats) = share(batch, batch_stats, dropout_key)
+    return data_parallel.psum(shares), StepAux(total_metrics(data_parallel, metrics), batch_stats)
 
   # Every so many-th row makes a part: padding, which comes last, is shared evenly, and rows stay on
   # their devices.
   split = jax.tree.map(
-    lambda array: array.reshape(batch // parts, parts, *array.shape[1:]).swapaxes(0, 1), rows
+    lambda array: array.reshape(rows // parts, parts, *array.shape[1:]).swapaxes(0, 1), batch
   )
 
-  def add(carry: tuple[Any, Metrics, Any], part: tuple[Rows, jax.Array]) -> tuple[Any, None]:
+  def add(
+    carry: tuple[Any, Metrics, Any], part: tuple[AugmentedBatch, jax.Array]
+  ) -> tuple[Any, None]:
     total, metrics, before = carry
-    rows, key = part
-    shares, (of_part, after) = share(rows, before, key)
-    if rows.mask is not None:  # a part of padding alone has no statistics
-      some = data_parallel.psum(jnp.sum(rows.mask)) > 0
+    batch, key = part
+    shares, (of_part, after) = share(batch, before, key)
+    if batch.mask is not None:  # a part of padding alone has no statistics
+      some = data_parallel.psum(jnp.sum(batch.mask)) > 0
       after = jax.tree.map(lambda new, old: jnp.where(some, new, old), after, before)
     return (jax.tree.map(jnp.add, total, shares), metrics.merge(of_part), after), None
 
@@ -119,7 +124,7 @@ def _in_parts(
   # XLA:CPU computes a loop's body many times slower than the same operations outside of it.
   unrolled = parts if jax.default_backend() == 'cpu' else 1
   (shares, metrics, batch_stats), _ = jax.lax.scan(add, nothing, (split, keys), unroll=unrolled)
-  return data_parallel.psum(shares), Outcome(total_metrics(data_parallel, metrics), batch_stats)
+  return data_parallel.psum(shares), StepAux(total_metrics(data_parallel, metrics), batch_stats)
 
 
 def _share(
@@ -127,34 +132,34 @@ def _share(
   data_parallel: DataParallel,
   params: Any,
   batch_stats: Any,
-  rows: Rows,
+  batch: AugmentedBatch,
   dropout_key: jax.Array,
   counted: Any,
 ) -> tuple[Any, tuple[Metrics, Any]]:
   """What these rows contribute: gradients of their part of the mean loss and of the penalty, sums
-  of metrics; and the moving statistics after them.
+  of metrics; and the running statistics after them.
   """
   minimized = recipe.loss if recipe.training_loss is None else recipe.training_loss
 
   def share_of_mean_loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Any]]:
-    with data_parallel.batch_axis_context(recipe.ghost_rows):
+    with batch_axis_context(data_parallel.batch_axis(recipe.ghost_rows)):
       logits, updated = models.apply(
         recipe.module,
         {'params': params, 'batch_stats': batch_stats},
-        rows.images,
+        batch.images,
         train=True,
-        mask=rows.mask,
+        mask=batch.mask,
         rngs={'dropout': dropout_key},
         mutable=['batch_stats'],
       )
-    losses = rows.target.losses(minimized, logits)
-    share = jnp.sum(losses if rows.mask is None else losses * rows.mask) / counted
-    if recipe.penalty is not None:
-      share += recipe.penalty(params) / (recipe.gradient_accumulation * data_parallel.parts)
+    losses = batch.labels.losses(minimized, logits)
+    share = jnp.sum(losses if batch.mask is None else losses * batch.mask) / counted
+    if recipe.penalty is not None:  # once in all parts on all devices
+      share += recipe.penalty(params) / (recipe.gradient_accumulation * data_parallel.psum(1))
     if minimized is not recipe.loss:
-      losses = rows.target.losses(recipe.loss, jax.lax.stop_gradient(logits))
+      losses = batch.labels.losses(recipe.loss, jax.lax.stop_gradient(logits))
     return share, (losses, logits, updated.get('batch_stats', {}))
 
   shares, (losses, logits, updated) = jax.grad(share_of_mean_loss, has_aux=True)(params)
-  metrics = batch_metrics(losses, logits, rows.target.main(), rows.mask)
+  metrics = batch_metrics(losses, logits, batch.labels.main(), batch.mask)
   return shares, (metrics, data_parallel.pmean(updated))

@@ -1,4 +1,4 @@
-"""Losses: one number an example, so that masks and exact means stay with the caller."""
+"""Losses: one number per example, so that masks and exact means stay with the caller."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,8 +9,8 @@ from flax import struct
 
 
 @struct.dataclass
-class Target:
-  """What the rows of a batch are: a class each, or a mixture of two.
+class MixedLabels:
+  """The labels of a batch: one class per row, or a mixture of two.
 
   Attributes:
     labels: int32 [B].
@@ -23,13 +23,13 @@ class Target:
   weight: jax.Array | None = None
 
   def losses(self, loss: Callable[[jax.Array, jax.Array], jax.Array], logits: jax.Array) -> Any:
-    """float32 [B]; a loss that is linear in the target, as all here, of mixtures too."""
+    """The losses float32 [B]; one that is linear in the labels, as all here, of mixtures too."""
     if self.others is None or self.weight is None:
       return loss(logits, self.labels)
     return self.weight * loss(logits, self.labels) + (1 - self.weight) * loss(logits, self.others)
 
   def main(self) -> jax.Array:
-    """int32 [B], the class with the larger part."""
+    """The class with the larger part, int32 [B]."""
     if self.others is None or self.weight is None:
       return self.labels
     return jnp.where(self.weight >= 0.5, self.labels, self.others)

@@ -100,7 +100,7 @@ def test_loss_of_a_mixed_label_is_that_of_the_soft_target(smoothing) -> None:
   logits = generator.standard_normal((5, 4)).astype(np.float32)
   first, second = generator.integers(0, 4, (2, 5)).astype(np.int32)
   weight = np.array([0.0, 0.3, 0.5, 0.9, 1.0], np.float32)
-  target = losses.Target(jnp.asarray(first), jnp.asarray(second), jnp.asarray(weight))
+  target = losses.MixedLabels(jnp.asarray(first), jnp.asarray(second), jnp.asarray(weight))
   found = target.losses(lambda x, y: losses.cross_entropy(x, y, smoothing), logits)
   soft = weight[:, None] * np.eye(4)[first] + (1 - weight[:, None]) * np.eye(4)[second]
   soft = (1 - smoothing) * soft + smoothing / 4

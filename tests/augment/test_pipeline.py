@@ -39,7 +39,8 @@ PLAIN = make_normalize((0.0,), (1.0,))
 def augmentation(normalize=PLAIN, **options: Any) -> Augmentation:
   section = base.get_config().augment
   section.update(options)
-  return make_augment(section, normalize, EXAMPLE_KEY)
+  augment = make_augment(section, normalize)
+  return lambda key, *inputs: augment(key, EXAMPLE_KEY, *inputs)
 
 
 def test_nothing_asked_for_is_nothing_done() -> None:

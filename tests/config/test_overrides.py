@@ -132,8 +132,8 @@ def test_an_unset_learning_rate_is_that_of_the_rule() -> None:
   overrides = ['--config.optimizer.name=keras_sgd', '--config.optimizer.learning_rate=None']
   config = configs.load(str(REPOSITORY / 'configs' / 'cnn_adv.py'), overrides)
   configs.validate(config)
-  _, schedule_over = build._plan(config, 50_000)
-  assert float(schedule_over(1.0)(0)) == pytest.approx(0.01)
+  schedule = build._schedule(config, build.make_plan(config, 50_000))
+  assert float(schedule(0)) == pytest.approx(0.01)
 
 
 def test_the_advice_to_unset_an_option_works() -> None:

@@ -13,26 +13,31 @@ from cifar_jax.devices import sharding
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.trainer.build import Trainer
+from cifar_jax.trainer.compilation_cache import keep_compiled_programs
 from cifar_jax.utils.errors import UserError
 from tests.helpers import tiny
 from tests.helpers.runs import assert_close, changed, state_of, trainer_on
 
 
+def placed(trainer: Trainer, splits: data.Splits) -> tuple[jax.Array, jax.Array]:
+  return sharding.replicate((splits.train.images, splits.train.labels), trainer.mesh)
+
+
 def trained(trainer: Trainer, splits: data.Splits, count: int):
   """The state after `count` single steps, and the last report."""
-  images, labels = trainer.place(splits.train)
+  images, labels = placed(trainer, splits)
   state = trainer.init()
   for step in range(count):
     epoch, position = divmod(step, trainer.steps_per_epoch)
-    order = trainer.epoch_order(sharding.replicate(epoch, trainer.mesh))
+    order = trainer.epoch_order(trainer.keys, sharding.replicate(epoch, trainer.mesh))
     masked = trainer.short_last_batch and position == trainer.steps_per_epoch - 1
-    state, report = trainer.train_steps(1)(state, images, labels, order, masked=masked)
+    arrays = trainer.keys, state, images, labels, order
+    state, report = trainer.train_steps(1)(*arrays, masked=masked)
   return state, report
 
 
 def lowered_step(trainer: Trainer, *arguments):
-  step = trainer.train_steps(1)  # a compiled function and the seed
-  return step.func.lower(*step.args, *arguments, masked=False)
+  return trainer.train_steps(1).lower(trainer.keys, *arguments, masked=False)
 
 
 def test_twenty_steps_on_eight_devices_are_those_of_one(tiny_config) -> None:
@@ -106,8 +111,8 @@ def test_jit_and_pmap_restore_each_other(tiny_config, tmp_path) -> None:
 def test_the_work_is_spread_over_the_devices(tiny_config) -> None:
   """Each device convolves its 4 of 32 rows, and their gradients are summed."""
   trainer, splits = trainer_on(tiny_config, 8, **tiny.ONE_CONVOLUTION)
-  images, labels = trainer.place(splits.train)
-  order = trainer.epoch_order(sharding.replicate(0, trainer.mesh))
+  images, labels = placed(trainer, splits)
+  order = trainer.epoch_order(trainer.keys, sharding.replicate(0, trainer.mesh))
   lowered = lowered_step(trainer, trainer.init(), images, labels, order)
   program = lowered.compile().as_text()
   assert 'all-reduce' in program
@@ -138,8 +143,8 @@ def test_a_step_moves_the_gradients_once(tiny_config, batch_norm) -> None:
   block = ('conv3 same', 'max_pool', 'batch_norm', 'dropout 0.25')
   values = {**tiny.ONE_CONVOLUTION, 'model.block': block if batch_norm else block[:2]}
   trainer, splits = trainer_on(tiny_config, 8, **values)
-  images, labels = trainer.place(splits.train)
-  order = trainer.epoch_order(sharding.replicate(0, trainer.mesh))
+  images, labels = placed(trainer, splits)
+  order = trainer.epoch_order(trainer.keys, sharding.replicate(0, trainer.mesh))
   state = trainer.init()
   parameters = sum(leaf.nbytes for leaf in jax.tree.leaves(state.params))
   statistics = sum(leaf.nbytes for leaf in jax.tree.leaves(state.batch_stats))
@@ -156,12 +161,12 @@ def test_programs_serve_every_seed(tiny_config) -> None:
     trainer, splits = trainer_on(
       tiny_config, 1, seed=seed, **{**tiny.ONE_CONVOLUTION, 'augment.flip': 'alternating'}
     )
-    images, labels = trainer.place(splits.train)
-    order = trainer.epoch_order(sharding.replicate(0, trainer.mesh))
+    images, labels = placed(trainer, splits)
+    order = trainer.epoch_order(trainer.keys, sharding.replicate(0, trainer.mesh))
     programs.append(
       [
         lowered_step(trainer, trainer.init(), images, labels, order).as_text(),
-        trainer.epoch_order.func.lower(*trainer.epoch_order.args, 0).as_text(),
+        trainer.epoch_order.lower(trainer.keys, 0).as_text(),
       ]
     )
   assert programs[0] == programs[1]
@@ -171,13 +176,13 @@ def test_batches_are_the_same_on_any_number_of_devices(tiny_config) -> None:
   orders = []
   for devices in (1, 4):
     trainer, _ = trainer_on(tiny_config, devices)
-    orders.append([np.asarray(trainer.epoch_order(epoch)) for epoch in range(3)])
+    orders.append([np.asarray(trainer.epoch_order(trainer.keys, epoch)) for epoch in range(3)])
   np.testing.assert_array_equal(*orders)
 
 
 def test_evaluation_is_exact_where_the_count_does_not_divide(tiny_config, monkeypatch) -> None:
   """Batches of 16, or 18 on three devices, over 90, 13 and 2 examples, against NumPy."""
-  monkeypatch.setattr('cifar_jax.trainer.build.EVALUATION_BATCH', 16)
+  monkeypatch.setattr('cifar_jax.trainer.evaluator.EVALUATION_BATCH', 16)
   truth = None
   for devices in (1, 3, 8):
     trainer, splits = trainer_on(tiny_config, devices, batch_size=24, **tiny.ONE_CONVOLUTION)
@@ -191,7 +196,7 @@ def test_evaluation_is_exact_where_the_count_does_not_divide(tiny_config, monkey
       truth = losses, logits.argmax(1) == splits.test.labels
     for count in (90, 13, 2):
       split = data.Split(splits.test.images[:count], splits.test.labels[:count])
-      found = trainer.evaluate(state, trainer.place(split))
+      found = trainer.evaluate(state, trainer.evaluate.place(split))
       assert found['loss'] == pytest.approx(truth[0][:count].mean(), rel=1e-6)
       assert found['accuracy'] == pytest.approx(truth[1][:count].mean(), rel=1e-7)
 
@@ -242,7 +247,7 @@ def no_chosen_cache():
 @pytest.mark.usefixtures('no_chosen_cache')
 def test_compiled_programs_are_kept_in_the_cache_folder(tmp_path, monkeypatch) -> None:
   monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'cache'))
-  sharding.keep_compiled_programs()
+  keep_compiled_programs()
   assert jax.config.jax_compilation_cache_dir == str(tmp_path / 'cache' / 'xla')
   assert (tmp_path / 'cache' / 'xla').is_dir()
 
@@ -251,7 +256,7 @@ def test_compiled_programs_are_kept_in_the_cache_folder(tmp_path, monkeypatch) -
 def test_a_folder_chosen_by_the_user_stays(tmp_path, monkeypatch) -> None:
   monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'cache'))
   jax.config.update('jax_compilation_cache_dir', '/mine')
-  sharding.keep_compiled_programs()
+  keep_compiled_programs()
   assert jax.config.jax_compilation_cache_dir == '/mine'
   assert not (tmp_path / 'cache').exists()
 
@@ -260,5 +265,5 @@ def test_a_folder_chosen_by_the_user_stays(tmp_path, monkeypatch) -> None:
 def test_no_cache_where_the_folder_cannot_be_made(tmp_path, monkeypatch) -> None:
   (tmp_path / 'file').write_text('')
   monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'file'))
-  sharding.keep_compiled_programs()
+  keep_compiled_programs()
   assert jax.config.jax_compilation_cache_dir is None

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from cifar_jax import data
 from cifar_jax.config import parse as configs
 from cifar_jax.trainer.build import Trainer, build_trainer
-from cifar_jax.trainer.input_pipeline import make_feed
+from cifar_jax.trainer.input_pipeline import make_input_pipeline
 from cifar_jax.training.steps import TrainState
 from cifar_jax.utils.errors import UserError
 from tests.helpers import tiny
@@ -71,10 +71,10 @@ def train(config: ConfigDict, steps: int = STEPS) -> Outcome:
   trainer = build_trainer(config, splits)
   state = trainer.init()
   losses = []
-  with contextlib.closing(make_feed(trainer, splits.train, 0)) as feed:
+  with contextlib.closing(make_input_pipeline(trainer, splits.train, 0)) as feed:
     step = 0
     while step < min(steps, trainer.total_steps):
-      count = trainer.dispatch_length(step, feed.at_once)
+      count = trainer.dispatch_length(step, feed.supports_scan)
       position = step % trainer.steps_per_epoch
       masked = trainer.short_last_batch and position + count == trainer.steps_per_epoch
       state, report = feed.update(state, step, count, masked)
@@ -88,7 +88,7 @@ def train(config: ConfigDict, steps: int = STEPS) -> Outcome:
 
 
 def _evaluate(trainer: Trainer, state: TrainState, split: data.Split) -> dict[str, float]:
-  measured = trainer.evaluate(state, trainer.place_to_evaluate(split))
+  measured = trainer.evaluate(state, trainer.evaluate.place(split))
   return {**measured, 'examples': len(split)}
 
 
@@ -111,9 +111,9 @@ class Effects:
 
 
 def learned(outcome: Outcome | str) -> Any:
-  """The arrays that training has made: parameters, statistics and the slow copy."""
+  """The arrays that training has made: parameters, statistics and averages."""
   assert isinstance(outcome, Outcome), outcome
-  return outcome.state.params, outcome.state.batch_stats, outcome.state.slow
+  return outcome.state.params, outcome.state.batch_stats, outcome.state.averaged
 
 
 def same(left: Outcome | str, right: Outcome | str, rounding: float = 0.0) -> bool:

@@ -84,11 +84,12 @@ def our_training(config: ConfigDict, data: Split) -> Any:
   trainer = build_trainer(config, splits)
   state = trainer.init()
   start = jax.device_get(state.params)
-  placed, order = trainer.place(data), trainer.epoch_order(jnp.int32(0))
+  keys, placed = trainer.keys, (data.images, data.labels)
+  order = trainer.epoch_order(keys, jnp.int32(0))
   step = trainer.train_steps(1)
   means = []
   for _ in range(UPDATES):
-    state, report = step(state, *placed, order, masked=False)
+    state, report = step(keys, state, *placed, order, masked=False)
     means.append(float(report.loss))
   sums = np.cumsum(np.ones(UPDATES)) * means  # a report has the mean of the epoch so far
   return start, np.asarray(order), np.diff(sums, prepend=0.0)

@@ -13,8 +13,8 @@ import optax
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from cifar_jax import optim
-from cifar_jax.optim import schedules
+from cifar_jax.optim import Plan, schedules
+from tests.helpers.optimizers import with_schedule
 
 UPDATES = 20
 SHAPES = {'kernel': (3, 3, 2, 4), 'bias': (4,), 'dense': (5, 3)}
@@ -60,7 +60,7 @@ def draw():
 
 def time_decay(learning_rate, decay):
   section = {'name': 'time_decay', 'decay': decay}
-  return schedules.create(section, learning_rate, 1, 1.0)
+  return schedules.create(section, learning_rate, Plan(1, 1))
 
 
 def run(transformation, params, gradients):
@@ -101,7 +101,7 @@ def relative_error(got, expected):
 
 def assert_same(section, rule, learning_rate, decay, tolerance=1e-6):
   params, gradients = draw()
-  transformation = optim.create(section, time_decay(learning_rate, decay))
+  transformation = with_schedule(section, time_decay(learning_rate, decay))
   steps, trajectory = run(transformation, params, gradients)
   expected_steps, expected = run_reference(
     rule, params, gradients, lambda t: learning_rate / (1 + decay * t)

@@ -1,5 +1,6 @@
 """The pure steps of a softmax regression on ten images, and the same numbers by NumPy."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -56,8 +57,8 @@ class Recorder(nn.Module):
     return layers.Dense(CLASSES)(images.reshape(len(images), -1))
 
 
-def keep_images(key, images, indices, epoch) -> jax.Array:
-  del key, indices, epoch
+def keep_images(key, example_key, images, indices, epoch) -> jax.Array:
+  del key, example_key, indices, epoch
   return scale(images)
 
 
@@ -69,7 +70,6 @@ def recipe_of(module: nn.Module, **parts: Any) -> Recipe:
     'loss': losses.cross_entropy,
     'normalize': make_normalize((0.0,), (1.0,)),
     'augment': keep_images,
-    'seed': 5,
     'examples': EXAMPLES,
     'batch_size': 4,
     'last_batch': 'keep',
@@ -78,8 +78,9 @@ def recipe_of(module: nn.Module, **parts: Any) -> Recipe:
 
 
 def epoch_order(seed: int, examples: int, batch_size: int, last_batch: str):
-  parts = {'seed': seed, 'examples': examples, 'batch_size': batch_size, 'last_batch': last_batch}
-  return steps.make_epoch_order(recipe_of(Linear(), **parts))
+  parts = {'examples': examples, 'batch_size': batch_size, 'last_batch': last_batch}
+  order = steps.make_epoch_order(recipe_of(Linear(), **parts))
+  return functools.partial(order, steps.random_keys(seed))
 
 
 class Trainer:
@@ -106,16 +107,16 @@ class Trainer:
       optimizer=optimizer or optax.sgd(0.5),
       loss=loss,
       augment=augment,
-      seed=seed,
       examples=len(labels),
       batch_size=batch_size,
       last_batch=last_batch,
       average=average,
     )
     self.per_epoch, self.short = self.recipe.steps_per_epoch, self.recipe.short_last_batch
-    self.order = jax.jit(steps.make_epoch_order(self.recipe))
+    self.keys = steps.random_keys(seed)
+    self.order = functools.partial(jax.jit(steps.make_epoch_order(self.recipe)), self.keys)
     self._compiled: dict[int, Any] = {}
-    self.start = jax.jit(lambda: steps.init_state(self.recipe))()
+    self.start = jax.jit(functools.partial(steps.init_state, self.recipe))(self.keys)
 
   def dispatch(self, state: steps.TrainState, count: int = 1, images: np.ndarray | None = None):
     """`count` updates of one epoch, unmasked unless the one short batch."""
@@ -125,7 +126,8 @@ class Trainer:
     epoch, position = divmod(int(state.step), self.per_epoch)
     masked = self.short and position + count == self.per_epoch
     chosen = self.images if images is None else images
-    return self._compiled[count](state, chosen, self.labels, self.order(epoch), masked=masked)
+    arrays = state, chosen, self.labels, self.order(epoch)
+    return self._compiled[count](self.keys, *arrays, masked=masked)
 
   def rows(self, step: int) -> np.ndarray:
     """Which examples update `step` must use: the epoch's permutation, cut, without the fill."""

@@ -8,18 +8,19 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax.config import parse as configs
-from cifar_jax.optim import averaging
+from cifar_jax.optim import Plan, averaging
 from cifar_jax.utils.errors import UserError
 from configs import quickstart
 
 TOTAL, PER_EPOCH = 12, 3
+PLAN = Plan(TOTAL, PER_EPOCH)
 CONSTANT = optax.constant_schedule(0.1)
 FAST = np.random.default_rng(0).standard_normal((TOTAL + 1, 4)).astype(np.float32)
 
 
 def slow_trajectory(section) -> list[np.ndarray]:
   """The slow copy before and after each of 12 updates that make the fast weights FAST[1:]."""
-  average = averaging.make_average(section, TOTAL, PER_EPOCH, CONSTANT)
+  average = averaging.make_average(section, PLAN, CONSTANT)
   assert average is not None
   assert average.evaluated
   update, slow, found = jax.jit(average.update), {'w': jnp.asarray(FAST[0])}, [FAST[0]]
@@ -58,7 +59,7 @@ def test_schedule_free_weighs_by_the_square_of_the_highest_rate_so_far() -> None
   """Warmed up over four updates, lowered after eight; gradients 0.8 of the way to the average."""
   rates = np.asarray([0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1], np.float32)
   section = {'name': 'schedule_free', 'beta': 0.8}
-  average = averaging.make_average(section, TOTAL, PER_EPOCH, lambda step: jnp.asarray(rates)[step])
+  average = averaging.make_average(section, PLAN, lambda step: jnp.asarray(rates)[step])
   assert average is not None
   assert average.gradients_at is not None
   slow = {'params': {'w': jnp.asarray(FAST[0])}, 'batch_stats': {'mean': jnp.zeros(4)}}
@@ -75,7 +76,7 @@ def test_schedule_free_weighs_by_the_square_of_the_highest_rate_so_far() -> None
 
 
 def test_which_average_is_the_result() -> None:
-  assert averaging.make_average({'name': 'none'}, TOTAL, PER_EPOCH, CONSTANT) is None
+  assert averaging.make_average({'name': 'none'}, PLAN, CONSTANT) is None
   found = {name: averaging.is_evaluated({'name': name}) for name in ('none', 'lookahead', 'ema')}
   assert found == {'none': False, 'lookahead': False, 'ema': True}
   assert averaging.is_evaluated({'name': 'swa', 'start_epoch': 1.0})

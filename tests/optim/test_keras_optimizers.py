@@ -10,6 +10,7 @@ import pytest
 
 from cifar_jax import optim
 from tests.helpers.optimizer_rules import assert_same, config
+from tests.helpers.optimizers import with_schedule
 
 
 @pytest.mark.parametrize('momentum', [0.0, 0.9])
@@ -51,7 +52,7 @@ def test_keras_adam(beta1, beta2, epsilon, decay):
 
 def test_keras_adam_first_update_by_hand():
   # m = 0.1 g, sqrt(v) = sqrt(0.001) |g|: the step is lr |g| / (|g| + epsilon / sqrt(0.001)).
-  transformation = optim.create(config('keras_adam'), optax.constant_schedule(0.001))
+  transformation = with_schedule(config('keras_adam'), optax.constant_schedule(0.001))
   gradients = jnp.array([3.0, -1e-3, 1e-7], jnp.float32)
   step, _ = transformation.update(gradients, transformation.init(gradients))
   hat = 1e-8 / math.sqrt(0.001)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from cifar_jax import optim
-from cifar_jax.optim import schedules
+from cifar_jax.optim import Plan, schedules
 from cifar_jax.optim.max_norm import project
+from tests.helpers.optimizers import with_schedule
 
 GENERATOR = np.random.default_rng(5)
 
@@ -71,8 +72,8 @@ def test_after_each_update_of_keras_sgd_with_decay_and_momentum() -> None:
       'groups': {'bounded': {'pattern': 'Dense_0/kernel', 'max_norm': 3.0}},
     }
   )
-  schedule = schedules.create({'name': 'time_decay', 'decay': 0.1}, 0.01, 1, 1.0)
-  transformation = optim.create(section, schedule)
+  schedule = schedules.create({'name': 'time_decay', 'decay': 0.1}, 0.01, Plan(1, 1))
+  transformation = with_schedule(section, schedule)
   expected = jax.tree.map(lambda p: p.astype(np.float64), params)
   velocity = jax.tree.map(np.zeros_like, expected)
   state, bounded = transformation.init(params), 0
@@ -101,7 +102,7 @@ def test_of_every_rule_for_kernels_only(name) -> None:
   gradients = jax.tree.map(np.ones_like, params)
 
   def after_one_update(**options) -> dict[str, np.ndarray]:
-    transformation = optim.create({'name': name, **options}, optax.constant_schedule(0.1))
+    transformation = with_schedule({'name': name, **options}, optax.constant_schedule(0.1))
     updates, _ = transformation.update(gradients, transformation.init(params), params)
     return jax.tree.map(np.asarray, optax.apply_updates(params, updates))
 

@@ -5,8 +5,8 @@ import numpy as np
 import optax
 import pytest
 
-from cifar_jax import optim
-from cifar_jax.optim import optax_optimizers, schedules
+from cifar_jax.optim import Plan, optax_optimizers, schedules
+from tests.helpers.optimizers import with_schedule
 
 UPDATES, RATE, DECAY = 8, 0.01, 0.05
 GENERATOR = np.random.default_rng(2)
@@ -81,8 +81,8 @@ RULES = {
 
 
 def steps_of(name, options, gradients=GRADIENTS):
-  schedule = schedules.create({'name': 'time_decay', 'decay': DECAY}, RATE, 1, 1.0)
-  transformation = optim.create({'name': name, **options}, schedule)
+  schedule = schedules.create({'name': 'time_decay', 'decay': DECAY}, RATE, Plan(1, 1))
+  transformation = with_schedule({'name': name, **options}, schedule)
   params, state = PARAMS, transformation.init(PARAMS)
   update = jax.jit(transformation.update)
   for gradient in gradients:
@@ -120,7 +120,7 @@ def test_weight_decay_is_of_kernels_alone_if_told_so(name) -> None:
 def test_muon_orthogonalises_kernels_of_convolutions_too() -> None:
   params = {'kernel': np.ones((3, 3, 2, 4), np.float32), 'bias': np.zeros(4, np.float32)}
   gradients = jax.tree.map(lambda p: GENERATOR.standard_normal(p.shape).astype(np.float32), params)
-  transformation = optim.create({'name': 'muon'}, optax.constant_schedule(1.0))
+  transformation = with_schedule({'name': 'muon'}, optax.constant_schedule(1.0))
   step, _ = transformation.update(gradients, transformation.init(params), params)
   values = np.linalg.svd(np.asarray(step['kernel']).reshape(-1, 4), compute_uv=False)
   # Newton-Schulz moves singular values near 1; Optax then scales by the shape.

@@ -19,6 +19,7 @@ from tests.helpers.optimizer_rules import (
   run,
   time_decay,
 )
+from tests.helpers.optimizers import with_schedule
 
 NAMES = ', '.join(sorted(optim.RULES))
 
@@ -67,7 +68,7 @@ def test_adam_and_adamw(name, weight_decay):
 
 def trajectory_of(name, schedule):
   params, gradients = draw()
-  transformation = optim.create(config(name, momentum=0.9, nesterov=True), schedule)
+  transformation = with_schedule(config(name, momentum=0.9, nesterov=True), schedule)
   return run(transformation, params, gradients)[1]
 
 
@@ -82,7 +83,7 @@ def test_sgd_and_keras_sgd_differ_when_the_rate_changes():
   schedule = optax.piecewise_constant_schedule(1.0, {1: 0.1})
   gradients = [{'w': np.ones(1, np.float32)}] * 2
   for name, second in (('sgd', -1.15), ('keras_sgd', -1.6)):
-    transformation = optim.create(config(name, momentum=0.5), schedule)
+    transformation = with_schedule(config(name, momentum=0.5), schedule)
     _, trajectory = run(transformation, {'w': np.zeros(1, np.float32)}, gradients)
     np.testing.assert_allclose([p['w'][0] for p in trajectory], [-1.0, second], rtol=1e-6)
 
@@ -94,7 +95,7 @@ def test_sgd_and_keras_sgd_differ_when_the_rate_changes():
 def test_clipping_is_by_the_norm_of_all_gradients_together(clip_norm, scale):
   params = {'a': jnp.zeros(1), 'b': jnp.zeros(1)}
   gradients = {'a': jnp.array([3.0]), 'b': jnp.array([-4.0])}
-  transformation = optim.create(
+  transformation = with_schedule(
     config('sgd', gradient_clip_norm=clip_norm), optax.constant_schedule(1.0)
   )
   step, _ = transformation.update(gradients, transformation.init(params), params)
@@ -104,7 +105,7 @@ def test_clipping_is_by_the_norm_of_all_gradients_together(clip_norm, scale):
 def test_clipping_comes_before_weight_decay():
   params = {'a': jnp.array([10.0])}
   section = config('sgd', gradient_clip_norm=1.0, weight_decay=0.5)
-  transformation = optim.create(section, optax.constant_schedule(1.0))
+  transformation = with_schedule(section, optax.constant_schedule(1.0))
   step, _ = transformation.update({'a': jnp.array([4.0])}, transformation.init(params), params)
   np.testing.assert_allclose(step['a'], [-6.0], rtol=1e-6)
 
@@ -117,7 +118,7 @@ def test_weight_decay_mask(name, mask, decayed):
   params, _ = draw()
   options = {} if mask is None else {'weight_decay_mask': mask}
   section = config(name, weight_decay=0.5, **options)
-  transformation = optim.create(section, optax.constant_schedule(0.1))
+  transformation = with_schedule(section, optax.constant_schedule(0.1))
   zeros = jax.tree.map(np.zeros_like, params)
   step, _ = transformation.update(zeros, transformation.init(params), params)
   for k, p in params.items():
@@ -132,7 +133,7 @@ def test_the_state_holds_arrays_only_and_keeps_its_structure(name):
   options = {'momentum': 0.9} if name.endswith('sgd') else {}
   if name in ('sgd', 'adamw'):
     options |= {'weight_decay': 0.1, 'weight_decay_mask': 'kernels'}
-  transformation = optim.create(
+  transformation = with_schedule(
     config(name, gradient_clip_norm=1.0, **options), time_decay(0.1, 1.0)
   )
   state = transformation.init(params)
@@ -240,7 +241,7 @@ def test_learning_rate_is_the_given_one_or_the_default():
 )
 def test_mistakes(name, options, message):
   schedule = optax.constant_schedule(0.1)
-  for check in (optim.validate, lambda section: optim.create(section, schedule)):
+  for check in (optim.validate, lambda section: with_schedule(section, schedule)):
     with pytest.raises(UserError) as error:
       check(config(name, **options))
     assert str(error.value) == message

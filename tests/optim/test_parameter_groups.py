@@ -7,8 +7,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import optim
-from cifar_jax.optim import schedules
+from cifar_jax.optim import Plan, schedules
 from cifar_jax.utils.errors import UserError
+from tests.helpers.optimizers import with_schedule
 
 GENERATOR = np.random.default_rng(3)
 SHAPES = {
@@ -16,7 +17,7 @@ SHAPES = {
   'body': {'Conv_0': {'kernel': (3, 3, 4, 4)}, 'BatchNorm_0': {'bias': (4,)}},
   'logits': {'kernel': (4, 3)},
 }
-STEPS_PER_EPOCH, EPOCHS = 4, 3.0
+PLAN = Plan(total_steps=12, steps_per_epoch=4)
 SECTION = {
   'name': 'sgd',
   'learning_rate': 0.1,
@@ -45,15 +46,15 @@ def draw(scale: float = 1.0):
   )
 
 
-def schedule_over(epochs: float) -> optax.Schedule:
+def schedule_over(plan: Plan) -> optax.Schedule:
   """A line from 0.1 to 0."""
   section = {'name': 'triangular', 'peak_epoch': 0.0, 'end_factor': 0.0}
-  return schedules.create(section, 0.1, STEPS_PER_EPOCH, epochs)
+  return schedules.create(section, 0.1, plan)
 
 
 def create(groups, **changes) -> optax.GradientTransformation:
   section = ConfigDict({**SECTION, 'groups': groups, **changes})
-  return optim.create(section, schedule_over(EPOCHS), STEPS_PER_EPOCH, schedule_over)
+  return optim.create(section, schedule_over, PLAN)
 
 
 def trajectory(transformation, params, gradients):
@@ -120,7 +121,7 @@ def test_rate_factor_scales_the_step_of_every_rule(rule) -> None:
     section['weight_decay'] = 0.0
 
   def steps(groups):
-    transformation = optim.create({**section, 'groups': groups}, optax.constant_schedule(0.01))
+    transformation = with_schedule({**section, 'groups': groups}, optax.constant_schedule(0.01))
     state = transformation.init(params)
     for gradient in gradients:
       step, state = transformation.update(gradient, state, params)

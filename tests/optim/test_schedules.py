@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from cifar_jax.optim import schedules
+from cifar_jax.optim import Plan, schedules
 from cifar_jax.utils.errors import UserError
 
 
@@ -33,7 +33,9 @@ def config(name: str, **options) -> ConfigDict:
 
 
 def rates(name, steps, learning_rate=1.0, steps_per_epoch=10, epochs=10.0, **options):
-  schedule = schedules.create(config(name, **options), learning_rate, steps_per_epoch, epochs)
+  schedule = schedules.create(
+    config(name, **options), learning_rate, Plan(0, steps_per_epoch).over(epochs)
+  )
   return [float(schedule(step)) for step in steps]
 
 
@@ -121,7 +123,7 @@ def test_time_decay_of_the_articles(learning_rate, decay, step, rounded, digits)
 
 @pytest.mark.parametrize('decay', [1e-6, 2e-4, 0.1, 3e-9])
 def test_time_decay_in_float32(decay):
-  schedule = schedules.create(config('time_decay', decay=decay), 1e-4, 1563, 200.0)
+  schedule = schedules.create(config('time_decay', decay=decay), 1e-4, Plan(312_600, 1563))
   steps = np.unique(np.geomspace(1, 312_600, 5000).astype(np.int32))
   steps = np.concatenate([[0], steps, [2**24 + 1, 10**9]]).astype(np.int32)
   got = np.asarray(jax.jit(jax.vmap(schedule))(steps), np.float64)
@@ -145,7 +147,7 @@ def test_all_schedules_are_listed_here():
 
 @pytest.mark.parametrize('name', ALL)
 def test_every_schedule_maps_an_int32_scalar_to_a_float32_scalar(name):
-  schedule = schedules.create(config(name, **ALL[name]), 0.1, 10, 10.0)
+  schedule = schedules.create(config(name, **ALL[name]), 0.1, Plan(100, 10))
   for function in (schedule, jax.jit(schedule)):
     rate = function(jnp.int32(7))
     assert (rate.dtype, rate.shape, rate.weak_type) == (jnp.float32, (), False)
@@ -156,7 +158,7 @@ def test_every_schedule_maps_an_int32_scalar_to_a_float32_scalar(name):
 @pytest.mark.parametrize('name', ALL)
 def test_every_schedule_survives_a_run_of_one_update(name):
   options = {**ALL[name], **({'warmup_epochs': 0.5} if name == 'warmup_cosine' else {})}
-  schedule = schedules.create(config(name, **options), 0.1, 1, 1.0)
+  schedule = schedules.create(config(name, **options), 0.1, Plan(1, 1))
   assert math.isfinite(float(schedule(0)))
 
 
@@ -165,7 +167,7 @@ def test_every_schedule_survives_a_run_of_one_update(name):
   [(48, 9.9, 476), (48, 15, 720), (1563, 200, 312_600), (10, 0.1 * 3, 3), (7, 0.1, 1)],
 )
 def test_total_steps(steps_per_epoch, epochs, expected):
-  assert schedules.total_steps(steps_per_epoch, epochs) == expected
+  assert Plan(0, steps_per_epoch).over(epochs) == (expected, steps_per_epoch)
 
 
 def test_a_duration_that_misses_a_whole_update_by_rounding_is_that_update():
@@ -236,7 +238,7 @@ def test_a_duration_that_misses_a_whole_update_by_rounding_is_that_update():
   ],
 )
 def test_mistakes(name, options, message):
-  for check in (schedules.validate, lambda *args: schedules.create(args[0], 0.1, 10, args[1])):
+  for check in (schedules.validate, lambda *args: schedules.create(args[0], 0.1, Plan(100, 10))):
     with pytest.raises(UserError) as error:
       check(config(name, **options), 10.0)
     assert str(error.value) == message

@@ -105,7 +105,7 @@ def evaluated(config: ConfigDict, run: pathlib.Path, count: int | None = None) -
   def loss(place: int, label: int) -> float:
     images = np.asarray(test.images[place : place + 1])
     one = Split(images, np.array([label], np.int32))
-    return trainer.evaluate(state, trainer.place_to_evaluate(one))['loss']
+    return trainer.evaluate(state, trainer.evaluate.place(one))['loss']
 
   places = range(len(test) if count is None else count)
   return np.exp([[-loss(place, label) for label in range(splits.num_classes)] for place in places])

@@ -12,7 +12,7 @@ from flax import linen as nn
 
 from cifar_jax import data
 from cifar_jax.trainer.build import build_trainer
-from cifar_jax.trainer.input_pipeline import make_feed
+from cifar_jax.trainer.input_pipeline import make_input_pipeline
 from tests.reference.input_path import Inputs, RandomKeys, augmented, normalization
 from tests.reference.rules import UPDATES, Rule
 
@@ -166,7 +166,7 @@ def by_toolkit(config: Any, splits: data.Splits, dispatch: int = 1) -> Outcome:
   state = trainer.init()
   start = jax.device_get({'params': state.params, 'batch_stats': state.batch_stats})
   as_trained = cached_features.make_substitute(trainer.recipe, run_summary.variables(state))
-  feed = make_feed(trainer, as_trained(splits.train), 0)
+  feed = make_input_pipeline(trainer, as_trained(splits.train), 0)
   per_epoch = trainer.steps_per_epoch
   losses = []
   try:
@@ -182,7 +182,7 @@ def by_toolkit(config: Any, splits: data.Splits, dispatch: int = 1) -> Outcome:
   finally:
     feed.close()
   test = as_trained(splits.test)
-  measured = trainer.evaluate(state, trainer.place_to_evaluate(test))
+  measured = trainer.evaluate(state, trainer.evaluate.place(test))
   end = jax.device_get({'params': state.params, 'batch_stats': state.batch_stats})
   correct = round(measured['accuracy'] * len(splits.test))
   return Outcome(start, np.array(losses), end, measured['loss'], correct)

@@ -83,9 +83,9 @@ def test_training_and_evaluation_normalise(tiny_config, kind) -> None:
     chosen = logits[np.arange(len(logits)), split.labels]
     return float(np.mean(np.log(np.exp(logits).sum(1)) - chosen))
 
-  found = trainer.evaluate(state, trainer.place(splits.test))['loss']
+  found = trainer.evaluate(state, trainer.evaluate.place(splits.test))['loss']
   assert found == pytest.approx(expected(splits.test), rel=1e-4)
-  images, labels = trainer.place(splits.train)
-  order = trainer.epoch_order(np.int32(0))
-  _, report = trainer.train_steps(1)(state, images, labels, order, False)
+  order = trainer.epoch_order(trainer.keys, np.int32(0))
+  arrays = state, splits.train.images, splits.train.labels, order
+  _, report = trainer.train_steps(1)(trainer.keys, *arrays, masked=False)
   assert float(report.loss) == pytest.approx(expected(splits.train), rel=1e-4)

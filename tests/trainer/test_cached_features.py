@@ -158,9 +158,9 @@ def test_batch_norm_frozen_or_trained(config) -> None:
     before = trainer.init()
     mean = np.asarray(before.batch_stats['base']['bn']['mean'])
     kernel = np.asarray(before.params['base']['conv']['kernel'])
-    images, labels = trainer.place(splits.train)
-    order = trainer.epoch_order(jax.numpy.int32(0))
-    after, _ = trainer.train_steps(1)(before, images, labels, order, masked=False)
+    order = trainer.epoch_order(trainer.keys, jax.numpy.int32(0))
+    arrays = before, splits.train.images, splits.train.labels, order
+    after, _ = trainer.train_steps(1)(trainer.keys, *arrays, masked=False)
     assert np.array_equal(after.batch_stats['base']['bn']['mean'], mean) == (how == 'frozen')
     assert not np.array_equal(after.params['base']['conv']['kernel'], kernel)
 

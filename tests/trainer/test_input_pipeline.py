@@ -1,6 +1,5 @@
 """Examples that stay with the host against examples on the devices."""
 
-import dataclasses
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,7 @@ from cifar_jax.devices import device_memory, sharding
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.trainer.host_batches import train_batches
-from cifar_jax.trainer.input_pipeline import HostFeed, _TransferGuard
+from cifar_jax.trainer.input_pipeline import HostPrefetcher, _TransferGuard
 from cifar_jax.utils.errors import UserError
 from tests.helpers import tiny
 from tests.helpers.runs import assert_close, changed, rows_of, state_of, trainer_on
@@ -30,10 +29,10 @@ def test_the_host_sends_the_batches_that_the_devices_would_pick(tiny_config) -> 
   """On three devices, where 32 rows are filled to 33; from step 4 on into the second epoch."""
   values = {'uneven_batch': 'pad', 'data.placement': 'host'}
   trainer, splits = trainer_on(tiny_config, 3, **values, **tiny.ONE_CONVOLUTION)
-  batches = list(train_batches(trainer.recipe, splits.train, trainer.mesh, 4, 8))
+  batches = list(train_batches(trainer.recipe, 0, splits.train, trainer.mesh, 4, 8))
   for step, batch in zip(range(4, 8), batches, strict=True):
     epoch, position = divmod(step, 6)
-    order = np.asarray(trainer.epoch_order(sharding.replicate(epoch, trainer.mesh)))
+    order = np.asarray(trainer.epoch_order(trainer.keys, sharding.replicate(epoch, trainer.mesh)))
     rows = order[32 * position : 32 * position + 32]
     counted = 20 if position == 5 else 32  # 180 examples
     np.testing.assert_array_equal(batch.indices[:32], rows)
@@ -69,8 +68,8 @@ class Watching(nn.Module):
 
 @pytest.mark.parametrize('placement', ['device', 'host'])
 def test_compiling_may_read_constants_from_a_gpu(tiny_config, tmp_path, placement) -> None:
-  """JAX reads the random keys back to compile them in. It was forbidden, and on GPUs, where CPUs
-  have nothing to transfer, training ended with a traceback before its first step.
+  """JAX reads constants back to compile them in. It was forbidden, and on GPUs, where CPUs have
+  nothing to transfer, training ended with a traceback before its first step.
   """
   Watching.said.clear()
   config = tiny_config.copy_and_resolve_references().unlock()
@@ -140,15 +139,18 @@ def test_share_of_time_spent_waiting(
   def slowed(config, splits):
     trainer = build_trainer(config, splits)
 
-    def train_step(state, batch):
+    made = trainer.train_step
+
+    def train_step(keys, state, batch):
       started.release()
       time.sleep(update)
-      return trainer.train_step(state, batch)
+      return made(keys, state, batch)
 
-    return dataclasses.replace(trainer, train_step=train_step)
+    monkeypatch.setitem(vars(trainer), 'train_step', train_step)
+    return trainer
 
   stream_as(Paced, monkeypatch)
-  monkeypatch.setattr(loop, 'assemble', slowed)
+  monkeypatch.setattr(loop, 'build_trainer', slowed)
   # 18 steps of one epoch, all alike.
   config = changed(
     tiny_config, epochs=1, batch_size=10, **{'data.placement': 'host', 'model.head': ('flatten',)}
@@ -184,8 +186,8 @@ def test_only_idle_devices_wait(tiny_config, busy, waited) -> None:
   updated = threading.Event()
   report = SimpleNamespace(loss=SimpleNamespace(is_ready=lambda: not busy))
   trainer, splits = trainer_on(tiny_config, 1, **{'data.placement': 'host'})
-  trainer = dataclasses.replace(trainer, train_step=lambda state, batch: (state, report))
-  feed = HostFeed(trainer, Late(**vars(splits.train)), 0)
+  vars(trainer)['train_step'] = lambda keys, state, batch: (state, report)
+  feed = HostPrefetcher(trainer, Late(**vars(splits.train)), 0)
   feed.update(None, 0, 1, False)
   before = feed.input_wait_seconds  # for the first batch, which is waited for
   updated.set()

@@ -272,10 +272,10 @@ def test_averaged_run_stops_and_resumes_as_if_it_never_had(tiny_config, tmp_path
   whole, parts = (state_of(config, tmp_path / name) for name in ('whole', 'parts'))
   assert_identical(whole, parts)
   last = {'params': whole.params, 'batch_stats': whole.batch_stats}
-  assert_identical(whole.slow, last)  # the last step copies
+  assert_identical(whole.averaged, last)  # the last step copies
   plain = changed(config, **{'average.name': 'none'})
   loop.train(plain, tmp_path / 'plain', SILENT)
-  assert state_of(plain, tmp_path / 'plain').slow == ()
+  assert state_of(plain, tmp_path / 'plain').averaged == ()
 
 
 class Interrupted(Progress):

@@ -103,8 +103,8 @@ def test_any_number_of_steps_a_dispatch_sees_the_same_batches() -> None:
   jax.tree.map(np.testing.assert_array_equal, *recorded)
 
 
-def noise(key, images, indices, epoch) -> jax.Array:
-  del indices, epoch
+def noise(key, example_key, images, indices, epoch) -> jax.Array:
+  del example_key, indices, epoch
   return scale(images) + jax.random.uniform(key, images.shape)
 
 
@@ -137,8 +137,8 @@ def test_augmentation_and_dropout_do_not_share_a_key() -> None:
   def remember(key: jax.Array) -> None:
     jax.debug.callback(lambda data: keys.append(tuple(data.tolist())), jax.random.key_data(key))
 
-  def augment(key, images, indices, epoch) -> jax.Array:
-    del indices, epoch
+  def augment(key, example_key, images, indices, epoch) -> jax.Array:
+    del example_key, indices, epoch
     remember(key)
     return images
 
@@ -166,8 +166,8 @@ def test_augmentation_and_dropout_do_not_share_a_key() -> None:
 def test_augmentation_learns_which_examples_it_sees_and_in_which_epoch() -> None:
   """The images are replaced by the examples' indices and the epoch, which the network records."""
 
-  def augment(key, images, indices, epoch) -> jax.Array:
-    del key
+  def augment(key, example_key, images, indices, epoch) -> jax.Array:
+    del key, example_key
     return jnp.broadcast_to((indices + 100 * epoch)[:, None, None, None], images.shape)
 
   trainer = recording(6, last_batch='drop', augment=augment)

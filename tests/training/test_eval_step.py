@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cifar_jax.training import losses, steps
+from cifar_jax.training import evaluation, losses
 from cifar_jax.training.metrics import Metrics
 from cifar_jax.training.tta import TTA_TRANSFORMS
 from tests.helpers.pure_steps import (
@@ -41,7 +41,7 @@ def test_test_time_augmentation_is_exact(tta) -> None:
   }[tta]
   logits = sum(weight * (view.reshape(EXAMPLES, -1) @ weights + bias) for weight, view in views)
   expected = losses.cross_entropy(jnp.asarray(logits), jnp.asarray(LABELS))
-  step = steps.make_eval_step(recipe_of(Linear(), tta=tta), 4)
+  step = evaluation.make_eval_step(recipe_of(Linear(), tta=tta), 4)
   metrics, start = Metrics.empty(), jnp.zeros((), jnp.int32)
   for _ in range(0, EXAMPLES, 4):
     metrics, start = step(state.params, state.batch_stats, IMAGES, LABELS, start, metrics)
@@ -53,7 +53,7 @@ def test_test_time_augmentation_is_exact(tta) -> None:
 @pytest.mark.parametrize('batch_size', [1, 4, 10, 16])
 def test_evaluation_is_exact_for_any_batch_size(batch_size) -> None:
   state = Trainer(Linear()).start
-  evaluate = steps.make_eval_step(recipe_of(Linear()), batch_size)
+  evaluate = evaluation.make_eval_step(recipe_of(Linear()), batch_size)
   metrics, start = Metrics.empty(), jnp.zeros((), jnp.int32)
   evaluate = jax.jit(evaluate)
   for _ in range(0, EXAMPLES, batch_size):

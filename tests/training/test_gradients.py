@@ -14,7 +14,7 @@ from cifar_jax import layers
 from cifar_jax.augment.normalize import make_normalize, scale
 from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.training import losses
-from cifar_jax.training.gradients import Rows, compute_gradients
+from cifar_jax.training.gradients import AugmentedBatch, compute_gradients
 from cifar_jax.training.recipe import Recipe
 
 CLASSES, BATCH = 3, 12
@@ -42,8 +42,7 @@ def recipe_of(module: nn.Module, **parts: Any) -> Recipe:
     optimizer=optax.sgd(0.1),
     loss=losses.cross_entropy,
     normalize=make_normalize((0.0,), (1.0,)),
-    augment=lambda key, images, indices, epoch: scale(images),
-    seed=0,
+    augment=lambda key, example_key, images, indices, epoch: scale(images),
     examples=BATCH,
     batch_size=BATCH,
     last_batch='keep',
@@ -54,16 +53,16 @@ def recipe_of(module: nn.Module, **parts: Any) -> Recipe:
 def gradients_of(module: nn.Module, mask: np.ndarray | None = None, **parts: Any):
   recipe = recipe_of(module, **parts)
   variables = module.init(jax.random.key(1), IMAGES, train=False)
-  rows = Rows(IMAGES, losses.Target(LABELS), mask)
+  batch = AugmentedBatch(IMAGES, losses.MixedLabels(LABELS), mask)
 
   @jax.jit
-  def compute(variables, rows):
+  def compute(variables, batch):
     return compute_gradients(
-      recipe, DataParallel(), variables['params'], variables.get('batch_stats', {}), rows, KEY
+      recipe, DataParallel(), variables['params'], variables.get('batch_stats', {}), batch, KEY
     )
 
-  gradients, outcome = compute(variables, rows)
-  return variables['params'], gradients, outcome
+  gradients, aux = compute(variables, batch)
+  return variables['params'], gradients, aux
 
 
 def by_hand(params, mask: np.ndarray, weights: np.ndarray, l1: float = 0.0, l2: float = 0.0):
@@ -86,31 +85,31 @@ def assert_close(found, expected, atol=1e-6) -> None:
 def test_parts_add_up_to_the_whole_batch(parts, counted) -> None:
   """Of 5 rows 3 parts have 2, 2 and 1; of 2 rows some of 4 parts have none."""
   mask = None if counted == BATCH else np.arange(BATCH) < counted
-  params, found, outcome = gradients_of(Linear(), mask, gradient_accumulation=parts)
+  params, found, aux = gradients_of(Linear(), mask, gradient_accumulation=parts)
   counts = np.ones(BATCH) if mask is None else mask
   assert_close(found['Dense_0'], by_hand(params, counts, np.ones(CLASSES)))
   _, _, whole = gradients_of(Linear(), mask)
-  assert outcome.metrics.loss.count == counted
-  assert_close(outcome.metrics.compute(), whole.metrics.compute())
+  assert aux.metrics.loss.count == counted
+  assert_close(aux.metrics.compute(), whole.metrics.compute())
 
 
 def test_statistics_of_a_part_of_padding_alone_do_not_count() -> None:
   mask = np.arange(BATCH) < 2
-  _, gradients, outcome = gradients_of(Linear(batch_norm=True), mask, gradient_accumulation=4)
+  _, gradients, aux = gradients_of(Linear(batch_norm=True), mask, gradient_accumulation=4)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
   # Rows 0 and 1 are parts of their own: the moving mean is updated by each of them, momentum 0.99.
   pixels = IMAGES.reshape(BATCH, -1)
   expected = 0.99 * 0.01 * pixels[0] + 0.01 * pixels[1]
-  found = outcome.batch_stats['BatchNorm_0']['mean']
+  found = aux.batch_stats['BatchNorm_0']['mean']
   np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_class_weights_are_those_of_keras() -> None:
   weights = (1.0, 0.0, 2.5)
   loss = losses.class_weighted(losses.cross_entropy, weights)
-  params, found, outcome = gradients_of(Linear(), training_loss=loss)
+  params, found, aux = gradients_of(Linear(), training_loss=loss)
   assert_close(found['Dense_0'], by_hand(params, np.ones(BATCH), np.array(weights)))
-  assert_close(outcome.metrics.compute()['loss'], plain_loss(params))
+  assert_close(aux.metrics.compute()['loss'], plain_loss(params))
   logits = GENERATOR.standard_normal((BATCH, CLASSES)).astype(np.float32)
   keras = pytest.importorskip('keras')
   expected = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(
@@ -130,13 +129,13 @@ def plain_loss(params) -> float:
 def test_smoothing_is_minimized_and_the_plain_loss_reported(parts) -> None:
   smoothing = 0.3
   loss = functools.partial(losses.cross_entropy, label_smoothing=smoothing)
-  params, found, outcome = gradients_of(Linear(), training_loss=loss, gradient_accumulation=parts)
+  params, found, aux = gradients_of(Linear(), training_loss=loss, gradient_accumulation=parts)
   pixels = IMAGES.reshape(BATCH, -1).astype(np.float64)
   logits = pixels @ np.asarray(params['Dense_0']['kernel'], np.float64)
   targets = np.eye(CLASSES)[LABELS] * (1 - smoothing) + smoothing / CLASSES
   difference = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True) - targets) / BATCH
   assert_close(found['Dense_0'], {'kernel': pixels.T @ difference, 'bias': difference.sum(0)})
-  assert_close(outcome.metrics.compute()['loss'], plain_loss(params))
+  assert_close(aux.metrics.compute()['loss'], plain_loss(params))
 
 
 @pytest.mark.parametrize('parts', [1, 2])

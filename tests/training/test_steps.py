@@ -8,6 +8,7 @@ import pytest
 
 from cifar_jax import optim
 from cifar_jax.training import losses
+from tests.helpers.optimizers import with_schedule
 from tests.helpers.pure_steps import (
   CLASSES,
   EXAMPLES,
@@ -150,7 +151,7 @@ def test_bad_step_sees_parameters_that_overflow_before_the_loss_does() -> None:
 @pytest.mark.parametrize('rule', sorted(optim.RULES.keys() - {'airbench_muon'}))
 def test_state_is_arrays_only_and_keeps_its_shape(rule) -> None:
   """So that it can be donated, scanned and saved, and the second step needs no second program."""
-  optimizer = optim.create(
+  optimizer = with_schedule(
     {'name': rule, 'learning_rate': 0.1, 'gradient_clip_norm': 1.0}, lambda _: jnp.float32(0.1)
   )
   trainer = Trainer(Linear(), optimizer=optimizer, last_batch='drop')

@@ -50,21 +50,23 @@ def ours(config: ConfigDict) -> TrainSteps:
   import jax
   import jax.numpy as jnp
 
+  from cifar_jax.devices import sharding
   from cifar_jax.trainer.build import build_trainer
 
   config.data.last_batch = 'drop'  # all steps alike
   splits = random_splits()
   trainer = build_trainer(config, splits)
-  images, labels = trainer.place(splits.train)
-  order = trainer.epoch_order(jnp.int32(0))
-  at_once = trainer.dispatch_length(0, at_once=True)
+  keys = trainer.keys
+  images, labels = sharding.replicate((splits.train.images, splits.train.labels), trainer.mesh)
+  order = trainer.epoch_order(keys, jnp.int32(0))
+  at_once = trainer.dispatch_length(0, supports_scan=True)
   state = trainer.init()
 
   def train(steps: int) -> None:
     nonlocal state
     whole, single = divmod(steps, at_once)
     for count in [at_once] * whole + [1] * single:
-      state, _ = trainer.train_steps(count)(state, images, labels, order, masked=False)
+      state, _ = trainer.train_steps(count)(keys, state, images, labels, order, masked=False)
     jax.block_until_ready(state)
 
   return train
