@@ -15,7 +15,7 @@ import os
 import pathlib
 import shutil
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -23,7 +23,9 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
+from cifar_jax.config.migrations import FORMAT
 from cifar_jax.run_dir import checkpoint_files, checksums
+from cifar_jax.run_dir.state_migrations import migrated
 from cifar_jax.training.steps import TrainState, abstract_state
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors
@@ -100,7 +102,7 @@ class Checkpoints:
     step = int(jax.device_get(state.step))
     if step in manager.all_steps() and (name, step) not in self._unreadable:
       return
-    sealed = checksums.sealed(facts, checksums.record(state))
+    sealed = checksums.sealed({**facts, 'format': FORMAT}, checksums.record(state))
     with disk_errors(self._run):
       # Asked beforehand: in the middle of a save, Orbax's threads each print what they think of it.
       arrays = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
@@ -136,12 +138,11 @@ class Checkpoints:
     Raises:
       UserError: no such step, a checkpoint of something else, or none that can be read.
     """
-
-    def fitting(saved: checksums.Record, path: pathlib.Path) -> TrainState:
-      _check_same(saved, target, path)
-      return target
-
-    return self._first_readable(which, fitting)
+    found = self._first_readable(which, target)
+    if found is None:
+      return None
+    arrays, facts = found
+    return jax.tree.map_with_path(lambda path, _: arrays[checksums.name(path)], target), facts
 
   def restore_variables(
     self, which: str = 'latest', averaged: bool = False
@@ -161,13 +162,20 @@ class Checkpoints:
     Raises:
       UserError: no such step, or no checkpoint can be read.
     """
-    restored = self._first_readable(which, None)
-    if restored is None:
+    found = self._first_readable(which, None)
+    if found is None:
       return None
-    state, _ = restored
-    chosen = state['averaged'] if averaged else state
-    variables = {name: chosen.get(name, {}) for name in ('params', 'batch_stats')}
-    return variables, int(state['step'])
+    arrays, _ = found
+    prefix = 'averaged/' if averaged else ''
+    variables: dict[str, Any] = {'params': {}, 'batch_stats': {}}
+    for path, array in arrays.items():
+      names = path.removeprefix(prefix).split('/')
+      if path.startswith(prefix) and names[0] in variables:
+        tree = variables
+        for name in names[:-1]:
+          tree = tree.setdefault(name, {})
+        tree[names[-1]] = array
+    return variables, int(arrays['step'])
 
   def facts(self, which: str = 'latest') -> dict[str, Any]:
     """The facts of the newest checkpoint whose facts can be read; {} without one."""
@@ -177,16 +185,21 @@ class Checkpoints:
     return {}
 
   def _first_readable(
-    self, which: str, fitting: Callable[[checksums.Record, pathlib.Path], Any] | None
-  ) -> tuple[Any, dict[str, Any]] | None:
-    """The state and the facts of the newest checkpoint that is not damaged.
+    self, which: str, target: TrainState | None
+  ) -> tuple[dict[str, jax.Array], dict[str, Any]] | None:
+    """The arrays, by path, and the facts of the newest checkpoint that is not damaged.
 
     Args:
       which: 'latest', 'best', or a step number as text.
-      fitting: (what arrays the checkpoint has, its path) -> the target for its state; raises
-        UserError if that is of something else. None: whatever is there, as nested dictionaries on
-        the first device.
+      target: The abstract state that the arrays must fit, and whose devices they are put on. None:
+        whatever is there, on the first device.
+
+    Raises:
+      UserError: The checkpoint is of something else, or of a newer version.
     """
+    sharding: jax.sharding.Sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    if target is not None:
+      sharding = jax.tree.leaves(target)[0].sharding
     failures = []
     for name, step in self._candidates(which):
       manager = self._managers[name]
@@ -194,14 +207,16 @@ class Checkpoints:
         with _quiet():
           checkpoint_files.check(self._run / name / str(step))
           facts, arrays = checksums.opened(self._sealed_facts(name, step))
-          found = manager.item_metadata(step)['state']
-          target = (
-            abstract_state(found, jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
-            if fitting is None
-            else fitting(arrays or _unchecked_record(found), self._run / name / str(step))
-          )
+          saved = manager.item_metadata(step)['state']
+          number = _format_of(facts, self._run / name / str(step))
+          if target is not None:
+            record = migrated(arrays or _unchecked_record(saved), number)
+            _check_same(record, target, self._run / name / str(step))
           state = manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+            step,
+            args=ocp.args.Composite(
+              state=ocp.args.StandardRestore(abstract_state(saved, sharding))
+            ),
           ).state
           if arrays is not None:
             checksums.check(state, arrays)
@@ -226,7 +241,7 @@ class Checkpoints:
           '%s holds no checkpoint; the one of step %d in %s is used in its place',
           *(self._run / LATEST, step, self._run / BEST),
         )
-      return state, facts
+      return migrated(checksums.leaves(state), number), facts
     if failures:
       others = sorted(set(self.steps()) - {step for _, step in self._candidates(which)})
       remedy = (
@@ -279,6 +294,17 @@ def _check_same(saved: checksums.Record, target: TrainState, path: pathlib.Path)
       f'program: {"; ".join(differences[:3])}; use its own config and version, or choose another '
       '--workdir'
     )
+
+
+def _format_of(facts: Mapping[str, Any], path: pathlib.Path) -> int:
+  """The number of the format that a checkpoint is of; raises UserError if that is yet to come."""
+  number = facts.get('format', 1)
+  if number > FORMAT:
+    raise UserError(
+      f'checkpoint {path} is of format {number}, which a newer version of cifar_jax has written; '
+      f'this version reads formats up to {FORMAT}, so install that one'
+    )
+  return int(number)
 
 
 def _unchecked_record(metadata: Any) -> checksums.Record:

@@ -69,10 +69,12 @@ def check(state: Any, arrays: Record) -> None:
 
 def leaves(state: Any) -> dict[str, Any]:
   """The leaves of a tree by path, such as 'params/Conv_0/kernel'."""
-  return {
-    jax.tree_util.keystr(path, simple=True, separator='/'): leaf
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state)
-  }
+  return {name(path): leaf for path, leaf in jax.tree.leaves_with_path(state)}
+
+
+def name(path: Any) -> str:
+  """'params/Conv_0/kernel', of a path in a tree."""
+  return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
 def differences(arrays: Record, target: Any) -> list[str]:

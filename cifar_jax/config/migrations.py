@@ -1,0 +1,3 @@
+"""What the files of older runs are called today."""
+
+FORMAT = 2
