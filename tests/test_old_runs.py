@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from cifar_jax import config as configs
-from cifar_jax import loop
-from cifar_jax.inference import trained
-from cifar_jax.inference.evaluate import evaluate
-from cifar_jax.inference.predict import predict
+from cifar_jax.config import parse as configs
+from cifar_jax.predict import classifier
+from cifar_jax.predict.evaluate import evaluate
+from cifar_jax.predict.images import predict
 from cifar_jax.report import leaderboard
 from cifar_jax.report.report import write_report
-from cifar_jax.run_folder.progress import Progress
+from cifar_jax.run_dir.progress import Progress
+from cifar_jax.trainer import loop
 from tests.helpers import stored_runs
 from tests.helpers.stored_runs import DATA, FOLDER
 
@@ -159,7 +159,7 @@ def test_finished_is_evaluated(stored, split) -> None:
 
 def test_finished_predicts(stored, tmp_path) -> None:
   pictures = [str(tmp_path / name) for name in stored_runs.write_pictures(tmp_path)]
-  network = trained.load(stored.finished)
+  network = classifier.load(stored.finished)
   found = [dict(classes) for _, classes in predict(network, pictures, top=4)]
   for classes, expected in zip(found, stored.expected['predict'], strict=True):
     probabilities = {entry['class']: entry['probability'] for entry in expected['top']}

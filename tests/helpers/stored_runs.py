@@ -72,7 +72,7 @@ def variables_of(run: pathlib.Path) -> dict[str, Any]:
   """The trained variables, 'params' and 'batch_stats', in a run's latest checkpoint, and 'slow',
   their average.
   """
-  from cifar_jax.run_folder.checkpoint import Checkpoints
+  from cifar_jax.run_dir.checkpoint import Checkpoints
 
   with Checkpoints(run, read_only=True) as checkpoints:
     trained, average = (checkpoints.restore_variables('latest', averaged=a) for a in (False, True))
