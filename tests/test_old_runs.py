@@ -33,10 +33,12 @@ SILENT = Progress('silent')
 VERSIONS = sorted(path.stem for path in FOLDER.glob('*.zip'))
 # A loss, a parameter or a probability is the same on another processor but for rounding.
 ROUNDING = {'rtol': 0, 'atol': 1e-5}
-# Version and config -> which version's losses are expected. d11b29e reported those with label
-# smoothing that it minimized; the plain ones are those of 2a66734, which trained `sam` to the same
-# bits.
-LOSSES_OF = {('d11b29e', 'sam'): '2a66734'}
+# Version and config -> the version that trained it to the same bits and measured it as today:
+# d11b29e reported losses with label smoothing, and its `evaluate` knew no `evaluate.last_batch`.
+MEASURED_BY = {('d11b29e', 'sam'): '2a66734'}
+# d11b29e did not normalize the images that it trained on, which has been mended since; so what it
+# began with normalization ends elsewhere.
+MENDED = {('d11b29e', 'adam')}
 
 
 def said_by(version: str) -> dict[str, Any]:
@@ -45,11 +47,9 @@ def said_by(version: str) -> dict[str, Any]:
 
 def expected_of(version: str, name: str) -> dict[str, Any]:
   expected = said_by(version)['runs'][name]
-  other = said_by(LOSSES_OF.get((version, name), version))['runs'][name]
+  other = said_by(MEASURED_BY.get((version, name), version))['runs'][name]
   assert other['digests'] == expected['digests']
-  for split, measured in expected['evaluate'].items():
-    measured['loss'] = other['evaluate'][split]['loss']
-  return expected
+  return {**expected, 'evaluate': other['evaluate']}
 
 
 @dataclasses.dataclass
@@ -113,20 +113,26 @@ def test_versions_are_stored() -> None:
 
 
 def test_resumed_as_if_never_interrupted(stored) -> None:
+  rows, expected_rows = rows_of(stored.resumed), rows_of(stored.finished)
+  for name in ('step', 'epoch', 'learning_rate'):
+    assert [row[name] for row in rows] == pytest.approx([row[name] for row in expected_rows])
+  assert stored.closing['steps'] == expected_rows[-1]['step']
+  key = (stored.version, stored.resumed.parent.name)
+  if key in MENDED:
+    return
   found, expected = (stored_runs.variables_of(run) for run in (stored.resumed, stored.finished))
   jax.tree.map(lambda f, e: np.testing.assert_allclose(f, e, **ROUNDING), found, expected)
-  rows, expected_rows = rows_of(stored.resumed), rows_of(stored.finished)
-  assert len(rows) == len(expected_rows) == 4
-  same_losses = (stored.version, stored.resumed.parent.name) not in LOSSES_OF
-  for row, expected_row in zip(rows, expected_rows, strict=True):
-    for name in ('step', 'epoch', 'train_accuracy', 'val_accuracy'):
-      assert row[name] == expected_row[name]
-    for name in ('learning_rate', *(('train_loss', 'val_loss') if same_losses else ())):
-      np.testing.assert_allclose(row[name], expected_row[name], **ROUNDING)
   for split, prefix in (('validation', 'val'), ('test', 'test')):
     measured = stored.expected['evaluate'][split]
     assert stored.closing[f'{prefix}_accuracy'] == measured['accuracy']
     np.testing.assert_allclose(stored.closing[f'{prefix}_loss'], measured['loss'], **ROUNDING)
+  if key in MEASURED_BY:
+    return
+  for row, expected_row in zip(rows, expected_rows, strict=True):
+    for name in ('train_accuracy', 'val_accuracy'):
+      assert row[name] == expected_row[name]
+    for name in ('train_loss', 'val_loss'):
+      np.testing.assert_allclose(row[name], expected_row[name], **ROUNDING)
 
 
 @pytest.mark.slow
@@ -134,6 +140,8 @@ def test_resumed_as_if_never_interrupted(stored) -> None:
 @pytest.mark.parametrize('version', VERSIONS)
 def test_resumed_to_the_same_bits(version, name, tmp_path, monkeypatch) -> None:
   """In a process of its own with one device, as it was made: programs of another number differ."""
+  if (version, name) in MENDED:
+    pytest.skip('its arithmetic has been mended since')
   content = said_by(version)
   if content['environment'] != stored_runs.environment():
     pytest.skip('made by another jax or on other processors, which may round otherwise')
