@@ -78,7 +78,7 @@ def lowered(name: str, batch_norm_rows: int = 0) -> str:
   ],
 )
 def test_every_family_lowers_for_tpu_and_cuda(name, monkeypatch) -> None:
-  monkeypatch.setenv('CIFAR_JAX_CPU_FORMS', 'off')  # as on a machine with an accelerator
+  monkeypatch.setenv('CIFAR_JAX_CPU_KERNELS', 'off')  # as on a machine with an accelerator
   program = lowered(name)
   assert not re.search(r'\bf64\b|xf64>', program)
   assert 'callback' not in program
@@ -87,5 +87,5 @@ def test_every_family_lowers_for_tpu_and_cuda(name, monkeypatch) -> None:
 
 @pytest.mark.slow
 def test_ghost_batches_lower_too(monkeypatch) -> None:
-  monkeypatch.setenv('CIFAR_JAX_CPU_FORMS', 'off')
+  monkeypatch.setenv('CIFAR_JAX_CPU_KERNELS', 'off')
   assert 'callback' not in lowered('conv_net', batch_norm_rows=4)

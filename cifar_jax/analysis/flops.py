@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cifar_jax.ops.forms import plain_forms
+from cifar_jax.ops.dispatch import reference_kernels
 
 FORWARD, TRAINING = 2, 6  # operations for each multiply-add of one image's forward pass
 
@@ -48,7 +48,7 @@ def multiply_adds(module: nn.Module, image_shape: Sequence[int]) -> int:
   images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
   key = jax.eval_shape(lambda: jax.random.key(0))
   variables = jax.eval_shape(lambda key, images: module.init(key, images, train=False), key, images)
-  with plain_forms():
+  with reference_kernels():
     program = jax.make_jaxpr(lambda v, x: module.apply(v, x, train=False))(variables, images)
   return _count(program.jaxpr)
 

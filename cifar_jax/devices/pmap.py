@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax.devices.sharding import AXIS, batch_sharding
 from cifar_jax.layers.batch_axis import BatchAxis, DataParallel, own_rows
-from cifar_jax.ops.forms import on_one_device
+from cifar_jax.ops.dispatch import on_one_device
 from cifar_jax.utils.errors import UserError
 
 

@@ -17,7 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from cifar_jax.layers.batch_axis import DataParallel
-from cifar_jax.ops.forms import on_one_device
+from cifar_jax.ops.dispatch import on_one_device
 from cifar_jax.utils.errors import UserError
 
 AXIS = 'data'  # the one axis of the mesh, over which the rows of a batch lie

@@ -10,10 +10,8 @@ from cifar_jax.layers.activation import Activation, activation_function, activat
 from cifar_jax.layers.batch_norm import BatchNorm
 from cifar_jax.layers.conv import Conv
 from cifar_jax.layers.dense import Dense
-from cifar_jax.layers.drop_path import DropPath, rising_rates
-from cifar_jax.layers.dropout import Dropout
-from cifar_jax.layers.flatten import Flatten, GlobalAveragePool
-from cifar_jax.layers.pool import AveragePool, MaxPool
+from cifar_jax.layers.dropout import Dropout, DropPath, linear_drop_path_rates
+from cifar_jax.layers.pool import AveragePool, Flatten, GlobalAveragePool, MaxPool
 
 __all__ = [
   'Activation',
@@ -28,5 +26,5 @@ __all__ = [
   'MaxPool',
   'activation_function',
   'activation_names',
-  'rising_rates',
+  'linear_drop_path_rates',
 ]

@@ -7,8 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cifar_jax.ops.gelu import gelu
-from cifar_jax.ops.relu import relu
+from cifar_jax.ops.activations import gelu, relu
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
 
@@ -50,7 +49,7 @@ def activation_function(spec: str) -> ActivationFunction:
   """Returns the function of a word such as 'relu' or 'leaky_relu(0.003)'; 'gelu' is the exact one.
 
   Raises:
-    UserError: no activation has that name, or it does not take the number.
+    UserError: No activation has that name, or it does not take the number.
   """
   match = _SPEC.fullmatch(spec) if isinstance(spec, str) else None
   name, number = match.groups() if match else (spec, None)
@@ -69,7 +68,7 @@ class Activation(nn.Module):
   """A layer of its own for an activation, as between BatchNorm and the next convolution.
 
   Attributes:
-    activation: a word for `activation_function`.
+    activation: As for `activation_function`.
   """
 
   activation: str

@@ -15,19 +15,19 @@ class Conv(nn.Module):
   """Convolution over [B, H, W, C] images, with bias, then the activation.
 
   Attributes:
-    features: number of filters.
-    kernel_size: height and width of the window, or one number for both.
-    strides: step of the window, or one number for both.
+    features: Number of filters.
+    kernel_size: Height and width of the window, or one number for both.
+    strides: Step of the window, or one number for both.
     padding: 'SAME', 'VALID' or ((top, bottom), (left, right)).
-    kernel_dilation: distance between the taps of the kernel ("atrous" for more than 1).
-    feature_group_count: groups of channels convolved separately; as many as input channels is a
+    kernel_dilation: Distance between the taps of the kernel ("atrous" for more than 1).
+    feature_group_count: Groups of channels convolved separately; as many as input channels is a
       depthwise convolution.
-    use_bias: whether a bias is added.
-    kernel_init: initialiser of 'kernel' [kh, kw, C // groups, features]; Glorot and Bengio (2010)
+    use_bias: Whether a bias is added.
+    kernel_init: Initializer of 'kernel' [kh, kw, C // groups, features]; Glorot and Bengio (2010)
       as in Keras.
-    bias_init: initialiser of 'bias' [features].
-    activation: a word for `activation_function`.
-    dtype: compute dtype; None means that of the inputs. Parameters are float32.
+    bias_init: Initializer of 'bias' [features].
+    activation: As for `activation_function`.
+    dtype: Dtype of the computation; None means that of the inputs. Parameters are float32.
   """
 
   features: int
@@ -47,7 +47,7 @@ class Conv(nn.Module):
     """Maps [B, H, W, C] to [B, H', W', features].
 
     Raises:
-      UserError: the map is smaller than the window.
+      UserError: The map is smaller than the window.
     """
     kernel_size, strides = pair(self.kernel_size), pair(self.strides)
     dilation = pair(self.kernel_dilation)

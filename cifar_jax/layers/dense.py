@@ -13,12 +13,12 @@ class Dense(nn.Module):
   """Matrix product over the last axis, plus bias, then the activation.
 
   Attributes:
-    features: number of outputs.
-    use_bias: whether a bias is added.
-    kernel_init: initialiser of 'kernel' [inputs, features]; Glorot and Bengio (2010) as in Keras.
-    bias_init: initialiser of 'bias' [features].
-    activation: a word for `activation_function`.
-    dtype: compute dtype; None means that of the inputs. Parameters are float32.
+    features: Number of outputs.
+    use_bias: Whether a bias is added.
+    kernel_init: Initializer of 'kernel' [inputs, features]; Glorot and Bengio (2010) as in Keras.
+    bias_init: Initializer of 'bias' [features].
+    activation: As for `activation_function`.
+    dtype: Dtype of the computation; None means that of the inputs. Parameters are float32.
   """
 
   features: int

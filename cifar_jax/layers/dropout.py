@@ -1,4 +1,4 @@
-"""Dropout."""
+"""Dropout of elements and of whole branches."""
 
 import flax.linen as nn
 import jax
@@ -12,9 +12,9 @@ class Dropout(nn.Module):
   """Dropout (Srivastava et al., 2014), inverted: the kept part is scaled by 1 / (1 - rate).
 
   Attributes:
-    rate: probability that an element is dropped, 0 <= rate <= 1.
+    rate: Probability that an element is dropped, 0 <= rate <= 1.
     deterministic: True switches it off; may be given to the call instead.
-    rng_collection: name of the stream of random keys.
+    rng_collection: Name of the stream of random keys.
   """
 
   rate: float
@@ -36,3 +36,29 @@ class Dropout(nn.Module):
     # alone would.
     mask = keep_mask(key, (len(inputs) * seen.parts, *inputs.shape[1:]), self.rate)
     return jnp.where(own_rows(mask, seen.axis, seen.parts), inputs / (1 - self.rate), 0)
+
+
+class DropPath(nn.Module):
+  """Stochastic depth (Huang et al., 2016): drops a branch whole, for each example by itself.
+
+  Attributes:
+    rate: Probability that a branch is dropped, 0 <= rate < 1; what is kept is scaled
+      by 1 / (1 - rate).
+  """
+
+  rate: float
+
+  @nn.compact
+  def __call__(self, branch: jax.Array, deterministic: bool) -> jax.Array:
+    """Keeps the shape [B, ...]; draws from the rng stream 'dropout'."""
+    if deterministic or self.rate == 0:
+      return branch
+    keep = 1 - self.rate
+    shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
+    kept = jax.random.bernoulli(self.make_rng('dropout'), keep, shape)
+    return jnp.where(kept, branch / keep, 0)
+
+
+def linear_drop_path_rates(last: float, count: int) -> list[float]:
+  """The rates of `count` branches: a line from 0 at the first one to `last`."""
+  return [last * number / max(count - 1, 1) for number in range(count)]

@@ -1,4 +1,4 @@
-"""Initialisers of kernels beside those of Flax."""
+"""Initializers of kernels beside those of Flax."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ import jax.numpy as jnp
 Initializer = nn.initializers.Initializer
 
 
-def torch_uniform() -> Initializer:
+def torch_default_init() -> Initializer:
   """Uniform in +-1 / sqrt(inputs of a unit): the default of PyTorch's layers with a kernel."""
   return nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 
 
-def torch_uniform_bias(fan_in: int) -> Initializer:
+def torch_default_bias_init(fan_in: int) -> Initializer:
   """The same for the bias [F] of a layer whose units have `fan_in` inputs."""
 
   def initialize(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
@@ -23,7 +23,7 @@ def torch_uniform_bias(fan_in: int) -> Initializer:
   return initialize
 
 
-def partial_identity(rest: Initializer) -> Initializer:
+def dirac_init(rest: Initializer) -> Initializer:
   """Kernels [kh, kw, C, F] whose first C filters pass on channel 0, 1, ... C - 1 unchanged.
 
   With as many filters as channels the layer starts as the identity (with odd windows and 'SAME'
@@ -41,8 +41,8 @@ def partial_identity(rest: Initializer) -> Initializer:
   return initialize
 
 
-def unit_deviation(initializer: Initializer) -> Initializer:
-  """Kernels of another initialiser, divided by their standard deviation (n - 1 in it)."""
+def unit_std_init(initializer: Initializer) -> Initializer:
+  """Kernels of another initializer, divided by their standard deviation (n - 1 in it)."""
 
   def initialize(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
     kernel = initializer(key, shape, dtype)

@@ -1,9 +1,14 @@
-"""Pooling; the defaults are those of Keras: 2x2, stride 2, no padding, odd sizes floored."""
+"""Pooling, and the ways from feature maps to vectors.
 
+The defaults are those of Keras: windows of 2x2, stride 2, no padding, odd sizes floored.
+"""
+
+import math
 from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from cifar_jax.layers.window import Padding, pair, require_room
 from cifar_jax.ops.max_pool import max_pool
@@ -13,8 +18,8 @@ class MaxPool(nn.Module):
   """The maximum of each window.
 
   Attributes:
-    window_shape: height and width of the window, or one number for both.
-    strides: step of the window; None means the window's own size.
+    window_shape: Height and width of the window, or one number for both.
+    strides: Step of the window; None means the window's own size.
     padding: 'SAME', 'VALID' or ((top, bottom), (left, right)); padding never wins.
   """
 
@@ -27,7 +32,7 @@ class MaxPool(nn.Module):
     """Maps [B, H, W, C] to [B, H', W', C].
 
     Raises:
-      UserError: the map is smaller than the window.
+      UserError: The map is smaller than the window.
     """
     window = pair(self.window_shape)
     strides = window if self.strides is None else pair(self.strides)
@@ -39,8 +44,8 @@ class AveragePool(nn.Module):
   """The mean of each window; padding does not count.
 
   Attributes:
-    window_shape: height and width of the window, or one number for both.
-    strides: step of the window; None means the window's own size.
+    window_shape: Height and width of the window, or one number for both.
+    strides: Step of the window; None means the window's own size.
     padding: 'SAME', 'VALID' or ((top, bottom), (left, right)).
   """
 
@@ -53,9 +58,27 @@ class AveragePool(nn.Module):
     """Maps [B, H, W, C] to [B, H', W', C].
 
     Raises:
-      UserError: the map is smaller than the window.
+      UserError: The map is smaller than the window.
     """
     window = pair(self.window_shape)
     strides = window if self.strides is None else pair(self.strides)
     require_room('average-pool', inputs.shape, window, self.padding)
     return nn.avg_pool(inputs, window, strides, self.padding, count_include_pad=False)
+
+
+class Flatten(nn.Module):
+  """[B, ...] to [B, product of the rest], rows first, as in Keras with channels last."""
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array) -> jax.Array:
+    """Keeps the batch axis and joins the others."""
+    return inputs.reshape(inputs.shape[0], math.prod(inputs.shape[1:]))
+
+
+class GlobalAveragePool(nn.Module):
+  """The mean of each channel: [B, H, W, C] to [B, C]."""
+
+  @nn.compact
+  def __call__(self, inputs: jax.Array) -> jax.Array:
+    """Averages over height and width; jnp.mean sums bfloat16 in float32."""
+    return jnp.mean(inputs, axis=(1, 2))

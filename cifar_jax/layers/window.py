@@ -19,13 +19,13 @@ def require_room(what: str, shape: Sequence[int], window: Sequence[int], padding
   """Refuses a map smaller than the window, of which XLA would make an empty map.
 
   Args:
-    what: name of the operation, for the message.
+    what: Name of the operation, for the message.
     shape: [B, H, W, C] of its input.
-    window: height and width that the window spans.
-    padding: as the layers take it.
+    window: Height and width that the window spans.
+    padding: The padding, as the layers take it.
 
   Raises:
-    UserError: the input is no batch of maps, or the window does not fit.
+    UserError: The input is no batch of maps, or the window does not fit.
   """
   if len(shape) != 4:
     raise UserError(f'a {what} needs maps [B, H, W, C], but its input has the shape {tuple(shape)}')

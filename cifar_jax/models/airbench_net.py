@@ -15,11 +15,12 @@ import jax.numpy as jnp
 from cifar_jax import layers
 from cifar_jax.layers import activation_function
 from cifar_jax.layers.initializers import (
-  partial_identity,
-  torch_uniform,
-  torch_uniform_bias,
-  unit_deviation,
+  dirac_init,
+  torch_default_bias_init,
+  torch_default_init,
+  unit_std_init,
 )
+from cifar_jax.models.fields import require_choice
 from cifar_jax.models.registry import register
 from cifar_jax.utils.errors import UserError
 
@@ -29,23 +30,22 @@ class AirbenchNet(nn.Module):
   """Whitening, groups of convolutions, a linear head; see `configs/airbench94.py` and its kin.
 
   Attributes:
-    num_classes: number of logits.
-    widths: filters of the convolutions of each group.
-    convolutions: how many in each group.
-    residual: adds what left the first convolution of a group, BatchNorm and activation included, to
+    num_classes: Number of logits.
+    widths: Filters of the convolutions of each group.
+    convolutions: Number of convolutions of each group.
+    residual: Adds what left the first convolution of a group, BatchNorm and activation included, to
       what leaves its last one, before the activation.
-    whitening_window: height and width of the first convolution, which has twice as many filters as
+    whitening_window: Height and width of the first convolution, which has twice as many filters as
       a window has values; `config.whitening` gives it a kernel.
-    whitening_stride: its step.
-    whitening_bias: its initial bias, 'zeros' or 'uniform' (PyTorch's default).
-    head: initial kernel of the linear layer, 'uniform' (PyTorch's default) or 'unit', the same with
+    whitening_stride: Step of the window of the first convolution.
+    whitening_bias: Initial bias of the first convolution, 'zeros' or 'uniform' (PyTorch's default).
+    head: Initial kernel of the linear layer, 'uniform' (PyTorch's default) or 'unit', the same with
       a standard deviation of 1.
-    logit_scale: by which the logits are multiplied.
-    activation: after each BatchNorm and after the whitening.
-    momentum: of BatchNorm's moving statistics, the share of the old value in each update.
-    epsilon: added to BatchNorm's variance.
-    dtype: compute dtype; parameters, BatchNorm and logits are float32.
-    axis_name: mapped axis over which BatchNorm shares its statistics (`jax.pmap`), or None.
+    logit_scale: Factor of the logits.
+    activation: Activation after each BatchNorm and after the whitening.
+    momentum: Share of the old value in each update of BatchNorm's running statistics.
+    epsilon: What is added to BatchNorm's variance.
+    dtype: Dtype of the computation; parameters, BatchNorm and logits are float32.
   """
 
   num_classes: int
@@ -61,20 +61,15 @@ class AirbenchNet(nn.Module):
   momentum: float = 0.6
   epsilon: float = 1e-12
   dtype: Any = jnp.float32
-  axis_name: str | None = None
 
   def __post_init__(self) -> None:
     """Checks the fields, so that a mistake is found when the network is made.
 
     Raises:
-      UserError: a field cannot be read.
+      UserError: A field cannot be read.
     """
-    for field, choices in (('whitening_bias', _BIASES), ('head', _HEADS)):
-      if getattr(self, field) not in choices:
-        raise UserError(
-          f'--config.model.{field} must be {" or ".join(map(repr, choices))}, '
-          f'not {getattr(self, field)!r}'
-        )
+    require_choice('whitening_bias', self.whitening_bias, _BIASES)
+    require_choice('head', self.head, _HEADS)
     numbers = (*self.convolutions, *self.widths)
     if len(self.convolutions) != len(self.widths) or min(numbers, default=0) < 1:
       raise UserError(
@@ -92,12 +87,12 @@ class AirbenchNet(nn.Module):
     """Maps float32 [B, H, W, C] to logits float32 [B, num_classes].
 
     Args:
-      images: the batch, normalised.
-      train: whether BatchNorm uses the statistics of the batch.
-      mask: bool [B], the rows that count in those statistics; None for all.
+      images: The batch, normalized.
+      train: Whether BatchNorm uses the statistics of the batch.
+      mask: Bool [B], the rows that count in those statistics; None for all.
 
     Raises:
-      UserError: the images are too small for the network.
+      UserError: The images are too small for the network.
     """
     patch = self.whitening_window**2 * images.shape[-1]
     maps = layers.Conv(
@@ -105,7 +100,7 @@ class AirbenchNet(nn.Module):
       self.whitening_window,
       self.whitening_stride,
       padding='VALID',
-      kernel_init=torch_uniform(),
+      kernel_init=torch_default_init(),
       bias_init=_BIASES[self.whitening_bias](patch),
       activation=self.activation,
       dtype=self.dtype,
@@ -120,7 +115,6 @@ class AirbenchNet(nn.Module):
         self.momentum,
         self.epsilon,
         self.dtype,
-        self.axis_name,
         name=f'Group_{number}',
       )(maps, train, mask)
     vectors = layers.Flatten()(layers.MaxPool(maps.shape[1:3])(maps))
@@ -147,7 +141,6 @@ class Group(nn.Module):
   momentum: float
   epsilon: float
   dtype: Any
-  axis_name: str | None
 
   @nn.compact
   def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
@@ -157,7 +150,7 @@ class Group(nn.Module):
       maps = layers.Conv(
         self.width,
         use_bias=False,
-        kernel_init=partial_identity(torch_uniform()),
+        kernel_init=dirac_init(torch_default_init()),
         dtype=self.dtype,
       )(maps)
       if number == 0:
@@ -167,7 +160,6 @@ class Group(nn.Module):
         epsilon=self.epsilon,
         use_scale=False,
         dtype=self.dtype,
-        axis_name=self.axis_name,
       )(maps, use_running_average=not train, mask=mask)
       if self.residual and 0 < number == self.count - 1:
         maps = maps + first
@@ -179,9 +171,9 @@ class Group(nn.Module):
 
 _BIASES: dict[str, Callable[[int], nn.initializers.Initializer]] = {
   'zeros': lambda fan_in: nn.initializers.zeros_init(),
-  'uniform': torch_uniform_bias,
+  'uniform': torch_default_bias_init,
 }
 _HEADS: dict[str, nn.initializers.Initializer] = {
-  'uniform': torch_uniform(),
-  'unit': unit_deviation(torch_uniform()),
+  'uniform': torch_default_init(),
+  'unit': unit_std_init(torch_default_init()),
 }

@@ -16,38 +16,37 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.layers import activation_function
-from cifar_jax.models.layer_words import (
-  ActivationWord,
-  BatchNormWord,
-  ConvWord,
-  DenseWord,
-  DropoutWord,
-  FlattenWord,
-  GlobalAveragePoolWord,
-  LayerWord,
-  PoolWord,
-  format_word,
-  parse_word,
+from cifar_jax.models.layer_specs import (
+  ActivationSpec,
+  BatchNormSpec,
+  ConvSpec,
+  DenseSpec,
+  DropoutSpec,
+  FlattenSpec,
+  GlobalAveragePoolSpec,
+  LayerSpec,
+  PoolSpec,
+  format_spec,
+  parse_spec,
 )
 from cifar_jax.models.registry import register
 from cifar_jax.utils.errors import UserError
 
-_ONLY_IN_BLOCKS = (ConvWord,)
-_ONLY_IN_HEAD = (DenseWord, FlattenWord, GlobalAveragePoolWord)
+_ONLY_IN_BLOCKS = (ConvSpec,)
+_ONLY_IN_HEAD = (DenseSpec, FlattenSpec, GlobalAveragePoolSpec)
 
 
 @register('conv_net')
 class ConvNet(nn.Module):
-  """A sequential network written in the words of `layer_words`.
+  """A sequential network written in the specs of `layer_specs`.
 
   Attributes:
-    num_classes: number of logits.
-    widths: filters of the convolutions of each block; () has no blocks.
-    block: the words of every block, or one tuple of words for each block.
-    head: the words after the last block; must make vectors of the maps.
-    activation: of every convolution and dense layer whose word names none.
-    dtype: compute dtype; parameters and logits are float32.
-    axis_name: mapped axis over which BatchNorm shares its statistics (`jax.pmap`), or None.
+    num_classes: Number of logits.
+    widths: Filters of the convolutions of each block; () has no blocks.
+    block: The specs of every block, or one tuple of specs for each block.
+    head: The specs after the last block; must make vectors of the maps.
+    activation: Activation of every convolution and dense layer whose spec names none.
+    dtype: Dtype of the computation; parameters and logits are float32.
   """
 
   num_classes: int
@@ -56,13 +55,12 @@ class ConvNet(nn.Module):
   head: tuple[str, ...] = ('flatten',)
   activation: str = 'relu'
   dtype: Any = jnp.float32
-  axis_name: str | None = None
 
   def __post_init__(self) -> None:
-    """Reads the words, so that a mistake in them is found when the network is made.
+    """Reads the specs, so that a mistake in them is found when the network is made.
 
     Raises:
-      UserError: a field cannot be read.
+      UserError: A field cannot be read.
     """
     try:
       activation_function(self.activation)
@@ -77,31 +75,31 @@ class ConvNet(nn.Module):
     """Maps float32 [B, H, W, C] to logits float32 [B, num_classes].
 
     Args:
-      images: the batch.
-      train: whether dropout drops (rng stream 'dropout') and BatchNorm uses the statistics of the
+      images: The batch.
+      train: Whether dropout drops (rng stream 'dropout') and BatchNorm uses the statistics of the
         batch.
-      mask: bool [B], the rows that count in those statistics; None for all.
+      mask: Bool [B], the rows that count in those statistics; None for all.
 
     Raises:
-      UserError: the images are too small for the network, or the head does not make vectors.
+      UserError: The images are too small for the network, or the head does not make vectors.
     """
     maps = images.astype(self.dtype)
     blocks = parse_blocks(self.widths, self.block)
-    for number, (width, words) in enumerate(zip(self.widths, blocks, strict=True), start=1):
-      for word in words:
+    for number, (width, specs) in enumerate(zip(self.widths, blocks, strict=True), start=1):
+      for spec in specs:
         try:
-          maps = self._layer(word, maps, train, mask, width)
+          maps = self._layer(spec, maps, train, mask, width)
         except UserError as error:
           raise UserError(
-            f'--config.model.block: block {number} of {len(blocks)}, {format_word(word)!r}: '
+            f'--config.model.block: block {number} of {len(blocks)}, {format_spec(spec)!r}: '
             f"{error}; use fewer --config.model.widths, less pooling, 'same' convolutions or "
             'larger images'
           ) from None
-    for word in parse_head(self.head):
+    for spec in parse_head(self.head):
       try:
-        maps = self._layer(word, maps, train, mask)
+        maps = self._layer(spec, maps, train, mask)
       except UserError as error:
-        raise UserError(f'--config.model.head: {format_word(word)!r}: {error}') from None
+        raise UserError(f'--config.model.head: {format_spec(spec)!r}: {error}') from None
     if maps.ndim != 2:
       raise UserError(
         f'--config.model.head: the head leaves maps of the shape {maps.shape[1:]}; '
@@ -111,108 +109,108 @@ class ConvNet(nn.Module):
 
   def _layer(
     self,
-    word: LayerWord,
+    spec: LayerSpec,
     inputs: jax.Array,
     train: bool,
     mask: jax.Array | None,
     width: int = 0,
   ) -> jax.Array:
-    """Applies the layer that a word names; its parameters belong to this module."""
-    match word:
-      case ConvWord():
+    """Applies the layer that a spec names; its parameters belong to this module."""
+    match spec:
+      case ConvSpec():
         return layers.Conv(
-          round(width * word.width_factor),
-          word.kernel,
-          word.stride,
-          word.padding.upper(),
-          word.dilation,
-          activation=word.activation or self.activation,
+          round(width * spec.width_factor),
+          spec.kernel,
+          spec.stride,
+          spec.padding.upper(),
+          spec.dilation,
+          activation=spec.activation or self.activation,
           dtype=self.dtype,
         )(inputs)
-      case PoolWord():
-        pool = layers.MaxPool if word.kind == 'max_pool' else layers.AveragePool
-        return pool(word.window, word.stride, word.padding.upper())(inputs)
-      case DenseWord():
+      case PoolSpec():
+        pool = layers.MaxPool if spec.kind == 'max_pool' else layers.AveragePool
+        return pool(spec.window, spec.stride, spec.padding.upper())(inputs)
+      case DenseSpec():
         if inputs.ndim != 2:
           raise UserError("its input are maps; put 'flatten' or 'global_average_pool' before it")
-        activation = word.activation or self.activation
-        return layers.Dense(word.units, activation=activation, dtype=self.dtype)(inputs)
-      case DropoutWord():
-        return layers.Dropout(word.rate)(inputs, deterministic=not train)
-      case BatchNormWord():
-        norm = layers.BatchNorm(axis_name=self.axis_name, dtype=self.dtype)
+        activation = spec.activation or self.activation
+        return layers.Dense(spec.units, activation=activation, dtype=self.dtype)(inputs)
+      case DropoutSpec():
+        return layers.Dropout(spec.rate)(inputs, deterministic=not train)
+      case BatchNormSpec():
+        norm = layers.BatchNorm(dtype=self.dtype)
         return norm(inputs, use_running_average=not train, mask=mask)
-      case FlattenWord():
+      case FlattenSpec():
         return layers.Flatten()(inputs)
-      case GlobalAveragePoolWord():
+      case GlobalAveragePoolSpec():
         if inputs.ndim != 4:
           raise UserError('its input are vectors already; leave it out')
         return layers.GlobalAveragePool()(inputs)
-      case ActivationWord():
-        return layers.Activation(word.activation)(inputs)
+      case ActivationSpec():
+        return layers.Activation(spec.activation)(inputs)
 
 
 def parse_blocks(
   widths: Sequence[int], block: Sequence[str] | Sequence[Sequence[str]]
-) -> tuple[tuple[LayerWord, ...], ...]:
-  """Returns the words of each block, as many blocks as widths.
+) -> tuple[tuple[LayerSpec, ...], ...]:
+  """Returns the specs of each block, as many blocks as widths.
 
   Raises:
-    UserError: a width or a word cannot be read, or there is not one tuple of words for each block.
+    UserError: A width or a spec cannot be read, or there is not one tuple of specs for each block.
   """
   for width in _sequence('widths', widths, '(32,64)'):
     if isinstance(width, bool) or not isinstance(width, int) or width < 1:
       raise UserError(
         f'--config.model.widths: {width!r} must be a whole number of 1 or more, one for each block'
       )
-  words = _sequence('block', block, "('conv3','max_pool')")
-  if not words and widths:
+  specs = _sequence('block', block, "('conv3','max_pool')")
+  if not specs and widths:
     raise UserError(
       f'--config.model.block is empty, but --config.model.widths asks for {len(widths)} blocks; '
       "write the layers of a block, as in ('conv3','max_pool')"
     )
-  if any(isinstance(word, (tuple, list)) for word in words):
-    if len(words) != len(widths):
+  if any(isinstance(spec, (tuple, list)) for spec in specs):
+    if len(specs) != len(widths):
       raise UserError(
-        f'--config.model.block describes {len(words)} blocks, but --config.model.widths has '
+        f'--config.model.block describes {len(specs)} blocks, but --config.model.widths has '
         f'{len(widths)} widths; give one tuple of layers for each width, or one for all'
       )
-    templates = [_sequence('block', template, "('conv3','max_pool')") for template in words]
+    templates = [_sequence('block', template, "('conv3','max_pool')") for template in specs]
   else:
-    templates = [words] * len(widths) if widths else [words]
-  blocks = tuple(_parse_words('block', template, _ONLY_IN_HEAD) for template in templates)
+    templates = [specs] * len(widths) if widths else [specs]
+  blocks = tuple(_parse_specs('block', template, _ONLY_IN_HEAD) for template in templates)
   for width, template in zip(widths, blocks, strict=False):
-    for word in template:
-      if isinstance(word, ConvWord) and not _whole(width * word.width_factor):
+    for spec in template:
+      if isinstance(spec, ConvSpec) and not _whole(width * spec.width_factor):
         raise UserError(
-          f'--config.model.block: {format_word(word)!r} in a block of width {width} would have '
-          f'{width * word.width_factor:g} filters; change the factor or --config.model.widths'
+          f'--config.model.block: {format_spec(spec)!r} in a block of width {width} would have '
+          f'{width * spec.width_factor:g} filters; change the factor or --config.model.widths'
         )
   return blocks if widths else ()
 
 
-def parse_head(head: Sequence[str]) -> tuple[LayerWord, ...]:
-  """Returns the words of the head.
+def parse_head(head: Sequence[str]) -> tuple[LayerSpec, ...]:
+  """Returns the specs of the head.
 
   Raises:
-    UserError: one cannot be read.
+    UserError: One cannot be read.
   """
-  return _parse_words('head', _sequence('head', head, "('flatten','dense 256')"), _ONLY_IN_BLOCKS)
+  return _parse_specs('head', _sequence('head', head, "('flatten','dense 256')"), _ONLY_IN_BLOCKS)
 
 
-def _parse_words(
-  field: str, words: Sequence[object], elsewhere: tuple[type, ...]
-) -> tuple[LayerWord, ...]:
+def _parse_specs(
+  field: str, specs: Sequence[object], elsewhere: tuple[type, ...]
+) -> tuple[LayerSpec, ...]:
   parsed = []
-  for text in words:
+  for text in specs:
     try:
-      word = parse_word(text)
+      spec = parse_spec(text)
     except UserError as error:
       raise UserError(f'--config.model.{field}: {error}') from None
-    if isinstance(word, elsewhere):
+    if isinstance(spec, elsewhere):
       other = 'head' if field == 'block' else 'block'
       raise UserError(f'--config.model.{field}: {text!r} belongs into --config.model.{other}')
-    parsed.append(word)
+    parsed.append(spec)
   return tuple(parsed)
 
 

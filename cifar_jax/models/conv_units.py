@@ -26,14 +26,13 @@ class ConvNorm(nn.Module):
   """Convolution without bias, BatchNorm, activation.
 
   Attributes:
-    features: number of filters.
-    kernel_size: height and width of the window, odd.
-    strides: its step.
-    groups: of channels convolved separately.
-    activation: a word for `layers.activation_function`.
-    use_scale: whether BatchNorm learns a factor.
-    dtype: compute dtype; parameters are float32.
-    axis_name: mapped axis over which BatchNorm shares its statistics, or None.
+    features: Number of filters.
+    kernel_size: Height and width of the window, odd.
+    strides: Step of the window.
+    groups: Number of groups of channels that are convolved separately.
+    activation: As for `layers.activation_function`.
+    use_scale: Whether BatchNorm learns a factor.
+    dtype: Dtype of the computation; parameters are float32.
   """
 
   features: int
@@ -43,13 +42,12 @@ class ConvNorm(nn.Module):
   activation: str = 'relu'
   use_scale: bool = True
   dtype: Any = None
-  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
     """Maps [B, H, W, C] to [B, H', W', features]; mask bool [B] as in `layers.BatchNorm`."""
     maps = plain_conv(self.features, self.kernel_size, self.strides, self.groups, self.dtype)(maps)
-    maps = batch_norm(self.dtype, self.axis_name, self.use_scale)(maps, not train, mask)
+    maps = batch_norm(self.dtype, self.use_scale)(maps, not train, mask)
     return maps if self.activation == 'linear' else layers.Activation(self.activation)(maps)
 
 
@@ -60,20 +58,19 @@ class NormActivation(nn.Module):
   """
 
   dtype: Any = None
-  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
     """Keeps the shape; mask bool [B] as in `layers.BatchNorm`."""
-    return layers.Activation('relu')(batch_norm(self.dtype, self.axis_name)(maps, not train, mask))
+    return layers.Activation('relu')(batch_norm(self.dtype)(maps, not train, mask))
 
 
 class SqueezeExcite(nn.Module):
   """Scales each channel by a number in 0..1 that depends on all of them (Hu et al., 2018).
 
   Attributes:
-    reduction: channels for each unit of the layer between.
-    dtype: compute dtype.
+    reduction: Channels per unit of the layer between.
+    dtype: Dtype of the computation.
   """
 
   reduction: int
@@ -106,20 +103,18 @@ def plain_conv(
   )
 
 
-def batch_norm(dtype: Any, axis_name: str | None, use_scale: bool = True) -> layers.BatchNorm:
+def batch_norm(dtype: Any, use_scale: bool = True) -> layers.BatchNorm:
   """BatchNorm with the constants of PyTorch."""
-  return layers.BatchNorm(
-    momentum=0.9, epsilon=1e-5, dtype=dtype, use_scale=use_scale, axis_name=axis_name
-  )
+  return layers.BatchNorm(momentum=0.9, epsilon=1e-5, dtype=dtype, use_scale=use_scale)
 
 
 class Logits(nn.Module):
   """The mean of each channel and a dense layer: the end of most families.
 
   Attributes:
-    num_classes: number of logits.
-    dropout: between the two.
-    dtype: compute dtype; the logits are float32.
+    num_classes: Number of logits.
+    dropout: Rate of dropout between the two.
+    dtype: Dtype of the computation; the logits are float32.
   """
 
   num_classes: int

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
-from cifar_jax.models.fields import require_fractions, require_whole, require_widths
+from cifar_jax.models.fields import require_fractions, require_positive_int, require_widths
+from cifar_jax.models.patches import layer_norm, logits, small_normal
 from cifar_jax.models.registry import register
 from cifar_jax.utils.errors import UserError
 
 _SCALE = 1e-6  # initial value of the factor of each channel of a branch
-_init = nn.initializers.truncated_normal(0.02)
 
 
 @register('convnext')
@@ -20,12 +20,12 @@ class ConvNeXt(nn.Module):
   """Patches, then stages of blocks of a 7x7 depthwise convolution and two dense layers.
 
   Attributes:
-    num_classes: number of logits.
-    depths: blocks of each stage.
-    widths: channels of each stage; a 2x2 convolution halves the maps between them.
-    patch: height and width of the patches of the stem; 4 in the paper, for images of 224x224.
-    drop_path: rate of stochastic depth of the last block; it rises to that in a line from 0.
-    dtype: compute dtype; parameters and logits are float32.
+    num_classes: Number of logits.
+    depths: Number of blocks of each stage.
+    widths: Channels of each stage; a 2x2 convolution halves the maps between them.
+    patch: Height and width of the patches of the stem; 4 in the paper, for images of 224x224.
+    drop_path: Rate of stochastic depth of the last block; rates rise linearly to it from 0.
+    dtype: Dtype of the computation; parameters and logits are float32.
   """
 
   num_classes: int
@@ -39,7 +39,7 @@ class ConvNeXt(nn.Module):
     """Raises UserError where a field cannot be met."""
     require_widths(self.widths)
     require_widths(self.depths, 'depths')
-    require_whole(patch=self.patch)
+    require_positive_int(patch=self.patch)
     require_fractions(drop_path=self.drop_path)
     if len(self.depths) != len(self.widths):
       raise UserError(
@@ -51,29 +51,30 @@ class ConvNeXt(nn.Module):
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:
     """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]."""
-    rates = iter(layers.rising_rates(self.drop_path, sum(self.depths)))
+    rates = iter(layers.linear_drop_path_rates(self.drop_path, sum(self.depths)))
     maps = images.astype(self.dtype)
     for stage, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True)):
       window = 2 if stage else self.patch
       if stage:
-        maps = _norm(self.dtype)(maps)
-      maps = layers.Conv(width, window, window, 'VALID', kernel_init=_init, dtype=self.dtype)(maps)
+        maps = layer_norm(self.dtype)(maps)
+      maps = layers.Conv(
+        width, window, window, 'VALID', kernel_init=small_normal, dtype=self.dtype
+      )(maps)
       if not stage:
-        maps = _norm(self.dtype)(maps)
+        maps = layer_norm(self.dtype)(maps)
       for number in range(depth):
         name = f'stage{stage}_block{number}'
         maps = ConvNeXtBlock(next(rates), self.dtype, name=name)(maps, train)
-    vectors = _norm(self.dtype)(layers.GlobalAveragePool()(maps))
-    head = layers.Dense(self.num_classes, kernel_init=_init, dtype=self.dtype, name='logits')
-    return head(vectors).astype(jnp.float32)
+    vectors = layer_norm(self.dtype)(layers.GlobalAveragePool()(maps))
+    return logits(vectors, self.num_classes, self.dtype)
 
 
 class ConvNeXtBlock(nn.Module):
   """x + scale * dense(gelu(dense(norm(depthwise 7x7(x))))).
 
   Attributes:
-    drop_path: rate at which the branch is dropped.
-    dtype: compute dtype.
+    drop_path: Rate at which the branch is dropped.
+    dtype: Dtype of the computation.
   """
 
   drop_path: float
@@ -84,17 +85,13 @@ class ConvNeXtBlock(nn.Module):
     """Keeps the shape [B, H, W, C]."""
     channels = maps.shape[-1]
     branch = layers.Conv(
-      channels, 7, feature_group_count=channels, kernel_init=_init, dtype=self.dtype
+      channels, 7, feature_group_count=channels, kernel_init=small_normal, dtype=self.dtype
     )(maps)
-    branch = _norm(self.dtype)(branch)
-    branch = layers.Dense(4 * channels, kernel_init=_init, activation='gelu', dtype=self.dtype)(
-      branch
-    )
-    branch = layers.Dense(channels, kernel_init=_init, dtype=self.dtype)(branch)
+    branch = layer_norm(self.dtype)(branch)
+    branch = layers.Dense(
+      4 * channels, kernel_init=small_normal, activation='gelu', dtype=self.dtype
+    )(branch)
+    branch = layers.Dense(channels, kernel_init=small_normal, dtype=self.dtype)(branch)
     scale = self.param('scale', nn.initializers.constant(_SCALE), (channels,))
     branch = branch * scale.astype(branch.dtype).reshape(1, 1, 1, channels)
     return maps + layers.DropPath(self.drop_path)(branch, deterministic=not train)
-
-
-def _norm(dtype: Any) -> nn.LayerNorm:
-  return nn.LayerNorm(epsilon=1e-6, dtype=dtype)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.models.conv_units import Logits, NormActivation, plain_conv
-from cifar_jax.models.fields import blocks_a_stage, require_fractions, require_whole
+from cifar_jax.models.fields import blocks_per_stage, require_fractions, require_positive_int
 from cifar_jax.models.registry import register
 from cifar_jax.schema.registry import is_number
 from cifar_jax.utils.errors import UserError
@@ -22,18 +22,18 @@ class DenseNet(nn.Module):
   """Three dense blocks, in which each layer sees the maps of all before it.
 
   Attributes:
-    num_classes: number of logits.
-    depth: 3 n + 4 without bottlenecks, n layers a block (40, 100), 6 n + 4 with them (100, 190,
+    num_classes: Number of logits.
+    depth: 3 n + 4 without bottlenecks, n layers per block (40, 100), 6 n + 4 with them (100, 190,
       250).
-    growth: filters that each layer adds, "k".
-    bottleneck: a 1x1 convolution to four growths before each 3x3 one, and twice the growth in the
+    growth: Filters that each layer adds, "k".
+    bottleneck: A 1x1 convolution to four growths before each 3x3 one, and twice the growth in the
       stem, which otherwise has 16 filters; "B".
-    compression: share of the channels that a transition keeps, above 0 up to 1; "C" is 0.5.
-    dropout: after each convolution but the first; the paper uses 0.2 without augmentation.
-    remat: computes the layers again for the gradient and keeps their concatenated inputs only:
+    compression: Share of the channels that a transition keeps, above 0 up to 1; "C" is 0.5.
+    dropout: Rate of dropout after each convolution but the first; the paper uses 0.2 without
+      augmentation.
+    remat: Computes the layers again for the gradient and keeps their concatenated inputs only:
       much less memory, about a third more time (Pleiss et al., 2017).
-    dtype: compute dtype; parameters, BatchNorm's statistics and logits are float32.
-    axis_name: mapped axis over which BatchNorm shares its statistics (`jax.pmap`), or None.
+    dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
   """
 
   num_classes: int
@@ -44,11 +44,10 @@ class DenseNet(nn.Module):
   dropout: float = 0.0
   remat: bool = False
   dtype: Any = jnp.float32
-  axis_name: str | None = None
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
-    require_whole(growth=self.growth)
+    require_positive_int(growth=self.growth)
     require_fractions(dropout=self.dropout)
     if not is_number(self.compression) or not 0 < self.compression <= 1:
       raise UserError(
@@ -60,13 +59,13 @@ class DenseNet(nn.Module):
   def layers_a_block(self) -> int:
     """How many layers each dense block has."""
     each = _BLOCKS * (2 if self.bottleneck else 1)
-    return blocks_a_stage(self.depth, 4, each, '100 or 250' if self.bottleneck else '40 or 100')
+    return blocks_per_stage(self.depth, 4, each, '100 or 250' if self.bottleneck else '40 or 100')
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
     """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]; mask as in `ConvNet`."""
     layer = nn.remat(DenseLayer, static_argnums=(2,)) if self.remat else DenseLayer
-    common = {'dropout': self.dropout, 'dtype': self.dtype, 'axis_name': self.axis_name}
+    common = {'dropout': self.dropout, 'dtype': self.dtype}
     stem = 2 * self.growth if self.bottleneck else 16
     maps = plain_conv(stem, dtype=self.dtype)(images.astype(self.dtype))
     for block in range(_BLOCKS):
@@ -77,7 +76,7 @@ class DenseNet(nn.Module):
         name = f'block{block}_layer{number}'
         new = layer(self.growth, self.bottleneck, **common, name=name)(maps, train, mask)
         maps = jnp.concatenate([maps, new], axis=-1)
-    maps = NormActivation(self.dtype, self.axis_name)(maps, train, mask)
+    maps = NormActivation(self.dtype)(maps, train, mask)
     return Logits(self.num_classes, dtype=self.dtype, name='logits')(maps, train)
 
 
@@ -91,14 +90,13 @@ class DenseLayer(nn.Module):
   bottleneck: bool
   dropout: float
   dtype: Any
-  axis_name: str | None
 
   @nn.compact
   def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
     """Maps [B, H, W, C] to [B, H, W, growth]."""
     widths = [(_BOTTLENECK * self.growth, 1)] if self.bottleneck else []
     for features, kernel_size in (*widths, (self.growth, 3)):
-      maps = NormActivation(self.dtype, self.axis_name)(maps, train, mask)
+      maps = NormActivation(self.dtype)(maps, train, mask)
       maps = plain_conv(features, kernel_size, dtype=self.dtype)(maps)
       if self.dropout:
         maps = layers.Dropout(self.dropout)(maps, deterministic=not train)
@@ -114,12 +112,11 @@ class Transition(nn.Module):
   features: int
   dropout: float
   dtype: Any
-  axis_name: str | None
 
   @nn.compact
   def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
     """Maps [B, H, W, C] to [B, H // 2, W // 2, features]."""
-    maps = NormActivation(self.dtype, self.axis_name)(maps, train, mask)
+    maps = NormActivation(self.dtype)(maps, train, mask)
     maps = plain_conv(self.features, 1, dtype=self.dtype)(maps)
     if self.dropout:
       maps = layers.Dropout(self.dropout)(maps, deterministic=not train)

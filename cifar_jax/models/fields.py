@@ -6,7 +6,7 @@ from cifar_jax.schema.registry import is_number
 from cifar_jax.utils.errors import UserError
 
 
-def require_whole(**fields: int) -> None:
+def require_positive_int(**fields: int) -> None:
   """Raises UserError unless each field is a whole number of 1 or more."""
   for name, value in fields.items():
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -18,7 +18,7 @@ def require_widths(widths: Sequence[int], name: str = 'widths') -> None:
   if not isinstance(widths, (tuple, list)) or not widths:
     raise UserError(f'--config.model.{name} must be a tuple such as (64,128), not {widths!r}')
   for width in widths:
-    require_whole(**{name: width})
+    require_positive_int(**{name: width})
 
 
 def require_fractions(**fields: float) -> None:
@@ -43,19 +43,19 @@ def require_choice(name: str, value: object, choices: Iterable[object]) -> None:
     raise UserError(f'--config.model.{name} must be {words}, not {value!r}')
 
 
-def blocks_a_stage(depth: int, fixed: int, layers_of_all: int, advice: str) -> int:
+def blocks_per_stage(depth: int, fixed: int, layers_of_all: int, advice: str) -> int:
   """Returns n of a depth of n * layers_of_all + fixed.
 
   Args:
-    depth: layers with a kernel.
-    fixed: those outside of the blocks.
-    layers_of_all: those of one block in each stage together.
-    advice: examples of depths, for the message.
+    depth: Layers with a kernel.
+    fixed: Those of them outside of the blocks.
+    layers_of_all: Those of one block in each stage together.
+    advice: Examples of depths, for the message.
 
   Raises:
-    UserError: no whole n of 1 or more gives the depth.
+    UserError: No whole n of 1 or more gives the depth.
   """
-  require_whole(depth=depth)
+  require_positive_int(depth=depth)
   count, rest = divmod(depth - fixed, layers_of_all)
   if rest or count < 1:
     raise UserError(

@@ -41,18 +41,16 @@ class GoogLeNet(nn.Module):
   """Nine inception modules of four branches.
 
   Attributes:
-    num_classes: number of logits.
-    width: factor of all filters.
-    dropout: before the logits; the paper uses 0.4.
-    dtype: compute dtype; parameters, BatchNorm's statistics and logits are float32.
-    axis_name: mapped axis over which BatchNorm shares its statistics (`jax.pmap`), or None.
+    num_classes: Number of logits.
+    width: Factor of all filters.
+    dropout: Rate of dropout before the logits; the paper uses 0.4.
+    dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
   """
 
   num_classes: int
   width: float = 1.0
   dropout: float = 0.4
   dtype: Any = jnp.float32
-  axis_name: str | None = None
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
@@ -89,7 +87,6 @@ class SmallInception(nn.Module):
   num_classes: int
   width: float = 1.0
   dtype: Any = jnp.float32
-  axis_name: str | None = None
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
@@ -125,7 +122,6 @@ def _conv_norm(
       strides,
       use_scale=use_scale,
       dtype=network.dtype,
-      axis_name=network.axis_name,
     )
     return lambda maps: unit(maps, train, mask)
 

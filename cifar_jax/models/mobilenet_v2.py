@@ -32,19 +32,17 @@ class MobileNetV2(nn.Module):
   """Inverted residual blocks.
 
   Attributes:
-    num_classes: number of logits.
-    width: factor of all filters, which become multiples of 8; the last layer never has fewer than
+    num_classes: Number of logits.
+    width: Factor of all filters, which become multiples of 8; the last layer never has fewer than
       1280.
-    dropout: before the logits.
-    dtype: compute dtype; parameters, BatchNorm's statistics and logits are float32.
-    axis_name: mapped axis over which BatchNorm shares its statistics (`jax.pmap`), or None.
+    dropout: Rate of dropout before the logits.
+    dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
   """
 
   num_classes: int
   width: float = 1.0
   dropout: float = 0.2
   dtype: Any = jnp.float32
-  axis_name: str | None = None
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
@@ -55,7 +53,7 @@ class MobileNetV2(nn.Module):
   @nn.compact
   def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
     """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]; mask as in `ConvNet`."""
-    common = {'activation': 'relu6', 'dtype': self.dtype, 'axis_name': self.axis_name}
+    common = {'activation': 'relu6', 'dtype': self.dtype}
     maps = images.astype(self.dtype)
     maps = ConvNorm(multiple_of_8(_STEM * self.width), **common, name='stem')(maps, train, mask)
     for stage, (expansion, filters, count, strides) in enumerate(_STAGES):
@@ -65,7 +63,6 @@ class MobileNetV2(nn.Module):
           expansion,
           1 if number else strides,
           self.dtype,
-          self.axis_name,
           name=f'stage{stage}_block{number}',
         )(maps, train, mask)
     last = multiple_of_8(_LAST * max(self.width, 1.0))
@@ -77,31 +74,28 @@ class InvertedResidual(nn.Module):
   """Expand, convolve each channel by itself, project without activation.
 
   Attributes:
-    features: number of output channels.
-    expansion: factor of the input channels between.
-    strides: of the depthwise convolution.
-    dtype: compute dtype.
-    axis_name: for `jax.pmap`.
+    features: Number of output channels.
+    expansion: Channels between, as a multiple of the input channels.
+    strides: Step of the depthwise convolution.
+    dtype: Dtype of the computation.
   """
 
   features: int
   expansion: int
   strides: int
   dtype: Any
-  axis_name: str | None
 
   @nn.compact
   def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
     """Maps [B, H, W, C] to [B, H / strides, W / strides, features]."""
     channels = maps.shape[-1]
     inner = channels * self.expansion
-    common = {'dtype': self.dtype, 'axis_name': self.axis_name}
     branch = maps
     if self.expansion > 1:
-      branch = ConvNorm(inner, 1, activation='relu6', **common)(branch, train, mask)
-    depthwise = ConvNorm(inner, 3, self.strides, inner, 'relu6', **common)
+      branch = ConvNorm(inner, 1, activation='relu6', dtype=self.dtype)(branch, train, mask)
+    depthwise = ConvNorm(inner, 3, self.strides, inner, 'relu6', dtype=self.dtype)
     branch = depthwise(branch, train, mask)
-    branch = ConvNorm(self.features, 1, activation='linear', **common)(branch, train, mask)
+    branch = ConvNorm(self.features, 1, activation='linear', dtype=self.dtype)(branch, train, mask)
     return maps + branch if self.strides == 1 and channels == self.features else branch
 
 

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
-from cifar_jax.models.fields import require_fractions, require_whole
+from cifar_jax.models.fields import require_fractions, require_positive_int
 from cifar_jax.models.registry import register
 from cifar_jax.utils.errors import UserError
 
-_init = nn.initializers.truncated_normal(0.02)
+small_normal = nn.initializers.truncated_normal(0.02)
 
 
 @register('vit')
@@ -24,15 +24,15 @@ class VisionTransformer(nn.Module):
   """Patches with learned positions and a class token, encoded by self-attention.
 
   Attributes:
-    num_classes: number of logits.
-    patch: height and width of a patch in pixels; the image must consist of whole ones.
-    width: length of a token.
-    depth: encoder blocks.
-    heads: of the attention; must divide the width.
-    hidden_factor: units of the MLP in a block, in widths.
-    dropout: after each dense layer of a branch and after the positions.
-    drop_path: rate of stochastic depth of the last block; it rises to that in a line from 0.
-    dtype: compute dtype; parameters and logits are float32.
+    num_classes: Number of logits.
+    patch: Height and width of a patch in pixels; they must divide those of the images.
+    width: Length of a token.
+    depth: Number of encoder blocks.
+    heads: Number of heads of the attention; must divide the width.
+    hidden_factor: Units of the MLP in a block, as a multiple of the width.
+    dropout: Rate of dropout after each dense layer of a branch and after the positions.
+    drop_path: Rate of stochastic depth of the last block; rates rise linearly to it from 0.
+    dtype: Dtype of the computation; parameters and logits are float32.
   """
 
   num_classes: int
@@ -47,7 +47,7 @@ class VisionTransformer(nn.Module):
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
-    require_whole(
+    require_positive_int(
       patch=self.patch,
       width=self.width,
       depth=self.depth,
@@ -67,20 +67,20 @@ class VisionTransformer(nn.Module):
     tokens = Patches(self.patch, self.width, self.dtype, name='patches')(images)
     batch, count, width = tokens.shape
     first = self.param('class_token', nn.initializers.zeros_init(), (1, 1, width))
-    positions = self.param('positions', _init, (1, count + 1, width))
+    positions = self.param('positions', small_normal, (1, count + 1, width))
     first = jnp.broadcast_to(first.astype(self.dtype), (batch, 1, width))
     tokens = jnp.concatenate([first, tokens], axis=1)
     tokens = tokens + jnp.broadcast_to(positions.astype(self.dtype), tokens.shape)
     tokens = layers.Dropout(self.dropout)(tokens, deterministic=not train)
-    for number, rate in enumerate(layers.rising_rates(self.drop_path, self.depth)):
+    for number, rate in enumerate(layers.linear_drop_path_rates(self.drop_path, self.depth)):
       attention = Attention(self.heads, self.dtype, name=f'block{number}_attention')
       mlp = Mlp(self.hidden_factor * width, self.dropout, self.dtype, name=f'block{number}_mlp')
-      branch = attention(_norm(self.dtype)(tokens))
+      branch = attention(layer_norm(self.dtype)(tokens))
       branch = layers.Dropout(self.dropout)(branch, deterministic=not train)
       tokens = tokens + layers.DropPath(rate)(branch, deterministic=not train)
-      branch = mlp(_norm(self.dtype)(tokens), train)
+      branch = mlp(layer_norm(self.dtype)(tokens), train)
       tokens = tokens + layers.DropPath(rate)(branch, deterministic=not train)
-    return _logits(_norm(self.dtype)(tokens)[:, 0], self.num_classes, self.dtype)
+    return logits(layer_norm(self.dtype)(tokens)[:, 0], self.num_classes, self.dtype)
 
 
 @register('mixer')
@@ -88,15 +88,15 @@ class MlpMixer(nn.Module):
   """Patches, mixed in turn across places and across channels by dense layers.
 
   Attributes:
-    num_classes: number of logits.
-    patch: height and width of a patch in pixels; the image must consist of whole ones.
-    width: length of a token.
-    depth: blocks.
-    token_units: of the MLP across places.
-    channel_units: of the MLP across channels.
-    dropout: after each dense layer of a branch.
-    drop_path: rate of stochastic depth of the last block; it rises to that in a line from 0.
-    dtype: compute dtype; parameters and logits are float32.
+    num_classes: Number of logits.
+    patch: Height and width of a patch in pixels; they must divide those of the images.
+    width: Length of a token.
+    depth: Number of blocks.
+    token_units: Units of the MLP across places.
+    channel_units: Units of the MLP across channels.
+    dropout: Rate of dropout after each dense layer of a branch.
+    drop_path: Rate of stochastic depth of the last block; rates rise linearly to it from 0.
+    dtype: Dtype of the computation; parameters and logits are float32.
   """
 
   num_classes: int
@@ -111,7 +111,7 @@ class MlpMixer(nn.Module):
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
-    require_whole(
+    require_positive_int(
       patch=self.patch,
       width=self.width,
       depth=self.depth,
@@ -125,25 +125,25 @@ class MlpMixer(nn.Module):
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:
     """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]."""
     tokens = Patches(self.patch, self.width, self.dtype, name='patches')(images)
-    for number, rate in enumerate(layers.rising_rates(self.drop_path, self.depth)):
+    for number, rate in enumerate(layers.linear_drop_path_rates(self.drop_path, self.depth)):
       across_places = Mlp(self.token_units, self.dropout, self.dtype, name=f'block{number}_tokens')
       across_channels = Mlp(
         self.channel_units, self.dropout, self.dtype, name=f'block{number}_channels'
       )
-      branch = across_places(_norm(self.dtype)(tokens).swapaxes(1, 2), train).swapaxes(1, 2)
+      branch = across_places(layer_norm(self.dtype)(tokens).swapaxes(1, 2), train).swapaxes(1, 2)
       tokens = tokens + layers.DropPath(rate)(branch, deterministic=not train)
-      branch = across_channels(_norm(self.dtype)(tokens), train)
+      branch = across_channels(layer_norm(self.dtype)(tokens), train)
       tokens = tokens + layers.DropPath(rate)(branch, deterministic=not train)
-    return _logits(_norm(self.dtype)(tokens).mean(axis=1), self.num_classes, self.dtype)
+    return logits(layer_norm(self.dtype)(tokens).mean(axis=1), self.num_classes, self.dtype)
 
 
 class Patches(nn.Module):
   """Cuts an image into patches and makes a token of each.
 
   Attributes:
-    size: height and width of a patch.
-    width: length of a token.
-    dtype: compute dtype.
+    size: Height and width of a patch.
+    width: Length of a token.
+    dtype: Dtype of the computation.
   """
 
   size: int
@@ -155,7 +155,7 @@ class Patches(nn.Module):
     """Maps [B, H, W, C] to [B, H / size * W / size, width], rows first.
 
     Raises:
-      UserError: the image does not consist of whole patches.
+      UserError: The image does not consist of whole patches.
     """
     batch, height, width = images.shape[:3]
     if height % self.size or width % self.size:
@@ -171,8 +171,8 @@ class Attention(nn.Module):
   """Self-attention of several heads.
 
   Attributes:
-    heads: how many; must divide the width of the tokens.
-    dtype: compute dtype.
+    heads: Number of heads; must divide the width of the tokens.
+    dtype: Dtype of the computation.
   """
 
   heads: int
@@ -195,9 +195,9 @@ class Mlp(nn.Module):
   """Two dense layers with GELU between them, which keep the length of the last axis.
 
   Attributes:
-    units: between them.
-    dropout: after each of them.
-    dtype: compute dtype.
+    units: Units between them.
+    dropout: Rate of dropout after each of them.
+    dtype: Dtype of the computation.
   """
 
   units: int
@@ -213,10 +213,12 @@ class Mlp(nn.Module):
     return layers.Dropout(self.dropout)(outputs, deterministic=not train)
 
 
-def _norm(dtype: Any) -> nn.LayerNorm:
+def layer_norm(dtype: Any) -> nn.LayerNorm:
+  """Layer normalization as in vision transformers and in ConvNeXt."""
   return nn.LayerNorm(epsilon=1e-6, dtype=dtype)
 
 
-def _logits(vectors: jax.Array, num_classes: int, dtype: Any) -> jax.Array:
-  head = layers.Dense(num_classes, kernel_init=_init, dtype=dtype, name='logits')
+def logits(vectors: jax.Array, num_classes: int, dtype: Any) -> jax.Array:
+  """Maps [B, width] to float32 [B, num_classes]; the layer is called 'logits'."""
+  head = layers.Dense(num_classes, kernel_init=small_normal, dtype=dtype, name='logits')
   return head(vectors).astype(jnp.float32)

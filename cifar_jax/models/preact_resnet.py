@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from cifar_jax import layers
 from cifar_jax.models.conv_units import Logits, NormActivation, plain_conv
 from cifar_jax.models.fields import (
-  blocks_a_stage,
+  blocks_per_stage,
   require_choice,
   require_fractions,
-  require_whole,
+  require_positive_int,
   require_widths,
 )
 from cifar_jax.models.registry import register
@@ -29,15 +29,14 @@ class PreActivationNet(nn.Module):
   """Stages of blocks whose sum passes on untouched; each stage but the first halves the maps.
 
   Attributes:
-    num_classes: number of logits.
-    stem: filters of the first convolution.
-    widths: of the stages.
-    blocks: in each stage.
+    num_classes: Number of logits.
+    stem: Filters of the first convolution.
+    widths: Filters of the stages.
+    blocks: Number of blocks of each stage.
     block: 'basic', two 3x3 convolutions, or 'bottleneck', 1x1, 3x3 and 1x1 with four times the
       width.
-    dropout: between the convolutions of a basic block.
-    dtype: compute dtype; parameters, BatchNorm's statistics and logits are float32.
-    axis_name: mapped axis over which BatchNorm shares its statistics (`jax.pmap`), or None.
+    dropout: Rate of dropout between the convolutions of a basic block.
+    dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
   """
 
   num_classes: int
@@ -47,7 +46,6 @@ class PreActivationNet(nn.Module):
   block: str = 'basic'
   dropout: float = 0.0
   dtype: Any = jnp.float32
-  axis_name: str | None = None
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
@@ -61,10 +59,9 @@ class PreActivationNet(nn.Module):
           self.block,
           self.dropout,
           self.dtype,
-          self.axis_name,
           name=f'stage{stage}_block{number}',
         )(maps, train, mask)
-    maps = NormActivation(self.dtype, self.axis_name)(maps, train, mask)
+    maps = NormActivation(self.dtype)(maps, train, mask)
     return Logits(self.num_classes, dtype=self.dtype, name='logits')(maps, train)
 
 
@@ -79,14 +76,13 @@ class PreActivationBlock(nn.Module):
   block: str
   dropout: float
   dtype: Any
-  axis_name: str | None
 
   @nn.compact
   def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
     """Maps [B, H, W, C] to [B, H / strides, W / strides, width or 4 width]."""
 
     def activate(maps: jax.Array) -> jax.Array:
-      return NormActivation(self.dtype, self.axis_name)(maps, train, mask)
+      return NormActivation(self.dtype)(maps, train, mask)
 
     def conv(features: int, kernel_size: int = 3, strides: int = 1) -> layers.Conv:
       return plain_conv(features, kernel_size, strides, dtype=self.dtype)
@@ -114,31 +110,27 @@ def preact_resnet(
   widths: tuple[int, ...] = (64, 128, 256, 512),
   block: str = 'basic',
   dtype: Any = jnp.float32,
-  axis_name: str | None = None,
 ) -> PreActivationNet:
   """A pre-activation ResNet; the stem is as wide as the first stage.
 
   Args:
-    num_classes: number of logits.
+    num_classes: Number of logits.
     depth: 2 + 2 * stages * n with basic blocks, 2 + 3 * stages * n with bottlenecks: 18 for four
       stages; 20, 32, 44, 56, 110 or, of bottlenecks, 164 and 1001 for three.
-    widths: of the stages.
+    widths: Filters of the stages.
     block: 'basic' or 'bottleneck'.
-    dtype: compute dtype.
-    axis_name: for `jax.pmap`.
+    dtype: Dtype of the computation.
 
   Raises:
-    UserError: a field cannot be met.
+    UserError: A field cannot be met.
   """
   require_choice('block', block, _LAYERS)
   require_widths(widths)
   layers_of_all = len(widths) * _LAYERS[block]
-  blocks = blocks_a_stage(
+  blocks = blocks_per_stage(
     depth, 2, layers_of_all, f'{2 + 2 * layers_of_all} or {2 + 3 * layers_of_all}'
   )
-  return PreActivationNet(
-    num_classes, widths[0], widths, blocks, block, dtype=dtype, axis_name=axis_name
-  )
+  return PreActivationNet(num_classes, widths[0], widths, blocks, block, dtype=dtype)
 
 
 @register('wide_resnet')
@@ -148,25 +140,21 @@ def wide_resnet(
   width: int = 10,
   dropout: float = 0.0,
   dtype: Any = jnp.float32,
-  axis_name: str | None = None,
 ) -> PreActivationNet:
   """WRN-depth-width: three stages of 16, 32 and 64 filters times the width, after a stem of 16.
 
   Args:
-    num_classes: number of logits.
-    depth: 6 n + 4.
-    width: the factor k of the paper.
-    dropout: within the blocks; the paper uses 0.3.
-    dtype: compute dtype.
-    axis_name: for `jax.pmap`.
+    num_classes: Number of logits.
+    depth: Layers with a kernel, 6 n + 4.
+    width: The factor k of the paper.
+    dropout: Rate of dropout within the blocks; the paper uses 0.3.
+    dtype: Dtype of the computation.
 
   Raises:
-    UserError: a field cannot be met.
+    UserError: A field cannot be met.
   """
-  require_whole(width=width)
+  require_positive_int(width=width)
   require_fractions(dropout=dropout)
-  blocks = blocks_a_stage(depth, 4, 6, '16, 22, 28 or 40')
+  blocks = blocks_per_stage(depth, 4, 6, '16, 22, 28 or 40')
   widths = (16 * width, 32 * width, 64 * width)
-  return PreActivationNet(
-    num_classes, 16, widths, blocks, dropout=dropout, dtype=dtype, axis_name=axis_name
-  )
+  return PreActivationNet(num_classes, 16, widths, blocks, dropout=dropout, dtype=dtype)

@@ -43,10 +43,10 @@ def create(model_config: Mapping[str, Any], num_classes: int) -> nn.Module:
     model_config: 'name' and the constructor's own fields; a field of None is left to its default.
       The name is a registered one or 'package.module:Class'. 'dtype' may be the string 'float32' or
       'bfloat16'.
-    num_classes: given to the constructor if it takes it.
+    num_classes: Number of classes, given to the constructor if it takes it.
 
   Raises:
-    UserError: nothing has that name, or the fields are not those of the constructor.
+    UserError: Nothing has that name, or the fields are not those of the constructor.
   """
   fields = {key: _frozen(value) for key, value in model_config.items() if value is not None}
   name = fields.pop('name', None)
@@ -79,7 +79,7 @@ def create(model_config: Mapping[str, Any], num_classes: int) -> nn.Module:
 
 
 def takes_mask(module: nn.Module) -> bool:
-  """Whether the module's call has a `mask` argument, as (images, train, mask=None)."""
+  """Returns whether the module's call has a `mask` argument, as (images, train, mask=None)."""
   return 'mask' in inspect.signature(type(module).__call__).parameters
 
 
@@ -98,11 +98,11 @@ def apply(
   included.
 
   Args:
-    module: the network.
-    variables: its collections, 'params' and perhaps 'batch_stats'.
-    images: float32 [B, H, W, C].
-    train: as the network takes it.
-    mask: bool [B] or None.
+    module: The network.
+    variables: The collections of the network, 'params' and perhaps 'batch_stats'.
+    images: Float32 [B, H, W, C].
+    train: Whether the network is trained, as it takes it.
+    mask: Bool [B] or None.
     **options: `rngs`, `mutable` and the like, for `module.apply`.
 
   Returns:

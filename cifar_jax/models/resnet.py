@@ -15,7 +15,12 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.models.conv_units import ConvNorm, Logits, SqueezeExcite
-from cifar_jax.models.fields import blocks_a_stage, require_choice, require_whole, require_widths
+from cifar_jax.models.fields import (
+  blocks_per_stage,
+  require_choice,
+  require_positive_int,
+  require_widths,
+)
 from cifar_jax.models.registry import register
 
 # Blocks in each of four stages where they are not all equal: (block, depth).
@@ -33,19 +38,19 @@ class ResNet(nn.Module):
   """Stages of residual blocks; each but the first halves the maps.
 
   Attributes:
-    num_classes: number of logits.
-    depth: layers with a kernel, shortcuts aside: 6 n + 2 for three stages of n basic blocks (20,
+    num_classes: Number of logits.
+    depth: Layers with a kernel, shortcuts aside: 6 n + 2 for three stages of n basic blocks (20,
       32, 44, 56, 110), 9 n + 2 for bottlenecks; with four stages 18, 34, 50, 101, 152.
-    widths: of the stages: filters of their 3x3 convolutions, before `group_width`.
+    widths: Filters of the 3x3 convolutions of each stage, before `group_width`.
     block: 'basic', two 3x3 convolutions, or 'bottleneck', 1x1, 3x3 and 1x1 with four times the
       width.
-    shortcut: where the shape changes: 'pad', every other pixel and zeros for new channels, without
-      parameters (option A), or 'project', a 1x1 convolution and BatchNorm (option B).
-    groups: of the 3x3 convolution of a bottleneck, the "cardinality" of ResNeXt.
-    group_width: filters of such a group in a stage of width 64; 64 with one group is a ResNet.
-    squeeze: reduction of a squeeze-and-excitation unit at the end of each branch; 0 for none.
-    dtype: compute dtype; parameters, BatchNorm's statistics and logits are float32.
-    axis_name: mapped axis over which BatchNorm shares its statistics (`jax.pmap`), or None.
+    shortcut: What is added where the shape changes: 'pad', every other pixel and zeros for new
+      channels, without parameters (option A), or 'project', a 1x1 convolution and BatchNorm
+      (option B).
+    groups: Number of groups of the 3x3 convolution of a bottleneck, the "cardinality" of ResNeXt.
+    group_width: Filters of such a group in a stage of width 64; 64 with one group is a ResNet.
+    squeeze: Reduction of a squeeze-and-excitation unit at the end of each branch; 0 for none.
+    dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
   """
 
   num_classes: int
@@ -57,14 +62,13 @@ class ResNet(nn.Module):
   group_width: int = 64
   squeeze: int = 0
   dtype: Any = jnp.float32
-  axis_name: str | None = None
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
     require_choice('block', self.block, _LAYERS)
     require_choice('shortcut', self.shortcut, ('pad', 'project'))
     require_widths(self.widths)
-    require_whole(groups=self.groups, group_width=self.group_width)
+    require_positive_int(groups=self.groups, group_width=self.group_width)
     self.blocks()
     super().__post_init__()
 
@@ -75,12 +79,12 @@ class ResNet(nn.Module):
       return _UNEVEN[self.block, self.depth]
     layers_of_all = stages * _LAYERS[self.block]
     advice = f'{2 + 2 * layers_of_all} or {2 + 3 * layers_of_all}'
-    return (blocks_a_stage(self.depth, 2, layers_of_all, advice),) * stages
+    return (blocks_per_stage(self.depth, 2, layers_of_all, advice),) * stages
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
     """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]; mask as in `ConvNet`."""
-    stem = ConvNorm(self.widths[0], dtype=self.dtype, axis_name=self.axis_name, name='stem')
+    stem = ConvNorm(self.widths[0], dtype=self.dtype, name='stem')
     maps = stem(images.astype(self.dtype), train, mask)
     for stage, (width, count) in enumerate(zip(self.widths, self.blocks(), strict=True)):
       for number in range(count):
@@ -93,7 +97,6 @@ class ResNet(nn.Module):
           self.group_width,
           self.squeeze,
           self.dtype,
-          self.axis_name,
           name=f'stage{stage}_block{number}',
         )(maps, train, mask)
     return Logits(self.num_classes, dtype=self.dtype, name='logits')(maps, train)
@@ -113,7 +116,6 @@ class ResidualBlock(nn.Module):
   group_width: int
   squeeze: int
   dtype: Any
-  axis_name: str | None
 
   @nn.compact
   def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
@@ -133,7 +135,6 @@ class ResidualBlock(nn.Module):
         groups,
         activation,
         dtype=self.dtype,
-        axis_name=self.axis_name,
       )
       return lambda maps: unit(maps, train, mask)
 

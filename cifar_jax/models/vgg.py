@@ -23,25 +23,23 @@ def vgg(
   batch_norm: bool = True,
   head: tuple[str, ...] = ('flatten',),
   dtype: Any = jnp.float32,
-  axis_name: str | None = None,
 ) -> ConvNet:
   """Five blocks of 3x3 convolutions, each with a max-pool at its end.
 
   Args:
-    num_classes: number of logits.
+    num_classes: Number of logits.
     depth: 11, 13, 16 or 19, the three dense layers of the paper counted.
-    widths: of the five blocks.
-    batch_norm: after each convolution, which is then linear, before ReLU.
-    head: words after the last block, maps of 1x1 for images of 32x32; the paper's is ('flatten',
+    widths: Filters of the five blocks.
+    batch_norm: Whether BatchNorm stands between each convolution and ReLU.
+    head: Specs after the last block, maps of 1x1 for images of 32x32; the paper's is ('flatten',
       'dense 4096', 'dropout 0.5', 'dense 4096', 'dropout 0.5').
-    dtype: compute dtype.
-    axis_name: for `jax.pmap`.
+    dtype: Dtype of the computation.
 
   Raises:
-    UserError: a field cannot be met.
+    UserError: A field cannot be met.
   """
   require_choice('depth', depth, _VGG)
   require_widths(widths)
   convolution = ('conv3 linear', 'batch_norm', 'relu') if batch_norm else ('conv3',)
   block = tuple((*(convolution * count), 'max_pool') for count in _VGG[depth])
-  return ConvNet(num_classes, widths, block, head, dtype=dtype, axis_name=axis_name)
+  return ConvNet(num_classes, widths, block, head, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Normalisation by the statistics of a batch."""
+"""Normalization by the statistics of a batch."""
 
 import functools
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cifar_jax.ops.forms import use_cpu_forms
+from cifar_jax.ops.dispatch import use_cpu_kernels
 
 Normalized = tuple[jax.Array, jax.Array, jax.Array]  # outputs, mean [C], biased variance [C]
 
@@ -20,42 +20,59 @@ def normalize_by_batch(
   zero the mean is.
 
   Args:
-    inputs: float32 [..., C].
-    scale: float32 [C].
-    bias: float32 [C].
-    epsilon: added to the variance.
+    inputs: The batch, float32 [..., C].
+    scale: The learned factor, float32 [C].
+    bias: The learned offset, float32 [C].
+    epsilon: What is added to the variance.
   """
-  choose = fused_normalize if use_cpu_forms() else plain_normalize
+  choose = fused_normalize if use_cpu_kernels() else reference_normalize
   return choose(inputs, scale, bias, epsilon)
 
 
-def plain_normalize(
+def reference_normalize(
   inputs: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
 ) -> Normalized:
-  """The same; JAX derives the gradient."""
+  """Normalizes by the batch as JAX derives the gradient."""
   mean, variance = _statistics(inputs)
+  return normalize_by(inputs, mean, variance, scale, bias, epsilon), mean, variance
+
+
+def normalize_by(
+  inputs: jax.Array,
+  mean: jax.Array,
+  variance: jax.Array,
+  scale: jax.Array,
+  bias: jax.Array,
+  epsilon: float,
+) -> jax.Array:
+  """Centers [..., C] and scales it by given statistics [C]."""
   factor = lax.rsqrt(variance + epsilon) * scale
   rank = inputs.ndim
-  outputs = (inputs - _last_axis(mean, rank)) * _last_axis(factor, rank) + _last_axis(bias, rank)
-  return outputs, mean, variance
+  centered = inputs - on_last_axis(mean, rank)
+  return centered * on_last_axis(factor, rank) + on_last_axis(bias, rank)
+
+
+def on_last_axis(channels: jax.Array, rank: int) -> jax.Array:
+  """Shapes [C] as [1, ..., 1, C]: nothing here relies on implicit rank promotion."""
+  return channels.reshape((1,) * (rank - 1) + (-1,))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def fused_normalize(
   inputs: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
 ) -> Normalized:
-  """The same with the gradient simplified by hand: two sums and one pass over the maps.
+  """Normalizes by the batch, the gradient being simplified by hand: two sums, one pass over maps.
 
   The derived gradient passes through the mean and the variance separately, each time over whole
   maps, and keeps intermediate maps for it.
   """
-  return plain_normalize(inputs, scale, bias, epsilon)
+  return reference_normalize(inputs, scale, bias, epsilon)
 
 
 def _forward(
   inputs: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
 ) -> tuple[Normalized, tuple[jax.Array, ...]]:
-  outputs, mean, variance = plain_normalize(inputs, scale, bias, epsilon)
+  outputs, mean, variance = reference_normalize(inputs, scale, bias, epsilon)
   return (outputs, mean, variance), (inputs, mean, lax.rsqrt(variance + epsilon), scale)
 
 
@@ -67,17 +84,17 @@ def _backward(
   of_outputs, of_mean, of_variance = gradients
   rank, axes = inputs.ndim, tuple(range(inputs.ndim - 1))
   count = inputs.size // inputs.shape[-1]
-  centred = inputs - _last_axis(mean, rank)
+  centered = inputs - on_last_axis(mean, rank)
   of_bias = jnp.sum(of_outputs, axes)
-  of_scale = jnp.sum(of_outputs * centred, axes) * inverse_deviation
+  of_scale = jnp.sum(of_outputs * centered, axes) * inverse_deviation
   # Ioffe and Szegedy (2015), section 3, with the terms gathered by what they multiply.
   factor = scale * inverse_deviation
   slope = (2 * of_variance - factor * inverse_deviation * of_scale) / count
   offset = (of_mean - factor * of_bias) / count
   of_inputs = (
-    of_outputs * _last_axis(factor, rank)
-    + centred * _last_axis(slope, rank)
-    + _last_axis(offset, rank)
+    of_outputs * on_last_axis(factor, rank)
+    + centered * on_last_axis(slope, rank)
+    + on_last_axis(offset, rank)
   )
   return of_inputs, of_scale, of_bias
 
@@ -89,9 +106,4 @@ def _statistics(inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Mean and biased variance [C]."""
   axes = tuple(range(inputs.ndim - 1))
   mean = jnp.mean(inputs, axes)
-  return mean, jnp.mean(jnp.square(inputs - _last_axis(mean, inputs.ndim)), axes)
-
-
-def _last_axis(channels: jax.Array, rank: int) -> jax.Array:
-  """Shapes [C] as [1, ..., 1, C]: nothing here relies on implicit rank promotion."""
-  return channels.reshape((1,) * (rank - 1) + (-1,))
+  return mean, jnp.mean(jnp.square(inputs - on_last_axis(mean, inputs.ndim)), axes)

@@ -6,9 +6,9 @@ import jax
 from jax import lax
 
 from cifar_jax.ops import onednn
+from cifar_jax.ops.activations import relu as rectify
 from cifar_jax.ops.depthwise import depthwise_conv
-from cifar_jax.ops.forms import use_cpu_forms, use_library_calls
-from cifar_jax.ops.relu import relu as rectify
+from cifar_jax.ops.dispatch import use_cpu_kernels, use_library_calls
 
 Padding = str | Sequence[tuple[int, int]]
 
@@ -26,32 +26,32 @@ def conv(
   """Convolves [B, H, W, C] with [kh, kw, C // groups, F] to [B, H', W', F].
 
   Args:
-    inputs: maps.
-    kernel: of the dtype of the inputs.
+    inputs: The feature maps.
+    kernel: The kernel, of the dtype of the inputs.
     bias: [F] to be added, or None.
-    strides: step of the window.
+    strides: Vertical and horizontal step of the window.
     padding: 'SAME', 'VALID' or ((top, bottom), (left, right)).
-    dilation: distance between the taps of the kernel.
-    groups: of channels convolved separately.
-    relu: whether ReLU is taken in the end.
+    dilation: Distance between the taps of the kernel.
+    groups: Number of groups of channels that are convolved separately.
+    relu: Whether ReLU is taken in the end.
   """
   pads = _pads(padding, inputs.shape[1:3], kernel.shape[:2], strides)
   windows = zip(pads, kernel.shape[:2], strict=True)
   usual = dilation == (1, 1) and all(0 <= pad < size for ends, size in windows for pad in ends)
   if usual and groups == 1 and use_library_calls(inputs.dtype):
     return onednn.conv(inputs, kernel, bias, strides, pads, relu)
-  if usual and groups == inputs.shape[-1] == kernel.shape[3] and use_cpu_forms():
+  if usual and groups == inputs.shape[-1] == kernel.shape[3] and use_cpu_kernels():
     outputs = depthwise_conv(inputs, kernel, strides, pads)
-  elif kernel.shape[:2] == strides == (1, 1) and usual and groups == 1 and use_cpu_forms():
+  elif kernel.shape[:2] == strides == (1, 1) and usual and groups == 1 and use_cpu_kernels():
     outputs = pointwise_conv(inputs, kernel)
   else:
-    outputs = plain_conv(inputs, kernel, strides, padding, dilation, groups)
+    outputs = reference_conv(inputs, kernel, strides, padding, dilation, groups)
   if bias is not None:
     outputs = outputs + bias.reshape(1, 1, 1, -1)
   return rectify(outputs) if relu else outputs
 
 
-def plain_conv(
+def reference_conv(
   inputs: jax.Array,
   kernel: jax.Array,
   strides: tuple[int, int],
@@ -59,7 +59,7 @@ def plain_conv(
   dilation: tuple[int, int],
   groups: int,
 ) -> jax.Array:
-  """The same by XLA's convolution."""
+  """Convolves by XLA's own convolution; arguments as for `conv`."""
   return lax.conv_general_dilated(
     inputs,
     kernel,

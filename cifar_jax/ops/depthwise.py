@@ -5,20 +5,20 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from cifar_jax.ops.forms import use_library_calls
+from cifar_jax.ops.dispatch import use_library_calls
 from cifar_jax.ops.onednn import Pads, call_conv, pads_of_gradient
 
 
 def depthwise_conv(
   inputs: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads
 ) -> jax.Array:
-  """Convolves [B, H, W, C] with [kh, kw, 1, C] to [B, H', W', C] in a form for CPU.
+  """Convolves [B, H, W, C] with [kh, kw, 1, C] to [B, H', W', C] by a kernel for CPU.
 
   Args:
-    inputs: maps.
-    kernel: of the dtype of the inputs.
-    strides: step of the window.
-    pads: (top, bottom), (left, right).
+    inputs: The feature maps.
+    kernel: The kernel, of the dtype of the inputs.
+    strides: Vertical and horizontal step of the window.
+    pads: Zeros put around the maps as (top, bottom), (left, right).
   """
   choose = library_depthwise if use_library_calls(inputs.dtype) else shifted_products
   return choose(inputs, kernel, strides, pads)
@@ -27,9 +27,9 @@ def depthwise_conv(
 def shifted_products(
   inputs: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads
 ) -> jax.Array:
-  """The same as a sum over the places of the window.
+  """Convolves every channel by itself, as a sum over the places of the window.
 
-  XLA's CPU backend has no fast form of it: this one takes a fifth to a twentieth of the time.
+  XLA's CPU backend has no fast kernel for it: this one takes a fifth to a twentieth of the time.
   """
   padded = jnp.pad(inputs, ((0, 0), *pads, (0, 0)))
   height, width = (
@@ -50,7 +50,10 @@ def shifted_products(
 def library_depthwise(
   inputs: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads
 ) -> jax.Array:
-  """The same by oneDNN, as is the gradient by the maps where the window makes no steps."""
+  """Convolves every channel by itself, by oneDNN.
+
+  The gradient by the maps is oneDNN's too where the window moves by single steps.
+  """
   return call_conv(inputs, kernel, None, strides, pads, groups=kernel.shape[3])
 
 

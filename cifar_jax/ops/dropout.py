@@ -6,33 +6,33 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cifar_jax.ops.forms import use_cpu_forms
+from cifar_jax.ops.dispatch import use_cpu_kernels
 
 
 def dropout(key: jax.Array, inputs: jax.Array, rate: float) -> jax.Array:
   """Zeroes each element with probability `rate` and scales the others by 1 / (1 - rate).
 
   Args:
-    key: of JAX's random numbers.
-    inputs: any shape.
-    rate: 0 < rate < 1; on CPU taken to the nearest multiple of 1 / 65536.
+    key: A key of JAX's random numbers.
+    inputs: An array of any shape.
+    rate: Probability of 0, 0 < rate < 1; on CPU taken to the nearest multiple of 1 / 65536.
   """
   return jnp.where(keep_mask(key, inputs.shape, rate), inputs / (1 - rate), 0)
 
 
 def keep_mask(key: jax.Array, shape: tuple[int, ...], rate: float) -> jax.Array:
-  """The booleans of `dropout`: False with probability `rate`."""
-  choose = packed_bernoulli if use_cpu_forms() else plain_bernoulli
+  """Returns the booleans of `dropout`: False with probability `rate`."""
+  choose = packed_bernoulli if use_cpu_kernels() else reference_bernoulli
   return choose(key, 1 - rate, shape)
 
 
-def plain_bernoulli(key: jax.Array, probability: float, shape: tuple[int, ...]) -> jax.Array:
+def reference_bernoulli(key: jax.Array, probability: float, shape: tuple[int, ...]) -> jax.Array:
   """Independent booleans that are True with a probability, from one 32-bit random word each."""
   return jax.random.bernoulli(key, probability, shape)
 
 
 def packed_bernoulli(key: jax.Array, probability: float, shape: tuple[int, ...]) -> jax.Array:
-  """The same, but one random word serves two or four elements.
+  """Draws such booleans, but one random word serves two or four elements.
 
   Drawing the words takes most of the time of dropout on CPU. Eight bits decide exactly for
   probabilities that are multiples of 1 / 256, as those of most networks are; others take sixteen.

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cifar_jax.ops.forms import use_cpu_forms
+from cifar_jax.ops.dispatch import use_cpu_kernels
 
 Padding = str | Sequence[tuple[int, int]]
 
@@ -16,37 +16,37 @@ Padding = str | Sequence[tuple[int, int]]
 def max_pool(
   inputs: jax.Array, window: tuple[int, int], strides: tuple[int, int], padding: Padding
 ) -> jax.Array:
-  """The maximum of each window of [B, H, W, C]; padding never wins.
+  """Returns the maximum of each window of [B, H, W, C]; padding never wins.
 
   The gradient goes to the first maximum of a window, in reading order.
 
   Args:
-    inputs: floating point.
-    window: height and width.
-    strides: step of the window.
+    inputs: Feature maps of floating point.
+    window: Height and width of the window.
+    strides: Vertical and horizontal step of the window.
     padding: 'SAME', 'VALID' or ((top, bottom), (left, right)).
   """
-  if window == strides and padding == 'VALID' and use_cpu_forms():
+  if window == strides and padding == 'VALID' and use_cpu_kernels():
     return disjoint_max_pool(inputs, window)
-  return plain_max_pool(inputs, window, strides, padding)
+  return reference_max_pool(inputs, window, strides, padding)
 
 
-def plain_max_pool(
+def reference_max_pool(
   inputs: jax.Array, window: tuple[int, int], strides: tuple[int, int], padding: Padding
 ) -> jax.Array:
-  """The same by `reduce_window`, whose gradient is XLA's select-and-scatter."""
+  """Max-pools by `reduce_window`, whose gradient is XLA's select-and-scatter."""
   return nn.max_pool(inputs, window, strides, padding)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def disjoint_max_pool(inputs: jax.Array, window: tuple[int, int]) -> jax.Array:
-  """The same for windows side by side; rows and columns beyond the last whole window are dropped.
+  """Max-pools windows side by side; rows and columns beyond the last whole window are dropped.
 
   XLA's CPU backend runs select-and-scatter one element after the other. Where windows do not
   overlap, the gradient needs no scatter: every input belongs to one window at most and only asks
   whether it is that window's first maximum.
   """
-  return plain_max_pool(inputs, window, window, 'VALID')
+  return reference_max_pool(inputs, window, window, 'VALID')
 
 
 def _forward(

@@ -1,9 +1,9 @@
 """Convolutions and matrix products by oneDNN, which jaxlib contains.
 
-XLA's CPU backend can call oneDNN, but the compiler of the published builds never does of itself.
+XLA's CPU backend can call oneDNN, but the compiler of the published builds never does so by itself.
 The calls are there, under the names below, with what to compute written as JSON; so a program can
-ask for them. `forms.use_library_calls` says where. The compiler cannot divide them among devices;
-`by_rows` does.
+ask for them. `dispatch.use_library_calls` says where, `self_test` whether they work. The compiler
+cannot divide them among devices; `batch_partitioned` does.
 
 A program with such a call is compiled anew in each process, since XLA cannot store it (jaxlib
 0.10.2: a MemoryError).
@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cifar_jax.ops.by_rows import by_rows
+from cifar_jax.ops.batch_partitioned import batch_partitioned
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
@@ -41,12 +41,12 @@ def conv(
   """Convolves [B, H, W, C] with [kh, kw, C, F] to [B, H', W', F]; adds the bias, then takes ReLU.
 
   Args:
-    inputs: maps, float32 or bfloat16; sums are float32.
-    kernel: of the same dtype.
+    inputs: The feature maps, float32 or bfloat16; sums are float32.
+    kernel: The kernel, of the same dtype.
     bias: [F], of the same dtype, or None.
-    strides: step of the window.
-    pads: (top, bottom), (left, right), each less than the window.
-    relu: whether ReLU is taken. That of NaN is 0 here, but a kernel that met one gets it for its
+    strides: Vertical and horizontal step of the window.
+    pads: Zeros put around the maps as (top, bottom), (left, right), each less than the window.
+    relu: Whether ReLU is taken. That of NaN is 0 here, but a kernel that met one gets it for its
       gradient.
   """
   return call_conv(inputs, kernel, bias, strides, pads, relu=relu)
@@ -120,7 +120,7 @@ def _kernel_gradient(
     convolve = functools.partial(_xla_conv, inputs, strides=(1, 1), pads=pads)
     (found,) = jax.linear_transpose(convolve, kernel)(gradient)
     return found
-  divided = by_rows(way, 'b h w c, b i j f -> y x c f', (True, True), summed=True)
+  divided = batch_partitioned(way, 'b h w c, b i j f -> y x c f', (True, True), summed=True)
   return divided(inputs, gradient).astype(kernel.dtype)
 
 
@@ -191,8 +191,8 @@ def call_conv(
   """The call without gradients; arguments as for `conv`, `groups` as in XLA."""
   bare = functools.partial(_bare_conv, strides=strides, pads=pads, relu=relu, groups=groups)
   if bias is None:
-    return by_rows(bare, 'b h w c, y x d f -> b i j f', (True, False))(inputs, kernel)
-  divided = by_rows(bare, 'b h w c, y x d f, f -> b i j f', (True, False, False))
+    return batch_partitioned(bare, 'b h w c, y x d f -> b i j f', (True, False))(inputs, kernel)
+  divided = batch_partitioned(bare, 'b h w c, y x d f, f -> b i j f', (True, False, False))
   return divided(inputs, kernel, bias)
 
 

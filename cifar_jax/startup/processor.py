@@ -1,9 +1,12 @@
-"""The processor: which kind JAX is going to use, told before it starts, and its name."""
+"""Which processor there is, and which kind JAX is going to use; told before JAX starts."""
 
 import contextlib
+import functools
 import importlib.util
 import os
+import pathlib
 import platform
+import re
 from collections.abc import Mapping
 
 _ACCELERATOR_PACKAGES = ('jax_plugins', 'libtpu')
@@ -24,3 +27,19 @@ def processor_name() -> str:
       if line.startswith('model name'):
         return line.partition(':')[2].strip()
   return platform.processor() or platform.machine()
+
+
+@functools.cache
+def features() -> frozenset[str]:
+  """The processor's instruction sets, such as 'avx2', as Linux lists them; none elsewhere."""
+  try:
+    text = pathlib.Path('/proc/cpuinfo').read_text()
+  except OSError:
+    return frozenset()
+  found = re.search(r'^flags\s*:(.*)$', text, re.MULTILINE)
+  return frozenset(found[1].split()) if found else frozenset()
+
+
+def kind() -> str:
+  """A text that differs between processors for which compilers make different programs."""
+  return ' '.join([platform.machine(), *sorted(features() or [platform.processor()])])

@@ -18,9 +18,9 @@ class Net(nn.Module):
     return layers.Dense(10)(layers.Flatten()(maps))
 
 
-@pytest.mark.parametrize('forms', ['on', 'off'])
-def test_by_hand(forms, monkeypatch) -> None:
-  monkeypatch.setenv('CIFAR_JAX_CPU_FORMS', forms)
+@pytest.mark.parametrize('kernels', ['on', 'off'])
+def test_by_hand(kernels, monkeypatch) -> None:
+  monkeypatch.setenv('CIFAR_JAX_CPU_KERNELS', kernels)
   expected = (
     8 * 10 * 3 * 3 * 3 * 8  # a 10 x 12 image leaves 8 x 10
     + 4 * 5 * 8 * 16  # after the pool

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cifar_jax import layers
+from cifar_jax.layers.batch_axis import DataParallel
 
 RNG = np.random.default_rng(0)
 
@@ -127,10 +128,11 @@ def test_statistics_are_shared_over_a_mapped_axis():
   batch = RNG.normal(size=(2, 3, 2, 2, 2)).astype(np.float32)
   mask = jnp.array([[True, True, True], [True, False, False]])
   state = variables(2)
-  norm = layers.BatchNorm(axis_name='shards', use_running_average=False)
+  norm = layers.BatchNorm(use_running_average=False)
 
   def run(inputs, mask):
-    return norm.apply(state, inputs, mask=mask, mutable=['batch_stats'])
+    with DataParallel(axis='shards', parts=2).batch_axis_context():
+      return norm.apply(state, inputs, mask=mask, mutable=['batch_stats'])
 
   result, changed = jax.vmap(run, axis_name='shards')(batch, mask)
   rows = batch.reshape(6, 2, 2, 2)[[0, 1, 2, 3]]
@@ -146,8 +148,10 @@ def test_statistics_are_shared_over_a_mapped_axis():
 
 
 def test_init_leaves_fresh_statistics():
-  state = layers.BatchNorm(axis_name='shards').init(
-    jax.random.key(0), jnp.full((4, 3), 5.0), use_running_average=False
-  )
+  """Though the step's axis is not bound where a network is initialised."""
+  with DataParallel(axis='shards', parts=2).batch_axis_context():
+    state = layers.BatchNorm().init(
+      jax.random.key(0), jnp.full((4, 3), 5.0), use_running_average=False
+    )
   np.testing.assert_array_equal(state['batch_stats']['mean'], np.zeros(3))
   np.testing.assert_array_equal(state['batch_stats']['var'], np.ones(3))

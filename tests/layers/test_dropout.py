@@ -58,3 +58,20 @@ def test_off_in_inference_and_at_the_ends():
   np.testing.assert_array_equal(drop(0.0, inputs), inputs)
   np.testing.assert_array_equal(drop(1.0, inputs), np.zeros(10))
   assert drop(0.5, inputs.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_branches_are_dropped_whole_and_scaled():
+  branch = jnp.ones((4000, 2, 3))
+  layer = layers.DropPath(0.25)
+  kept = layer.apply({}, branch, False, rngs={'dropout': jax.random.key(0)})
+  first = np.asarray(kept[:, :1, :1])
+  assert np.array_equal(kept, np.broadcast_to(first, kept.shape))  # an example is one decision
+  assert set(np.unique(first)) == {np.float32(0), np.float32(4 / 3)}
+  assert abs(np.mean(first == 0) - 0.25) < 0.03  # four standard deviations
+  assert np.array_equal(layer.apply({}, branch, True), branch)
+  assert np.array_equal(layers.DropPath(0.0).apply({}, branch, False), branch)
+
+
+def test_rates_rise_in_a_line():
+  np.testing.assert_allclose(layers.linear_drop_path_rates(0.3, 4), [0, 0.1, 0.2, 0.3])
+  assert layers.linear_drop_path_rates(0.3, 1) == [0]

@@ -10,14 +10,14 @@ from jax.test_util import check_grads
 
 from cifar_jax.analysis.flops import multiply_adds
 from cifar_jax.layers import Conv
-from cifar_jax.ops import conv, depthwise, forms, onednn
+from cifar_jax.ops import conv, depthwise, dispatch, onednn, self_test
 from tests.helpers.kernels import assert_same_function, normal
 
 pytestmark = pytest.mark.skipif(
-  not forms.has_library('float32'), reason='no oneDNN in this jaxlib, or for this processor'
+  not dispatch.has_fast_kernels('float32'), reason='oneDNN has no kernels for this processor'
 )
 needs_bfloat16 = pytest.mark.skipif(
-  not forms.has_library('bfloat16'), reason='the processor has no products of bfloat16'
+  not dispatch.has_fast_kernels('bfloat16'), reason='the processor has no products of bfloat16'
 )
 
 
@@ -27,7 +27,7 @@ def switched_on(monkeypatch):
 
 
 def plain(inputs, kernel, bias, strides, pads, relu):
-  outputs = conv.plain_conv(inputs, kernel, strides, pads, (1, 1), 1)
+  outputs = conv.reference_conv(inputs, kernel, strides, pads, (1, 1), 1)
   if bias is not None:
     outputs = outputs + bias.reshape(1, 1, 1, -1)
   return jax.nn.relu(outputs) if relu else outputs
@@ -99,7 +99,7 @@ def test_depthwise(channels, window, strides, pads, form):
 
   assert_same_function(
     applied,
-    lambda x, k: conv.plain_conv(x, k, strides, pads, (1, 1), channels),
+    lambda x, k: conv.reference_conv(x, k, strides, pads, (1, 1), channels),
     inputs,
     kernel,
   )
@@ -111,7 +111,7 @@ def test_the_layer_calls_it_for_depthwise_convolutions():
   images = normal(2, 6, 6, 4)
   variables = layer.init(jax.random.key(0), images)
   expected = layer.apply(variables, images)
-  one = forms.on_one_device(layer.apply)
+  one = dispatch.on_one_device(layer.apply)
   assert '__onednn$convolution' in program(one, variables, images)
   np.testing.assert_allclose(jax.jit(one)(variables, images), expected, atol=1e-5)
 
@@ -174,7 +174,7 @@ def test_the_layer_calls_it_unless_it_is_switched_off(monkeypatch):
   expected = layer.apply(variables, images)
   assert '__onednn$convolution' not in program(layer.apply, variables, images)
   monkeypatch.setenv('CIFAR_JAX_ONEDNN', 'on')
-  for apply in (layer.apply, forms.on_one_device(layer.apply)):
+  for apply in (layer.apply, dispatch.on_one_device(layer.apply)):
     assert '__onednn$convolution' in program(apply, variables, images)
     np.testing.assert_allclose(jax.jit(apply)(variables, images), expected, atol=1e-5)
 
@@ -212,7 +212,7 @@ def test_eight_devices_compute_their_rows_and_add_up_the_kernel_s_gradient(chann
   calls = [line for line in divided.as_text().splitlines() if '__onednn$convolution' in line]
   assert calls
   assert not any(f'[16,{size},{size},' in line for line in calls)
-  expected = jax.jit(forms.on_one_device(jax.value_and_grad(loss, argnums=(0, 1))))(
+  expected = jax.jit(dispatch.on_one_device(jax.value_and_grad(loss, argnums=(0, 1))))(
     variables, images
   )
   actual = divided(variables, images)
@@ -221,20 +221,53 @@ def test_eight_devices_compute_their_rows_and_add_up_the_kernel_s_gradient(chann
     np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize('version', ['0.9.0', '0.99.0'])
-def test_other_versions_of_jaxlib_are_not_trusted(monkeypatch, version):
-  forms.has_library.cache_clear()
-  monkeypatch.setattr(forms.importlib.metadata, 'version', lambda package: version)
-  assert not forms.has_library('float32')
-  forms.has_library.cache_clear()
+@pytest.fixture
+def trials_of(monkeypatch):
+  """Forgets what is known of oneDNN; the arguments of trials from then on, all refused."""
+  tried = []
+  monkeypatch.setattr(
+    dispatch.trials, 'objection', lambda *trial: tried.append(trial) or 'it fails'
+  )
+  dispatch.has_library.cache_clear()
+  yield tried
+  dispatch.has_library.cache_clear()
+
+
+def test_what_its_trial_refuses_is_not_called_and_one_line_says_so(trials_of, caplog):
+  layer, images = Conv(5), normal(2, 6, 6, 3)
+  variables = layer.init(jax.random.key(0), images)
+  for _ in range(2):
+    assert '__onednn$convolution' not in program(layer.apply, variables, images)
+  assert caplog.messages == ['convolutions in float32 run without oneDNN, slowly: it fails']
+  assert [name for name, _ in trials_of] == ['onednn_float32']
+
+
+def test_nothing_is_tried_where_there_are_no_fast_kernels(trials_of, monkeypatch, caplog):
+  monkeypatch.setattr(dispatch.processor, 'features', lambda: frozenset({'neon', 'avx2'}))
+  assert not dispatch.has_library('bfloat16')
+  assert not dispatch.has_library('int8')
+  assert not trials_of
+  assert not caplog.messages
+
+
+@pytest.mark.parametrize('name', ['3x3 of few channels', 'depthwise'])
+@pytest.mark.parametrize('wrong', [1.01, np.nan])
+def test_the_self_test_notices_wrong_values(monkeypatch, name, wrong):
+  shapes = {name: self_test._SHAPES[name]}
+  monkeypatch.setattr(self_test, '_SHAPES', shapes)
+  self_test.check('float32')
+  bare = onednn._bare_conv
+  monkeypatch.setattr(onednn, '_bare_conv', lambda *a, **options: wrong * bare(*a, **options))
+  with pytest.raises(ArithmeticError, match=f'{name} in float32'):
+    self_test.check('float32')
 
 
 def test_nothing_but_what_it_was_made_for(monkeypatch):
-  """Dilation, groups, padding beyond the window, other types and plain forms."""
+  """Dilation, groups, padding beyond the window, other types and reference kernels."""
   monkeypatch.setattr(onednn, 'conv', None)
   inputs, kernel = normal(2, 6, 6, 4), normal(3, 3, 4, 6)
 
-  @forms.on_one_device
+  @dispatch.on_one_device
   def convolve(inputs, kernel, padding='SAME', dilation=(1, 1), groups=1):
     return conv.conv(inputs, kernel, None, (1, 1), padding, dilation, groups, False)
 
@@ -242,5 +275,5 @@ def test_nothing_but_what_it_was_made_for(monkeypatch):
   convolve(inputs, normal(3, 3, 2, 6), groups=2)
   convolve(inputs, kernel, ((3, 0), (0, 0)))
   convolve(inputs.astype(jnp.float16), kernel.astype(jnp.float16))
-  with forms.plain_forms():
+  with dispatch.reference_kernels():
     convolve(inputs, kernel)

@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from cifar_jax.startup import processor, xla_flags
@@ -11,10 +12,10 @@ FLAG = '--xla_cpu_experimental_ynn_fusion_type=dot,reduce'
 
 
 @pytest.fixture(autouse=True)
-def tried_machine(monkeypatch):
+def machine_where_it_works(monkeypatch):
   """The cases below hold wherever the tests run."""
   monkeypatch.setattr(xla_flags.platform, 'machine', lambda: 'x86_64')
-  monkeypatch.setattr(xla_flags, '_jaxlib_version', lambda: '0.10.2')
+  monkeypatch.setattr(xla_flags.trials, 'objection', lambda *_: '')
   monkeypatch.setattr(processor.importlib.util, 'find_spec', lambda name: None)
 
 
@@ -55,17 +56,25 @@ def test_an_accelerator_that_is_installed_counts_unless_cpu_is_chosen(monkeypatc
   assert FLAG in set_flags({'JAX_PLATFORMS': 'cpu'})
 
 
-@pytest.mark.parametrize('version', ['0.9.2', '0.99.0', 'of unknown version'])
-def test_no_flag_with_a_version_on_which_it_was_not_tried(monkeypatch, version):
-  monkeypatch.setattr(xla_flags, '_jaxlib_version', lambda: version)
+def test_no_flag_that_its_trial_refuses(monkeypatch):
+  tried = []
+  monkeypatch.setattr(xla_flags.trials, 'objection', lambda *trial: tried.append(trial) or 'no')
   environment: dict[str, str] = {}
-  assert version in set_flags(environment)
+  assert set_flags(environment) == 'XLA flags: none added (no)'
   assert environment == {}
+  assert [(name, flags) for name, _, flags in tried] == [('xla_flags', FLAG)]
 
 
-def test_no_flag_on_a_machine_on_which_it_was_not_tried(monkeypatch):
+def test_no_flag_on_a_machine_on_which_it_was_not_measured(monkeypatch):
   monkeypatch.setattr(xla_flags.platform, 'machine', lambda: 'riscv64')
   assert 'riscv64' in set_flags({})
+
+
+def test_the_trial_notices_wrong_sums(monkeypatch):
+  exec(xla_flags._TRIAL, {})
+  monkeypatch.setattr(jax, 'jit', lambda function: lambda a, b: function(1.1 * a, b))
+  with pytest.raises(AssertionError):
+    exec(xla_flags._TRIAL, {})
 
 
 def test_flags_are_accepted_by_the_installed_jax_and_set_without_importing_it():

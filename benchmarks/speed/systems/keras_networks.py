@@ -3,8 +3,16 @@
 import keras
 from ml_collections import ConfigDict
 
-from cifar_jax.models import layer_words
 from cifar_jax.models.conv_net import parse_blocks, parse_head
+from cifar_jax.models.layer_specs import (
+  BatchNormSpec,
+  ConvSpec,
+  DenseSpec,
+  DropoutSpec,
+  FlattenSpec,
+  LayerSpec,
+  PoolSpec,
+)
 
 
 def build(config: ConfigDict) -> keras.Model:
@@ -54,12 +62,12 @@ def _airbench_net(config: ConfigDict) -> list[keras.layers.Layer]:
   return [*found, keras.layers.GlobalMaxPooling2D()]
 
 
-def _layer(word: layer_words.LayerWord, config: ConfigDict, width: int = 0) -> keras.layers.Layer:
+def _layer(word: LayerSpec, config: ConfigDict, width: int = 0) -> keras.layers.Layer:
   activation = config.model.activation
   bound = config.optimizer.max_norm
   constraint = None if bound is None else keras.constraints.MaxNorm(bound)
   match word:
-    case layer_words.ConvWord(stride=1, dilation=1):
+    case ConvSpec(stride=1, dilation=1):
       return keras.layers.Conv2D(
         round(width * word.width_factor),
         word.kernel,
@@ -67,16 +75,16 @@ def _layer(word: layer_words.LayerWord, config: ConfigDict, width: int = 0) -> k
         activation=word.activation or activation,
         kernel_constraint=constraint,
       )
-    case layer_words.PoolWord(kind='max_pool'):
+    case PoolSpec(kind='max_pool'):
       return keras.layers.MaxPooling2D(word.window, word.stride, word.padding)
-    case layer_words.BatchNormWord():
+    case BatchNormSpec():
       return keras.layers.BatchNormalization()
-    case layer_words.DropoutWord():
+    case DropoutSpec():
       return keras.layers.Dropout(word.rate)
-    case layer_words.DenseWord():
+    case DenseSpec():
       return keras.layers.Dense(
         word.units, activation=word.activation or activation, kernel_constraint=constraint
       )
-    case layer_words.FlattenWord():
+    case FlattenSpec():
       return keras.layers.Flatten()
   raise ValueError(f'no Keras layer for {word}')

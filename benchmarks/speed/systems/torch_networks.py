@@ -4,8 +4,16 @@ import torch
 from ml_collections import ConfigDict
 from torch import nn
 
-from cifar_jax.models import layer_words
 from cifar_jax.models.conv_net import parse_blocks, parse_head
+from cifar_jax.models.layer_specs import (
+  BatchNormSpec,
+  ConvSpec,
+  DenseSpec,
+  DropoutSpec,
+  FlattenSpec,
+  LayerSpec,
+  PoolSpec,
+)
 
 
 def build(config: ConfigDict) -> nn.Module:
@@ -34,7 +42,7 @@ def _conv_net(config: ConfigDict) -> nn.Module:
   modules: list[nn.Module] = []
   shape = torch.Size([2, 3, 32, 32])
 
-  def add(word: layer_words.LayerWord, width: int = 0) -> None:
+  def add(word: LayerSpec, width: int = 0) -> None:
     nonlocal shape
     modules.extend(_modules(word, config.model.activation, shape[1], width))
     shape = nn.Sequential(*modules)(torch.zeros(2, 3, 32, 32)).shape
@@ -69,23 +77,21 @@ def _airbench_net(config: ConfigDict) -> nn.Module:
   )
 
 
-def _modules(
-  word: layer_words.LayerWord, activation: str, channels: int, width: int
-) -> list[nn.Module]:
+def _modules(word: LayerSpec, activation: str, channels: int, width: int) -> list[nn.Module]:
   activations = {'relu': nn.ReLU, 'sigmoid': nn.Sigmoid, 'tanh': nn.Tanh}
   match word:
-    case layer_words.ConvWord(stride=1, dilation=1):
+    case ConvSpec(stride=1, dilation=1):
       features = round(width * word.width_factor)
       conv = nn.Conv2d(channels, features, word.kernel, padding=word.padding)
       return [conv, activations[word.activation or activation]()]
-    case layer_words.PoolWord(kind='max_pool', padding='valid'):
+    case PoolSpec(kind='max_pool', padding='valid'):
       return [nn.MaxPool2d(word.window, word.stride)]
-    case layer_words.BatchNormWord():
+    case BatchNormSpec():
       return [nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)]
-    case layer_words.DropoutWord():
+    case DropoutSpec():
       return [nn.Dropout(word.rate)]
-    case layer_words.DenseWord():
+    case DenseSpec():
       return [nn.Linear(channels, word.units), activations[word.activation or activation]()]
-    case layer_words.FlattenWord():
+    case FlattenSpec():
       return [nn.Flatten()]
   raise ValueError(f'no PyTorch module for {word}')

@@ -5,7 +5,7 @@ turns: each round measures all of them within seconds, so what else the machine 
 them alike.
 
 Systems:
-  ours               as launch.py trains: XLA flags, memory kept, forms for CPU
+  ours               as launch.py trains: XLA flags, memory kept, kernels for CPU
   ours_bfloat16      the same with --config.model.dtype=bfloat16
   plain              the same step of plain Flax and XLA operations under JAX's defaults
   keras_tensorflow   Keras 3, model.fit on TensorFlow
@@ -86,7 +86,7 @@ class Worker:
       **(environment or {}),
     }
     if system == 'plain':
-      off = ('CIFAR_JAX_CPU_FORMS', 'CIFAR_JAX_XLA_FLAGS', 'CIFAR_JAX_KEEP_MEMORY')
+      off = ('CIFAR_JAX_CPU_KERNELS', 'CIFAR_JAX_XLA_FLAGS', 'CIFAR_JAX_KEEP_MEMORY')
       variables |= dict.fromkeys(off, 'off')
     start = time.perf_counter()
     self._process = subprocess.Popen(

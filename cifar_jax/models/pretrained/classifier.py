@@ -27,7 +27,7 @@ class Pretrained(nn.Module):
     network: a name of `transfer.networks.NETWORKS`.
     weights: file of the base's weights; '' looks in the usual places, 'random' takes none.
     pooled: whether the head gets the average over each map.
-    head: words of `layer_words` that make vectors of the maps, before the dense layer of logits.
+    head: specs (`layer_specs`) that make vectors of the maps, before the dense layer of logits.
     one_sigmoid: the head ends in one unit instead of two, the log-odds of the second class; its
       loss is the binary cross-entropy.
     batch_norm: of the base; 'frozen' uses its moving statistics in training too and leaves them,

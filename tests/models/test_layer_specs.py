@@ -5,17 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifar_jax.layers import activation_names
-from cifar_jax.models.layer_words import (
-  ActivationWord,
-  BatchNormWord,
-  ConvWord,
-  DenseWord,
-  DropoutWord,
-  FlattenWord,
-  GlobalAveragePoolWord,
-  PoolWord,
-  format_word,
-  parse_word,
+from cifar_jax.models.layer_specs import (
+  ActivationSpec,
+  BatchNormSpec,
+  ConvSpec,
+  DenseSpec,
+  DropoutSpec,
+  FlattenSpec,
+  GlobalAveragePoolSpec,
+  PoolSpec,
+  format_spec,
+  parse_spec,
 )
 from cifar_jax.utils.errors import UserError
 
@@ -23,9 +23,9 @@ activations = st.sampled_from(activation_names()) | st.sampled_from(
   ['leaky_relu(0.003)', 'elu(2)', 'celu(1e-3)']
 )
 sizes = st.integers(1, 99)
-words = st.one_of(
+specs = st.one_of(
   st.builds(
-    ConvWord,
+    ConvSpec,
     kernel=st.tuples(sizes, sizes),
     padding=st.sampled_from(['same', 'valid']),
     width_factor=st.sampled_from([0.25, 0.5, 1.0, 1.5, 2.0, 3.0]) | st.floats(1e-9, 1e9),
@@ -34,45 +34,45 @@ words = st.one_of(
     activation=st.none() | activations,
   ),
   st.builds(
-    PoolWord,
+    PoolSpec,
     kind=st.sampled_from(['max_pool', 'avg_pool']),
     window=sizes,
     stride=st.none() | sizes,
     padding=st.sampled_from(['same', 'valid']),
   ),
-  st.builds(DenseWord, units=st.integers(1, 10**6), activation=st.none() | activations),
-  st.builds(DropoutWord, rate=st.floats(0, 1, exclude_max=True, allow_subnormal=False)),
-  st.builds(ActivationWord, activation=activations),
-  st.just(BatchNormWord()),
-  st.just(FlattenWord()),
-  st.just(GlobalAveragePoolWord()),
+  st.builds(DenseSpec, units=st.integers(1, 10**6), activation=st.none() | activations),
+  st.builds(DropoutSpec, rate=st.floats(0, 1, exclude_max=True, allow_subnormal=False)),
+  st.builds(ActivationSpec, activation=activations),
+  st.just(BatchNormSpec()),
+  st.just(FlattenSpec()),
+  st.just(GlobalAveragePoolSpec()),
 )
 
 
 @pytest.mark.parametrize(
-  ('text', 'word'),
+  ('text', 'spec'),
   [
-    ('conv3', ConvWord((3, 3))),
-    ('conv1', ConvWord((1, 1))),
-    ('conv5x3 valid', ConvWord((5, 3), 'valid')),
-    ('conv3 same x2', ConvWord((3, 3), 'same', 2.0)),
-    ('conv3 x0.5 linear', ConvWord((3, 3), width_factor=0.5, activation='linear')),
-    ('conv3 stride=2 dilation=3', ConvWord((3, 3), stride=2, dilation=3)),
-    ('conv3 leaky_relu(0.003)', ConvWord((3, 3), activation='leaky_relu(0.003)')),
-    ('max_pool', PoolWord('max_pool')),
-    ('avg_pool 3 stride=2 same', PoolWord('avg_pool', 3, 2, 'same')),
-    ('  dense   256 ', DenseWord(256)),
-    ('dense 128 sigmoid', DenseWord(128, 'sigmoid')),
-    ('dropout 0.25', DropoutWord(0.25)),
-    ('dropout .5', DropoutWord(0.5)),
-    ('batch_norm', BatchNormWord()),
-    ('flatten', FlattenWord()),
-    ('global_average_pool', GlobalAveragePoolWord()),
-    ('relu', ActivationWord('relu')),
+    ('conv3', ConvSpec((3, 3))),
+    ('conv1', ConvSpec((1, 1))),
+    ('conv5x3 valid', ConvSpec((5, 3), 'valid')),
+    ('conv3 same x2', ConvSpec((3, 3), 'same', 2.0)),
+    ('conv3 x0.5 linear', ConvSpec((3, 3), width_factor=0.5, activation='linear')),
+    ('conv3 stride=2 dilation=3', ConvSpec((3, 3), stride=2, dilation=3)),
+    ('conv3 leaky_relu(0.003)', ConvSpec((3, 3), activation='leaky_relu(0.003)')),
+    ('max_pool', PoolSpec('max_pool')),
+    ('avg_pool 3 stride=2 same', PoolSpec('avg_pool', 3, 2, 'same')),
+    ('  dense   256 ', DenseSpec(256)),
+    ('dense 128 sigmoid', DenseSpec(128, 'sigmoid')),
+    ('dropout 0.25', DropoutSpec(0.25)),
+    ('dropout .5', DropoutSpec(0.5)),
+    ('batch_norm', BatchNormSpec()),
+    ('flatten', FlattenSpec()),
+    ('global_average_pool', GlobalAveragePoolSpec()),
+    ('relu', ActivationSpec('relu')),
   ],
 )
-def test_words(text: str, word: object):
-  assert parse_word(text) == word
+def test_words(text: str, spec: object):
+  assert parse_spec(text) == spec
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_words(text: str, word: object):
 )
 def test_mistakes_are_named(text: object, message: str):
   with pytest.raises(UserError, match=re.escape(message)):
-    parse_word(text)
+    parse_spec(text)
 
 
-@given(words)
-def test_parse_undoes_format(word):
-  assert parse_word(format_word(word)) == word
+@given(specs)
+def test_parse_undoes_format(spec):
+  assert parse_spec(format_spec(spec)) == spec
 
 
 fragments = st.sampled_from(
@@ -131,7 +131,7 @@ garbage = st.one_of(
 @given(garbage)
 def test_garbage_is_a_user_error_or_a_word_that_round_trips(text):
   try:
-    word = parse_word(text)
+    spec = parse_spec(text)
   except UserError:
     return
-  assert parse_word(format_word(word)) == word
+  assert parse_spec(format_spec(spec)) == spec

@@ -1,4 +1,4 @@
-"""Each operation's form for CPU against the plain one, in values and gradients."""
+"""Each operation's kernel for CPU against the reference, in values and gradients."""
 
 import math
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from cifar_jax.ops import batch_norm, conv, dropout, forms, max_pool, relu
+from cifar_jax.ops import activations, batch_norm, conv, dispatch, dropout, max_pool
 from tests.helpers.kernels import RNG, assert_same_function, normal
 
 
@@ -16,7 +16,7 @@ from tests.helpers.kernels import RNG, assert_same_function, normal
 @pytest.mark.parametrize('window', [(2, 2), (1, 2), (2, 3)])
 def test_max_pool(shape, window):
   def plain(inputs):
-    return max_pool.plain_max_pool(inputs, window, window, 'VALID')
+    return max_pool.reference_max_pool(inputs, window, window, 'VALID')
 
   def form(inputs):
     return max_pool.disjoint_max_pool(inputs, window)
@@ -34,7 +34,7 @@ def test_max_pool_gives_ties_to_the_first_as_select_and_scatter_does():
     jax.vjp(pool, inputs)[1](cotangent)[0]
     for pool in (
       lambda x: max_pool.disjoint_max_pool(x, (2, 2)),
-      lambda x: max_pool.plain_max_pool(x, (2, 2), (2, 2), 'VALID'),
+      lambda x: max_pool.reference_max_pool(x, (2, 2), (2, 2), 'VALID'),
     )
   ]
   np.testing.assert_array_equal(*gradients)
@@ -70,7 +70,7 @@ def test_pointwise_conv(channels):
   inputs, kernel = normal(2, 5, 3, channels[0]), normal(1, 1, *channels)
   assert_same_function(
     conv.pointwise_conv,
-    lambda x, k: conv.plain_conv(x, k, (1, 1), 'SAME', (1, 1), 1),
+    lambda x, k: conv.reference_conv(x, k, (1, 1), 'SAME', (1, 1), 1),
     inputs,
     kernel,
   )
@@ -91,7 +91,7 @@ def test_other_convs_are_plain(monkeypatch, kernel_shape, strides, padding, grou
   inputs, kernel, options = normal(2, 6, 6, 4), normal(*kernel_shape), (strides, padding, (1, 1))
   np.testing.assert_array_equal(
     conv.conv(inputs, kernel, None, *options, groups, relu=False),
-    conv.plain_conv(inputs, kernel, *options, groups),
+    conv.reference_conv(inputs, kernel, *options, groups),
   )
 
 
@@ -103,7 +103,7 @@ def test_batch_norm(shape):
     return batch_norm.fused_normalize(*arguments, 1e-3)
 
   assert_same_function(
-    form, lambda *arguments: batch_norm.plain_normalize(*arguments, 1e-3), inputs, scale, bias
+    form, lambda *arguments: batch_norm.reference_normalize(*arguments, 1e-3), inputs, scale, bias
   )
   check_grads(form, (inputs, scale, bias), order=1, modes=['rev'], rtol=2e-2, atol=2e-2)
 
@@ -128,11 +128,11 @@ def test_gradient_of_batch_norm_far_from_zero_against_float64():
 
 def test_relu():
   inputs = jnp.array([-2.0, -0.0, 0.0, 1e-30, 3.0, -jnp.inf, jnp.inf])
-  values, slopes = jax.vmap(jax.value_and_grad(relu.selected_relu))(inputs)
+  values, slopes = jax.vmap(jax.value_and_grad(activations.selected_relu))(inputs)
   np.testing.assert_array_equal(values, [0, 0, 0, np.float32(1e-30), 3, 0, np.inf])
   np.testing.assert_array_equal(slopes, [0, 0, 0, 1, 1, 0, 1])
-  assert_same_function(relu.selected_relu, relu.plain_relu, normal(100))
-  assert np.isnan(relu.selected_relu(jnp.nan))
+  assert_same_function(activations.selected_relu, activations.reference_relu, normal(100))
+  assert np.isnan(activations.selected_relu(jnp.nan))
 
 
 @pytest.mark.parametrize('shape', [(64, 50, 8), (64, 50, 7), (4099,), (1000, 3)])
@@ -177,14 +177,31 @@ def test_dropout_scales_what_it_keeps_and_its_gradient_alike(rate):
   np.testing.assert_allclose(gradient, np.where(kept, 1 / (1 - rate), 0), rtol=1e-6)
 
 
-def test_plain_forms_by_environment_and_by_backend(monkeypatch):
-  assert forms.use_cpu_forms()  # these tests run on CPU
+def test_reference_kernels_by_environment_by_backend_and_by_context(monkeypatch):
+  assert dispatch.use_cpu_kernels()  # these tests run on CPU
+  with dispatch.reference_kernels():
+    assert dispatch.on_one_device(dispatch.is_on_one_device)()
+    assert not dispatch.on_one_device(dispatch.use_cpu_kernels)()
+  assert dispatch.use_cpu_kernels()
+  assert not dispatch.is_on_one_device()  # there are eight
   monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  assert not forms.use_cpu_forms()
+  assert not dispatch.use_cpu_kernels()
   monkeypatch.undo()
-  monkeypatch.setenv('CIFAR_JAX_CPU_FORMS', 'off')
-  assert not forms.use_cpu_forms()
+  monkeypatch.setenv('CIFAR_JAX_CPU_KERNELS', 'off')
+  assert not dispatch.use_cpu_kernels()
   key = jax.random.key(0)
   ones = jnp.ones((16, 16))
   expected = 2 * jax.random.bernoulli(key, 0.5, (16, 16)).astype(jnp.float32)
   np.testing.assert_array_equal(dropout.dropout(key, ones, 0.5), expected)
+
+
+def test_the_old_name_of_the_environment_s_variable_is_understood(monkeypatch, caplog):
+  dispatch._warn_of_old_name.cache_clear()
+  monkeypatch.setenv('CIFAR_JAX_CPU_FORMS', 'off')
+  for _ in range(2):
+    assert not dispatch.use_cpu_kernels()
+  (line,) = caplog.messages
+  assert 'CIFAR_JAX_CPU_FORMS' in line
+  assert 'CIFAR_JAX_CPU_KERNELS' in line
+  monkeypatch.setenv('CIFAR_JAX_CPU_KERNELS', 'on')  # the new name has the last word
+  assert dispatch.use_cpu_kernels()

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cifar_jax.ops.gelu import erf_gelu, gelu, plain_gelu
+from cifar_jax.ops.activations import erf_gelu, gelu, reference_gelu
 
 VALUES = np.concatenate([np.linspace(-30, 30, 4001), [0.0, -1e-30, 1e30]]).astype(np.float32)
 
 
-@pytest.mark.parametrize('form', [plain_gelu, erf_gelu, gelu])
+@pytest.mark.parametrize('form', [reference_gelu, erf_gelu, gelu])
 def test_values_and_slopes(form) -> None:
   """x P(x) and P(x) + x p(x), with the normal distribution P and its density p."""
   finite = VALUES[np.abs(VALUES) < 1e3].astype(np.float64)
@@ -22,7 +22,7 @@ def test_values_and_slopes(form) -> None:
   np.testing.assert_allclose(slopes, normal + finite * density, rtol=1e-6, atol=5e-7)
 
 
-@pytest.mark.parametrize('form', [plain_gelu, erf_gelu])
+@pytest.mark.parametrize('form', [reference_gelu, erf_gelu])
 def test_far_away(form) -> None:
   np.testing.assert_array_equal(form(jnp.array([2.0**90, -(2.0**90), 0])), [2.0**90, 0, 0])
   assert np.isnan(form(jnp.array(jnp.nan)))

@@ -1,6 +1,6 @@
-"""The words in which a sequential network is written down.
+"""The specs in which a sequential network is written down.
 
-A word is a layer's name and its options, separated by blanks; what is in brackets may be left out:
+A spec is a layer's name and its options, separated by blanks; what is in brackets may be left out:
 
   conv3 [valid] [x2] [stride=2] [dilation=2] [relu]
       3x3 convolution; conv3x1 is 3 high and 1 wide; x2 has twice the block's width, x0.5 half of it
@@ -15,7 +15,7 @@ A word is a layer's name and its options, separated by blanks; what is in bracke
   relu
       or any other activation: sigmoid, gelu, leaky_relu(0.003), linear, ...
 
-Convolutions pad ('same') unless the word says 'valid', so blocks can be stacked without the maps
+Convolutions pad ('same') unless the spec says 'valid', so blocks can be stacked without the maps
 shrinking between the pools; pools do not ('valid'). A convolution or dense layer without an
 activation takes that of the network.
 """
@@ -30,7 +30,7 @@ from cifar_jax.utils.suggestions import did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
-class ConvWord:
+class ConvSpec:
   """A convolution; `activation` None means that of the network."""
 
   kernel: tuple[int, int] = (3, 3)
@@ -42,7 +42,7 @@ class ConvWord:
 
 
 @dataclasses.dataclass(frozen=True)
-class PoolWord:
+class PoolSpec:
   """A pool; `kind` is 'max_pool' or 'avg_pool', `stride` None means the window's size."""
 
   kind: str
@@ -52,7 +52,7 @@ class PoolWord:
 
 
 @dataclasses.dataclass(frozen=True)
-class DenseWord:
+class DenseSpec:
   """A fully connected layer; `activation` None means that of the network."""
 
   units: int
@@ -60,49 +60,49 @@ class DenseWord:
 
 
 @dataclasses.dataclass(frozen=True)
-class DropoutWord:
+class DropoutSpec:
   """Dropout of the fraction `rate`."""
 
   rate: float
 
 
 @dataclasses.dataclass(frozen=True)
-class BatchNormWord:
-  """Batch normalisation."""
+class BatchNormSpec:
+  """Batch normalization."""
 
 
 @dataclasses.dataclass(frozen=True)
-class FlattenWord:
+class FlattenSpec:
   """Maps to vectors."""
 
 
 @dataclasses.dataclass(frozen=True)
-class GlobalAveragePoolWord:
+class GlobalAveragePoolSpec:
   """Maps to the mean of each channel."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ActivationWord:
+class ActivationSpec:
   """An activation that is a layer of its own."""
 
   activation: str
 
 
-LayerWord = (
-  ConvWord
-  | PoolWord
-  | DenseWord
-  | DropoutWord
-  | BatchNormWord
-  | FlattenWord
-  | GlobalAveragePoolWord
-  | ActivationWord
+LayerSpec = (
+  ConvSpec
+  | PoolSpec
+  | DenseSpec
+  | DropoutSpec
+  | BatchNormSpec
+  | FlattenSpec
+  | GlobalAveragePoolSpec
+  | ActivationSpec
 )
 
-_PLAIN: dict[str, LayerWord] = {
-  'batch_norm': BatchNormWord(),
-  'flatten': FlattenWord(),
-  'global_average_pool': GlobalAveragePoolWord(),
+_PLAIN: dict[str, LayerSpec] = {
+  'batch_norm': BatchNormSpec(),
+  'flatten': FlattenSpec(),
+  'global_average_pool': GlobalAveragePoolSpec(),
 }
 _POOLS = ('avg_pool', 'max_pool')
 _KINDS = ('conv1', 'conv3', 'conv5', 'conv7', 'dense', 'dropout', *_POOLS, *_PLAIN)
@@ -111,11 +111,11 @@ _INTEGER = re.compile(r'[0-9]{1,9}', re.ASCII)
 _NUMBER = re.compile(r'[0-9]*\.?[0-9]+(?:e-?[0-9]{1,3})?', re.ASCII)
 
 
-def parse_word(text: object) -> LayerWord:
-  """Reads one word.
+def parse_spec(text: object) -> LayerSpec:
+  """Reads one spec.
 
   Raises:
-    UserError: the text is no word; the sentence starts with the text and does not know which flag
+    UserError: The text is no spec; the sentence starts with the text and does not know which flag
       it came from.
   """
   if not isinstance(text, str):
@@ -138,41 +138,41 @@ def parse_word(text: object) -> LayerWord:
       return _PLAIN[name]
     if _is_activation(name):
       _no_options(name, options)
-      return ActivationWord(name)
+      return ActivationSpec(name)
   except UserError as error:
     raise UserError(f'{text!r}: {error}') from None
   raise UserError(f'{text!r}: no layer is called {name!r}{_suggest(name, _KINDS)}')
 
 
-def format_word(word: LayerWord) -> str:
-  """Returns the shortest text that `parse_word` reads as this word."""
-  match word:
-    case ConvWord():
-      height, width = word.kernel
+def format_spec(spec: LayerSpec) -> str:
+  """Returns the shortest text that `parse_spec` reads as this spec."""
+  match spec:
+    case ConvSpec():
+      height, width = spec.kernel
       parts = [f'conv{height}' if height == width else f'conv{height}x{width}']
-      parts += ['valid'] if word.padding == 'valid' else []
-      parts += [f'x{word.width_factor!r}'.removesuffix('.0')] if word.width_factor != 1 else []
-      parts += [f'stride={word.stride}'] if word.stride != 1 else []
-      parts += [f'dilation={word.dilation}'] if word.dilation != 1 else []
-      parts += [word.activation] if word.activation else []
-    case PoolWord():
-      parts = [word.kind]
-      parts += [str(word.window)] if word.window != 2 else []
-      parts += [f'stride={word.stride}'] if word.stride is not None else []
-      parts += ['same'] if word.padding == 'same' else []
-    case DenseWord():
-      parts = ['dense', str(word.units)]
-      parts += [word.activation] if word.activation else []
-    case DropoutWord():
-      parts = ['dropout', repr(word.rate)]
-    case ActivationWord():
-      parts = [word.activation]
+      parts += ['valid'] if spec.padding == 'valid' else []
+      parts += [f'x{spec.width_factor!r}'.removesuffix('.0')] if spec.width_factor != 1 else []
+      parts += [f'stride={spec.stride}'] if spec.stride != 1 else []
+      parts += [f'dilation={spec.dilation}'] if spec.dilation != 1 else []
+      parts += [spec.activation] if spec.activation else []
+    case PoolSpec():
+      parts = [spec.kind]
+      parts += [str(spec.window)] if spec.window != 2 else []
+      parts += [f'stride={spec.stride}'] if spec.stride is not None else []
+      parts += ['same'] if spec.padding == 'same' else []
+    case DenseSpec():
+      parts = ['dense', str(spec.units)]
+      parts += [spec.activation] if spec.activation else []
+    case DropoutSpec():
+      parts = ['dropout', repr(spec.rate)]
+    case ActivationSpec():
+      parts = [spec.activation]
     case _:
-      parts = [next(name for name, plain in _PLAIN.items() if plain == word)]
+      parts = [next(name for name, plain in _PLAIN.items() if plain == spec)]
   return ' '.join(parts)
 
 
-def _parse_conv(match: re.Match[str], options: list[str]) -> ConvWord:
+def _parse_conv(match: re.Match[str], options: list[str]) -> ConvSpec:
   height = _positive(match[1])
   changes: dict[str, object] = {'kernel': (height, _positive(match[2]) if match[2] else height)}
   for option in options:
@@ -192,10 +192,10 @@ def _parse_conv(match: re.Match[str], options: list[str]) -> ConvWord:
     else:
       known = ('same', 'valid', 'x2', 'stride=2', 'dilation=2')
       raise UserError(f'a convolution has no option {option!r}{_suggest(option, known)}')
-  return ConvWord(**changes)  # type: ignore[arg-type]
+  return ConvSpec(**changes)  # type: ignore[arg-type]
 
 
-def _parse_pool(kind: str, options: list[str]) -> PoolWord:
+def _parse_pool(kind: str, options: list[str]) -> PoolSpec:
   changes: dict[str, object] = {}
   for option in options:
     if option in ('same', 'valid'):
@@ -207,10 +207,10 @@ def _parse_pool(kind: str, options: list[str]) -> PoolWord:
     else:
       known = ('same', 'valid', 'stride=2')
       raise UserError(f'a pool has no option {option!r}{did_you_mean(option, known)}')
-  return PoolWord(kind, **changes)  # type: ignore[arg-type]
+  return PoolSpec(kind, **changes)  # type: ignore[arg-type]
 
 
-def _parse_dense(options: list[str]) -> DenseWord:
+def _parse_dense(options: list[str]) -> DenseSpec:
   if not options:
     raise UserError('say how many units, as in "dense 256"')
   units, *rest = options
@@ -219,13 +219,13 @@ def _parse_dense(options: list[str]) -> DenseWord:
   if rest and not _is_activation(rest[0]):
     known = activation_names()
     raise UserError(f'no activation is called {rest[0]!r}{did_you_mean(rest[0], known)}')
-  return DenseWord(_positive(units), rest[0] if rest else None)
+  return DenseSpec(_positive(units), rest[0] if rest else None)
 
 
-def _parse_dropout(options: list[str]) -> DropoutWord:
+def _parse_dropout(options: list[str]) -> DropoutSpec:
   if len(options) != 1 or not _NUMBER.fullmatch(options[0]) or not float(options[0]) < 1:
     raise UserError('say which fraction to drop, 0 or more and less than 1, as in "dropout 0.25"')
-  return DropoutWord(float(options[0]))
+  return DropoutSpec(float(options[0]))
 
 
 def _positive(text: str) -> int:
@@ -253,5 +253,5 @@ def _is_activation(text: str) -> bool:
   return True
 
 
-def _suggest(word: str, known: tuple[str, ...]) -> str:
-  return did_you_mean(word, (*known, *activation_names()))
+def _suggest(name: str, known: tuple[str, ...]) -> str:
+  return did_you_mean(name, (*known, *activation_names()))

@@ -1,4 +1,4 @@
-"""What the compiler cannot divide among devices, divided by the rows of a batch."""
+"""Partitioning along the batch of calls that the compiler cannot divide among devices."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,24 +8,26 @@ from jax import lax
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.sharding import NamedSharding, PartitionSpec
 
-from cifar_jax.ops.forms import is_on_one_device
+from cifar_jax.ops.dispatch import is_on_one_device
 
 
-def by_rows(
-  function: Callable[..., jax.Array], rule: str, rows_of: Sequence[bool], summed: bool = False
+def batch_partitioned(
+  function: Callable[..., jax.Array], rule: str, has_batch: Sequence[bool], summed: bool = False
 ) -> Callable[..., jax.Array]:
-  """The function, of which each device computes its rows where the operands lie over several.
+  """Returns the function, which each device applies to its rows of what lies over several.
 
   Args:
-    function: of arrays; makes an array.
-    rule: its axes by name, as in 'b i, i o -> b o'; one that stands for the batch has one name in
-      all operands that have it.
-    rows_of: for each operand whether the batch is its first axis; the others are whole everywhere.
-    summed: whether results of some rows are added to those of others, instead of put beside them.
+    function: Makes an array of arrays.
+    rule: The names of their axes, as in 'b i, i o -> b o'; an axis that stands for the batch has
+      one name in all operands that have it.
+    has_batch: For each operand, whether its first axis is the batch; if not, it is whole on every
+      device.
+    summed: Whether the results of some rows are added to those of others, instead of put beside
+      them.
   """
   if is_on_one_device():
     return function
-  first = tuple(rows_of).index(True)
+  first = tuple(has_batch).index(True)
 
   def partition(mesh: Any, arguments: Any, result: Any) -> tuple[Any, ...]:
     del result
@@ -38,7 +40,7 @@ def by_rows(
       found = function(*operands)
       return lax.psum(found, axis) if summed and axis is not None else found
 
-    shardings = tuple(parts if has_rows else whole for has_rows in rows_of)
+    shardings = tuple(parts if has_rows else whole for has_rows in has_batch)
     return mesh, of_own_rows, whole if summed else parts, shardings
 
   divided = custom_partitioning(lambda *operands: function(*operands))

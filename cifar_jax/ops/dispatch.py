@@ -1,0 +1,116 @@
+"""Which kernel a traced function gets: the reference, one for XLA on CPU, or oneDNN's.
+
+All that decides it is here: the environment, the processor, and one context, which holds for what
+is traced within.
+"""
+
+import contextlib
+import contextvars
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import logging
+
+from cifar_jax.startup import processor, trials
+
+# What oneDNN's fast kernels are made of.
+_NEEDED_FEATURE = {'float32': 'avx2', 'bfloat16': 'avx512_bf16'}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Context:
+  """What is known of the functions that are being traced.
+
+  Attributes:
+    reference: Whether they get the reference kernels.
+    one_device: Whether every device computes the whole of them.
+  """
+
+  reference: bool = False
+  one_device: bool = False
+
+
+_OUTERMOST = _Context()
+_CONTEXT = contextvars.ContextVar('_CONTEXT', default=_OUTERMOST)
+
+
+@contextlib.contextmanager
+def _within(**changes: bool) -> Iterator[None]:
+  token = _CONTEXT.set(dataclasses.replace(_CONTEXT.get(), **changes))
+  try:
+    yield
+  finally:
+    _CONTEXT.reset(token)
+
+
+def reference_kernels() -> contextlib.AbstractContextManager[None]:
+  """Returns a context in which the operations are traced as XLA has names for them."""
+  return _within(reference=True)
+
+
+def on_one_device(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Returns the function, of which every device is known to compute the whole."""
+
+  @functools.wraps(function)
+  def traced(*arguments: Any, **options: Any) -> Any:
+    with _within(one_device=True):
+      return function(*arguments, **options)
+
+  return traced
+
+
+def is_on_one_device() -> bool:
+  """Returns whether nothing is to be divided among devices; asked while a function is traced."""
+  return _CONTEXT.get().one_device or jax.device_count() == 1
+
+
+def use_cpu_kernels() -> bool:
+  """Returns whether the kernels for XLA on CPU apply; asked while a function is traced."""
+  chosen = _chosen_by_environment() and not _CONTEXT.get().reference
+  return chosen and jax.default_backend() == 'cpu'
+
+
+def use_library_calls(dtype: Any) -> bool:
+  """Returns whether convolutions and products of a dtype are handed to oneDNN; asked likewise."""
+  chosen = use_cpu_kernels() and os.environ.get('CIFAR_JAX_ONEDNN') != 'off'
+  return chosen and has_library(jnp.dtype(dtype).name)
+
+
+def _chosen_by_environment() -> bool:
+  if 'CIFAR_JAX_CPU_KERNELS' in os.environ:
+    return os.environ['CIFAR_JAX_CPU_KERNELS'] != 'off'
+  old = os.environ.get('CIFAR_JAX_CPU_FORMS')
+  if old is not None:
+    _warn_of_old_name()
+  return old != 'off'
+
+
+@functools.cache
+def _warn_of_old_name() -> None:
+  logging.warning('the environment sets CIFAR_JAX_CPU_FORMS, now called CIFAR_JAX_CPU_KERNELS')
+
+
+def has_fast_kernels(dtype: str) -> bool:
+  """Returns whether oneDNN has fast kernels of a dtype, such as 'float32', for the processor."""
+  return _NEEDED_FEATURE.get(dtype) in processor.features()
+
+
+@functools.cache
+def has_library(dtype: str) -> bool:
+  """Returns whether oneDNN is fast on this processor, and works by the calls of `onednn`.
+
+  The first time with a version of jaxlib, the calls are tried in another process; if they do not
+  work, every process says so in a line.
+  """
+  if not has_fast_kernels(dtype):
+    return False
+  program = f'from cifar_jax.ops import self_test; self_test.check({dtype!r})'
+  objection = trials.objection(f'onednn_{dtype}', program)
+  if objection:
+    logging.warning('convolutions in %s run without oneDNN, slowly: %s', dtype, objection)
+  return not objection
