@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from absl import logging
 
 from cifar_jax.startup import processor, trials
 
@@ -86,13 +85,8 @@ def _chosen_by_environment() -> bool:
     return os.environ['CIFAR_JAX_CPU_KERNELS'] != 'off'
   old = os.environ.get('CIFAR_JAX_CPU_FORMS')
   if old is not None:
-    _warn_of_old_name()
+    trials.say('the environment sets CIFAR_JAX_CPU_FORMS, now called CIFAR_JAX_CPU_KERNELS')
   return old != 'off'
-
-
-@functools.cache
-def _warn_of_old_name() -> None:
-  logging.warning('the environment sets CIFAR_JAX_CPU_FORMS, now called CIFAR_JAX_CPU_KERNELS')
 
 
 def has_fast_kernels(dtype: str) -> bool:
@@ -112,5 +106,5 @@ def has_library(dtype: str) -> bool:
   program = f'from cifar_jax.ops import self_test; self_test.check({dtype!r})'
   objection = trials.objection(f'onednn_{dtype}', program)
   if objection:
-    logging.warning('convolutions in %s run without oneDNN, slowly: %s', dtype, objection)
+    trials.say(f'convolutions in {dtype} run without oneDNN, slowly: {objection}')
   return not objection

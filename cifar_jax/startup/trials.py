@@ -7,6 +7,7 @@ Nothing here imports JAX.
 """
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -16,6 +17,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+
+from absl import logging
 
 from cifar_jax.startup import processor
 from cifar_jax.utils.errors import UserError
@@ -52,6 +55,12 @@ def objection(name: str, program: str, xla_flags: str = '') -> str:
     _remember(path, {'trial': name, 'jaxlib': version, 'problem': problem})
   hint = f'; delete {path} to try again' if path else ''
   return f'{problem} with jaxlib {version}{hint}' if problem else ''
+
+
+@functools.cache
+def say(warning: str) -> None:
+  """Tells the user a sentence, once per process."""
+  logging.warning(warning)
 
 
 def jaxlib_version() -> str:
