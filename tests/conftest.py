@@ -1,10 +1,13 @@
-"""Shared by all tests: eight fake CPU devices, strict array shapes, and a config that trains in a
-second.
+"""Shared by all tests: eight fake CPU devices, strict array shapes, programs that compile fast and
+serve all processes, tiers with their times, and a config that trains in a second.
 """
 
+import collections
+import gc
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -13,11 +16,26 @@ from ml_collections import ConfigDict
 
 from tests.helpers import tiny
 
+# Folders and files that train, compile networks or start processes. All other tests, new ones too,
+# are fast; one that then takes longer than FAST_SECONDS is named at the end.
+NOT_FAST = ('trainer/',)
+FAST_SECONDS = 5.0
+
+
+def _choose(name: str, value: object) -> None:
+  """An option of JAX for this process and those that it starts, unless the environment has it."""
+  if name.upper() not in os.environ:
+    os.environ[name.upper()] = str(value)
+    jax.config.update(name, value)
+
+
 # Programs compiled by one test, or one of its processes, serve the others; none outlives the
 # session. The processes that share the tests among them inherit the folder.
 if 'PYTEST_XDIST_WORKER' not in os.environ:
   _CACHE = tempfile.TemporaryDirectory(prefix='cifar_jax_tests_')
   os.environ['CIFAR_JAX_CACHE'] = _CACHE.name
+  _choose('jax_compilation_cache_dir', os.path.join(_CACHE.name, 'xla'))
+  _choose('jax_persistent_cache_min_compile_time_secs', 0)
 
 # Programs that call oneDNN cannot be kept; tests/ops/test_onednn.py and test_resume.py turn it on,
 # and CIFAR_JAX_ONEDNN=on in the environment does for all.
@@ -27,9 +45,60 @@ jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
+def pytest_configure(config: pytest.Config) -> None:
+  """More than half of the suite's time were LLVM's optimizations; the slow tests and the claims
+  have them, and JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment gives them to all.
+  """
+  if config.option.markexpr not in ('slow', 'claims'):
+    _choose('jax_disable_most_optimizations', True)
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
   """No processes beside this one for the claims: each of them trains on all cores."""
   return 0 if config.option.markexpr == 'claims' else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+  """Marks the fast tests, before pytest chooses by marks."""
+  for item in items:
+    name = item.path.relative_to(pathlib.Path(__file__).parent).as_posix()
+    if tier_of(item.keywords) == 'default' and not name.startswith(NOT_FAST):
+      item.add_marker('fast')
+
+
+def tier_of(keywords: collections.abc.Mapping) -> str:
+  return next((tier for tier in ('slow', 'claims', 'fast') if tier in keywords), 'default')
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+  """Seconds of each tier and of the slowest files, all processes together."""
+  tiers, files = collections.Counter(), collections.Counter()
+  tests, tardy = collections.defaultdict(set), []
+  for reports in terminalreporter.stats.values():
+    for report in reports:
+      if isinstance(report, pytest.TestReport):
+        tier = tier_of(report.keywords)
+        tests[tier].add(report.nodeid)
+        tiers[tier] += report.duration
+        files[report.nodeid.partition('::')[0]] += report.duration
+        if tier == 'fast' and report.when == 'call' and report.duration > FAST_SECONDS:
+          tardy.append(f'{report.duration:.0f} s for {report.nodeid}')
+  write = terminalreporter.write_line
+  terminalreporter.section('time')
+  for tier, seconds in tiers.items():
+    write(f'{tier}: {len(tests[tier])} tests in {seconds:.0f} s')
+  write('slowest files: ' + ', '.join(f'{name} {s:.0f} s' for name, s in files.most_common(8)))
+  for line in tardy:
+    write(f'not fast, though neither in NOT_FAST of tests/conftest.py nor marked slow: {line}')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _forget_programs() -> Iterator[None]:
+  """Those of a file stay in memory no longer than it: a process would grow to gigabytes."""
+  yield
+  jax.clear_caches()
+  gc.collect()
 
 
 @pytest.fixture(scope='session')

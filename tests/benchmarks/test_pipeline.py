@@ -10,9 +10,8 @@ import pytest
 pytest.importorskip('PIL')
 
 from benchmarks.tables import RESULTS, read
+from tests.helpers import REPOSITORY
 from tests.helpers.picture_files import write_tree
-
-REPOSITORY = pathlib.Path(__file__).parent.parent.parent
 
 
 def measure(folder: pathlib.Path, tmp_path: pathlib.Path) -> subprocess.CompletedProcess:

@@ -9,6 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 from cifar_jax.ops import activations, batch_norm, conv, dispatch, dropout, max_pool
+from cifar_jax.startup import trials
 from tests.helpers.kernels import RNG, assert_same_function, normal
 
 
@@ -196,7 +197,7 @@ def test_reference_kernels_by_environment_by_backend_and_by_context(monkeypatch)
 
 
 def test_the_old_name_of_the_environment_s_variable_is_understood(monkeypatch, caplog):
-  dispatch._warn_of_old_name.cache_clear()
+  trials.say.cache_clear()
   monkeypatch.setenv('CIFAR_JAX_CPU_FORMS', 'off')
   for _ in range(2):
     assert not dispatch.use_cpu_kernels()

@@ -13,8 +13,8 @@ from cifar_jax.utils.errors import UserError
 
 HOLDER = """
 import pathlib, sys, time
-from cifar_jax.run_dir.lock import only_one
-with only_one(pathlib.Path(sys.argv[1])):
+from cifar_jax.run_dir.lock import run_lock
+with run_lock(pathlib.Path(sys.argv[1])):
   print('held', flush=True)
   time.sleep(100)
 """

@@ -242,10 +242,9 @@ def in_a_fresh_process(run: pathlib.Path, *lines: str) -> str:
       'import pathlib, sys',
       *lines,
       'from cifar_jax.run_dir.metric_writers import RunWriter',
-      'from tests.run_dir.test_writers import row',
       'run, wanted = pathlib.Path(sys.argv[1]), sys.argv[2] == "True"',
       'with RunWriter(run, [], None, {"config": "x"}, wanted) as writer:',
-      '  writer.write_epoch([row(1)])',
+      f'  writer.write_epoch([{row(1)}])',
       'print("tensorflow" in sys.modules and sys.modules["tensorflow"] is not None)',
     ]
   )
