@@ -16,8 +16,7 @@ from cifar_jax.augment.normalize import Normalize
 from cifar_jax.data import Splits
 from cifar_jax.devices import multihost
 from cifar_jax.predict.classifier import in_batches, make_probabilities
-from cifar_jax.trainer.callbacks import Callback
-from cifar_jax.trainer.session import Session
+from cifar_jax.trainer.session import Callback, Session
 from cifar_jax.training.steps import TrainState, evaluated_variables
 from cifar_jax.utils.optional_deps import require
 

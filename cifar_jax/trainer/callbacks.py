@@ -7,7 +7,7 @@ comes last, when all is on disk.
 
 import pathlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -15,31 +15,9 @@ from ml_collections import ConfigDict
 from cifar_jax import optim
 from cifar_jax.devices import multihost
 from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.trainer.session import Callback, Session
 from cifar_jax.training import monitor
 from cifar_jax.training.steps import TrainState, with_lr_scale
-
-if TYPE_CHECKING:
-  from cifar_jax.trainer.session import Session
-
-
-class Callback:
-  """Does nothing; subclasses do one thing at one or more moments of a session."""
-
-  def start(self, session: 'Session', step: int) -> None:
-    """Before the first update of a session, with `step` updates made."""
-
-  def before_updates(self, session: 'Session', step: int) -> None:
-    """Before a dispatch, with `step` updates made."""
-
-  def after_updates(self, session: 'Session', state: TrainState, step: int, count: int) -> None:
-    """After a dispatch of `count` updates, with `step` made; the devices may still compute them."""
-
-  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
-    """After an epoch, whose row is the last of `session.rows`; returns the state to go on with."""
-    return state
-
-  def end(self, session: 'Session', state: TrainState, step: int, interrupted: bool) -> None:
-    """After the last update of a session, with `step` made; `interrupted`: the run is to go on."""
 
 
 class CheckFolder(Callback):
@@ -52,7 +30,7 @@ class CheckFolder(Callback):
   def __init__(self, check: Callable[[], None]):
     self._check = check
 
-  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
+  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
     """Looks after each epoch; `SaveCheckpoints` looks within epochs."""
     self._check()
     return state
@@ -61,7 +39,7 @@ class CheckFolder(Callback):
 class WriteMetrics(Callback):
   """One row per epoch, for metrics.csv and TensorBoard."""
 
-  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
+  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
     """Writes the row."""
     session.writer.write_epoch(session.rows)
     return state
@@ -70,19 +48,19 @@ class WriteMetrics(Callback):
 class StopEarly(Callback):
   """Ends the run by `config.early_stopping`, which may be so at once for one that goes on."""
 
-  def start(self, session: 'Session', step: int) -> None:
+  def start(self, session: Session, step: int) -> None:
     """Decides by the epochs before."""
     # The first process alone knows the rows of a run whose checkpoints keep no history.
     session.stopped_early = multihost.broadcast_from_main(
       monitor.stops_early(session.trainer.config.early_stopping, session.rows)
     )
 
-  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
+  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
     """Decides by the epochs so far."""
     self.start(session, int(session.rows[-1]['step']))
     return state
 
-  def end(self, session: 'Session', state: TrainState, step: int, interrupted: bool) -> None:
+  def end(self, session: Session, state: TrainState, step: int, interrupted: bool) -> None:
     """Says so."""
     config = session.trainer.config.early_stopping
     if session.stopped_early and step < session.trainer.total_steps:
@@ -95,7 +73,7 @@ class StopEarly(Callback):
 class LowerLearningRate(Callback):
   """Scales the learning rate by `config.plateau`."""
 
-  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
+  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
     """Puts the scale that follows from the epochs so far into the state."""
     config = session.trainer.config
     if not config.plateau.patience:
@@ -126,14 +104,14 @@ class SaveCheckpoints(Callback):
     self._facts = facts
     self._check_folder = check_folder
 
-  def after_updates(self, session: 'Session', state: TrainState, step: int, count: int) -> None:
+  def after_updates(self, session: Session, state: TrainState, step: int, count: int) -> None:
     """Saves every `every_steps` within an epoch."""
     trainer = session.trainer
     ends_epoch = step % trainer.steps_per_epoch == 0 or step == trainer.total_steps
     if not ends_epoch and self._config.every_steps and step % self._config.every_steps == 0:
       self._save(session, state)
 
-  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
+  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
     """Saves the best, and every `every_epochs` and at the end the latest.
 
     The best is saved before the latest: killed in between, the run repeats this epoch and finds the
@@ -148,12 +126,12 @@ class SaveCheckpoints(Callback):
       self._checkpoints.save(state, {**self._facts(), **row})
     return state
 
-  def end(self, session: 'Session', state: TrainState, step: int, interrupted: bool) -> None:
+  def end(self, session: Session, state: TrainState, step: int, interrupted: bool) -> None:
     """Saves what was reached when the user asked for a stop."""
     if interrupted:
       self._save(session, state)
 
-  def _save(self, session: 'Session', state: TrainState) -> None:
+  def _save(self, session: Session, state: TrainState) -> None:
     session.drain()
     self._check_folder()
     self._checkpoints.save(state, self._facts())
@@ -179,17 +157,17 @@ class Profile(Callback):
     self._first: int | None = None
     self._recording = False
 
-  def start(self, session: 'Session', step: int) -> None:
+  def start(self, session: Session, step: int) -> None:
     """Plans the recording."""
     self._first = step + self._after_steps if self._steps else None
 
-  def before_updates(self, session: 'Session', step: int) -> None:
+  def before_updates(self, session: Session, step: int) -> None:
     """Starts to record, if the time has come."""
     if self._first is not None and not self._recording and step >= self._first:
       jax.profiler.start_trace(self._folder)
       self._recording = True
 
-  def after_updates(self, session: 'Session', state: TrainState, step: int, count: int) -> None:
+  def after_updates(self, session: Session, state: TrainState, step: int, count: int) -> None:
     """Writes the trace once the last update of the stretch is made."""
     if self._recording and self._first is not None and step >= self._first + self._steps:
       jax.block_until_ready(state)
@@ -197,7 +175,7 @@ class Profile(Callback):
       traces = self._folder / 'plugins' / 'profile'
       session.progress.note(f'trace of {self._steps} steps in {traces}')
 
-  def end(self, session: 'Session', state: TrainState, step: int, interrupted: bool) -> None:
+  def end(self, session: Session, state: TrainState, step: int, interrupted: bool) -> None:
     """Writes what there was, if the session ends first."""
     if self._recording:
       self._write()
@@ -213,7 +191,7 @@ class ShowProgress(Callback):
   def __init__(self) -> None:
     self._epoch = -1
 
-  def before_updates(self, session: 'Session', step: int) -> None:
+  def before_updates(self, session: Session, step: int) -> None:
     """Opens the bar of an epoch."""
     trainer = session.trainer
     epoch, position = divmod(step, trainer.steps_per_epoch)
@@ -222,11 +200,11 @@ class ShowProgress(Callback):
       steps = min(trainer.steps_per_epoch, trainer.total_steps - (step - position))
       session.progress.start_epoch(epoch + 1, trainer.epochs, steps, position)
 
-  def after_updates(self, session: 'Session', state: TrainState, step: int, count: int) -> None:
+  def after_updates(self, session: Session, state: TrainState, step: int, count: int) -> None:
     """Moves it."""
     session.progress.advance(count)
 
-  def end_epoch(self, session: 'Session', state: TrainState) -> TrainState:
+  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
     """Closes the bar and prints the epoch's line."""
     row = session.rows[-1]
     left = session.seconds_left(int(row['step'])) or 0.0

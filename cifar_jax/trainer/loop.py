@@ -21,9 +21,8 @@ from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.run_dir.timer import RunTimer
 from cifar_jax.trainer import cached_features, callbacks, resume, run_summary
 from cifar_jax.trainer.build import build_trainer
-from cifar_jax.trainer.callbacks import Callback
 from cifar_jax.trainer.input_pipeline import make_input_pipeline
-from cifar_jax.trainer.session import NotFiniteError, Session
+from cifar_jax.trainer.session import Callback, NotFiniteError, Session
 from cifar_jax.trainer.step_memory import check_step_fits
 from cifar_jax.utils.files import write_json
 

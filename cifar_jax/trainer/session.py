@@ -18,7 +18,6 @@ from cifar_jax.run_dir.metric_writers import NoWriter, RunWriter
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.run_dir.timer import RunTimer
 from cifar_jax.trainer.build import Trainer
-from cifar_jax.trainer.callbacks import Callback
 from cifar_jax.trainer.input_pipeline import InputPipeline
 from cifar_jax.training.steps import StepMetrics, TrainState, lr_scale
 
@@ -51,7 +50,7 @@ class Session:
     rows: list[dict[str, float]],
     progress: Progress,
     writer: RunWriter | NoWriter,
-    callbacks: Sequence[Callback],
+    callbacks: 'Sequence[Callback]',
   ):
     """Prepares a session; nothing is computed before `run`.
 
@@ -176,6 +175,26 @@ class Session:
     for callback in self._callbacks:
       state = callback.end_epoch(self, state)
     return state
+
+
+class Callback:
+  """Does nothing; subclasses do one thing at one or more moments of a session."""
+
+  def start(self, session: Session, step: int) -> None:
+    """Before the first update of a session, with `step` updates made."""
+
+  def before_updates(self, session: Session, step: int) -> None:
+    """Before a dispatch, with `step` updates made."""
+
+  def after_updates(self, session: Session, state: TrainState, step: int, count: int) -> None:
+    """After a dispatch of `count` updates, with `step` made; the devices may still compute them."""
+
+  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
+    """After an epoch, whose row is the last of `session.rows`; returns the state to go on with."""
+    return state
+
+  def end(self, session: Session, state: TrainState, step: int, interrupted: bool) -> None:
+    """After the last update of a session, with `step` made; `interrupted`: the run is to go on."""
 
 
 class NotFiniteError(Exception):
