@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from tests.helpers import tiny
+from tests.helpers import array_checks, tiny
+
+array_checks.install()
 
 # Folders and files that train, compile networks or start processes. All other tests, new ones too,
 # are fast; one that then takes longer than FAST_SECONDS is named at the end.

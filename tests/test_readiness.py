@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import models
 from cifar_jax.data import Split, Splits
-from cifar_jax.trainer.build import make_plan, make_recipe
+from cifar_jax.trainer.recipe import make_plan, make_recipe
 from cifar_jax.training import steps
 from configs import base
 

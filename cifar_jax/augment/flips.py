@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from cifar_jax.utils.array_types import Step
+
 
 def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
   """Mirrors each image [B, H, W, C] left to right with probability 1/2."""
@@ -10,7 +12,7 @@ def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def alternating_flip(
-  example_key: jax.Array, images: jax.Array, indices: jax.Array, epoch: jax.Array
+  example_key: jax.Array, images: jax.Array, indices: jax.Array, epoch: Step
 ) -> jax.Array:
   """Mirrors each image in every other epoch; a coin of its own decides whether in the even ones.
 

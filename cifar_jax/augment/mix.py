@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 from ml_collections import ConfigDict
 
+from cifar_jax.utils.array_types import Images, Mask, RandomKey
+
 _PLACE = 8  # the places before are those of `pipeline`
 
 
@@ -28,9 +30,9 @@ class Mixed:
   weight: jax.Array
 
 
-# (key of the step, images float32 [B, H, W, C], mask bool [B] or None) -> mixtures. Rows that the
-# mask leaves out follow all others and are nobody's partner, except of each other.
-Mix = Callable[[jax.Array, jax.Array, jax.Array | None], Mixed]
+# (key of the step, images, mask) -> mixtures. Rows that the mask leaves out follow all others and
+# are nobody's partner, except of each other.
+Mix = Callable[[RandomKey, Images, Mask | None], Mixed]
 
 
 def make_mix(augment_config: ConfigDict) -> Mix | None:
@@ -43,7 +45,7 @@ def make_mix(augment_config: ConfigDict) -> Mix | None:
   if not any(alphas):
     return None
 
-  def mix(key: jax.Array, images: jax.Array, mask: jax.Array | None) -> Mixed:
+  def mix(key: RandomKey, images: Images, mask: Mask | None) -> Mixed:
     key = jax.random.fold_in(key, _PLACE)
     partner_key, first_key, second_key, coin_key = jax.random.split(key, 4)
     partners = random_partners(partner_key, len(images), mask)

@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from cifar_jax.utils.array_types import Images, Pixels
 from cifar_jax.utils.errors import UserError
 
-# uint8, or float32 already in 0..1, [B, H, W, C] -> float32 of the same shape.
-Normalize = Callable[[jax.Array], jax.Array]
+Normalize = Callable[[Pixels | Images], Images]  # float32 is taken to be in 0..1 already
 
 _LARGEST_ZCA = 4096  # numbers in an image; the square of it are in the matrix
 _CHUNK = 2048  # images that statistics turn into floats at a time
 
 
-def scale(images: jax.Array) -> jax.Array:
+def scale(images: Pixels | Images) -> Images:
   """uint8 to float32 in 0..1; float32 is taken to be there already."""
   return images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
 
@@ -36,8 +36,8 @@ class Statistics:
   std: np.ndarray
   whitening: np.ndarray | None = None
 
-  def __call__(self, images: jax.Array) -> jax.Array:
-    """Normalizes images uint8, or float32 in 0..1, [B, H, W, C] to float32 of the same shape."""
+  def __call__(self, images: Pixels | Images) -> Images:
+    """Normalizes images; float32 are taken to be in 0..1 already."""
     if self.whitening is None:
       return make_normalize(self.mean.tolist(), self.std.tolist())(images)
     flat = scale(images).reshape(len(images), -1)
@@ -52,7 +52,7 @@ def make_normalize(mean: Sequence[float], std: Sequence[float]) -> Normalize:
   def per_channel(values: Sequence[float]) -> jax.Array:
     return jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
 
-  def normalize(images: jax.Array) -> jax.Array:
+  def normalize(images: Pixels | Images) -> Images:
     images = scale(images)
     return images if plain else (images - per_channel(mean)) / per_channel(std)
 

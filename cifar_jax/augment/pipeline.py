@@ -13,14 +13,14 @@ from cifar_jax.augment.erase import random_cutout, random_erasing
 from cifar_jax.augment.flips import alternating_flip, random_flip, random_vertical_flip
 from cifar_jax.augment.normalize import Normalize, scale
 from cifar_jax.augment.policies import randaugment, trivialaugment
+from cifar_jax.utils.array_types import Images, Indices, Pixels, RandomKey, Step
 
-# (key of the step, key of what belongs to an example throughout the run, images uint8 [B, H, W, C],
-# indices int32 [B], epoch int32 []) -> float32 images, normalized. `indices` are those of the
-# examples in the training set, so that an augmentation may treat an example otherwise in each
-# epoch; `epoch` counts from 0.
-Augmentation = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+# (key of the step, key of what belongs to an example throughout the run, images, indices, epoch) ->
+# normalized images. `indices` are those of the examples in the training set, so that an
+# augmentation may treat an example otherwise in each epoch; `epoch` counts from 0.
+Augmentation = Callable[[RandomKey, RandomKey, Pixels | Images, Indices, Step], Images]
 
-_Change = Callable[[jax.Array, jax.Array], jax.Array]  # (key, images) -> images
+_Change = Callable[[RandomKey, Images], Images]
 
 _AFFINE = ('rotation', 'height_shift', 'width_shift', 'shear', 'zoom')
 _COLOR = ('brightness', 'contrast', 'saturation', 'hue')
@@ -41,12 +41,8 @@ def make_augment(augment_config: ConfigDict, normalize: Normalize) -> Augmentati
   alternating = augment_config.flip == 'alternating'
 
   def augment(
-    key: jax.Array,
-    example_key: jax.Array,
-    images: jax.Array,
-    indices: jax.Array,
-    epoch: jax.Array,
-  ) -> jax.Array:
+    key: RandomKey, example_key: RandomKey, images: Pixels | Images, indices: Indices, epoch: Step
+  ) -> Images:
     images = scale(images)
     if alternating:
       images = alternating_flip(example_key, images, indices, epoch)
@@ -61,12 +57,8 @@ def make_augment(augment_config: ConfigDict, normalize: Normalize) -> Augmentati
     return augment
 
   def augment_later(
-    key: jax.Array,
-    example_key: jax.Array,
-    images: jax.Array,
-    indices: jax.Array,
-    epoch: jax.Array,
-  ) -> jax.Array:
+    key: RandomKey, example_key: RandomKey, images: Pixels | Images, indices: Indices, epoch: Step
+  ) -> Images:
     return jax.lax.cond(
       epoch >= augment_config.from_epoch,
       lambda: augment(key, example_key, images, indices, epoch),

@@ -5,6 +5,7 @@ device, each device works on its part of the batch, and the compiler adds the su
 device is a mesh of one. `pmap` runs the same step, with the sums written out over a named axis.
 """
 
+import contextlib
 import inspect
 import math
 from collections.abc import Callable
@@ -136,6 +137,22 @@ def compile_step(
     static_argnames=static,
     out_shardings=replicated(mesh),
   )
+
+
+class TransferGuard:
+  """Forbids transfers that nobody asked for, but where a program is compiled: that reads constants
+  back from the device.
+  """
+
+  def __init__(self) -> None:
+    self._compiled: set[Any] = set()
+
+  def around(self, program: Any) -> contextlib.AbstractContextManager[None]:
+    """For one dispatch of `program`, which names what is compiled once."""
+    if program in self._compiled:
+      return jax.transfer_guard('disallow')
+    self._compiled.add(program)
+    return contextlib.nullcontext()
 
 
 def jit_replicated(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:

@@ -10,13 +10,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from cifar_jax.augment.normalize import Normalize
 from cifar_jax.data import Examples, Split
 from cifar_jax.models.pretrained.classifier import Pretrained
 from cifar_jax.optim import parameter_groups
 from cifar_jax.training.recipe import Recipe
+from cifar_jax.utils.array_types import Images, Indices, Pixels, RandomKey, Step
 from cifar_jax.utils.cache import CacheEntry
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import cache_folder
@@ -27,13 +30,23 @@ _BATCH = 32
 _NAMES = ('flip', 'policy')  # options of config.augment that name something to do
 
 
-def are_cached(recipe: Recipe) -> bool:
+def are_cached(module: nn.Module) -> bool:
   """Whether training gets maps in place of images."""
-  return isinstance(recipe.module, Pretrained) and recipe.module.features == 'cached'
+  return isinstance(module, Pretrained) and module.features == 'cached'
 
 
-def pass_maps(normalize: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
-  """As `normalize` for images uint8; maps, which are float32, pass as they are."""
+def keep_maps(
+  key: RandomKey, example_key: RandomKey, maps: Pixels | Images, indices: Indices, epoch: Step
+) -> Images:
+  """The augmentation of cached maps, an `Augmentation`: none."""
+  del key, example_key, indices, epoch
+  return maps
+
+
+def pass_maps(normalize: Normalize) -> Normalize:
+  """Normalizes images, uint8; maps, float32, pass as they are. (Without cached maps, float32 are
+  images in 0..1, as the augmentation gives them.)
+  """
 
   def normalize_images(batch: jax.Array) -> jax.Array:
     return normalize(batch) if batch.dtype == np.uint8 else batch
@@ -45,8 +58,8 @@ def check(config: ConfigDict, params: Any) -> None:
   """Raises UserError unless nothing in the config changes maps that are computed once.
 
   Args:
-    config: of a run with cached features.
-    params: of the network; shapes are enough.
+    config: The config of a run with cached features.
+    params: The parameters of the network; shapes are enough.
   """
   flag = "--config.model.features='cached' computes the maps of every image once"
   changing = [
@@ -74,7 +87,7 @@ def make_substitute(recipe: Recipe, variables: Mapping[str, Any]) -> Callable[[E
   """Returns split -> what training and its evaluation read in place of it: the split itself, or the
   maps of a frozen base.
   """
-  if not are_cached(recipe):
+  if not are_cached(recipe.module):
     return lambda split: split
   # A copy: the next update reuses the memory of the state, frozen parts included.
   base = {name: {'base': tree['base']} for name, tree in variables.items() if 'base' in tree}
@@ -85,16 +98,16 @@ def cached(recipe: Recipe, variables: Mapping[str, Any], split: Examples) -> Spl
   """A split whose images are maps float32 [N, h, w, C], mapped from disk.
 
   Args:
-    recipe: of the run.
-    variables: of the base, below 'base' in each collection.
-    split: images uint8 [N, H, W, 3].
+    recipe: The pure parts of the run.
+    variables: The variables of the base, below 'base' in each collection.
+    split: The images, uint8 [N, H, W, 3].
 
   Raises:
     UserError: no room for them.
   """
   key = hashlib.sha256(digest_of(variables).encode())
   module = recipe.module
-  # Two images tell one normalisation from another.
+  # Two images tell one normalization from another.
   shades = np.stack([np.zeros((1, 1, 3), np.uint8), np.full((1, 1, 3), 255, np.uint8)])
   facts = [
     _FORMAT,

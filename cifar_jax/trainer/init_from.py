@@ -16,12 +16,12 @@ from cifar_jax.weights import load
 
 
 def starting_variables(config: ConfigDict, module: nn.Module, shapes: TrainState) -> dict[str, Any]:
-  """Those of the run `config.start_from`, or the published weights of a pretrained base.
+  """Reads those of the run `config.start_from`, or the published weights of a pretrained base.
 
   Args:
-    config: of the run that starts.
-    module: its network.
-    shapes: its state.
+    config: The config of the run that starts.
+    module: Its network.
+    shapes: The shapes of its state.
 
   Returns:
     'params' and 'batch_stats', nested like the variables of the module, perhaps a part of them; {}

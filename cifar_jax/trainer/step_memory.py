@@ -31,8 +31,8 @@ def check_step_fits(trainer: Trainer, splits: Splits) -> None:
   """Raises UserError if a step needs more memory than a device has, or the network is impossible.
 
   Args:
-    trainer: of the run, nothing of it computed yet.
-    splits: its data.
+    trainer: What is to be trained, nothing of it computed yet.
+    splits: Its data.
   """
   there = device_memory.bytes_of_a_device(trainer.mesh)
   needed = parts(trainer, splits)
@@ -52,7 +52,7 @@ def check_step_fits(trainer: Trainer, splits: Splits) -> None:
 
 
 def parts(trainer: Trainer, splits: Splits) -> list[Part]:
-  """What a step of a run needs on each device.
+  """What a step of the run needs on each device.
 
   Raises:
     UserError: the network cannot be built of the sizes that the config gives it.
@@ -71,7 +71,7 @@ def parts(trainer: Trainer, splits: Splits) -> list[Part]:
       'make the network smaller in --config.model',
     )
   ]
-  if cached_features.are_cached(recipe):  # neither images nor the frozen base are in a step
+  if cached_features.are_cached(recipe.module):  # neither images nor the frozen base are in a step
     return found
   found += [
     Part(

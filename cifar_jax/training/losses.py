@@ -7,6 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from cifar_jax.utils.array_types import Labels, Logits, PerExample, Scalar
+
+Loss = Callable[[Logits, Labels], PerExample]
+
 
 @struct.dataclass
 class MixedLabels:
@@ -22,31 +26,31 @@ class MixedLabels:
   others: jax.Array | None = None
   weight: jax.Array | None = None
 
-  def losses(self, loss: Callable[[jax.Array, jax.Array], jax.Array], logits: jax.Array) -> Any:
-    """The losses float32 [B]; one that is linear in the labels, as all here, of mixtures too."""
+  def losses(self, loss: Loss, logits: Logits) -> PerExample:
+    """The losses of the rows; one that is linear in the labels, as all here, of mixtures too."""
     if self.others is None or self.weight is None:
       return loss(logits, self.labels)
     return self.weight * loss(logits, self.labels) + (1 - self.weight) * loss(logits, self.others)
 
-  def main(self) -> jax.Array:
-    """The class with the larger part, int32 [B]."""
+  def main(self) -> Labels:
+    """The classes with the larger part."""
     if self.others is None or self.weight is None:
       return self.labels
     return jnp.where(self.weight >= 0.5, self.labels, self.others)
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float = 0.0) -> jax.Array:
+def cross_entropy(logits: Logits, labels: Labels, label_smoothing: float = 0.0) -> PerExample:
   """Cross-entropy of the softmax of `logits` with the labels.
 
   Args:
-    logits: [B, K], any floating type; computed in float32.
-    labels: [B], integers in 0..K-1. A label outside has no defined loss: give padding any valid
-      label and mask it.
+    logits: Of any floating type; computed in float32.
+    labels: Integers in 0..K-1, K the number of classes. A label outside has no defined loss: give
+      padding any valid label and mask it.
     label_smoothing: s in [0, 1), a Python number. The target is 1 - s on the label plus s / K on
       each of the K classes, the label's included (Szegedy et al., 2016), as in Keras and PyTorch.
 
   Returns:
-    float32 [B], in nats.
+    The losses in nats.
   """
   log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
   of_label = jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1)[:, 0]
@@ -55,22 +59,20 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, label_smoothing: float =
   return -(1 - label_smoothing) * of_label - label_smoothing * log_probabilities.mean(axis=-1)
 
 
-def class_weighted(
-  loss: Callable[[jax.Array, jax.Array], jax.Array], weights: Sequence[float]
-) -> Callable[[jax.Array, jax.Array], jax.Array]:
-  """A loss (logits [B, K], labels [B]) -> [B] times the weight of each label, one of K.
+def class_weighted(loss: Loss, weights: Sequence[float]) -> Loss:
+  """A loss times the weight of each label, one weight per class.
 
   As with Keras's `class_weight`, a mean over it is over the number of examples, not over the sum of
   their weights.
   """
 
-  def weighted(logits: jax.Array, labels: jax.Array) -> jax.Array:
+  def weighted(logits: Logits, labels: Labels) -> PerExample:
     return jnp.asarray(weights, jnp.float32)[labels] * loss(logits, labels)
 
   return weighted
 
 
-def kernel_penalty(l1: float, l2: float) -> Callable[[Any], jax.Array] | None:
+def kernel_penalty(l1: float, l2: float) -> Callable[[Any], Scalar] | None:
   """params -> l1 times the sum of |w| plus l2 times the sum of w^2 over all kernels, rank 2 and up.
 
   Keras's `regularizers.L1L2` on every layer; None if both are 0. The gradient of l2 is 2 l2 w, so
@@ -79,7 +81,7 @@ def kernel_penalty(l1: float, l2: float) -> Callable[[Any], jax.Array] | None:
   if not l1 and not l2:
     return None
 
-  def penalty(params: Any) -> jax.Array:
+  def penalty(params: Any) -> Scalar:
     kernels = [array for array in jax.tree.leaves(params) if array.ndim >= 2]
     return sum(
       (l1 * jnp.sum(jnp.abs(w)) + l2 * jnp.sum(jnp.square(w)) for w in kernels), jnp.zeros(())

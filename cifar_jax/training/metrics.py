@@ -1,9 +1,10 @@
 """Exact averages over examples, as a `clu.metrics` collection that lives on the device."""
 
 import flax
-import jax
 import jax.numpy as jnp
 from clu import metrics
+
+from cifar_jax.utils.array_types import Labels, Logits, Mask, PerExample
 
 
 @flax.struct.dataclass
@@ -18,12 +19,8 @@ class Metrics(metrics.Collection):
   accuracy: metrics.Average.from_output('correct')  # type: ignore[valid-type]
 
 
-def batch_metrics(
-  losses: jax.Array, logits: jax.Array, labels: jax.Array, mask: jax.Array | None
-) -> Metrics:
-  """Metrics of one batch: losses float32 [B], logits [B, classes], labels int32 [B], mask bool [B]
-  or None.
-  """
+def batch_metrics(losses: PerExample, logits: Logits, labels: Labels, mask: Mask | None) -> Metrics:
+  """The metrics of the rows of one batch that count; None: all of them."""
   correct = (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
   if mask is None:
     mask = jnp.ones(labels.shape, bool)

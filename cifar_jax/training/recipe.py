@@ -8,15 +8,14 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import optax
 from flax import linen as nn
 
 from cifar_jax.augment import Augmentation, Mix
 from cifar_jax.augment.normalize import Normalize, Statistics
 from cifar_jax.optim import Average
-
-Loss = Callable[[jax.Array, jax.Array], jax.Array]  # logits [B, classes], labels [B] -> float32 [B]
+from cifar_jax.training.losses import Loss
+from cifar_jax.utils.array_types import Scalar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Recipe:
   last_batch: str
   statistics: Statistics | None = None
   training_loss: Loss | None = None
-  penalty: Callable[[Any], jax.Array] | None = None
+  penalty: Callable[[Any], Scalar] | None = None
   gradient_accumulation: int = 1
   sharpness_radius: float = 0.0
   mix: Mix | None = None

@@ -25,6 +25,7 @@ from cifar_jax.training.gradients import AugmentedBatch, compute_gradients
 from cifar_jax.training.losses import MixedLabels
 from cifar_jax.training.metrics import Metrics
 from cifar_jax.training.recipe import Recipe
+from cifar_jax.utils.array_types import Step
 
 Images = jax.Array  # uint8 [N, H, W, C] in the data set, float32 [B, H, W, C] in a batch
 Labels = jax.Array  # int32 [N]
@@ -178,14 +179,14 @@ def with_lr_scale(state: TrainState, scale: float) -> TrainState:
   return state.replace(opt_state=opt_state)  # type: ignore[attr-defined]
 
 
-def make_epoch_order(recipe: Recipe) -> Callable[[RandomKeys, jax.Array], jax.Array]:
+def make_epoch_order(recipe: Recipe) -> Callable[[RandomKeys, Step], jax.Array]:
   """Returns `order(keys, epoch) -> int32 [steps * batch_size]`: the examples in the epoch's order.
 
   The permutation is cut or filled to whole batches; what fills it is masked by the step.
   """
   length = recipe.steps_per_epoch * recipe.batch_size
 
-  def order(keys: RandomKeys, epoch: jax.Array) -> jax.Array:
+  def order(keys: RandomKeys, epoch: Step) -> jax.Array:
     permutation = jax.random.permutation(jax.random.fold_in(keys.order, epoch), recipe.examples)
     return jnp.resize(permutation, (length,)).astype(jnp.int32)
 

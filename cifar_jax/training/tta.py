@@ -1,40 +1,40 @@
-"""Test-time augmentation: the logits of an image as a weighted mean over views of it."""
+"""Test-time augmentation: the logits of an image as a weighted mean over transforms of it."""
 
 import functools
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 
 from cifar_jax.augment import pad_by_reflection
+from cifar_jax.utils.array_types import Images, Logits
 
-View = tuple[float, Callable[[jax.Array], jax.Array]]  # weight, images [B, H, W, C] -> the same
+Transform = tuple[float, Callable[[Images], Images]]  # with its weight
 
 
-def _whole(images: jax.Array) -> jax.Array:
+def _whole(images: Images) -> Images:
   return images
 
 
-def _mirrored(images: jax.Array) -> jax.Array:
+def _mirrored(images: Images) -> Images:
   return images[:, :, ::-1]
 
 
-def _window(top: int, left: int) -> Callable[[jax.Array], jax.Array]:
-  def window(images: jax.Array) -> jax.Array:
+def _window(top: int, left: int) -> Callable[[Images], Images]:
+  def window(images: Images) -> Images:
     height, width = images.shape[1:3]
     return pad_by_reflection(images, 1)[:, top : top + height, left : left + width]
 
   return window
 
 
-def _mirrored_window(top: int, left: int) -> Callable[[jax.Array], jax.Array]:
+def _mirrored_window(top: int, left: int) -> Callable[[Images], Images]:
   window = _window(top, left)
   return lambda images: _mirrored(window(images))
 
 
 # The weights of each choice add up to 1. 'flip_translate' is level 2 of airbench94 (Jordan, 2024):
 # half from the image and its mirror image, half from both shifted by a pixel towards two corners.
-TTA_TRANSFORMS: dict[str, tuple[View, ...]] = {
+TTA_TRANSFORMS: dict[str, tuple[Transform, ...]] = {
   'none': ((1.0, _whole),),
   'flip': ((0.5, _whole), (0.5, _mirrored)),
   'flip_translate': (
@@ -48,18 +48,13 @@ TTA_TRANSFORMS: dict[str, tuple[View, ...]] = {
 }
 
 
-def mean_logits(
-  predict: Callable[[jax.Array], jax.Array], images: jax.Array, name: str
-) -> jax.Array:
-  """The weighted mean of the logits of all views.
+def mean_logits(predict: Callable[[Images], Logits], images: Images, name: str) -> Logits:
+  """The weighted mean of the logits of all transforms.
 
   Args:
-    predict: images float32 [B, H, W, C] -> logits float32 [B, K].
-    images: normalised.
-    name: a key of VIEWS.
-
-  Returns:
-    float32 [B, K].
+    predict: The network.
+    images: Normalized images.
+    name: A key of `TTA_TRANSFORMS`.
   """
-  logits = [weight * predict(view(images)) for weight, view in TTA_TRANSFORMS[name]]
+  logits = [weight * predict(transform(images)) for weight, transform in TTA_TRANSFORMS[name]]
   return functools.reduce(jnp.add, logits)

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from cifar_jax.utils.array_types import Filters, Images
 from cifar_jax.utils.errors import UserError
 
 
 def whitening_kernel(
-  images: jax.Array, window: tuple[int, int], features: int, epsilon: float
-) -> jax.Array:
+  images: Images, window: tuple[int, int], features: int, epsilon: float
+) -> Filters:
   """Filters v / sqrt(l + epsilon) for the eigenvectors v of the patches' second moment, and -v.
 
   The moment is not centred. The filters of the largest eigenvalues l come first, then, in the same
@@ -20,13 +21,10 @@ def whitening_kernel(
   put such a layer into a fast network; this form is that of airbench94 (Jordan, 2024).
 
   Args:
-    images: float32 [N, H, W, C], normalised as for training.
-    window: height and width of a patch.
-    features: number of filters, even, at most twice the values in a patch.
-    epsilon: added to the eigenvalues.
-
-  Returns:
-    float32 [height, width, C, features].
+    images: Images normalized as for training.
+    window: The height and width of a patch.
+    features: The number of filters, even, at most twice the values in a patch.
+    epsilon: A number added to the eigenvalues.
   """
   height, width = window
   channels = images.shape[-1]

@@ -1,11 +1,17 @@
 """What a config and its data must agree on is checked before the first step."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from ml_collections import ConfigDict
 
 from cifar_jax import data
+from cifar_jax.run_dir import checksums
 from cifar_jax.trainer.build import build_trainer
+from cifar_jax.trainer.recipe import make_plan, make_recipe
+from cifar_jax.training import steps
 from cifar_jax.utils.errors import UserError
 from tests.helpers.runs import changed
 
@@ -18,7 +24,7 @@ def assembled(config, **values):
 
 def test_steps_and_the_short_batch(tiny_config) -> None:
   """180 training examples."""
-  for batch_size, last_batch, steps, short in [
+  for batch_size, last_batch, per_epoch, short in [
     (32, 'keep', 6, True),
     (32, 'drop', 5, False),
     (60, 'keep', 3, False),
@@ -28,8 +34,8 @@ def test_steps_and_the_short_batch(tiny_config) -> None:
     trainer, _ = assembled(
       tiny_config, batch_size=batch_size, epochs=7, **{'data.last_batch': last_batch}
     )
-    assert trainer.steps_per_epoch == steps
-    assert trainer.total_steps == 7 * steps
+    assert trainer.steps_per_epoch == per_epoch
+    assert trainer.total_steps == 7 * per_epoch
     assert trainer.short_last_batch == short
 
 
@@ -44,6 +50,46 @@ def test_a_mean_for_another_number_of_channels(tiny_config, option) -> None:
   with pytest.raises(UserError, match=rf'--config\.data\.{option} has 2 .*3 channels'):
     assembled(tiny_config, **{f'data.{option}': (0.5, 0.25)})
   assembled(tiny_config, **{f'data.{option}': (0.5,)})
+
+
+LINEAR = {'model.widths': (), 'model.block': (), 'model.head': ('flatten',)}
+SGD = {'optimizer.name': 'sgd', 'optimizer.learning_rate': 0.5}
+
+
+def recipe_of(config, **values):
+  config = changed(config, **LINEAR, **SGD, **values)
+  splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
+  return make_recipe(config, splits, make_plan(config, len(splits.train)))
+
+
+def test_a_plateau_scales_the_learning_rates_of_all_groups(tiny_config) -> None:
+  """The scale is in the optimizer's state, where a checkpoint keeps it, and nothing else moves."""
+  with tiny_config.unlocked():
+    tiny_config.optimizer.groups = ConfigDict(
+      {'biases': {'pattern': '.*bias', 'learning_rate_factor': 3.0, 'schedule_epochs': 1}}
+    )
+  recipe = recipe_of(tiny_config, **{'plateau.patience': 1})
+  state = steps.init_state(recipe, steps.random_keys(0))
+  gradients = jax.tree.map(jnp.ones_like, state.params)
+  assert float(steps.lr_scale(state)) == 1
+  scaled = steps.with_lr_scale(state, 0.25)
+  assert float(steps.lr_scale(scaled)) == 0.25
+  assert 'opt_state/hyperparams/lr_scale' in checksums.leaves(scaled)
+  assert jax.tree.structure(scaled) == jax.tree.structure(state)
+  for found, scale in ((state, 1.0), (scaled, 0.25)):
+    updates, after = recipe.optimizer.update(gradients, found.opt_state, found.params)
+    np.testing.assert_array_equal(updates['logits']['kernel'], np.float32(-0.5 * scale))
+    np.testing.assert_array_equal(updates['logits']['bias'], np.float32(-1.5 * scale))
+    assert float(steps.lr_scale(found.replace(opt_state=after))) == scale
+
+
+def test_without_a_plateau_the_state_has_no_scale(tiny_config) -> None:
+  recipe = recipe_of(tiny_config)
+  state = steps.init_state(recipe, steps.random_keys(0))
+  expected = optax.sgd(lambda count: 0.5).init(state.params)
+  counts = [leaf.shape for leaf in jax.tree.leaves(expected)]
+  assert [leaf.shape for leaf in jax.tree.leaves(state.opt_state)] == counts
+  assert steps.lr_scale(state) == 1.0
 
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
@@ -68,8 +114,7 @@ def test_training_and_evaluation_normalise(tiny_config, kind) -> None:
   values = {'data.normalize': kind, 'data.zca_epsilon': 0.1}
   if kind == 'given':
     values.update({'data.mean': MEAN, 'data.std': STD})
-  config = changed(tiny_config, batch_size=180, **values, **{'model.block': (), 'model.widths': ()})
-  config = changed(config, **{'model.head': ('flatten',)})
+  config = changed(tiny_config, batch_size=180, **values, **LINEAR)
   splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
   trainer = build_trainer(config, splits)
   state = trainer.init()

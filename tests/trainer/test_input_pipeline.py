@@ -17,7 +17,7 @@ from cifar_jax.devices import device_memory, sharding
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.trainer.host_batches import train_batches
-from cifar_jax.trainer.input_pipeline import HostPrefetcher, _TransferGuard
+from cifar_jax.trainer.prefetcher import HostPrefetcher
 from cifar_jax.utils.errors import UserError
 from tests.helpers import tiny
 from tests.helpers.runs import assert_close, changed, rows_of, state_of, trainer_on
@@ -81,7 +81,7 @@ def test_compiling_may_read_constants_from_a_gpu(tiny_config, tmp_path, placemen
 
 
 def test_later_dispatches_may_transfer_nothing() -> None:
-  guard = _TransferGuard()
+  guard = sharding.TransferGuard()
   said = []
   for program in ('long', 'short', 'long', 'short'):
     with guard.around(program):

@@ -15,7 +15,15 @@ from cifar_jax import layers
 from cifar_jax.augment.normalize import scale
 from cifar_jax.training import steps
 from cifar_jax.training.recipe import steps_per_epoch
-from tests.helpers.pure_steps import CLASSES, EXAMPLES, Recorder, Trainer, epoch_order
+from tests.helpers.pure_steps import (
+  CLASSES,
+  EXAMPLES,
+  Linear,
+  Recorder,
+  Trainer,
+  epoch_order,
+  recipe_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +65,26 @@ def test_dropped_last_batch_cuts_the_same_permutation(examples, batch_size, epoc
 def test_a_seed_means_the_same_inside_and_outside_a_program(seed) -> None:
   inside, outside = jax.jit(steps.random_keys)(np.uint32(seed)), steps.random_keys(seed)
   assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), inside, outside))
+
+
+@pytest.mark.parametrize(
+  ('multiple', 'start', 'masked', 'mask'),
+  [
+    (1, 4, False, None),
+    (1, 8, True, [1, 1, 0, 0]),
+    (3, 4, False, [1, 1, 1, 1, 0, 0]),
+    (3, 8, True, [1, 1, 0, 0, 0, 0]),
+  ],
+)
+def test_a_batch_is_filled_alike_on_the_host_and_on_a_device(multiple, start, masked, mask) -> None:
+  """Batches of 4 of 10 examples, filled to 6 where three devices share them."""
+  recipe = recipe_of(Linear(), batch_multiple=multiple)
+  for indices in (np.array([7, 3, 5, 1], np.int32), jnp.array([7, 3, 5, 1], jnp.int32)):
+    rows, counted = steps.fill_batch(recipe, indices, start, masked)
+    assert isinstance(rows, type(indices))
+    assert rows.dtype == np.int32
+    assert rows.tolist() == [7, 3, 5, 1, 0, 0][: recipe.padded_batch_size]
+    assert (None if counted is None else counted.astype(int).tolist()) == mask
 
 
 def test_order_is_another_one_each_epoch_and_each_seed() -> None:

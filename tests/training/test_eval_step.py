@@ -50,6 +50,13 @@ def test_test_time_augmentation_is_exact(tta) -> None:
   assert float(means['accuracy']) == pytest.approx(np.mean(logits.argmax(1) == LABELS), rel=1e-7)
 
 
+def test_rows_past_the_end_of_a_set_do_not_count() -> None:
+  for start in (8, jnp.int32(8)):
+    indices, mask = evaluation.evaluation_rows(start, 4, 10)
+    assert indices.dtype == np.int32
+    assert (indices.tolist(), mask.tolist()) == ([8, 9, 9, 9], [True, True, False, False])
+
+
 @pytest.mark.parametrize('batch_size', [1, 4, 10, 16])
 def test_evaluation_is_exact_for_any_batch_size(batch_size) -> None:
   state = Trainer(Linear()).start

@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from scipy.special import log_softmax
@@ -27,6 +28,12 @@ def test_against_scipy_in_float64(scale, label_smoothing):
   assert got.dtype == jnp.float32
   assert got.shape == (64,)
   np.testing.assert_allclose(got, reference(logits, labels, label_smoothing), rtol=2e-6, atol=1e-6)
+
+
+def test_shapes_at_the_border_are_checked():
+  """Without the check in the tests, one label would be broadcast over all rows."""
+  with pytest.raises(jaxtyping.TypeCheckError, match="parameter 'labels'"):
+    losses.cross_entropy(jnp.zeros((3, 2)), jnp.zeros(1, jnp.int32))
 
 
 def test_uniform_logits_cost_log_of_the_number_of_classes():

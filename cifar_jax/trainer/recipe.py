@@ -1,0 +1,128 @@
+"""From a config and data to the pure parts of a run."""
+
+import functools
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from cifar_jax import models, optim
+from cifar_jax.augment import Augmentation, make_augment, make_mix
+from cifar_jax.augment.normalize import Normalize, Statistics, fit_normalize
+from cifar_jax.data import Splits
+from cifar_jax.optim import Plan, make_average, schedules
+from cifar_jax.trainer import cached_features
+from cifar_jax.training import losses
+from cifar_jax.training.recipe import Recipe, steps_per_epoch
+from cifar_jax.training.whitening import make_whitening
+from cifar_jax.utils.errors import UserError
+
+_MOST_UPDATES = 2**31 - 1  # the step is an int32
+
+
+def make_plan(config: ConfigDict, examples: int) -> Plan:
+  """How long a run on so many training examples is."""
+  per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
+  total = per_epoch * config.epochs
+  if config.max_steps:
+    total = min(total, config.max_steps)
+  return Plan(total, per_epoch)
+
+
+def check_fits(config: ConfigDict, splits: Splits, plan: Plan) -> None:
+  """Raises UserError where config and data contradict each other."""
+  examples, updates = len(splits.train), plan.total_steps
+  if updates > _MOST_UPDATES:
+    raise UserError(
+      f'--config.epochs={config.epochs} are {updates} updates, more than the {_MOST_UPDATES} that '
+      'are counted; use fewer, or --config.max_steps'
+    )
+  if config.batch_size > examples and config.data.last_batch == 'drop':
+    raise UserError(
+      f'--config.batch_size={config.batch_size} is more than the {examples} training examples, and '
+      "--config.data.last_batch='drop' would drop them all; use a smaller batch or 'keep'"
+    )
+  weights = config.loss.class_weights
+  if weights and len(weights) != splits.num_classes:
+    raise UserError(
+      f'--config.loss.class_weights has {len(weights)} numbers for {splits.num_classes} classes'
+    )
+
+
+def make_recipe(
+  config: ConfigDict,
+  splits: Splits,
+  plan: Plan,
+  normalize: Normalize | None = None,
+  batch_multiple: int = 1,
+) -> Recipe:
+  """What a config asks for on some data; pure, no devices.
+
+  Args:
+    config: The config of the run.
+    splits: The data that it is trained or measured on.
+    plan: The updates of the run.
+    normalize: The normalization of a run that is measured; None fits it to the training images.
+    batch_multiple: The batch is filled to a multiple of it with rows that do not count.
+  """
+  fitted = normalize = normalize or fit_normalize(config.data, splits.train.images)
+  module = models.create(config.model, splits.num_classes)
+  if cached_features.are_cached(module):
+    normalize = cached_features.pass_maps(fitted)
+    augment: Augmentation = cached_features.keep_maps
+  else:
+    augment = make_augment(config.augment, normalize)
+  return Recipe(
+    module=module,
+    image_shape=splits.image_shape,
+    optimizer=_optimizer(config, plan),
+    loss=losses.cross_entropy,
+    training_loss=_training_loss(config.loss),
+    penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
+    gradient_accumulation=config.gradient_accumulation,
+    sharpness_radius=config.optimizer.get('sharpness_radius') or 0.0,
+    normalize=normalize,
+    statistics=fitted if isinstance(fitted, Statistics) else None,
+    augment=augment,
+    examples=len(splits.train),
+    batch_size=config.batch_size,
+    last_batch=config.data.last_batch,
+    mix=make_mix(config.augment),
+    average=make_average(config.average, plan, make_schedule(config, plan)),
+    data_dependent_init=make_whitening(config.whitening, normalize),
+    ghost_rows=config.batch_norm.ghost_rows,
+    batch_multiple=batch_multiple,
+    tta=config.evaluate.tta,
+  )
+
+
+def _training_loss(loss_config: ConfigDict) -> losses.Loss | None:
+  """What is minimized, where it is not the plain cross-entropy that is reported."""
+  smoothing, weights = loss_config.label_smoothing, loss_config.class_weights
+  if not smoothing and not weights:
+    return None
+  loss = functools.partial(losses.cross_entropy, label_smoothing=smoothing)
+  return losses.class_weighted(loss, weights) if weights else loss
+
+
+def _optimizer(config: ConfigDict, plan: Plan) -> optax.GradientTransformation:
+  """The optimizer of a config; its state has the scale of all its learning rates, `lr_scale`, where
+  `config.plateau` may lower them.
+  """
+
+  def create(lr_scale: Any = None) -> optax.GradientTransformation:
+    def schedule_over(plan: Plan) -> optax.Schedule:
+      schedule = make_schedule(config, plan)
+      return schedule if lr_scale is None else lambda count: lr_scale * schedule(count)
+
+    return optim.create(config.optimizer, schedule_over, plan)
+
+  if not config.plateau.patience:
+    return create()
+  return optax.inject_hyperparams(create, hyperparam_dtype=jnp.float32)(lr_scale=1.0)
+
+
+def make_schedule(config: ConfigDict, plan: Plan) -> optax.Schedule:
+  """The number of updates made -> the learning rate, over a plan that may be that of a part."""
+  return schedules.create(config.schedule, optim.learning_rate(config.optimizer), plan)

@@ -1,0 +1,31 @@
+"""Arrays by dtype and shape, for the borders of rooms.
+
+The tests check them whenever such a function is called or traced (tests/helpers/array_checks.py):
+within a call, an axis of one name has one length. Outside of tests they are annotations and cost
+nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int32, Key, UInt8
+
+if TYPE_CHECKING:
+  Array = jax.Array
+else:
+  Array = jax.Array | np.ndarray  # JAX takes both
+
+RandomKey = Key[jax.Array, '']  # of `jax.random.key`
+Scalar = Float32[Array, '']
+Step = Int32[Array, ''] | int  # a count of updates or epochs
+
+Images = Float32[Array, 'batch height width channels']  # in 0..1 or normalized
+Pixels = UInt8[Array, 'batch height width channels']
+Filters = Float32[Array, 'rows columns channels filters']  # of a convolution
+
+Indices = Int32[Array, 'batch']  # in the training set, or in the batch
+Labels = Int32[Array, 'batch']  # in 0..classes - 1
+Mask = Bool[Array, 'batch']  # False for rows that only fill the batch
+PerExample = Float32[Array, 'batch']
+Logits = Float[Array, 'batch classes']
