@@ -5,10 +5,11 @@ import functools
 import importlib.metadata
 import os
 import pathlib
-import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from cifar_jax.startup.processor import features, processor_name
 
 RESULTS = pathlib.Path(__file__).parent.parent / 'results'
 
@@ -55,12 +56,8 @@ def machine() -> str:
 
 def processor() -> str:
   """The name of the processor, as far as the system tells, and its widest vectors."""
-  path = pathlib.Path('/proc/cpuinfo')
-  lines = path.read_text().splitlines() if path.exists() else []
-  fields = dict(line.partition(':')[::2] for line in reversed(lines))
-  fields = {key.strip(): value.strip() for key, value in fields.items()}
-  name = fields.get('model name') or platform.processor() or platform.machine()
-  widest = [flag for flag in ('avx512_bf16', 'avx512f', 'avx2') if flag in fields.get('flags', '')]
+  name = processor_name()
+  widest = [flag for flag in ('avx512_bf16', 'avx512f', 'avx2') if flag in features()]
   return f'{name} ({widest[0]})' if widest else name
 
 

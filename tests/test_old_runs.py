@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from cifar_jax.config import parse as configs
 from cifar_jax.predict import classifier
 from cifar_jax.predict.evaluate import evaluate
-from cifar_jax.predict.images import predict
+from cifar_jax.predict.predictions import predict
 from cifar_jax.report import leaderboard
 from cifar_jax.report.report import write_report
 from cifar_jax.run_dir.progress import Progress

@@ -20,9 +20,9 @@ def layer_outputs(
   """The output of every innermost module, in the order of application (which `jax.jit` loses).
 
   Args:
-    module: the network.
-    variables: its collections.
-    images: float32 [B, H, W, C], normalised.
+    module: The network.
+    variables: The variables of the network, by collection.
+    images: The images, float32 [B, H, W, C], normalized.
 
   Returns:
     path of the module, as 'Conv_0' or 'Block_1/Conv_0', -> [B, ...]; of a module called twice the
@@ -47,7 +47,7 @@ def layer_outputs(
 def map_layers(
   module: nn.Module, variables: Mapping[str, Any], image_shape: tuple[int, ...]
 ) -> dict[str, tuple[int, int, int]]:
-  """The modules that make maps [B, H, W, C] with more than one place, and the maps' (H, W, C)."""
+  """Returns (H, W, C) of the modules that make maps [B, H, W, C] with more than one position."""
   images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
   order: list[str] = []  # JAX sorts the keys of what a traced function returns
 
@@ -65,9 +65,9 @@ def features(module: nn.Module, variables: Mapping[str, Any], images: jax.Array)
   """What the last layer with parameters is given: float32 [B, F], the network's own description.
 
   Args:
-    module: the network.
-    variables: its collections.
-    images: float32 [B, H, W, C], normalised.
+    module: The network.
+    variables: The variables of the network, by collection.
+    images: The images, float32 [B, H, W, C], normalized.
   """
   inputs: list[jax.Array] = []
 
@@ -93,18 +93,17 @@ def saliency(
   After "Deep Inside Convolutional Networks" (Simonyan, Vedaldi and Zisserman, 2013).
 
   Args:
-    module: the network.
-    variables: its collections.
-    images: float32 [B, H, W, C], normalised.
-    classes: int32 [B].
+    module: The network.
+    variables: The variables of the network, by collection.
+    images: The images, float32 [B, H, W, C], normalized.
+    classes: The class of each image whose logit is explained, int32 [B].
 
   Returns:
     float32 [B, H, W].
   """
 
   def chosen_logits(images: jax.Array) -> jax.Array:
-    logits = models.apply(module, variables, images, train=False)
-    return jnp.sum(jnp.take_along_axis(logits, classes[:, None], axis=1))
+    return _of_classes(models.apply(module, variables, images, train=False), classes)
 
   return jnp.max(jnp.abs(jax.grad(chosen_logits)(images)), axis=-1)
 
@@ -119,11 +118,11 @@ def grad_cam(
   """Where a layer's maps speak for a class: Grad-CAM (Selvaraju et al., 2017).
 
   Args:
-    module: the network.
-    variables: its collections.
-    images: float32 [B, H, W, C], normalised.
-    classes: int32 [B].
-    layer: a key of `map_layers`.
+    module: The network.
+    variables: The variables of the network, by collection.
+    images: The images, float32 [B, H, W, C], normalized.
+    classes: The class of each image whose logit is explained, int32 [B].
+    layer: The path of the layer, a key of `map_layers`.
 
   Returns:
     float32 [B, H', W'] of the size of the layer's maps, not below 0.
@@ -141,10 +140,15 @@ def grad_cam(
 
     with nn.intercept_methods(add):
       logits = models.apply(module, variables, images, train=False)
-    return jnp.sum(jnp.take_along_axis(logits, classes[:, None], axis=1)), seen[-1]
+    return _of_classes(logits, classes), seen[-1]
 
   shape = map_layers(module, variables, images.shape[1:])[layer]
   # A change of 0 to the maps, whose gradient is that of the maps.
   gradients, maps = jax.grad(chosen_logits, has_aux=True)(jnp.zeros((len(images), *shape)))
   weights = jnp.mean(gradients, axis=(1, 2), keepdims=True)
   return jnp.maximum(jnp.sum(weights * maps, axis=-1), 0)
+
+
+def _of_classes(logits: jax.Array, classes: jax.Array) -> jax.Array:
+  """The sum over the images of each one's logit of its class: its gradients are those of each."""
+  return jnp.sum(jnp.take_along_axis(logits, classes[:, None], axis=1))

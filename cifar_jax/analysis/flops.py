@@ -17,7 +17,7 @@ from cifar_jax.ops.dispatch import reference_kernels
 
 FORWARD, TRAINING = 2, 6  # operations for each multiply-add of one image's forward pass
 
-# Dense 16-bit products of one JAX device, 10^12 operations a second, as the makers state them (a
+# Dense 16-bit products of one JAX device, 10^12 operations per second, as the makers state them (a
 # device is a core of TPU v2 and v3, a chip of the others). Longer names first: the first that a
 # device's kind starts with counts.
 _PEAKS: Mapping[str, float] = {
@@ -42,7 +42,7 @@ def multiply_adds(module: nn.Module, image_shape: Sequence[int]) -> int:
   """Multiply-adds of the forward pass of one image; window positions over padding count in full.
 
   Args:
-    module: the network, called as (images, train).
+    module: The network, called as (images, train).
     image_shape: (H, W, C).
   """
   images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
@@ -54,10 +54,10 @@ def multiply_adds(module: nn.Module, image_shape: Sequence[int]) -> int:
 
 
 def peak(device_kind: str) -> float | None:
-  """Operations a second that a device can make at most, in 16 bits; None where it is not known, as
+  """Operations per second that a device can make at most, in 16 bits; None where not known, as
   for every CPU.
 
-  Utilisation of a run in float32 is stated against the same peak, as is the custom.
+  Utilization of a run in float32 is stated against the same peak, as is the custom.
   """
   for name, teraflops in _PEAKS.items():
     if re.match(re.escape(name) + r'\b', device_kind):

@@ -1,6 +1,6 @@
-"""What a network consists of: counts, the ASCII picture, tables.
+"""What a network consists of: counts, the ASCII drawing, tables.
 
-The ASCII picture is that of keras-sequential-ascii (Piotr Migdał, 2017), which "Starting deep
+The ASCII drawing is that of keras-sequential-ascii (Piotr Migdał, 2017), which "Starting deep
 learning hands-on: image classification on CIFAR-10" (Piotr Migdał, deepsense.ai, 2017) prints for
 each of its networks.
 """
@@ -105,7 +105,7 @@ def parameter_count(variables: Mapping[str, Any]) -> ParameterCount:
 
 
 def parameter_overview(variables: Mapping[str, Any]) -> str:
-  """Returns clu's table of all arrays: name, shape, dtype, size, mean and deviation."""
+  """Returns clu's table of all arrays: name, shape, dtype, size, mean and standard deviation."""
   from clu import parameter_overview as clu_overview
 
   return clu_overview.get_parameter_overview(dict(variables))
@@ -131,10 +131,10 @@ def keras_ascii(
   """Draws the network in the format of keras-sequential-ascii.
 
   Args:
-    records: what `trace` returns.
-    sparser: an empty line before and after each layer.
-    simplify: activations merged into the layer before them.
-    header: a line of column titles and an empty line.
+    records: The layers as `trace` returns them.
+    sparser: Whether an empty line stands before and after each layer.
+    simplify: Whether activations are merged into the layer before them.
+    header: Whether the drawing begins with a line of column titles and an empty line.
 
   Returns:
     Lines without a line feed at the end.

@@ -14,10 +14,10 @@ class Calibration:
   """Confidence, the probability of the predicted class, against how often it is right.
 
   Attributes:
-    confidence: float64 [bins], mean confidence in each bin; NaN in an empty one.
-    accuracy: float64 [bins], share of right predictions; NaN in an empty one.
-    counts: int64 [bins].
-    error: the expected calibration error, 0..1: the mean of |confidence - accuracy| over all
+    confidence: The mean confidence in each bin, float64 [bins]; NaN in an empty one.
+    accuracy: The share of right predictions in each bin, float64 [bins]; NaN in an empty one.
+    counts: The number of predictions in each bin, int64 [bins].
+    error: The expected calibration error, 0..1: the mean of |confidence - accuracy| over all
       predictions (Guo et al., "On Calibration of Modern Neural Networks", 2017).
   """
 
@@ -29,13 +29,13 @@ class Calibration:
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
   """int64 [classes, classes]: rows are true classes, columns predicted ones."""
-  places = np.asarray(labels, np.int64) * classes + predicted
-  return np.bincount(places, minlength=classes * classes).reshape(classes, classes)
+  cells = np.asarray(labels, np.int64) * classes + predicted
+  return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
 def matrix_text(matrix: np.ndarray, class_names: Sequence[str]) -> str:
-  """The sums of the rows, a class a line, then the matrix, as "CIFAR-10 classification using Keras
-  Tutorial" (plon.io, 2017) prints them.
+  """The sums of the rows, one class per line, then the matrix, as "CIFAR-10 classification using
+  Keras Tutorial" (plon.io, 2017) prints them.
   """
   width = max(len(name) for name in class_names)
   sums = [
@@ -88,19 +88,25 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
   """Confidence against accuracy in bins of equal width over 0..1.
 
   Args:
-    probabilities: float32 [N, classes].
-    labels: int [N].
-    bins: each includes its upper end.
+    probabilities: The probabilities of the classes, float32 [N, classes].
+    labels: The true classes, int [N].
+    bins: The number of bins, each of which includes its upper end.
   """
   confidence = probabilities.max(1).astype(np.float64)
   right = probabilities.argmax(1) == labels
-  places = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-  counts = np.bincount(places, minlength=bins)
+  bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+  counts = np.bincount(bin_of, minlength=bins)
   with np.errstate(invalid='ignore'):
-    mean_confidence = np.bincount(places, confidence, bins) / counts
-    accuracy = np.bincount(places, right, bins) / counts
+    mean_confidence = np.bincount(bin_of, confidence, bins) / counts
+    accuracy = np.bincount(bin_of, right, bins) / counts
   gaps = np.nan_to_num(np.abs(mean_confidence - accuracy))
   return Calibration(mean_confidence, accuracy, counts, float(gaps @ counts / max(len(labels), 1)))
+
+
+def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+  """Mean cross-entropy of probabilities float32 [N, classes] and labels [N], without smoothing."""
+  chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+  return float(-np.mean(np.log(np.maximum(chosen, np.finfo(np.float32).tiny))))
 
 
 def mistakes(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -114,7 +120,7 @@ def worst_confusions(matrix: np.ndarray, count: int) -> list[tuple[int, int, int
   """The most frequent (true class, predicted class, number), the most frequent first."""
   off = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
   order = np.argsort(-off, axis=None, kind='stable')[:count]
-  pairs = [(*divmod(int(place), len(matrix)), int(off.flat[place])) for place in order]
+  pairs = [(*divmod(int(cell), len(matrix)), int(off.flat[cell])) for cell in order]
   return [pair for pair in pairs if pair[2] > 0]
 
 
@@ -124,8 +130,8 @@ def mistake_title(epoch: int, predicted: str, actual: str) -> str:
 
 
 def score_lines(probabilities: np.ndarray, label: int, class_names: Sequence[str]) -> str:
-  """A line a class: its probability in per cent, its name, and !!! at the true class; of more than
-  20 classes the ten most probable ones and the true one.
+  """One line per class: its probability in percent, its name, and !!! at the true class; of more
+  than 20 classes the ten most probable ones and the true one.
   """
   shown = np.arange(len(probabilities))
   if len(shown) > _MOST_LINES:
@@ -153,7 +159,7 @@ def overfitting(rows: Sequence[dict[str, float]]) -> str:
   """A sentence on whether validation turned while training went on, and in which epoch.
 
   Args:
-    rows: of metrics.csv.
+    rows: The rows of metrics.csv.
   """
   rows = [row for row in rows if not np.isnan(row['val_loss'])]
   if len(rows) < 3:

@@ -2,7 +2,7 @@
 
 `trace` runs the module abstractly, so it costs no memory and needs no data, and lists the modules
 that hold no other modules. Functions that a network applies between its modules (nn.relu,
-nn.max_pool, a reshape) are recognised by their operations in the traced program and listed as
+nn.max_pool, a reshape) are recognized by their operations in the traced program and listed as
 layers too; other arithmetic between modules (residual sums, concatenations, padding, an activation
 written out by hand) is not listed, though the shapes show its effect.
 """
@@ -54,13 +54,13 @@ class LayerRecord:
   """One layer of a network.
 
   Attributes:
-    name: path of the module in the parameters, as 'Conv_0' or 'Block_1/Conv_0'; '' for a function.
-    kind: the layer's class in Keras, or the module's own class where Keras has none.
-    input_shape: without the batch axis.
-    output_shape: without the batch axis.
-    trainable: number of trainable parameters.
-    non_trainable: number of other values, as the moving statistics of BatchNorm.
-    activation: its name, '' for none.
+    name: Path of the module in the parameters, as 'Conv_0' or 'Block_1/Conv_0'; '' for a function.
+    kind: The layer's class in Keras, or the module's own class where Keras has none.
+    input_shape: The shape of its input without the batch axis.
+    output_shape: The shape of its output without the batch axis.
+    trainable: Number of trainable parameters.
+    non_trainable: Number of other values, as the running statistics of BatchNorm.
+    activation: The name of its activation, '' for none.
   """
 
   name: str
@@ -73,7 +73,7 @@ class LayerRecord:
 
   @property
   def parameters(self) -> int:
-    """All parameters, counted as Keras does: moving statistics included."""
+    """All parameters, counted as Keras does: running statistics included."""
     return self.trainable + self.non_trainable
 
 
@@ -87,9 +87,9 @@ def trace(
   output activation.
 
   Args:
-    module: the network, called as (images, train).
+    module: The network, called as (images, train).
     image_shape: (H, W, C).
-    output_activation: what the loss applies to the logits: 'softmax', 'sigmoid' or '' for nothing.
+    output_activation: What the loss applies to the logits: 'softmax', 'sigmoid' or '' for nothing.
 
   Raises:
     UserError: the network cannot take such images.

@@ -5,24 +5,21 @@ import math
 import jax
 import jax.numpy as jnp
 
-INTERPOLATIONS = ('nearest', 'bilinear')
-BORDERS = ('nearest', 'reflect', 'wrap', 'zero')
-
 
 def sample(
   images: jax.Array, matrices: jax.Array, interpolation: str = 'bilinear', border: str = 'nearest'
 ) -> jax.Array:
-  """Reads each image at the places that an affine map gives.
+  """Reads each image at the positions that an affine map gives.
 
   Pixel (i, j) of the result is the image at row a i + b j + c and column d i + e j + f, where
   [[a, b, c], [d, e, f]] is the image's matrix. This is `scipy.ndimage.affine_transform` of each
   channel, of order 0 or 1.
 
   Args:
-    images: float32 [B, H, W, C].
-    matrices: float32 [B, 2, 3].
-    interpolation: 'nearest' pixel, or 'bilinear' between four.
-    border: what lies outside. 'nearest': the outermost pixels repeated (aaa abcd ddd); 'reflect':
+    images: The images, float32 [B, H, W, C].
+    matrices: The matrix of each image, float32 [B, 2, 3].
+    interpolation: 'nearest' takes one pixel, 'bilinear' goes between four.
+    border: What lies outside. 'nearest': the outermost pixels repeated (aaa abcd ddd); 'reflect':
       the image mirrored at its edge (cba abcd dcb); 'wrap': the image repeated (bcd abcd abc),
       SciPy's 'grid-wrap'; 'zero': 0, SciPy's 'grid-constant'.
 
@@ -59,7 +56,7 @@ def _pixels(images: jax.Array, rows: jax.Array, columns: jax.Array, border: str)
   def of_image(image: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
     return image.at[rows, columns].get(mode='promise_in_bounds')
 
-  # One gather an image: over several devices each reads its own images only.
+  # One gather per image: over several devices each reads its own images only.
   return jax.vmap(of_image)(images, rows, columns)
 
 
@@ -80,17 +77,17 @@ def matrices(
   zoom: jax.Array,
   image_shape: tuple[int, ...],
 ) -> jax.Array:
-  """Matrices for `sample` that turn, shift, shear and zoom about the centre of the image.
+  """Matrices for `sample` that turn, shift, shear and zoom about the center of the image.
 
-  The product is Keras's: rotation times shift times shear times zoom, from places in the result to
-  places in the image. (The releases of 2017 took a centre one pixel off.)
+  The product is Keras's: rotation times shift times shear times zoom, from positions in the result
+  to positions in the image. (The releases of 2017 took a center one pixel off.)
 
   Args:
-    rotation: float32 [B], radians; the picture turns clockwise by it.
-    shift: float32 [B, 2], pixels that the picture moves up and to the left.
-    shear: float32 [B], radians.
-    zoom: float32 [B, 2], of rows and columns; the picture grows below 1.
-    image_shape: (H, W).
+    rotation: The angle by which the image turns clockwise, float32 [B], in radians.
+    shift: The pixels by which the image moves up and to the left, float32 [B, 2].
+    shear: The angle of the shear, float32 [B], in radians.
+    zoom: The factors of rows and columns, float32 [B, 2]; the image grows below 1.
+    image_shape: The height and the width of the images in pixels.
 
   Returns:
     float32 [B, 2, 3].
@@ -106,14 +103,14 @@ def matrices(
   turned = jnp.stack(
     [cos * shift[:, 0] - sin * shift[:, 1], sin * shift[:, 0] + cos * shift[:, 1]], axis=-1
   )
-  return about_centre(linear, turned, image_shape)
+  return about_center(linear, turned, image_shape)
 
 
-def about_centre(linear: jax.Array, shift: jax.Array, image_shape: tuple[int, ...]) -> jax.Array:
-  """[B, 2, 2] and [B, 2] to [B, 2, 3]: the map x -> linear (x - centre) + centre + shift."""
-  centre = jnp.array([(length - 1) / 2 for length in image_shape], jnp.float32)[None]
-  moved = linear[:, :, 0] * centre[:, :1] + linear[:, :, 1] * centre[:, 1:]
-  return jnp.concatenate([linear, (centre - moved + shift)[:, :, None]], axis=2)
+def about_center(linear: jax.Array, shift: jax.Array, image_shape: tuple[int, ...]) -> jax.Array:
+  """[B, 2, 2] and [B, 2] to [B, 2, 3]: the map x -> linear (x - center) + center + shift."""
+  center = jnp.array([(length - 1) / 2 for length in image_shape], jnp.float32)[None]
+  moved = linear[:, :, 0] * center[:, :1] + linear[:, :, 1] * center[:, 1:]
+  return jnp.concatenate([linear, (center - moved + shift)[:, :, None]], axis=2)
 
 
 def random_affine(
@@ -132,15 +129,15 @@ def random_affine(
   The arguments are those of Keras's ImageDataGenerator; each amount is drawn uniformly.
 
   Args:
-    key: of this step and this augmentation.
-    images: float32.
-    rotation: degrees to either side.
-    height_shift: up or down, of the height.
-    width_shift: left or right, of the width.
-    shear: radians to either side.
-    zoom: rows and columns are scaled by factors between 1 - zoom and 1 + zoom, independently.
-    interpolation: see `sample`.
-    border: see `sample`.
+    key: The key of this step and this augmentation.
+    images: The images, float32.
+    rotation: The largest angle to either side, in degrees.
+    height_shift: The largest shift up or down, as a part of the height.
+    width_shift: The largest shift left or right, as a part of the width.
+    shear: The largest angle of the shear to either side, in radians.
+    zoom: Rows and columns are scaled by factors between 1 - zoom and 1 + zoom, independently.
+    interpolation: How positions between pixels are read, see `sample`.
+    border: What lies outside, see `sample`.
   """
   batch, height, width, _ = images.shape
   draws = jax.random.uniform(key, (6, batch), minval=-1, maxval=1)

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax.utils.array_types import Images, Mask, RandomKey
 
-_PLACE = 8  # the places before are those of `pipeline`
+_KEY_INDEX = 8  # those before are of `pipeline`
 
 
 @struct.dataclass
@@ -20,9 +20,9 @@ class Mixed:
   weight loss(logits, label) + (1 - weight) loss(logits, label of the partner).
 
   Attributes:
-    images: float32 [B, H, W, C].
-    partners: int32 [B], the row of the batch that each image is mixed with.
-    weight: float32 [B], the part of the image's own label; the rest is the partner's.
+    images: The mixtures, float32 [B, H, W, C].
+    partners: The row of the batch that each image is mixed with, int32 [B].
+    weight: The part of the image's own label, float32 [B]; the rest is the partner's.
   """
 
   images: jax.Array
@@ -36,7 +36,7 @@ Mix = Callable[[RandomKey, Images, Mask | None], Mixed]
 
 
 def make_mix(augment_config: ConfigDict) -> Mix | None:
-  """What `config.augment.mixup` and `cutmix` ask for; None if nothing.
+  """Returns what `config.augment.mixup` and `cutmix` ask for; None if that is nothing.
 
   Each is the parameter alpha of the Beta(alpha, alpha) distribution of the weight, 0 for none; with
   both, a coin for each image decides between them.
@@ -46,7 +46,7 @@ def make_mix(augment_config: ConfigDict) -> Mix | None:
     return None
 
   def mix(key: RandomKey, images: Images, mask: Mask | None) -> Mixed:
-    key = jax.random.fold_in(key, _PLACE)
+    key = jax.random.fold_in(key, _KEY_INDEX)
     partner_key, first_key, second_key, coin_key = jax.random.split(key, 4)
     partners = random_partners(partner_key, len(images), mask)
     others = images[partners]
@@ -66,7 +66,7 @@ def make_mix(augment_config: ConfigDict) -> Mix | None:
 
 
 def random_partners(key: jax.Array, batch: int, mask: jax.Array | None) -> jax.Array:
-  """int32 [batch]: each row is paired with the one so many places on, the same number for all."""
+  """int32 [batch]: each row is paired with the one so many rows on, the same number for all."""
   rows = jnp.arange(batch)
   count = batch if mask is None else jnp.maximum(jnp.sum(mask), 1)
   shift = jax.random.randint(key, (), 1, jnp.maximum(count, 2))
@@ -109,7 +109,7 @@ def cutmix(
 ) -> tuple[jax.Array, jax.Array]:
   """Yun et al. (2019), with a box for each image: inside it is the other one.
 
-  The box has the image's proportions and 1 - Beta(alpha, alpha) of its area; its centre lies
+  The box has the image's proportions and 1 - Beta(alpha, alpha) of its area; its center lies
   anywhere, and what the border cuts off is not counted.
 
   Returns:
@@ -120,9 +120,9 @@ def cutmix(
   side = jnp.sqrt(symmetric_beta(weight_key, alpha, batch))
 
   def interval(key: jax.Array, length: int) -> jax.Array:
-    centre = length * jax.random.uniform(key, (batch, 1))
-    places = jnp.arange(length)[None] + 0.5
-    return jnp.abs(places - centre) < side[:, None] * length / 2
+    center = length * jax.random.uniform(key, (batch, 1))
+    positions = jnp.arange(length)[None] + 0.5
+    return jnp.abs(positions - center) < side[:, None] * length / 2
 
   inside = interval(row_key, height)[:, :, None] & interval(column_key, width)[:, None, :]
   weight = 1 - inside.mean(axis=(1, 2), dtype=jnp.float32)

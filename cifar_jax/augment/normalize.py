@@ -27,9 +27,9 @@ class Statistics:
   """A normalization by numbers that came from training images, to be kept with the run.
 
   Attributes:
-    mean: float32 [C], or [H W C] with a matrix.
-    std: float32 of the same shape.
-    whitening: float32 [H W C, H W C], or None.
+    mean: The means, float32 [C], or [H W C] with a matrix.
+    std: The standard deviations, float32 of the same shape.
+    whitening: The matrix of ZCA, float32 [H W C, H W C], or None.
   """
 
   mean: np.ndarray
@@ -88,7 +88,7 @@ def channel_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Mean and standard deviation of each channel, float64 [C] each, on the scale 0..1, exactly.
 
   Args:
-    images: uint8 [N, H, W, C], which may be a stream, see `data.Examples`.
+    images: The images, uint8 [N, H, W, C], which may be a stream, see `data.Examples`.
   """
   levels = np.arange(256) / 255
   counts = np.zeros((images.shape[3], 256), np.int64)

@@ -8,9 +8,14 @@ from ml_collections import ConfigDict
 
 from cifar_jax.augment.affine import random_affine
 from cifar_jax.augment.color import random_color
-from cifar_jax.augment.crop import random_crop
-from cifar_jax.augment.erase import random_cutout, random_erasing
-from cifar_jax.augment.flips import alternating_flip, random_flip, random_vertical_flip
+from cifar_jax.augment.geometric import (
+  alternating_flip,
+  random_crop,
+  random_cutout,
+  random_erasing,
+  random_flip,
+  random_vertical_flip,
+)
 from cifar_jax.augment.normalize import Normalize, scale
 from cifar_jax.augment.policies import randaugment, trivialaugment
 from cifar_jax.utils.array_types import Images, Indices, Pixels, RandomKey, Step
@@ -27,15 +32,15 @@ _COLOR = ('brightness', 'contrast', 'saturation', 'hue')
 
 
 def make_augment(augment_config: ConfigDict, normalize: Normalize) -> Augmentation:
-  """The chain that `config.augment` asks for, with the normalization in its place.
+  """Returns the chain that `config.augment` asks for, with the normalization in its place.
 
   In order: mirroring, one affine map, crop, colors, policy, all on images in 0..1; normalization;
   boxes set to 0. Each has a key of its own, so that none tells anything about another, and keeps it
   whatever else is asked for.
 
   Args:
-    augment_config: The section `augment` of a config; its mixup and cutmix are `make_mix`'s.
-    normalize: What `normalize.fit_normalize` returns.
+    augment_config: The section `augment` of a config; mixup and cutmix are for `make_mix`.
+    normalize: What scales the images, as `normalize.fit_normalize` returns it.
   """
   before, after = _before_normalization(augment_config), _after_normalization(augment_config)
   alternating = augment_config.flip == 'alternating'
@@ -46,11 +51,11 @@ def make_augment(augment_config: ConfigDict, normalize: Normalize) -> Augmentati
     images = scale(images)
     if alternating:
       images = alternating_flip(example_key, images, indices, epoch)
-    for place, change in before.items():
-      images = change(jax.random.fold_in(key, place), images)
+    for number, change in before.items():
+      images = change(jax.random.fold_in(key, number), images)
     images = normalize(images)
-    for place, change in after.items():
-      images = change(jax.random.fold_in(key, place), images)
+    for number, change in after.items():
+      images = change(jax.random.fold_in(key, number), images)
     return images
 
   if not augment_config.from_epoch:

@@ -1,8 +1,8 @@
 """RandAugment and TrivialAugment: operations drawn for each image from one list of fourteen.
 
 An operation is one of three kinds, and each kind is computed once for the whole batch with each
-image's own strength, instead of all fourteen operations for every image: places (one affine map),
-colours (one blend with a duller image) and tones.
+image's own strength, instead of all fourteen operations for every image: geometry (one affine map),
+colors (one blend with a duller image) and levels.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from cifar_jax.augment import affine, color, intensity_ops
+from cifar_jax.augment import affine, color
 
 OPERATIONS = (
   'identity',
@@ -31,8 +31,8 @@ OPERATIONS = (
   'equalize',
 )
 MAGNITUDES = 31  # 0 is none of an operation, 30 the most
-_PLACES, _COLORS = OPERATIONS[1:6], OPERATIONS[6:10]
-_GREY = 0.5  # what comes in from outside the image
+_AFFINE, _COLORS = OPERATIONS[1:6], OPERATIONS[6:10]
+_GRAY = 0.5  # what comes in from outside the image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Ranges:
   """What magnitude 30 means.
 
   Attributes:
-    shear: pixels to the side for each pixel down, or down for each to the side.
-    translate: pixels.
-    rotate: degrees.
-    color: the blending factor is 1 plus or minus this.
-    dropped_bits: of posterize.
+    shear: The pixels to the side for each pixel down, or down for each to the side.
+    translate: The shift in pixels.
+    rotate: The angle in degrees.
+    color: What is added to, or taken from, the blending factor 1.
+    dropped_bits: The bits that posterize clears.
   """
 
   shear: float
@@ -60,13 +60,13 @@ def randaugment(
   """Cubuk et al. (2020): some operations at random, one after another, all of one magnitude.
 
   Operations and ranges are torchvision's. Translations reach 150/331 of the side; what comes in
-  from outside is grey.
+  from outside is gray.
 
   Args:
-    key: of this step and this augmentation.
-    images: float32 [B, H, W, C] in 0..1.
-    operations: for each image.
-    magnitude: 0..30.
+    key: The key of this step and this augmentation.
+    images: The images, float32 [B, H, W, C] in 0..1.
+    operations: The number of operations per image.
+    magnitude: The magnitude of all operations, 0..30.
   """
   ranges = Ranges(0.3, 150 / 331 * images.shape[2], 30.0, 0.9, 4)
   strength = jnp.full((len(images),), magnitude / (MAGNITUDES - 1))
@@ -80,8 +80,8 @@ def trivialaugment(key: jax.Array, images: jax.Array) -> jax.Array:
   """Müller and Hutter (2021), the wide ranges: one operation of a magnitude at random for each.
 
   Args:
-    key: of this step and this augmentation.
-    images: float32 [B, H, W, C] in 0..1.
+    key: The key of this step and this augmentation.
+    images: The images, float32 [B, H, W, C] in 0..1.
   """
   draw_key, strength_key = jax.random.split(key)
   operation, sign = _draw(draw_key, len(images))
@@ -103,11 +103,11 @@ def apply(
   """Applies to each image [B, H, W, C] its operation.
 
   Args:
-    images: float32 in 0..1.
-    operation: int32 [B], places in OPERATIONS.
-    strength: float32 [B] in 0..1, the part of the range.
-    sign: float32 [B], 1 or -1: the side of shears, shifts, turns and colours.
-    ranges: what strength 1 means.
+    images: The images, float32 in 0..1.
+    operation: The index in OPERATIONS of each image's operation, int32 [B].
+    strength: The part of the range, float32 [B] in 0..1.
+    sign: The side of shears, shifts, turns and colors, float32 [B] of 1 and -1.
+    ranges: What strength 1 means.
   """
 
   def chosen(*names: str) -> jax.Array:
@@ -120,19 +120,19 @@ def apply(
     return chosen(*names)[:, None, None, None]
 
   moved = affine.sample(
-    images - _GREY, _matrices(amount, ranges, images.shape[1:3]), 'nearest', 'zero'
+    images - _GRAY, _matrices(amount, ranges, images.shape[1:3]), 'nearest', 'zero'
   )
-  images = jnp.where(of(*_PLACES), moved + _GREY, images)
+  images = jnp.where(of(*_AFFINE), moved + _GRAY, images)
   dull = jnp.where(of('color'), color.gray(images), color.mean_gray(images))
   dull = jnp.where(of('brightness'), 0, dull)
   dull = jnp.where(of('sharpness'), smooth(images), dull)
   blended = color.blend(dull, images, 1 + ranges.color * strength * sign)
   images = jnp.where(of(*_COLORS), blended, images)
   dropped_bits = jnp.round(ranges.dropped_bits * strength).astype(jnp.int32)
-  images = jnp.where(of('posterize'), intensity_ops.posterize(images, dropped_bits), images)
-  images = jnp.where(of('solarize'), intensity_ops.solarize(images, 1 - strength), images)
-  images = jnp.where(of('autocontrast'), intensity_ops.autocontrast(images), images)
-  return jnp.where(of('equalize'), intensity_ops.equalize(images), images)
+  images = jnp.where(of('posterize'), color.posterize(images, dropped_bits), images)
+  images = jnp.where(of('solarize'), color.solarize(images, 1 - strength), images)
+  images = jnp.where(of('autocontrast'), color.autocontrast(images), images)
+  return jnp.where(of('equalize'), color.equalize(images), images)
 
 
 def _matrices(
@@ -144,7 +144,7 @@ def _matrices(
   cos, sin = jnp.cos(angle), jnp.sin(angle)
   rotation = jnp.stack([jnp.stack([cos, -sin], axis=-1), jnp.stack([sin, cos], axis=-1)], axis=1)
   shift = [amount('translate_y', ranges.translate), amount('translate_x', ranges.translate)]
-  turned = affine.about_centre(rotation, jnp.stack(shift, axis=-1), image_shape)
+  turned = affine.about_center(rotation, jnp.stack(shift, axis=-1), image_shape)
   # Of the six numbers of a matrix; the corner lies half a pixel outside of pixel (0, 0).
   none = jnp.zeros_like(angle)
   sheared = jnp.stack([none, shear_y, shear_y / 2, shear_x, none, shear_x / 2], axis=-1)
@@ -152,7 +152,7 @@ def _matrices(
 
 
 def smooth(images: jax.Array) -> jax.Array:
-  """Mean of each pixel of [B, H, W, C], with weight 5, and its eight neighbours; borders stay."""
+  """Mean of each pixel of [B, H, W, C], with weight 5, and its eight neighbors; borders stay."""
   height, width = images.shape[1:3]
   if min(height, width) < 3:
     return images

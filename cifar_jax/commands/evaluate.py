@@ -19,9 +19,7 @@ def add_parser(verbs: Any) -> None:
   )
   parsing.add_run(parser)
   parsing.add_checkpoint(parser)
-  parser.add_argument(
-    '--split', default='test', choices=['train', 'validation', 'test'], help='default: test'
-  )
+  parsing.add_split(parser)
   parser.add_argument('--json', action='store_true', help='print one JSON object')
 
 

@@ -1,4 +1,4 @@
-"""python -m cifar_jax lesson: convolution, ReLU and pooling shown on a picture."""
+"""python -m cifar_jax lesson: convolution, ReLU and pooling shown on an image."""
 
 import argparse
 import pathlib
@@ -13,7 +13,7 @@ def add_parser(verbs: Any) -> None:
     verbs,
     'lesson',
     run,
-    'convolution, ReLU and pooling shown on a picture',
+    'convolution, ReLU and pooling shown on an image',
     'Shows what the layers of a network do, computed with the layers of this toolkit.\n\n'
     '  python -m cifar_jax lesson kernels cat.jpg\n'
     '  python -m cifar_jax lesson relu cat.jpg --out=lessons\n'
@@ -22,9 +22,9 @@ def add_parser(verbs: Any) -> None:
   )
   own = parser.add_subparsers(dest='lesson', required=True, metavar='LESSON')
   for name, about in (
-    ('kernels', 'gradients, blur, sharpening, Sobel: a kernel, a picture'),
+    ('kernels', 'gradients, blur, sharpening, Sobel: one image per kernel'),
     ('relu', 'a feature map before and after ReLU'),
-    ('pooling', 'max-pooling of the picture, and of numbers'),
+    ('pooling', 'max-pooling of the image, and of numbers'),
   ):
     lesson = parsing.add_verb(
       own, name, run, about, f'{about}.\n\n  python -m cifar_jax lesson {name} cat.jpg'
@@ -35,7 +35,7 @@ def add_parser(verbs: Any) -> None:
       type=parsing.path,
       default=pathlib.Path('runs/lessons'),
       metavar='FOLDER',
-      help='for the pictures; default: runs/lessons',
+      help='for the images; default: runs/lessons',
     )
   table = 'the kinds of layers and what they do'
   parsing.add_verb(
@@ -44,7 +44,7 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-  """Writes the pictures and says where they are, or prints the table."""
+  """Writes the images and says where they are, or prints the table."""
   from cifar_jax.demos import layers
 
   if arguments.lesson == 'layers':

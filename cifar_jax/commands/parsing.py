@@ -78,6 +78,13 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
   )
 
 
+def add_split(parser: argparse.ArgumentParser) -> None:
+  """Adds which images to measure the network on."""
+  parser.add_argument(
+    '--split', default='test', choices=['train', 'validation', 'test'], help='default: test'
+  )
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
   """Adds the path of a config file."""
   parser.add_argument('--config', required=True, metavar='FILE', help='path of the config file')

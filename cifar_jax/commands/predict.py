@@ -1,4 +1,4 @@
-"""python -m cifar_jax predict: what a run's network sees in new pictures."""
+"""python -m cifar_jax predict: what a run's network sees in new images."""
 
 import argparse
 import io
@@ -15,10 +15,10 @@ def add_parser(verbs: Any) -> None:
     verbs,
     'predict',
     run,
-    'classes of new pictures, with probabilities',
-    'The most probable classes of pictures of any size: files, folders, addresses, - for stdin.\n'
+    'classes of new images, with probabilities',
+    'The most probable classes of images of any size: files, folders, addresses, - for stdin.\n'
     'They become inputs of the network as those of its training did; where it was trained on\n'
-    'arrays, a picture of their size is taken as it is, and others are cut to the middle part.\n'
+    'arrays, an image of their size is taken as it is, and others are cut to the middle part.\n'
     'What cannot be read is named on stderr and skipped; the exit status is then 1.\n\n'
     '  python -m cifar_jax predict runs/cnn_adv holiday.jpg photos/ https://example.org/cat.png\n'
     '  python -m cifar_jax predict runs/cnn_adv photos/ --format=csv > found.csv',
@@ -33,10 +33,10 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-  """Prints one line per picture."""
+  """Prints one line per image."""
   if arguments.top < 1:
     raise UserError(f'--top={arguments.top}: there must be at least 1')
-  from cifar_jax.predict import classifier, images
+  from cifar_jax.predict import classifier, predictions
 
   network = classifier.load(arguments.run, arguments.checkpoint, arguments.data_dir)
   top = min(arguments.top, len(network.class_names))
@@ -44,17 +44,17 @@ def run(arguments: argparse.Namespace) -> None:
     # A name that the terminal cannot show is no reason to stop.
     sys.stdout.reconfigure(errors='backslashreplace')
   if arguments.format == 'csv':
-    print(images.csv_header(top), flush=True)
+    print(predictions.csv_header(top), flush=True)
   skipped = 0
-  for picture, classes in images.predict(network, arguments.images, top):
+  for image, classes in predictions.predict(network, arguments.images, top):
     if not classes:
       skipped += 1
-      print(f'skipped {picture.shown_name}: {picture.problem}', file=sys.stderr)
+      print(f'skipped {image.shown_name}: {image.problem}', file=sys.stderr)
     elif arguments.format == 'table':
-      print(images.as_table(picture.shown_name, classes), flush=True)
+      print(predictions.as_table(image.shown_name, classes), flush=True)
     else:
-      line = {'json': images.as_json, 'csv': images.as_csv}[arguments.format]
-      print(line(picture.name, classes), flush=True)
+      line = {'json': predictions.as_json, 'csv': predictions.as_csv}[arguments.format]
+      print(line(image.name, classes), flush=True)
   if skipped:
     print(f'{skipped} skipped', file=sys.stderr)
     sys.exit(1)

@@ -13,15 +13,13 @@ def add_parser(verbs: Any) -> None:
     'report',
     run,
     'curves, confusion, mistakes, filters: a page about a run',
-    'Writes RUN/report/: a page that needs no other file and no network, and its pictures.\n'
+    'Writes RUN/report/: a page that needs no other file and no network, and its images.\n'
     'Another split or checkpoint has a folder below that, as RUN/report/validation_best.\n\n'
     '  python -m cifar_jax report runs/cnn_adv --checkpoint=best',
   )
   parsing.add_run(parser)
   parsing.add_checkpoint(parser)
-  parser.add_argument(
-    '--split', default='test', choices=['train', 'validation', 'test'], help='default: test'
-  )
+  parsing.add_split(parser)
   parser.add_argument(
     '--mistakes', type=int, default=24, metavar='N', help='how many to show; -1: all; default: 24'
   )
@@ -29,8 +27,8 @@ def add_parser(verbs: Any) -> None:
     '--image',
     type=int,
     default=0,
-    metavar='PLACE',
-    help='place in the split of the image whose feature maps are shown; default: 0',
+    metavar='INDEX',
+    help='index in the split of the image whose feature maps are shown; default: 0',
   )
 
 

@@ -1,4 +1,4 @@
-"""python -m cifar_jax serve: a web page that classifies pictures."""
+"""python -m cifar_jax serve: a web page that classifies images."""
 
 import argparse
 from typing import Any
@@ -15,11 +15,11 @@ def add_parser(verbs: Any) -> None:
     verbs,
     'serve',
     run,
-    'a web page that classifies pictures',
-    "A web page where pictures are dropped and the network's opinion is shown.\n\n"
+    'a web page that classifies images',
+    "A web page where images are dropped and the network's opinion is shown.\n\n"
     '  python -m cifar_jax serve runs/cnn_adv\n'
     '  python -m cifar_jax serve runs/cnn_adv --host=0.0.0.0 --port=8000   (for the whole network)',
-    # A page that is open for days must not hold what one large picture took.
+    # A page that is open for days must not hold what one large image took.
     keeps_memory=False,
   )
   parsing.add_run(parser)

@@ -41,10 +41,11 @@ def run(arguments: argparse.Namespace) -> None:
   if num_classes is not None and num_classes < 1:
     raise UserError(f'--num_classes={num_classes}: there must be at least 1')
   from cifar_jax import models
-  from cifar_jax.analysis import expected, layer_table, tracing
+  from cifar_jax.analysis import layer_table, tracing
+  from cifar_jax.data.expected import expected
 
   if image_shape is None or num_classes is None:
-    data = expected.expected(config.data)
+    data = expected(config.data)
     if image_shape is None and not data.knows_size:
       height, width, channels = data.image_shape
       _say(f'the size of the images: {height}x{width}x{channels} here', '--image_shape=H,W,C')

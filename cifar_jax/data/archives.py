@@ -17,8 +17,8 @@ def read_files(path: pathlib.Path, limits: Mapping[str, int]) -> dict[str, bytes
   """Reads the files with the given names, as far as they are there.
 
   Args:
-    path: a folder that holds the files, or a .tar.gz that holds them in one folder.
-    limits: file name -> the largest number of bytes to accept.
+    path: A folder that holds the files, or a .tar.gz that holds them in one folder.
+    limits: File name -> the largest number of bytes to accept.
 
   Returns:
     File name -> content.

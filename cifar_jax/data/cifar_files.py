@@ -71,16 +71,16 @@ class Version:
   """One of the published versions of a data set.
 
   Attributes:
-    dataset: the name of the data set.
-    folders: the names under which it is found unpacked: the official one, then those of Keras.
-    archives: the names under which it is found packed, the official one first.
-    train: names of the training batches, in the official order.
-    test: name of the test batch.
-    train_records: number of images in each training batch.
-    test_records: number of images in the test batch.
-    label_key: name of the labels in a python batch; '' in the binary version.
-    label_bytes: number of label bytes of a binary record.
-    label_byte: which of them counts.
+    dataset: The name of the data set.
+    folders: The names under which it is found unpacked: the official one, then those of Keras.
+    archives: The names under which it is found packed, the official one first.
+    train: Names of the training batches, in the official order.
+    test: Name of the test batch.
+    train_records: Number of images in each training batch.
+    test_records: Number of images in the test batch.
+    label_key: Name of the labels in a python batch; '' in the binary version.
+    label_bytes: Number of label bytes of a binary record.
+    label_byte: Which of them counts.
   """
 
   dataset: str
@@ -169,7 +169,7 @@ def find(name: str, path: pathlib.Path) -> pathlib.Path | None:
 
   Args:
     name: 'cifar10', 'cifar100' or 'cifar100_coarse'.
-    path: the archive itself, the folder with the batches, or the folder around either.
+    path: The archive itself, the folder with the batches, or the folder around either.
 
   Returns:
     The folder with the batches or the archive, unpacked before packed and python before binary;
@@ -212,7 +212,7 @@ def read(name: str, path: pathlib.Path) -> Dataset:
     UserError: a batch is missing, damaged or not of the official size; the message names it.
   """
   versions = [version for version in VERSIONS if version.dataset == name]
-  # Text and file names in a python batch, and bytes spelt as UTF-8 by Python 3, take up to twice
+  # Text and file names in a python batch, and bytes spelled as UTF-8 by Python 3, take up to twice
   # the room of the images.
   limits = {
     file: 2 * records * (_IMAGE_BYTES + 64)

@@ -45,9 +45,9 @@ class Split:
   """Images with their labels, in the host's memory.
 
   Attributes:
-    images: uint8 `[N, H, W, C]`.
-    labels: int32 `[N]`, from 0.
-    digests: uint8 `[N, 16]`, checksums of the pixels of each image as `statistics.digests` makes
+    images: The images, uint8 `[N, H, W, C]`.
+    labels: The labels, int32 `[N]`, from 0.
+    digests: Checksums of the pixels of each image, uint8 `[N, 16]`, as `statistics.digests` makes
       them, where the source keeps them; to make them, all pixels are read.
   """
 
@@ -59,11 +59,11 @@ class Split:
     return len(self.labels)
 
   def batches(self, indices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """See `Examples`."""
+    """For each array of indices [B], in order, their images uint8 `[B, H, W, C]`."""
     return (self.images[rows] for rows in indices)
 
   def take(self, index: slice | np.ndarray) -> 'Split':
-    """The part that a slice or an array of places names."""
+    """The part that a slice or an array of indices names."""
     digests = None if self.digests is None else self.digests[index]
     return Split(self.images[index], self.labels[index], digests=digests)
 
@@ -83,16 +83,16 @@ class Dataset:
   """A data set as its source delivers it.
 
   Attributes:
-    name: what `--config.data.name` calls it.
-    train: the training images, in the order of the source.
-    test: the test images; none where the source has none.
-    class_names: one name a label.
-    source: where it came from, for people: a path or 'built in'.
-    synthetic: whether the images were drawn by a program.
-    validation: validation images of the source's own; None where it has none.
-    notes: sentences on what was found in the source, for people.
-    preprocessing: how an image file becomes one of these images; None where nobody said it.
-    names_shared: whether the notes name the images that are in two of its splits.
+    name: What `--config.data.name` calls it.
+    train: The training images, in the order of the source.
+    test: The test images; none where the source has none.
+    class_names: One name per label.
+    source: Where it came from, for people: a path or 'built in'.
+    synthetic: Whether the images were drawn by a program.
+    validation: Validation images of the source's own; None where it has none.
+    notes: Sentences on what was found in the source, for people.
+    preprocessing: How an image file becomes one of these images; None where nobody said it.
+    names_shared: Whether the notes name the images that are in two of its splits.
   """
 
   name: str
@@ -108,13 +108,13 @@ class Dataset:
 
 
 def make_split(images: np.ndarray, labels: np.ndarray, num_classes: int, where: str) -> Split:
-  """Checks one split and gives its labels the type int32 and its grey images a channel axis.
+  """Checks one split and gives its labels the type int32 and its gray images a channel axis.
 
   Args:
-    images: uint8 `[N, H, W, C]` or, grey, `[N, H, W]`.
-    labels: integers `[N]` or `[N, 1]`, each at least 0 and below `num_classes`.
-    num_classes: the number of classes.
-    where: what errors call the arrays: usually the path of their file.
+    images: The images, uint8 `[N, H, W, C]` or, if gray, `[N, H, W]`.
+    labels: The labels, integers `[N]` or `[N, 1]`, each at least 0 and below `num_classes`.
+    num_classes: The number of classes.
+    where: What errors call the arrays, usually the path of their file.
 
   Raises:
     UserError: the arrays are something else.

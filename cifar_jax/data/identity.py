@@ -31,17 +31,17 @@ def fingerprint(splits: Splits) -> str:
   found = zlib.crc32(counts.tobytes(), found)
   if splits.has_test:
     found = zlib.crc32(splits.test.labels.astype('<i4').tobytes(), found)
-    places = np.unique(np.linspace(0, len(splits.test) - 1, _SEEN).astype(int))
-    found = zlib.crc32(np.ascontiguousarray(splits.test.images[places]).tobytes(), found)
+    indices = np.unique(np.linspace(0, len(splits.test) - 1, _SEEN).astype(int))
+    found = zlib.crc32(np.ascontiguousarray(splits.test.images[indices]).tobytes(), found)
   return f'{found:08x}'
 
 
 def renumbered(splits: Splits, class_names: Sequence[str]) -> Splits:
-  """The same images, their labels numbered as in a list of class names that knows all of theirs.
+  """Numbers the labels of some data as in a list of class names that knows all of theirs.
 
   Args:
-    splits: of some data.
-    class_names: of a run.
+    splits: The splits of some data.
+    class_names: The names of the classes of a run.
 
   Raises:
     UserError: the data have a class that the list lacks.

@@ -24,7 +24,7 @@ from cifar_jax.utils.errors import UserError
 # What Pillow decodes in code of its own or of well-kept libraries; others would only widen what a
 # hostile file can reach.
 FORMATS = ('JPEG', 'PNG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'PPM')
-THUMBNAIL = 9  # side of the grey picture by which near duplicates are known
+THUMBNAIL = 9  # side of the gray image by which near duplicates are known
 # Pixels of a row or column, as many as a JPEG file can have. Pillow keeps each row apart, so that a
 # column of many million pixels takes far more memory than its area suggests.
 MAX_SIDE = 65_535
@@ -43,8 +43,8 @@ class Decoded:
   """One image.
 
   Attributes:
-    pixels: uint8 [H, W, C].
-    thumbnail: uint8 [9, 9], grey.
+    pixels: The pixels, uint8 [H, W, C].
+    thumbnail: A gray reduction of the image, uint8 [9, 9].
   """
 
   pixels: np.ndarray
@@ -73,7 +73,7 @@ def pillow() -> Any:
 
 
 def decode_file(path: pathlib.Path, preprocessing: Preprocessing) -> Decoded:
-  """As `decode`, for a file.
+  """Decodes and resizes an image file, see `decode`.
 
   Raises:
     DamagedImageError: it is no image of a known format, damaged, empty, too large, no regular file,
@@ -107,7 +107,7 @@ def most_bytes(max_megapixels: float) -> int:
 
 
 def decode(content: bytes, preprocessing: Preprocessing) -> Decoded:
-  """Decodes and resizes the content of an image file; of an animation its first picture.
+  """Decodes and resizes the content of an image file; of an animation its first image.
 
   EXIF's orientation is applied and transparency laid on white, unless the network takes four
   channels. Sixteen bits become the upper 8, as Pillow reads color of 16 bits. Files of 32 bits do
@@ -180,7 +180,7 @@ def _orientation(image: Any) -> int:
 
 
 def _upright(image: Any) -> Any:
-  """Turns a photograph, which has been decoded, as its EXIF says."""
+  """Turns an image, which has been decoded, as its EXIF says."""
   if _orientation(image) == 1:
     return image
   return pillow().ImageOps.exif_transpose(image)
@@ -190,8 +190,8 @@ def _colors(file: Any, image: Any, mode: str) -> Any:
   """An image of any mode in 8 bits, 'RGB' or 'RGBA', converted strip by strip.
 
   Args:
-    file: as it was opened.
-    image: the same, upright.
+    file: The image as it was opened.
+    image: The same image, upright.
     mode: 'RGB' lays transparency on white.
   """
   if image.mode == mode and not image.has_transparency_data:
@@ -277,7 +277,7 @@ def _fit(image: Any, preprocessing: Preprocessing) -> Any:
     return image.resize(wanted, filters, box=box)
   scale = min(scales)
   inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-  picture = Image.new(image.mode, wanted)
-  place = ((wanted[0] - inner[0]) // 2, (wanted[1] - inner[1]) // 2)
-  picture.paste(image.resize(inner, filters), place)
-  return picture
+  canvas = Image.new(image.mode, wanted)
+  corner = ((wanted[0] - inner[0]) // 2, (wanted[1] - inner[1]) // 2)
+  canvas.paste(image.resize(inner, filters), corner)
+  return canvas

@@ -48,7 +48,7 @@ def read(name: str, path: pathlib.Path) -> Dataset:
   """Reads `x_train`, `y_train`, `x_test`, `y_test` and, where they are there, `x_val`, `y_val` and
   `class_names`.
 
-  Images are uint8 `[N, H, W, C]`, `[N, C, H, W]` or, grey, `[N, H, W]`; labels are integers `[N]`
+  Images are uint8 `[N, H, W, C]`, `[N, C, H, W]` or, gray, `[N, H, W]`; labels are integers `[N]`
   or `[N, 1]`. Without `class_names` the classes are the labels that occur in training, in their
   order, each called by its number; with it they are numbers of names, from 0.
 
@@ -135,7 +135,7 @@ def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _images(images: np.ndarray, where: str, notes: list[str]) -> np.ndarray:
-  """The same images, channels last; refuses other types, with how to make them uint8."""
+  """Puts the channels of images last; refuses other types, with how to make them uint8."""
   if images.dtype != np.uint8 and images.dtype.kind in 'biuf' and images.size:
     low, high = images.min(), images.max()
     factor = '' if high > 1 else '255 * '

@@ -27,16 +27,16 @@ class Preprocessing:
   """From the content of an image file to uint8 [H, W, C], in the order of the attributes.
 
   Attributes:
-    height: of the resized image in pixels, before any border.
-    width: of the same.
+    height: The height of the resized image in pixels, before any border.
+    width: The width of the resized image in pixels, before any border.
     resize: 'stretch' ignores the aspect ratio as Keras does; 'crop' keeps it and cuts off what is
       too long, on both sides alike; 'pad' keeps it and adds black bars. An image that has the size
       already stays as it is.
     interpolation: 'nearest' (as Keras 2.0 had it), 'bilinear' or 'lanczos', the latter two with a
       filter as wide as the reduction, so that nothing aliases.
-    max_megapixels: a file that says it has more is not decoded.
-    source_channels: of the images that the network was trained with, as their source has them: 1
-      makes color grey, 3 lays transparency on white, 4 keeps it.
+    max_megapixels: A file that says it has more is not decoded.
+    source_channels: The channels of the images that the network was trained with, as their source
+      has them: 1 makes color gray, 3 lays transparency on white, 4 keeps it.
     channels: `config.data.channels`: what becomes of those channels, see `with_channels`.
     pad_to: `config.data.pad_to`: side in pixels of the black square around the image; 0 for none.
   """
@@ -134,8 +134,8 @@ def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
   """Images with another number of channels.
 
   Args:
-    images: uint8 [N, H, W, C], C being 1 (grey), 3 (RGB) or 4 (RGB and opacity).
-    channels: 1 (ITU-R BT.601 luma, rounded), 3 (grey repeated) or 0, which changes nothing. What is
+    images: The images, uint8 [N, H, W, C], C being 1 (gray), 3 (RGB) or 4 (RGB and opacity).
+    channels: 1 (ITU-R BT.601 luma, rounded), 3 (gray repeated) or 0, which changes nothing. What is
       transparent is laid on white.
 
   Returns:

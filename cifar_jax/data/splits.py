@@ -25,22 +25,23 @@ class Splits:
   """What training uses.
 
   Attributes:
-    train: the images that are learnt from.
-    validation: held out of the training images, the source's own, or the test images themselves.
-    test: the test images of the source, untouched; where it has none, the validation images.
-    class_names: one name a label.
-    name: the name of the data set.
-    source: where it came from, for people.
-    synthetic: whether the images were drawn by a program.
-    validation_is_test: whether `validation` is `test`.
-    notes: sentences on what was found in the source, for people.
-    has_test: whether the source has test images.
-    preprocessing: how an image file becomes one of these images; None where nobody said it.
-    held_out: whether `validation` was taken out of the training images of the source.
-    lost_classes: those of which all training images were.
-    names_shared: whether `notes` name the images that are in two splits of the source.
-    remarks: what else must stand beside every number measured on these images.
-    left_out: the validation images that `limit_validation_batches` took out; None where it took
+    train: The images that are learned from.
+    validation: Images held out of the training images, the source's own, or the test images
+      themselves.
+    test: The test images of the source, untouched; where it has none, the validation images.
+    class_names: One name per label.
+    name: The name of the data set.
+    source: Where it came from, for people.
+    synthetic: Whether the images were drawn by a program.
+    validation_is_test: Whether `validation` is `test`.
+    notes: Sentences on what was found in the source, for people.
+    has_test: Whether the source has test images.
+    preprocessing: How an image file becomes one of these images; None where nobody said it.
+    held_out: Whether `validation` was taken out of the training images of the source.
+    lost_classes: The classes of which all training images were.
+    names_shared: Whether `notes` name the images that are in two splits of the source.
+    remarks: What else must stand beside every number measured on these images.
+    left_out: The validation images that `limit_validation_batches` took out; None where it took
       none.
   """
 
@@ -85,8 +86,8 @@ class Splits:
     """
     first = zlib.crc32(self.train.images[:1].tobytes(), zlib.crc32(self.train.labels.tobytes()))
     count = len(self.train)
-    places = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
-    sample = np.ascontiguousarray(self.train.images[places])
+    indices = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
+    sample = np.ascontiguousarray(self.train.images[indices])
     return {'data': first, 'data_sample': zlib.crc32(sample.data)}
 
   def are_those_of(self, facts: Mapping[str, Any]) -> bool:
@@ -135,14 +136,14 @@ def split(
   A source without test images is one whose validation images are its test.
 
   Args:
-    dataset: where the images come from.
+    dataset: The data set that the images come from.
     validation: 'test' (the test images serve twice, as in articles that validated on them), a count
       such as '5000', or a fraction of the training images such as '0.1'.
     validation_from: 'random' (a permutation drawn from `seed`) or 'last' (the last images of the
       arrays, which is what `validation_split` means in Keras). Either way both parts keep the
       order of the source.
-    seed: decides the permutation, and nothing else does.
-    together: whether training images with equal pixels go to the same side; a few fewer may then be
+    seed: What decides the permutation, alone.
+    together: Whether training images with equal pixels go to the same side; a few fewer may then be
       held out than asked for.
 
   Raises:
@@ -206,14 +207,14 @@ def split(
   )
 
 
-def _take(part: Split, places: np.ndarray) -> Split:
-  """The images at ascending places, without a copy where they follow one another."""
-  first, last = int(places[0]), int(places[-1])
-  return part.take(slice(first, last + 1) if last - first + 1 == len(places) else places)
+def _take(part: Split, indices: np.ndarray) -> Split:
+  """The images at ascending indices, without a copy where they follow one another."""
+  first, last = int(indices[0]), int(indices[-1])
+  return part.take(slice(first, last + 1) if last - first + 1 == len(indices) else indices)
 
 
 def _whole_groups(train: Split, order: np.ndarray, count: int) -> np.ndarray:
-  """Places of `count` images, or a few fewer: the first of an order of all, but no group of images
+  """Indices of `count` images, or a few fewer: the first of an order of all, but no group of images
   with equal pixels in part.
   """
   if not isinstance(train.images, np.ndarray):
@@ -222,15 +223,15 @@ def _whole_groups(train: Split, order: np.ndarray, count: int) -> np.ndarray:
       '--config.data.folder.cache=True as well'
     )
   members: dict[bytes, list[int]] = {}
-  for place, digest in enumerate(digests_of(train)):
-    members.setdefault(digest, []).append(place)
-  group_of = {place: group for group in members.values() for place in group}
+  for index, digest in enumerate(digests_of(train)):
+    members.setdefault(digest, []).append(index)
+  group_of = {index: group for group in members.values() for index in group}
   chosen: list[int] = []
-  for place in order.tolist():
-    group = group_of[place]
+  for index in order.tolist():
+    group = group_of[index]
     if group and len(chosen) + len(group) <= count:
       chosen += group
-      group.clear()  # its other places come later in the order
+      group.clear()  # its other indices come later in the order
   if not chosen:
     raise UserError(
       f'--config.data.keep_duplicates_together finds no group of equal images as small as the '

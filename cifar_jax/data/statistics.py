@@ -18,10 +18,10 @@ class Duplicates:
   """Images whose pixels are equal.
 
   Attributes:
-    within: split -> images that repeat an earlier one of the same split.
+    within: For each split, how many images repeat an earlier one of the same split.
     across: (split, later split) -> images of the later one that are also in the other, in the order
       train, validation, test.
-    contradictions: images that carry different labels in different places.
+    contradictions: How many images carry different labels in different places.
   """
 
   within: Mapping[str, int]
@@ -68,7 +68,7 @@ def _across(found: Mapping[str, Sequence[bytes]]) -> dict[tuple[str, str], int]:
 
 
 def digests_of(split: Split) -> list[bytes]:
-  """Those of a split's images: as its source keeps them, else made of its pixels."""
+  """Returns the checksums of a split's images: those its source keeps, else of its pixels."""
   kept = split.digests
   return digests(split.images) if kept is None else [digest.tobytes() for digest in kept]
 

@@ -1,6 +1,6 @@
 """Ten shapes and textures, drawn by NumPy: data for demonstrations and tests without a download.
 
-Every image has its own place, size, orientation, colours, shading and noise, so that a class
+Every image has its own place, size, orientation, colors, shading and noise, so that a class
 cannot be read off single pixels as a linear model would, while a small convolutional network
 learns it in a minute.
 """
@@ -121,7 +121,7 @@ def _paint(
   x, y = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
   coverage = np.clip(0.5 - figure(x, y) * radius, 0, 1)[..., np.newaxis]  # One pixel of soft edge.
 
-  # Colours [count, 1, 1, 3]; the figure is usually, not always, the brighter of the two.
+  # Colors [count, 1, 1, 3]; the figure is usually, not always, the brighter of the two.
   ink, paper = (generator.uniform(0, 1, (count, 1, 1, 3)).astype(np.float32) for _ in range(2))
   brightness = generator.uniform(0.25, 0.5, (count, 1, 1, 1)).astype(np.float32)
   sign = np.where(generator.uniform(size=(count, 1, 1, 1)) < 0.95, 1, -1).astype(np.float32)
@@ -132,5 +132,5 @@ def _paint(
   # Light falls off across the image in a direction of its own.
   light = uniform(-0.15, 0.15) * right / 16 + uniform(-0.15, 0.15) * down / 16
   noise = generator.standard_normal((count, _SIZE, _SIZE, 3), dtype=np.float32) * 0.05
-  picture = paper + (ink - paper) * coverage + light[..., np.newaxis] + noise
-  return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
+  drawn = paper + (ink - paper) * coverage + light[..., np.newaxis] + noise
+  return (np.clip(drawn, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The pictures of the lessons, original and result side by side."""
+"""The figures of the demos, original and result side by side."""
 
 import pathlib
 from collections.abc import Mapping
@@ -12,27 +12,28 @@ from cifar_jax.demos import layers
 from cifar_jax.figures import charts, files
 from cifar_jax.predict.image_files import read_bytes
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import make_folder
 
-_SIDE = 256  # pixels to which the longer side of a picture is reduced
-_MEGAPIXELS = 64.0  # of a picture at most
+_SIDE = 256  # pixels to which the longer side of an image is reduced
+_MEGAPIXELS = 64.0  # of an image at most
 
 
-def gray(place: str) -> np.ndarray:
-  """A picture of the user's as grey float32 [H, W], 0..255, at most 256 pixels wide and high.
+def gray(source: str) -> np.ndarray:
+  """Reads an image of the user's as gray float32 [H, W], 0..255, at most 256 pixels wide and high.
 
   Raises:
     UserError: it cannot be read.
   """
   try:
-    content = read_bytes(place, _MEGAPIXELS)
+    content = read_bytes(source, _MEGAPIXELS)
     wanted = Preprocessing(*reduced_size(content, _SIDE, _MEGAPIXELS), source_channels=1)
     return decode(content, wanted).pixels[..., 0].astype(np.float32)
   except DamagedImageError as error:
-    raise UserError(f'{place}: {error}; give another picture') from None
+    raise UserError(f'{source}: {error}; give another picture') from None
 
 
 def kernels(image: np.ndarray) -> dict[str, Any]:
-  """A figure a kernel, and Sobel's magnitude: name -> figure."""
+  """One figure per kernel, and Sobel's magnitude: name -> figure."""
   drawn = {
     name: side_by_side(
       {'Original image': image, f'Convolved: {name}': layers.convolve(image, kernel)}
@@ -54,7 +55,7 @@ def relu(image: np.ndarray) -> dict[str, Any]:
 
 
 def pooling(image: np.ndarray) -> dict[str, Any]:
-  """Max-pooling of the picture, and of 10 x 10 and 4 x 4 numbers."""
+  """Max-pooling of the image, and of 10 x 10 and 4 x 4 numbers."""
   numbers = np.arange(100, dtype=np.float32).reshape(10, 10)
   small = np.array([[1, 3, 2, 9], [7, 4, 1, 5], [8, 5, 2, 3], [4, 2, 1, 4]], np.float32)
   return {
@@ -66,7 +67,7 @@ def pooling(image: np.ndarray) -> dict[str, Any]:
 
 @charts.styled
 def side_by_side(maps: Mapping[str, np.ndarray], numbered: bool = False) -> Any:
-  """Grey pictures with titles and without axes; with their numbers where they are few."""
+  """Gray images with titles and without axes; with their numbers where they are few."""
   made, axes = charts.figure(10, 5.2, ncols=len(maps), squeeze=False)
   for axis, (title, values) in zip(axes[0], maps.items(), strict=True):
     axis.imshow(values, cmap='gray')
@@ -82,7 +83,7 @@ def side_by_side(maps: Mapping[str, np.ndarray], numbered: bool = False) -> Any:
 
 def save(drawn: Mapping[str, Any], folder: pathlib.Path) -> list[pathlib.Path]:
   """Writes each figure as SVG and PNG; returns the PNG files."""
-  files.make_folder(folder)
+  make_folder(folder)
   paths = []
   for name, figure in drawn.items():
     stem = name.replace(' ', '_')

@@ -1,4 +1,4 @@
-"""What convolution, ReLU and pooling do, shown on a picture and computed with this toolkit.
+"""What convolution, ReLU and pooling do, shown on an image and computed with this toolkit.
 
 After "Understanding Deep Convolutional Neural Networks with a practical use-case in Tensorflow and
 Keras" (Ahmed Besbes, 2017).
@@ -56,8 +56,8 @@ def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
   """The full two-dimensional convolution: the kernel flipped, zeros around the image.
 
   Args:
-    image: float32 [H, W].
-    kernel: float32 [h, w].
+    image: The image, float32 [H, W].
+    kernel: The kernel, float32 [h, w].
 
   Returns:
     float32 [H + h - 1, W + w - 1].
@@ -93,7 +93,7 @@ def max_pool(values: np.ndarray, window: int = 2) -> np.ndarray:
 def layer_table() -> str:
   """The kinds of layers and their work, for the terminal."""
   titles = ('layer', 'what it does', 'parameters')
-  widths = [max(len(row[place]) for row in (titles, *LAYERS)) for place in range(3)]
+  widths = [max(len(row[column]) for row in (titles, *LAYERS)) for column in range(3)]
   return '\n'.join(
     '  '.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
     for row in (titles, *LAYERS)

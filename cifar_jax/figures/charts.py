@@ -1,8 +1,8 @@
 """Charts by matplotlib: each function draws one figure and returns it.
 
-Colours are those of Okabe and Ito, which people with any kind of colour vision can tell apart.
+Colors are those of Okabe and Ito, which people with any kind of color vision can tell apart.
 What is black in a figure is drawn in INK, so that a page can show it in the reader's own text
-colour; see `files.inline_svg`.
+color; see `files.inline_svg`.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from cifar_jax.analysis.scores import Calibration
 from cifar_jax.analysis.tracing import LayerRecord
 from cifar_jax.utils.optional_deps import require
 
-INK = '#123456'  # dark on white; in a page it stands for the reader's text colour
+INK = '#123456'  # dark on white; in a page it stands for the reader's text color
 TRAIN, VALIDATION, OTHERS = '#d55e00', '#009e73', ('#0072b2', '#cc79a7', '#e69f00', '#56b4e9')
 _STYLE = {
   'svg.fonttype': 'none',
@@ -60,7 +60,7 @@ Drawing = TypeVar('Drawing', bound=Callable[..., Any])
 @contextlib.contextmanager
 def style() -> Iterator[None]:
   """In it matplotlib draws, and writes files, in the style of this module and without warnings: of
-  glyphs that no font has, or of names that leave little room, the picture itself tells.
+  glyphs that no font has, or of names that leave little room, the image itself tells.
   """
   matplotlib, fonts = require('report', 'matplotlib', 'matplotlib.font_manager')
   installed = {font.name for font in fonts.fontManager.ttflist}
@@ -106,9 +106,9 @@ def curves(rows: Sequence[Mapping[str, float]], quantity: str, validation: str) 
   "Understanding Deep Convolutional Neural Networks" (Ahmed Besbes, 2017).
 
   Args:
-    rows: of metrics.csv.
+    rows: The rows of metrics.csv.
     quantity: 'loss' or 'accuracy'.
-    validation: what the validation split is to be called.
+    validation: What the validation split is to be called.
   """
   made, axes = figure(_WIDTH, 3.4)
   scale = 100 if quantity == 'accuracy' else 1
@@ -181,14 +181,14 @@ def reliability(found: Calibration) -> Any:
   """Accuracy over confidence, the diagonal of perfect calibration, and how many there are."""
   made, (above, below) = figure(5.2, 5.4, nrows=2, height_ratios=(3, 1), sharex=True)
   bins = len(found.counts)
-  places = (np.arange(bins) + 0.5) / bins
-  above.bar(places, np.nan_to_num(found.accuracy), 0.92 / bins, color=OTHERS[0], alpha=0.85)
+  positions = (np.arange(bins) + 0.5) / bins
+  above.bar(positions, np.nan_to_num(found.accuracy), 0.92 / bins, color=OTHERS[0], alpha=0.85)
   above.plot([0, 1], [0, 1], color=INK, linestyle='--', linewidth=1)
   above.set_title(f'Expected calibration error {100 * found.error:.2f} %')
   above.set_ylabel('accuracy')
   above.set_xlim(0, 1)
   above.set_ylim(0, 1)
-  below.bar(places, found.counts, 0.92 / bins, color=OTHERS[0], alpha=0.85)
+  below.bar(positions, found.counts, 0.92 / bins, color=OTHERS[0], alpha=0.85)
   below.set_ylabel('images')
   below.set_xlabel('confidence')
   return made
@@ -196,12 +196,12 @@ def reliability(found: Calibration) -> Any:
 
 @styled
 def class_bars(values: Sequence[float], class_names: Sequence[str], title: str) -> Any:
-  """A horizontal bar a class, in per cent."""
+  """One horizontal bar per class, in percent."""
   made, axes = figure(_WIDTH, max(2.5, _bar(values) * len(values) + 1))
-  places = np.arange(len(values))
-  bars = axes.barh(places, [100 * value for value in values], color=OTHERS[0], alpha=0.85)
+  positions = np.arange(len(values))
+  bars = axes.barh(positions, [100 * value for value in values], color=OTHERS[0], alpha=0.85)
   axes.bar_label(bars, fmt='%.1f', padding=3)
-  axes.set_yticks(places, [shortened(name) for name in class_names])
+  axes.set_yticks(positions, [shortened(name) for name in class_names])
   axes.invert_yaxis()
   axes.set_xlim(0, 112)
   axes.set_xticks(range(0, 101, 20))
@@ -212,11 +212,11 @@ def class_bars(values: Sequence[float], class_names: Sequence[str], title: str) 
 
 @styled
 def counts(values: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> Any:
-  """A bar a class: how many images it has."""
+  """One bar per class: how many images it has."""
   made, axes = figure(_WIDTH, max(2.5, _bar(values) * len(values) + 1))
-  places = np.arange(len(values))
-  axes.bar_label(axes.barh(places, values, color=OTHERS[0], alpha=0.85), padding=3)
-  axes.set_yticks(places, [shortened(name) for name in class_names])
+  positions = np.arange(len(values))
+  axes.bar_label(axes.barh(positions, values, color=OTHERS[0], alpha=0.85), padding=3)
+  axes.set_yticks(positions, [shortened(name) for name in class_names])
   axes.invert_yaxis()
   axes.margins(x=0.15, y=0.5 / max(len(values), 1))
   axes.grid(axis='y', visible=False)
@@ -226,7 +226,7 @@ def counts(values: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> An
 
 @styled
 def compared(series: Mapping[str, Sequence[tuple[float, float]]], title: str, unit: str) -> Any:
-  """One curve a run over the epochs: name -> (epoch, value), with the names below the plot."""
+  """One curve per run over the epochs: name -> (epoch, value), with the names below the plot."""
   columns = 2 if max(map(len, series), default=0) <= 24 and len(series) > 3 else 1
   rows = -(-len(series) // columns)
   made, axes = figure(_WIDTH, 3.4 + 0.21 * rows)
@@ -255,22 +255,22 @@ def network(records: Sequence[LayerRecord], image_shape: Sequence[int]) -> Any:
   axes.axis('off')
   axes.set_xlim(0, 1)
   axes.set_ylim(len(boxes) - 0.4, -0.6)
-  for place, (name, kind, shape) in enumerate(boxes):
+  for index, (name, kind, shape) in enumerate(boxes):
     label = f'{name}: {kind}' if name else kind
     axes.text(
       0.5,
-      place,
+      index,
       f'{label}   {"×".join(str(size) for size in shape)}',  # noqa: RUF001
       ha='center',
       va='center',
       fontsize=10,
       bbox={'boxstyle': 'round,pad=0.4', 'facecolor': 'none', 'edgecolor': OTHERS[0]},
     )
-    if place:
+    if index:
       axes.annotate(
         '',
-        (0.5, place - 0.3),
-        (0.5, place - 0.7),
+        (0.5, index - 0.3),
+        (0.5, index - 0.7),
         arrowprops={'arrowstyle': '-|>', 'color': INK, 'linewidth': 1},
       )
   return made
@@ -283,13 +283,13 @@ def _plot(axes: Any, points: Sequence[tuple[float, float]], **look: Any) -> None
 
 
 def _looks(count: int) -> list[tuple[Any, str]]:
-  """A colour and a kind of line for each of `count` curves, no two the same."""
+  """A color and a kind of line for each of `count` curves, no two the same."""
   colors: Sequence[Any] = (TRAIN, VALIDATION, *OTHERS)
   if count > len(colors):
     (matplotlib,) = require('report', 'matplotlib')
     colors = matplotlib.colormaps['turbo'](np.linspace(0.05, 0.95, count))
   lines = ('-', '--', ':', '-.') if count > len(colors[:6]) else ('-',)
-  return [(color, lines[place % len(lines)]) for place, color in enumerate(colors[:count])]
+  return [(color, lines[index % len(lines)]) for index, color in enumerate(colors[:count])]
 
 
 def _bar(values: Sequence[Any] | np.ndarray) -> float:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from cifar_jax.figures.charts import INK, style
-from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors
 from cifar_jax.utils.optional_deps import require
 
@@ -15,7 +14,7 @@ from cifar_jax.utils.optional_deps import require
 def save_figure(figure: Any, folder: pathlib.Path, name: str) -> str:
   """Writes NAME.svg and NAME.png, and returns the SVG to be put into a page.
 
-  The files have a white background; the returned SVG has none, and takes the text colour of its
+  The files have a white background; the returned SVG has none, and takes the text color of its
   surroundings.
   """
   text = _svg(figure)
@@ -26,7 +25,7 @@ def save_figure(figure: Any, folder: pathlib.Path, name: str) -> str:
 
 
 def inline_svg(text: str) -> str:
-  """An SVG file's content for the middle of a page: transparent, its ink the page's text colour."""
+  """An SVG file's content for the middle of a page: transparent, its ink the page's text color."""
   text = text[text.index('<svg') :]
   text = re.sub(r'<g id="patch_1">.*?</g>', '', text, count=1, flags=re.DOTALL)  # the background
   text = re.sub(r'<metadata>.*?</metadata>', '', text, flags=re.DOTALL)
@@ -40,8 +39,8 @@ def inline_svg(text: str) -> str:
   return text.replace(INK, 'currentColor')
 
 
-def write_page(path: pathlib.Path, template: str, content: Mapping[str, Any]) -> None:
-  """Fills a template of this folder; what is put into it is escaped unless it is Markup."""
+def render(template: str, content: Mapping[str, Any]) -> str:
+  """Fills a template of this room; what is put into it is escaped unless it is Markup."""
   (jinja2,) = require('report', 'jinja2')
   environment = jinja2.Environment(
     loader=jinja2.PackageLoader('cifar_jax.figures', 'templates'),
@@ -50,21 +49,14 @@ def write_page(path: pathlib.Path, template: str, content: Mapping[str, Any]) ->
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
   )
+  return environment.get_template(template).render(content)
+
+
+def write_page(path: pathlib.Path, template: str, content: Mapping[str, Any]) -> None:
+  """Writes the page that `render` makes of a template; raises UserError if that cannot be done."""
+  text = render(template, content)
   with disk_errors(path.parent):
-    path.write_text(environment.get_template(template).render(content), 'utf-8', 'replace')
-
-
-def make_folder(folder: pathlib.Path) -> pathlib.Path:
-  """Makes a folder for pictures, and those around it.
-
-  Raises:
-    UserError: that cannot be done.
-  """
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(f'cannot make the folder {folder}: {error.strerror}') from error
-  return folder
+    path.write_text(text, 'utf-8', 'replace')
 
 
 def _svg(figure: Any) -> str:

@@ -1,4 +1,4 @@
-"""Pictures made of arrays: grids of images, colour maps, PNG; no axes and no fonts."""
+"""Images made of arrays: grids of images, color maps, PNG; no axes and no fonts."""
 
 import base64
 import io
@@ -19,15 +19,15 @@ def grid(images: Sequence[np.ndarray], columns: int, gap: int = 1, blank: int = 
   rows = -(-len(images) // columns)
   shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)
   canvas = np.full(shape, blank, np.uint8)
-  for place, image in enumerate(images):
-    row, column = divmod(place, columns)
+  for index, image in enumerate(images):
+    row, column = divmod(index, columns)
     top, left = row * (height + gap), column * (width + gap)
     canvas[top : top + height, left : left + width] = image
   return canvas
 
 
 def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
-  """Each pixel of [H, W, C] as a square of `factor` pixels: small pictures stay sharp."""
+  """Each pixel of [H, W, C] as a square of `factor` pixels: small images stay sharp."""
   if factor == 1:
     return image
   return image.repeat(factor, axis=0).repeat(factor, axis=1)
@@ -45,7 +45,7 @@ def to_range(values: np.ndarray) -> np.ndarray:
 
 
 def colored(values: np.ndarray, color_map: str = 'viridis') -> np.ndarray:
-  """[H, W] of any numbers as uint8 [H, W, 3] in a colour map of matplotlib."""
+  """[H, W] of any numbers as uint8 [H, W, 3] in a color map of matplotlib."""
   (matplotlib,) = require('report', 'matplotlib')
   return (matplotlib.colormaps[color_map](to_range(values))[..., :3] * 255).astype(np.uint8)
 
@@ -58,7 +58,7 @@ def resized(values: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def rgb(image: np.ndarray) -> np.ndarray:
-  """uint8 [H, W, C] as it is shown, [H, W, 3]: grey repeated, transparency on white; of two
+  """uint8 [H, W, C] as it is shown, [H, W, 3]: gray repeated, transparency on white; of two
   channels, or of more than four, the first one or three.
   """
   channels = image.shape[-1]
@@ -75,7 +75,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def png(image: np.ndarray) -> bytes:
-  """uint8 [H, W, C] as the bytes of a PNG file: grey, or as `rgb` shows it."""
+  """uint8 [H, W, C] as the bytes of a PNG file: gray, or as `rgb` shows it."""
   (pillow,) = require('report', 'PIL.Image')
   buffer = io.BytesIO()
   # optimize=True would save a hundredth and take half as long again.

@@ -1,4 +1,4 @@
-"""Pictures of what is inside a network: filters, feature maps, saliency."""
+"""Images of what is inside a network: filters, feature maps, saliency."""
 
 import pathlib
 from collections.abc import Callable
@@ -20,17 +20,17 @@ _LAYERS = 24  # whose maps are shown, at most
 _WIDTH = 900  # pixels of a page
 
 
-def glimpses(
+def inspect_network(
   network: Classifier, split: Examples, probabilities: np.ndarray, image: int, folder: pathlib.Path
 ) -> dict[str, Any]:
-  """What the report's section "Inside" shows; the pictures are written into `folder` too.
+  """What the report's section "Inside" shows; the images are written into `folder` too.
 
   Args:
-    network: of the run.
-    split: what it was judged on.
-    probabilities: float32 [N, classes], of the split.
-    image: place in the split of the one whose maps are shown.
-    folder: of the report.
+    network: The network of the run.
+    split: The images that it is judged on.
+    probabilities: Those of the classes for each image of the split, float32 [N, classes].
+    image: The index in the split of the image whose feature maps are shown.
+    folder: The folder of the report.
   """
   layers = attribution.map_layers(network.module, network.variables, network.image_shape)
   chosen = _spread(list(layers), _LAYERS)
@@ -53,8 +53,8 @@ def first_kernel(variables: Any) -> tuple[str, np.ndarray] | None:
   return None
 
 
-def filter_pictures(kernel: np.ndarray) -> list[np.ndarray]:
-  """float [kh, kw, C, filters] -> uint8 [kh, kw, C] each; 0 is mid-grey, one scale for all."""
+def filter_images(kernel: np.ndarray) -> list[np.ndarray]:
+  """float [kh, kw, C, filters] -> uint8 [kh, kw, C] each; 0 is mid-gray, one scale for all."""
   limit = max(float(np.abs(kernel).max()), 1e-12)
   scaled = np.round(127.5 + 127.5 * kernel / limit).astype(np.uint8)
   return list(np.moveaxis(scaled, -1, 0))
@@ -63,7 +63,7 @@ def filter_pictures(kernel: np.ndarray) -> list[np.ndarray]:
 def make_explanation(
   network: Classifier,
 ) -> Callable[[np.ndarray, np.ndarray], list[list[np.ndarray]]]:
-  """What the class of an image depends on, as pictures.
+  """What the class of an image depends on, as images.
 
   Returns:
     A function of images uint8 [B, H, W, C] and classes int [B], whose logits are explained. It
@@ -83,11 +83,11 @@ def make_explanation(
   def explanation(images: np.ndarray, classes: np.ndarray) -> list[list[np.ndarray]]:
     found = measure(network.variables, jnp.asarray(images), jnp.asarray(classes, jnp.int32))
     slopes, *heats = (np.asarray(each) for each in found)
-    pictures = [[image_utils.colored(np.sqrt(slope), 'inferno')] for slope in slopes]
+    explained = [[image_utils.colored(np.sqrt(slope), 'inferno')] for slope in slopes]
     for heat_of_each in heats:
-      for image, heat, shown in zip(images, heat_of_each, pictures, strict=True):
+      for image, heat, shown in zip(images, heat_of_each, explained, strict=True):
         shown.append(image_utils.overlay(image, heat))
-    return pictures
+    return explained
 
   return explanation
 
@@ -98,7 +98,7 @@ def cam_layer(network: Classifier) -> str | None:
 
 
 def _last_map(layers: dict[str, tuple[int, int, int]]) -> str | None:
-  """The last one of at least 4 x 4 places: fewer say nothing about where."""
+  """The last one of at least 4 x 4 positions: fewer say nothing about where."""
   return next((path for path, shape in reversed(layers.items()) if min(shape[:2]) >= 4), None)
 
 
@@ -106,7 +106,7 @@ def _spread(layers: list[str], count: int) -> list[str]:
   """At most `count` of the layers, evenly spread, the first and the last among them."""
   if len(layers) <= count:
     return layers
-  return [layers[round(place)] for place in np.linspace(0, len(layers) - 1, count)]
+  return [layers[round(position)] for position in np.linspace(0, len(layers) - 1, count)]
 
 
 def _filters(network: Classifier, folder: pathlib.Path) -> dict[str, Any] | None:
@@ -114,15 +114,15 @@ def _filters(network: Classifier, folder: pathlib.Path) -> dict[str, Any] | None
   if found is None:
     return None
   name, kernel = found
-  pictures = filter_pictures(kernel)
-  columns = min(len(pictures), 16)
-  sheet = image_utils.enlarge(image_utils.grid(pictures, columns), max(2, 640 // (columns * 5)))
+  filters = filter_images(kernel)
+  columns = min(len(filters), 16)
+  sheet = image_utils.enlarge(image_utils.grid(filters, columns), max(2, 640 // (columns * 5)))
   height, width, channels, count = kernel.shape
   return {
     'name': name,
     'image': image_utils.save(sheet, folder / 'filters.png'),
     'width': sheet.shape[1],
-    'caption': f'{count} filters of {height} by {width} by {channels}; mid-grey is 0, all on one '
+    'caption': f'{count} filters of {height} by {width} by {channels}; mid-gray is 0, all on one '
     'scale.',
   }
 
@@ -135,22 +135,22 @@ def _looks(
   right = predicted == split.labels
   order = np.argsort(-probabilities.max(1), kind='stable')
   half = _LOOKS // 2
-  places = np.concatenate([order[right[order]][:half], order[~right[order]][:half]])
-  images = split.images[places]
-  shown = make_explanation(network)(images, predicted[places])
+  indices = np.concatenate([order[right[order]][:half], order[~right[order]][:half]])
+  images = split.images[indices]
+  shown = make_explanation(network)(images, predicted[indices])
   examples, sheet = [], []
-  for place, image, pictures in zip(places, images, shown, strict=True):
+  for index, image, explained in zip(indices, images, shown, strict=True):
     colored = image_utils.rgb(image)
-    sheet += [colored, *pictures]
-    verdict = 'right' if right[place] else f'in truth {network.class_names[split.labels[place]]}'
+    sheet += [colored, *explained]
+    verdict = 'right' if right[index] else f'in truth {network.class_names[split.labels[index]]}'
     examples.append(
       {
-        'images': [image_utils.data_uri(image_utils.png(each)) for each in (colored, *pictures)],
-        'caption': f'{network.class_names[predicted[place]]} '
-        f'{100 * probabilities[place].max():.1f} %, {verdict}',
+        'images': [image_utils.data_uri(image_utils.png(each)) for each in (colored, *explained)],
+        'caption': f'{network.class_names[predicted[index]]} '
+        f'{100 * probabilities[index].max():.1f} %, {verdict}',
       }
     )
-  image_utils.save(image_utils.sheet(sheet, len(sheet) // len(places)), folder / 'saliency.png')
+  image_utils.save(image_utils.sheet(sheet, len(sheet) // len(indices)), folder / 'saliency.png')
   return examples
 
 

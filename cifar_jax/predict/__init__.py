@@ -1,1 +1,1 @@
-"""Trained networks in use: evaluation, predictions on pictures, the web page, lessons."""
+"""Trained networks in use: evaluation, and predictions on images of the user's own."""

@@ -1,6 +1,6 @@
 """A trained network, ready to be used: from the folder of a run to probabilities.
 
-Neither the training data nor the optimiser is needed; a run says in about.json what its images and
+Neither the training data nor the optimizer is needed; a run says in about.json what its images and
 classes are.
 """
 
@@ -20,8 +20,8 @@ from ml_collections import ConfigDict
 from cifar_jax import data, models
 from cifar_jax.augment.normalize import Normalize
 from cifar_jax.config import parse as configs
-from cifar_jax.data import adapt
-from cifar_jax.data.preprocessing import Preprocessing, from_facts
+from cifar_jax.data.expected import known
+from cifar_jax.data.preprocessing import Preprocessing, from_facts, of_arrays, of_folder
 from cifar_jax.optim import averaging
 from cifar_jax.predict.run_data import data_at
 from cifar_jax.run_dir import normalization, run_files
@@ -37,15 +37,15 @@ class Classifier:
   """The network of a run as one of its checkpoints holds it.
 
   Attributes:
-    run: the folder.
-    config: of the run.
-    module: the network.
-    variables: its collections 'params' and 'batch_stats'.
-    step: updates made.
-    class_names: one name a class.
+    run: The folder of the run.
+    config: The config of the run.
+    module: The network.
+    variables: Its collections 'params' and 'batch_stats'.
+    step: The number of updates made.
+    class_names: One name per class.
     image_shape: (H, W, C) of the images that it takes.
-    preprocessing: how an image file becomes one of them.
-    normalize: images uint8 [B, H, W, C] as the network takes them, float32.
+    preprocessing: How an image file becomes one of those.
+    normalize: The function that makes of images uint8 [B, H, W, C] what the network takes, float32.
   """
 
   run: pathlib.Path
@@ -62,7 +62,7 @@ class Classifier:
     """The softmax over the classes, averaged over the run's test-time views.
 
     Args:
-      images: uint8 [N, H, W, C].
+      images: The images, uint8 [N, H, W, C].
 
     Returns:
       float32 [N, classes].
@@ -93,7 +93,7 @@ def in_batches(
 ) -> np.ndarray:
   """`probabilities` of `make_probabilities` for any number of images: float32 [N, classes]."""
   parts = [np.zeros((0, classes), np.float32)]
-  # A few images need no batch of full size; one size a call means one compilation a call.
+  # A few images need no batch of full size; one size per call means one compilation per call.
   size = min(batch_size(images.shape[1:]), 1 << max(images.shape[0] - 1, 0).bit_length())
   for batch, count in padded_batches(images, size):
     parts.append(np.asarray(probabilities(variables, batch))[:count])
@@ -109,9 +109,9 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
   """Reads a run's network.
 
   Args:
-    run: the folder.
+    run: The folder of the run.
     checkpoint: 'latest', 'best' or a step number.
-    data_dir: where the data are now, for a run of an old version that has no about.json.
+    data_dir: Where the data are now, for a run of an old version that has no about.json.
 
   Raises:
     UserError: no run there, no such checkpoint.
@@ -158,8 +158,8 @@ def _preprocessing(
       raise UserError(
         f'{run / run_files.ABOUT} is damaged ({error}); restore it from a copy'
       ) from None
-  elif known := adapt.of_older_run(config.data, (height, width, channels)):
-    found = known
+  elif older := preprocessing_of_older_run(config.data, (height, width, channels)):
+    found = older
   else:
     try:
       splits = data_at(config, data_dir)
@@ -176,6 +176,26 @@ def _preprocessing(
       'it from a copy'
     )
   return found
+
+
+def preprocessing_of_older_run(
+  data_config: ConfigDict, image_shape: tuple[int, int, int]
+) -> Preprocessing | None:
+  """Returns how a run that did not write it down made its inputs; None where only its data can
+  tell.
+
+  Args:
+    data_config: The section `data` of the run's config.
+    image_shape: The (H, W, C) of the network's inputs.
+  """
+  if data_config.name == 'folder':
+    return of_folder(data_config)
+  height, width, channels = image_shape
+  said = known(data_config)
+  if data_config.pad_to:
+    return of_arrays(data_config, said.image_shape) if said else None
+  gray = data_config.channels == 3 and said is not None and said.image_shape[2] == 1
+  return of_arrays(data_config, (height, width, 1 if gray else channels))
 
 
 def _check_fits(
@@ -206,9 +226,3 @@ def padded_batches(images: Any, size: int) -> Iterator[tuple[np.ndarray, int]]:
     if count < size:
       batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), batch.dtype)])
     yield batch, count
-
-
-def prediction_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-  """Mean cross-entropy of probabilities float32 [N, classes] and labels [N], without smoothing."""
-  chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
-  return float(-np.mean(np.log(np.maximum(chosen, np.finfo(np.float32).tiny))))

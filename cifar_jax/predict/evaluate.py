@@ -18,10 +18,10 @@ def evaluate(
   """Evaluates a checkpoint over every example of a split.
 
   Args:
-    run: folder of the run.
+    run: The folder of the run.
     checkpoint: 'latest', 'best' or a step number.
     split: 'train', 'validation' or 'test'.
-    data_dir: in place of the config's data.dir, for data that has moved.
+    data_dir: The folder of the data in place of the config's data.dir, if they have moved.
 
   Returns:
     loss (mean cross-entropy, without label smoothing), accuracy (0..1), examples, step,

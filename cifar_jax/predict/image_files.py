@@ -29,17 +29,17 @@ _NAME = 200  # characters of a name that are shown
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-  """A picture of the user's.
+class InputImage:
+  """An image of the user's.
 
   Attributes:
-    name: as the user gave it; in a folder, its path.
-    image: uint8 [H, W, C] as the network takes it, or None if it cannot be used.
-    problem: why it cannot, or ''.
+    name: The name as the user gave it; for a file in a folder, its path.
+    pixels: The pixels as the network takes them, uint8 [H, W, C], or None if they cannot be used.
+    problem: Why they cannot be used, or ''.
   """
 
   name: str
-  image: np.ndarray | None
+  pixels: np.ndarray | None
   problem: str = ''
 
   @property
@@ -51,47 +51,47 @@ class Picture:
     )
 
 
-def read_all(places: Sequence[str], preprocessing: Preprocessing) -> Iterator[Picture]:
+def read_all(sources: Sequence[str], preprocessing: Preprocessing) -> Iterator[InputImage]:
   """Reads what a command line names, one after the other.
 
   Args:
-    places: paths of files and folders (all files in them, at any depth, but hidden ones), http and
+    sources: Paths of files and folders (all files in them, at any depth, but hidden ones), http and
       https addresses, '-' for standard input, whose name is '-' too.
-    preprocessing: of the network.
+    preprocessing: How files become inputs of the network.
   """
-  for name, problem in _names(places):
+  for name, problem in _names(sources):
     try:
       if problem:
         raise DamagedImageError(problem)
       content = read_bytes(name, preprocessing.max_megapixels)
-      yield Picture(name, decode(content, preprocessing).pixels)
+      yield InputImage(name, decode(content, preprocessing).pixels)
     except DamagedImageError as error:
-      yield Picture(name, None, str(error))
+      yield InputImage(name, None, str(error))
 
 
-def read_bytes(place: str, max_megapixels: float) -> bytes:
+def read_bytes(source: str, max_megapixels: float) -> bytes:
   """The content of a file, of an http or https address, or of standard input for '-'.
 
   Raises:
     DamagedImageError: it cannot be had, or is too large to be an image of so many pixels.
   """
-  if place == '-':
+  if source == '-':
     return _bounded(sys.stdin.buffer, max_megapixels)
-  if place.startswith(('http://', 'https://')):
-    return _download(place, max_megapixels)
-  if not place:
+  if source.startswith(('http://', 'https://')):
+    return _download(source, max_megapixels)
+  if not source:
     raise DamagedImageError('an empty name')
-  return read_file(pathlib.Path(place), max_megapixels)
+  return read_file(pathlib.Path(source), max_megapixels)
 
 
-def _names(places: Sequence[str]) -> Iterator[tuple[str, str]]:
-  """The places, with the files in them for folders, each with what is wrong with it or ''."""
-  for place in places:
+def _names(sources: Sequence[str]) -> Iterator[tuple[str, str]]:
+  """The sources, with the files in folders, each with what is wrong with it or ''."""
+  for source in sources:
     # `os.path` takes any text for a path, too long a one included.
-    if place in ('', '-') or not os.path.isdir(place):
-      yield place, ''
+    if source in ('', '-') or not os.path.isdir(source):
+      yield source, ''
       continue
-    yield from sorted(_files(place)) or [(place, 'the folder has no files')]
+    yield from sorted(_files(source)) or [(source, 'the folder has no files')]
 
 
 def _files(folder: str) -> Iterator[tuple[str, str]]:

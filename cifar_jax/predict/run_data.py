@@ -42,10 +42,10 @@ def load_known(
   """The data of a run, for a use of one of their splits.
 
   Args:
-    run: the folder.
-    config: of the run.
+    run: The folder of the run.
+    config: The config of the run.
     split: 'train', 'validation' or 'test': what will be used.
-    data_dir: in place of the config's data.dir.
+    data_dir: The folder of the data in place of the config's data.dir.
 
   Returns:
     The splits, with the run's numbering of the classes and, as in training, the validation images

@@ -1,4 +1,4 @@
-"""Pictures of a data set: samples of each class, random ones, what augmentation makes of them."""
+"""Images of a data set: samples of each class, random ones, what augmentation makes of them."""
 
 import pathlib
 from collections.abc import Sequence
@@ -15,25 +15,26 @@ from cifar_jax.augment.normalize import channel_moments, scale
 from cifar_jax.data import statistics
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.figures import charts, files, image_utils
+from cifar_jax.utils.files import make_folder
 from cifar_jax.utils.optional_deps import require
 
-_DRAWS = 8  # of the augmentation, a picture
+_DRAWS = 8  # of the augmentation, per image
 _CLASSES = 20  # shown at most in the sample grids
 
 
 def write_views(config: ConfigDict, folder: pathlib.Path) -> str:
-  """Writes a page with the views of a config's data, and its pictures; returns facts as text.
+  """Writes a page with the views of a config's data, and its images; returns facts as text.
 
   Args:
-    config: its sections `data` and `augment`, and its seed, are used.
-    folder: for index.html and the pictures; made if missing.
+    config: The config, of which the sections `data` and `augment` and the seed are used.
+    folder: The folder for index.html and the images; it is made if missing.
 
   Raises:
     UserError: no data, a package is missing, the folder cannot be written.
   """
   (markupsafe,) = require('report', 'markupsafe')
   dataset = data.load(config.data)
-  files.make_folder(folder)
+  make_folder(folder)
   text = facts(dataset)
   random = np.random.default_rng(config.seed)
   names = dataset.class_names[:_CLASSES]
@@ -51,7 +52,7 @@ def write_views(config: ConfigDict, folder: pathlib.Path) -> str:
     'title': f'{dataset.name}: the data',
     'facts': text,
     'one_each': figure('classes_2x5', titled_grid(firsts, names, columns=5)),
-    'ten_each': figure('classes_10x10', labelled_rows(by_class, names)),
+    'ten_each': figure('classes_10x10', labeled_rows(by_class, names)),
     'random': figure(
       'random_24',
       titled_grid(
@@ -104,10 +105,10 @@ def class_samples(
   split: Split, label: int, count: int, random: np.random.Generator
 ) -> list[np.ndarray]:
   """`count` random images of a class, fewer if it has fewer; a blank one if it has none."""
-  places = np.flatnonzero(split.labels == label)
-  if not len(places):
+  indices = np.flatnonzero(split.labels == label)
+  if not len(indices):
     return [np.zeros(split.images.shape[1:], np.uint8)]
-  return list(split.images[random.choice(places, min(count, len(places)), replace=False)])
+  return list(split.images[random.choice(indices, min(count, len(indices)), replace=False)])
 
 
 @charts.styled
@@ -119,17 +120,17 @@ def titled_grid(images: Sequence[np.ndarray], titles: Sequence[str], columns: in
   made, axes = charts.figure(
     1.6 * columns, 1.5 * rows + 0.3, nrows=rows, ncols=columns, squeeze=False
   )
-  for place, axis in enumerate(axes.flat):
+  for index, axis in enumerate(axes.flat):
     axis.axis('off')
-    if place < len(images):
-      axis.imshow(_shown(images[place]), cmap='gray', vmin=0, vmax=255)
-      axis.set_title(titles[place], fontsize=10)
+    if index < len(images):
+      axis.imshow(_shown(images[index]), cmap='gray', vmin=0, vmax=255)
+      axis.set_title(titles[index], fontsize=10)
   return made
 
 
 @charts.styled
-def labelled_rows(by_class: Sequence[Sequence[np.ndarray]], names: Sequence[str]) -> Any:
-  """A row of images a class with its name at the left."""
+def labeled_rows(by_class: Sequence[Sequence[np.ndarray]], names: Sequence[str]) -> Any:
+  """One row of images per class, with its name at the left."""
   columns = max(len(images) for images in by_class)
   made, axes = charts.figure(
     0.62 * columns + 1.6, 0.66 * len(names), nrows=len(names), ncols=columns, squeeze=False
@@ -151,14 +152,14 @@ def augmented_sheet(
   """A contact sheet, uint8 [H, W, C]: six images, each beside eight draws of the augmentation.
 
   Args:
-    config: its section `augment` and its seed are used.
-    train: where the images come from.
-    random: chooses them.
+    config: The config, of which the section `augment` and the seed are used.
+    train: The split that the images come from.
+    random: The generator that chooses them.
   """
-  places = random.choice(len(train), min(6, len(train)), replace=False)
-  originals = np.asarray(train.images[places])
+  chosen = random.choice(len(train), min(6, len(train)), replace=False)
+  originals = np.asarray(train.images[chosen])
   augment, example_key = make_augment(config.augment, scale), jax.random.key(config.seed)
-  mix, indices = make_mix(config.augment), jnp.asarray(places, jnp.int32)
+  mix, indices = make_mix(config.augment), jnp.asarray(chosen, jnp.int32)
   drawn = []
   for draw in range(_DRAWS):
     key = jax.random.key(draw)

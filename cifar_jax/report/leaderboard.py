@@ -11,12 +11,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cifar_jax.config import parse as configs
-from cifar_jax.data.sources import KNOWN
+from cifar_jax.data.sources import KNOWN_NAMES
 from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.run_dir.timer import images_per_second
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import make_folder
 from cifar_jax.utils.suggestions import did_you_mean
 
 # Column -> whether the best is the highest; text sorts from A.
@@ -110,14 +111,15 @@ def tags(config: ConfigDict) -> list[str]:
   """The tags of a config without names of other data sets than its own: a config for CIFAR-10 that
   was given other data on the command line still has that tag.
   """
-  return [tag for tag in config.get('tags', ()) if tag == config.data.name or tag not in KNOWN]
+  others = set(KNOWN_NAMES) - {config.data.name}
+  return [tag for tag in config.get('tags', ()) if tag not in others]
 
 
 def told_apart(rows: Sequence[Row]) -> list[Row]:
   """The rows with `data` such that two runs have the same if they are on the same data.
 
   That is the name of the data set; where runs on data of one name differ in the number of images,
-  or in what else `data.splits.fingerprint` sees, that is said too. Old runs that do not say what
+  or in what else `data.identity.fingerprint` sees, that is said too. Old runs that do not say what
   they were trained on are listed by what they do say.
   """
   names = [str(row.get('data')) for row in rows]
@@ -194,7 +196,7 @@ def as_text(rows: Sequence[Row], columns: Sequence[str]) -> str:
   columns = _filled(rows, columns)
   cells = [[name.replace('_', ' ') for name in columns]]
   cells += [[cell(name, row.get(name)) for name in columns] for row in rows]
-  widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
+  widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
   lines = [
     '  '.join(
       text.ljust(width) if _is_text(name) else text.rjust(width)
@@ -202,9 +204,9 @@ def as_text(rows: Sequence[Row], columns: Sequence[str]) -> str:
     ).rstrip()
     for line in cells
   ]
-  for place in reversed(range(1, len(rows))):
-    if rows[place].get('data') != rows[place - 1].get('data'):
-      lines.insert(place + 1, '')  # between data sets
+  for index in reversed(range(1, len(rows))):
+    if rows[index].get('data') != rows[index - 1].get('data'):
+      lines.insert(index + 1, '')  # between data sets
   return '\n'.join(lines)
 
 
@@ -239,9 +241,9 @@ def write_page(page: pathlib.Path, rows: Sequence[Row], columns: Sequence[str]) 
   """A page with the table, sortable by a click, and the charts of `charts_of`; needs no other file.
 
   Args:
-    page: path of the HTML file; the charts are written beside it as PNG and SVG.
-    rows: what the table shows, in order.
-    columns: in order.
+    page: The path of the HTML file; the charts are written beside it as PNG and SVG.
+    rows: What the table shows, in order.
+    columns: The names of the columns, in order.
 
   Raises:
     UserError: a package is missing, or the page cannot be written.
@@ -250,7 +252,7 @@ def write_page(page: pathlib.Path, rows: Sequence[Row], columns: Sequence[str]) 
   from cifar_jax.utils.optional_deps import require
 
   (markupsafe,) = require('report', 'markupsafe')
-  folder = files.make_folder(page.parent)
+  folder = make_folder(page.parent)
   columns = _filled(rows, columns)
   drawn = charts_of(rows)
   content = {
@@ -272,7 +274,7 @@ def write_page(page: pathlib.Path, rows: Sequence[Row], columns: Sequence[str]) 
 
 
 def charts_of(rows: Sequence[Row]) -> dict[str, Any]:
-  """Validation accuracy, validation loss and time over the epochs, a curve a run, after the
+  """Validation accuracy, validation loss and time over the epochs, one curve per run, after the
   comparisons of "CIFAR-10 classification using Keras Tutorial" (plon.io, 2017).
   """
   from cifar_jax.figures import charts

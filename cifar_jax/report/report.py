@@ -1,4 +1,4 @@
-"""The report of a run: one page with everything about it, and the same pictures as files."""
+"""The report of a run: one page with everything about it, and the same images as files."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.run_dir.timer import images_per_second
 from cifar_jax.trainer import run_summary
-from cifar_jax.utils.files import disk_errors, write_json
+from cifar_jax.utils.files import disk_errors, make_folder, write_json
 from cifar_jax.utils.optional_deps import require
 
 _CONFUSIONS, _EXAMPLES = 6, 8
@@ -65,7 +65,7 @@ class _Judged:
 
   @property
   def loss(self) -> float:
-    return classifier.prediction_loss(self.probabilities, self.split.labels)
+    return scores.cross_entropy(self.probabilities, self.split.labels)
 
 
 def write_report(
@@ -76,16 +76,16 @@ def write_report(
   mistakes: int = 24,
   image: int = 0,
 ) -> tuple[pathlib.Path, dict[str, float]]:
-  """Writes RUN/report/index.html and its pictures, of another split or checkpoint than usual in a
+  """Writes RUN/report/index.html and its images, of another split or checkpoint than usual in a
   folder of its own below that, as RUN/report/train or RUN/report/validation_best.
 
   Args:
-    run: folder of the run.
+    run: The folder of the run.
     checkpoint: 'latest', 'best' or a step number.
     split: 'test', 'validation' or 'train'; what the network is judged on.
-    data_dir: in place of the config's data.dir.
-    mistakes: how many to show; -1 for all.
-    image: place in the split of the image whose feature maps are shown.
+    data_dir: The folder of the data in place of the config's data.dir.
+    mistakes: How many mistakes are shown; -1 for all.
+    image: The index in the split of the image whose feature maps are shown.
 
   Returns:
     The page, and loss, accuracy and calibration error as measured for it.
@@ -103,7 +103,7 @@ def write_report(
     network, chosen, network.probabilities(chosen.images), _epoch(rows, network.step)
   )
   parts = [part for part, usual in ((split, 'test'), (checkpoint, 'latest')) if part != usual]
-  folder = files.make_folder(run / 'report' / '_'.join(parts))
+  folder = make_folder(run / 'report' / '_'.join(parts))
   records = tracing.trace(network.module, network.image_shape, 'softmax')
   name = splits.validation_label if split == 'validation' else split
   content = {
@@ -128,7 +128,9 @@ def write_report(
     'mistakes': _gallery(judged, mistakes, folder),
     'reliability': _chart(folder, 'reliability', charts.reliability(judged.calibration)),
     'confidence_remark': _confidence(judged.calibration, judged.accuracy),
-    **interpretability.glimpses(network, chosen, judged.probabilities, image % len(chosen), folder),
+    **interpretability.inspect_network(
+      network, chosen, judged.probabilities, image % len(chosen), folder
+    ),
     'ascii': layer_table.keras_ascii(records),
     'table': layer_table.keras_table(records),
     'arrays': layer_table.parameter_overview(network.variables),
@@ -221,19 +223,19 @@ def _confusions(judged: _Judged) -> list[dict[str, Any]]:
 def _gallery(judged: _Judged, count: int, folder: pathlib.Path) -> list[dict[str, str]]:
   """The misclassified images with their scores; mistakes.png shows the images."""
   names = judged.network.class_names
-  places = judged.wrong if count < 0 else judged.wrong[:count]
-  if not len(places):
+  indices = judged.wrong if count < 0 else judged.wrong[:count]
+  if not len(indices):
     return []
-  images = judged.split.images[places]
+  images = judged.split.images[indices]
   image_utils.save(image_utils.sheet(list(images), 8), folder / 'mistakes.png')
-  labels = judged.split.labels[places]
+  labels = judged.split.labels[indices]
   return [
     {
       'image': image_utils.data_uri(image_utils.png(image)),
-      'title': scores.mistake_title(judged.epoch, names[judged.predicted[place]], names[label]),
-      'scores': scores.score_lines(judged.probabilities[place], label, names),
+      'title': scores.mistake_title(judged.epoch, names[judged.predicted[index]], names[label]),
+      'scores': scores.score_lines(judged.probabilities[index], label, names),
     }
-    for place, image, label in zip(places, images, labels, strict=True)
+    for index, image, label in zip(indices, images, labels, strict=True)
   ]
 
 

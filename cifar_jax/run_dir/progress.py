@@ -8,8 +8,6 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
-MODES = ('auto', 'bar', 'lines', 'silent')
-
 
 class Progress:
   """Terminal output of one run.

@@ -80,18 +80,6 @@ def _check_types(content: Mapping[str, Any], path: pathlib.Path) -> None:
         raise json_files.damaged(path, f'{name} is {str(content[name])[:80]!r}')
 
 
-def make(run: pathlib.Path) -> None:
-  """Makes the folder of a run, if it is missing.
-
-  Raises:
-    UserError: It cannot be made.
-  """
-  try:
-    run.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(f'cannot make the run folder {run}: {error.strerror}') from error
-
-
 def rows_so_far(
   checkpoints: Checkpoints, run: pathlib.Path, facts: Mapping[str, Any], step: float = math.inf
 ) -> list[dict[str, float]]:

@@ -17,8 +17,8 @@ from typing import Any
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.optional_deps import require
 
-MOST_UPLOADED = 16 * 2**20  # bytes of a picture
-MOST_IN_BODY = MOST_UPLOADED + 64 * 2**10  # bytes, the form around the picture included
+MOST_UPLOADED = 16 * 2**20  # bytes of an image
+MOST_IN_BODY = MOST_UPLOADED + 64 * 2**10  # bytes, the form around the image included
 _MOST_AT_ONCE = 128 * 2**20  # bytes of all bodies that are being received or wait for an answer
 _CONNECTIONS = 500  # idle ones included
 _IDLE_SECONDS = 20  # after which a connection without a request is closed
@@ -35,10 +35,10 @@ def make_server(app: Any, host: str, port: int, request_seconds: float = _REQUES
   connection out of 500 and no thread, and are closed when their request does not become whole.
 
   Args:
-    app: the WSGI application.
-    host: address or name of an address of this machine.
+    app: The WSGI application.
+    host: An address of this machine, or a name of one.
     port: 0 for any free one.
-    request_seconds: that a request may take to arrive.
+    request_seconds: The seconds that a request may take to arrive.
 
   Raises:
     UserError: a package is missing, the port is none or taken, the address is not of this machine.
@@ -126,10 +126,10 @@ def may_ask(
   whatever the Host and the ports are: a proxy may change them.
 
   Args:
-    host_header: of the request.
-    origin: of the request; None where it has no such header.
-    bound_to: the host that the server was told to bind to.
-    names: under which it can be reached besides, as `checked_names` returns them.
+    host_header: The Host header of the request.
+    origin: The Origin header of the request; None where it has none.
+    bound_to: The host that the server was told to bind to.
+    names: The names under which it can be reached besides, as `checked_names` returns them.
   """
   name = _host_name(host_header)
   if name is None:

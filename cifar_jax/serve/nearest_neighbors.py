@@ -1,4 +1,4 @@
-"""Training images that a network finds most like a picture, by its own description of them."""
+"""Training images that a network finds most like an image, by its own description of them."""
 
 import functools
 from typing import Any

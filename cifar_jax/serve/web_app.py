@@ -1,4 +1,4 @@
-"""The web page of a run: drop a picture, see what the network makes of it.
+"""The web page of a run: drop an image, see what the network makes of it.
 
 Nothing that comes in is written to disk, and no path of a request reaches the file system.
 """
@@ -13,10 +13,10 @@ import numpy as np
 
 from cifar_jax.data import Split
 from cifar_jax.data.image_file import DamagedImageError, decode
-from cifar_jax.figures import image_utils
+from cifar_jax.figures import files, image_utils
 from cifar_jax.figures.interpretability import make_explanation
 from cifar_jax.predict.classifier import Classifier
-from cifar_jax.predict.images import ranked
+from cifar_jax.predict.predictions import ranked
 from cifar_jax.serve import http_server
 from cifar_jax.serve.nearest_neighbors import NearestNeighbors
 from cifar_jax.startup import host_memory
@@ -38,10 +38,11 @@ def make_app(
   """The Flask application.
 
   Args:
-    network: of a run.
-    neighbours: gives the training images to compare with, None while there are none.
-    host: the address that it is going to be bound to; see `http_server.may_ask`.
-    names: that it answers to besides.
+    network: The network of a run.
+    neighbors: The function that gives the training images to compare with, None while there are
+      none.
+    host: The address that it is going to be bound to; see `http_server.may_ask`.
+    names: The names that it answers to besides.
   """
   (flask,) = require('serve', 'flask')
 
@@ -51,12 +52,11 @@ def make_app(
     def _get_file_stream(self, *_: Any, **__: Any) -> io.BytesIO:
       return io.BytesIO()
 
-  app = flask.Flask(__name__, static_folder=None, template_folder='../figures/templates')
+  app = flask.Flask(__name__, static_folder=None)
   app.request_class = Request
   app.config['MAX_CONTENT_LENGTH'] = http_server.MOST_IN_BODY
-  app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
   explain = make_explanation(network)
-  one_at_a_time = threading.Lock()  # so that the memory of one picture is the most that is needed
+  one_at_a_time = threading.Lock()  # so that the memory of one image is the most that is needed
 
   @app.before_request
   def only_own_pages() -> Any:
@@ -78,14 +78,13 @@ def make_app(
   @app.get('/')
   def page() -> Any:
     nonce = secrets.token_urlsafe(16)
-    text = flask.render_template(
-      'serve.html',
-      title=f'{network.run.resolve().name}: what is this?',
-      classes=network.class_names,
-      nonce=nonce,
-      most=http_server.MOST_UPLOADED,
-    )
-    response = flask.make_response(text)
+    content = {
+      'title': f'{network.run.resolve().name}: what is this?',
+      'classes': network.class_names,
+      'nonce': nonce,
+      'most': http_server.MOST_UPLOADED,
+    }
+    response = flask.make_response(files.render('serve.html', content))
     response.headers['Content-Security-Policy'] = (
       f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; "
       "img-src data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -116,7 +115,7 @@ def make_app(
         for name, probability in ranked(probabilities, network.class_names, 10)
       ],
       'seen': _address(image),
-      'reasons': [_address(picture) for picture in reasons],
+      'reasons': [_address(reason) for reason in reasons],
       'nearest': _nearest(neighbors(), network, image),
     }
 
@@ -138,12 +137,12 @@ def serve(
   """Serves until Ctrl-C.
 
   Args:
-    network: of a run.
-    split: training images to compare with, or None.
-    count: how many of them; 0 for none.
-    host: address to bind to.
-    port: port to bind to; 0 for any free one.
-    names: under which the page can be reached besides; see `http_server.may_ask`.
+    network: The network of a run.
+    split: The training images to compare with, or None.
+    count: How many of them are used; 0 for none.
+    host: The address to bind to.
+    port: The port to bind to; 0 for any free one.
+    names: The names under which the page can be reached besides; see `http_server.may_ask`.
 
   Raises:
     UserError: a package is missing, or the port is taken.
@@ -173,10 +172,10 @@ def _nearest(
     return []
   return [
     {
-      'image': _address(neighbors.images[place]),
-      'name': network.class_names[neighbors.labels[place]],
+      'image': _address(neighbors.images[index]),
+      'name': network.class_names[neighbors.labels[index]],
     }
-    for place in neighbors.nearest(image, _NEAREST)
+    for index in neighbors.nearest(image, _NEAREST)
   ]
 
 

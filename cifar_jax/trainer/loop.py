@@ -24,7 +24,7 @@ from cifar_jax.trainer.build import build_trainer
 from cifar_jax.trainer.input_pipeline import make_input_pipeline
 from cifar_jax.trainer.session import Callback, NotFiniteError, Session
 from cifar_jax.trainer.step_memory import check_step_fits
-from cifar_jax.utils.files import write_json
+from cifar_jax.utils.files import make_folder, write_json
 
 
 def train(
@@ -71,7 +71,7 @@ def train(
   trainer = build_trainer(config, splits)
   check_step_fits(trainer, splits)
   network = layer_table.describe(trainer.module, splits.image_shape)
-  run_files.make(run)
+  make_folder(run, 'run folder')
   progress.remark = run_summary.remark(splits)
 
   with (

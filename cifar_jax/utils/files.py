@@ -1,4 +1,4 @@
-"""Writing of files so that each is either the old one or the whole new one."""
+"""Writing of files so that each is either the old one or the whole new one, and of folders."""
 
 import contextlib
 import errno
@@ -48,6 +48,23 @@ def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
   """
   with disk_errors(path.parent), replacing(path) as draft:
     draft.write_text(json.dumps(content, indent=2, sort_keys=False) + '\n')
+
+
+def make_folder(folder: pathlib.Path, what: str = 'folder') -> pathlib.Path:
+  """Makes a folder, and those around it, where they are missing.
+
+  Args:
+    folder: The folder.
+    what: What an error sentence calls it.
+
+  Raises:
+    UserError: that cannot be done.
+  """
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'cannot make the {what} {folder}: {error.strerror}') from error
+  return folder
 
 
 @contextlib.contextmanager

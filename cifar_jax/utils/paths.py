@@ -10,7 +10,17 @@ def cache_folder() -> pathlib.Path:
   """$CIFAR_JAX_CACHE, else $XDG_CACHE_HOME/cifar_jax, else ~/.cache/cifar_jax."""
   if own := os.environ.get('CIFAR_JAX_CACHE'):
     return user_path(own)
-  return user_path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'cifar_jax'
+  return user_cache() / 'cifar_jax'
+
+
+def user_cache() -> pathlib.Path:
+  """$XDG_CACHE_HOME, else ~/.cache."""
+  return user_path(os.environ.get('XDG_CACHE_HOME') or '~/.cache')
+
+
+def keras_folder() -> pathlib.Path:
+  """$KERAS_HOME, else ~/.keras, where Keras keeps what it downloads."""
+  return user_path(os.environ.get('KERAS_HOME') or '~/.keras')
 
 
 def user_path(text: str) -> pathlib.Path:

@@ -20,8 +20,8 @@ def read_pickle(data: bytes, where: str) -> dict[str, Any]:
   """Reads one official batch or meta file.
 
   Args:
-    data: the bytes of the file; the caller limits their number.
-    where: what errors call the file.
+    data: The bytes of the file; the caller limits their number.
+    where: What errors call the file.
 
   Returns:
     The dictionary of the file with its keys as text; arrays are uint8, text remains bytes where

@@ -1,1 +1,1 @@
-"""Networks trained by others: their weights read, their features used, their layers trained on."""
+"""Published weights of networks: their files found and read, as hostile input."""

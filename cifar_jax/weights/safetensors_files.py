@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cifar_jax.utils.errors import UserError
+from cifar_jax.weights.torch_files import from_bfloat16
 
 _LONGEST_HEADER = 100_000_000  # bytes, the limit of the format's own library
 _TYPES: Mapping[str, str] = {
@@ -54,6 +55,4 @@ def _tensor(body: np.ndarray, entry: Mapping[str, Any]) -> np.ndarray:
   if end > len(body) or len(values) != math.prod(shape) * np.dtype(_TYPES[kind]).itemsize:
     raise ValueError('a tensor reaches beyond the file, or its size is not that of its shape')
   array = values.view(_TYPES[kind]).reshape(shape)
-  if kind == 'BF16':
-    array = (array.astype(np.uint32) << 16).view(np.float32)
-  return array
+  return from_bfloat16(array) if kind == 'BF16' else array

@@ -20,7 +20,6 @@ from cifar_jax.utils.pickles import Allowed, ForbiddenError, RestrictedUnpickler
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-# bfloat16 is the upper half of a float32.
 _BFLOAT16 = 'bfloat16'
 _TYPES: Mapping[str, str] = {
   'FloatStorage': '<f4',
@@ -68,6 +67,11 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     ) from None
 
 
+def from_bfloat16(values: np.ndarray) -> np.ndarray:
+  """Returns the float32 whose upper halves are `values`, uint16 of any shape."""
+  return (values.astype(np.uint32) << 16).view(np.float32)
+
+
 class _Dict(dict):
   """Stands for an ordered dictionary; what else is attached to it is dropped."""
 
@@ -91,8 +95,7 @@ class _Storage:
     if len(data) != self.count * self.item_bytes:
       raise pickle.UnpicklingError(f'a storage has {len(data)} bytes for {self.count} numbers')
     if self.kind == _BFLOAT16:
-      upper = np.frombuffer(data, '<u2').astype(np.uint32) << 16
-      self.values = upper.view(np.float32)
+      self.values = from_bfloat16(np.frombuffer(data, '<u2'))
     else:
       self.values = np.frombuffer(data, self.kind)
 

@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from cifar_jax.augment import Augmentation, make_augment
 from cifar_jax.augment.normalize import make_normalize
 from configs import base
+from tests.helpers.windows import windows
 
 EXAMPLE_KEY = jax.random.key(9)
 GENERATOR = np.random.default_rng(0)
@@ -18,19 +19,6 @@ GENERATOR = np.random.default_rng(0)
 
 def random_images(*shape: int) -> np.ndarray:
   return GENERATOR.uniform(size=shape).astype(np.float32)
-
-
-def windows(image: np.ndarray, padding: int) -> np.ndarray:
-  """All windows of the reflected image, [(2 padding + 1)**2, H, W, C], row by row."""
-  height, width, _ = image.shape
-  padded = np.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode='reflect')
-  return np.stack(
-    [
-      padded[y : y + height, x : x + width]
-      for y in range(2 * padding + 1)
-      for x in range(2 * padding + 1)
-    ]
-  )
 
 
 PLAIN = make_normalize((0.0,), (1.0,))

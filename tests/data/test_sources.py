@@ -10,7 +10,9 @@ from ml_collections import ConfigDict
 from cifar_jax import data
 from cifar_jax.data import cifar_files, sources, tfds
 from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.utils.errors import UserError
+from configs import base
 from tests.helpers import idx_files, npz_files, official_files
 
 
@@ -214,4 +216,14 @@ def test_lists_names_where_none_is_near() -> None:
 
 
 def test_the_known_names_are_unique() -> None:
-  assert len(set(sources.KNOWN)) == len(sources.KNOWN)
+  assert len(set(sources.KNOWN_NAMES)) == len(sources.KNOWN_NAMES)
+
+
+def test_both_splits_are_made_to_fit() -> None:
+  part = Split(np.full((4, 8, 8, 3), 7, np.uint8), np.zeros(4, np.int32))
+  config = base.get_config().data
+  config.channels, config.pad_to = 1, 10
+  adapted = sources.convert_channels_and_pad(Dataset('x', part, part, ('a',), 'here'), config)
+  assert adapted.train.images.shape == adapted.test.images.shape == (4, 10, 10, 1)
+  assert adapted.train.images.dtype == np.uint8
+  assert adapted.preprocessing == Preprocessing(8, 8, source_channels=3, channels=1, pad_to=10)

@@ -63,7 +63,7 @@ def write_photographs(folder: pathlib.Path) -> None:
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch) -> None:
   """One image is evaluated at a time, and the other rows of its batch are blank."""
-  monkeypatch.setattr('cifar_jax.trainer.build.EVALUATION_BATCH', 8)
+  monkeypatch.setattr('cifar_jax.trainer.evaluator.EVALUATION_BATCH', 8)
 
 
 @pytest.fixture(scope='module')

@@ -4,6 +4,7 @@ import http.server
 import io
 import os
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -50,7 +51,10 @@ def test_files_that_are_too_large_are_not_read(tmp_path) -> None:
   assert picture.problem == '8 MB, too large'
 
 
-def test_addresses() -> None:
+@pytest.fixture
+def address() -> Iterator[str]:
+  """Where a server answers '/cat.png' with an image."""
+
   class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
       self.send_response(200 if self.path == '/cat.png' else 404)
@@ -63,13 +67,16 @@ def test_addresses() -> None:
   server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
   threading.Thread(target=server.serve_forever, daemon=True).start()
   try:
-    root = f'http://127.0.0.1:{server.server_port}'
-    places = [f'{root}/cat.png', f'{root}/dog.png', 'http://127.0.0.1:1/x']
-    cat, dog, refused = image_files.read_all(places, WANTED)
+    yield f'http://127.0.0.1:{server.server_port}'
   finally:
     server.shutdown()
     server.server_close()
-  assert cat.image is not None
+
+
+def test_addresses(address) -> None:
+  sources = [f'{address}/cat.png', f'{address}/dog.png', 'http://127.0.0.1:1/x']
+  cat, dog, refused = image_files.read_all(sources, WANTED)
+  assert cat.pixels is not None
   assert '404' in dog.problem
   assert 'cannot be fetched' in refused.problem
 
@@ -125,7 +132,7 @@ def test_names_that_are_none(place, problem) -> None:
 
 
 def test_names_are_shown_in_one_line() -> None:
-  found = image_files.Picture('a\nb\x1b[31m\udce9é.png', None)
+  found = image_files.InputImage('a\nb\x1b[31m\udce9é.png', None)
   assert found.shown_name == 'a\\nb\\x1b[31m\\udce9é.png'
 
 
@@ -153,23 +160,7 @@ def test_standard_input_is_bounded(monkeypatch) -> None:
   assert found.problem == 'more than 8 MB, too large'
 
 
-def test_an_answer_that_trickles_in_ends(monkeypatch) -> None:
+def test_an_answer_that_trickles_in_ends(monkeypatch, address) -> None:
   monkeypatch.setattr(image_files, '_MOST_SECONDS', 0)
-
-  class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-      self.send_response(200)
-      self.end_headers()
-      self.wfile.write(GOOD)
-
-    def log_message(self, *_: object) -> None:
-      pass
-
-  server = http.server.HTTPServer(('127.0.0.1', 0), Handler)
-  threading.Thread(target=server.serve_forever, daemon=True).start()
-  try:
-    (found,) = image_files.read_all([f'http://127.0.0.1:{server.server_port}/'], WANTED)
-  finally:
-    server.shutdown()
-    server.server_close()
+  (found,) = image_files.read_all([f'{address}/cat.png'], WANTED)
   assert found.problem == 'it cannot be fetched in 0 s'

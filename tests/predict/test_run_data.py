@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cifar_jax import data
+from cifar_jax.analysis import scores
 from cifar_jax.predict import classifier, run_data
 from cifar_jax.predict.evaluate import evaluate
 from cifar_jax.run_dir.progress import Progress
@@ -190,7 +191,7 @@ def test_other_training_images_do_not_change_the_normalization(
   assert found['loss'] == expected['loss']
   network = classifier.load(tmp_path / 'run')
   test = data.load(config.data).test
-  by_hand = classifier.prediction_loss(network.probabilities(test.images), test.labels)
+  by_hand = scores.cross_entropy(network.probabilities(test.images), test.labels)
   assert found['loss'] == pytest.approx(by_hand, rel=1e-4)
 
 

@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import data, models
+from cifar_jax.analysis import scores
 from cifar_jax.devices import sharding
 from cifar_jax.predict import classifier
 from cifar_jax.predict.evaluate import evaluate
@@ -60,7 +61,7 @@ def test_evaluate_counts_every_example_once(tiny_config, tmp_path, options) -> N
   assert found['examples'] == 90
   assert results['test_loss'] == found['loss']
   network = classifier.load(tmp_path)
-  reported = classifier.prediction_loss(network.probabilities(test.images), test.labels)
+  reported = scores.cross_entropy(network.probabilities(test.images), test.labels)
   assert reported == pytest.approx(found['loss'], rel=1e-5)
   validation = evaluate(tmp_path, split='validation')['loss']
   assert validation == pytest.approx(float(rows_of(tmp_path)[-1]['val_loss']), rel=1e-6)

@@ -18,7 +18,7 @@ def add_parser(verbs: Any) -> None:
     'data',
     run,
     'views of a data set, and work with data sets',
-    'Without a VERB: prints what a data set holds and writes a page of pictures of it.\n\n'
+    'Without a VERB: prints what a data set holds and writes a page of images of it.\n\n'
     '  python -m cifar_jax data\n'
     '  python -m cifar_jax data --config=configs/airbench94.py --out=views\n'
     '  python -m cifar_jax data --config.data.name=fashion_mnist --config.augment.flip=random\n'

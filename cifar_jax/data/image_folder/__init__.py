@@ -1,4 +1,4 @@
-"""Photographs in folders, one folder a class: listed, decoded, kept decoded, looked over."""
+"""Image files in folders, one folder per class: listed, decoded, kept decoded, looked over."""
 
 from cifar_jax.data.image_folder.source import load
 

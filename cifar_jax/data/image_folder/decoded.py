@@ -32,7 +32,7 @@ Pairs = list[tuple[int, int]]
 _FORMAT = 2  # Raise it whenever decoding gives other pixels for the same files.
 _DAMAGED_LIST = 'damaged.txt'
 _DIGESTS = 'pixel_digests.npy'
-_PAIRS = 'equal-pixels'  # begins the names of files with the places of equal images
+_PAIRS = 'equal-pixels'  # begins the names of files with the indices of equal images
 _WAITING = 4  # images decoded ahead of the writer, for each thread
 
 
@@ -41,12 +41,12 @@ class DecodedFolder:
   """All images of a folder that can be decoded.
 
   Attributes:
-    images: uint8 [N, H, W, C], mapped read-only from disk, in the order of the listing.
-    kept: int64 [N], their places in the listing.
-    digests: uint8 [N, 16], of their pixels, as `statistics.digests` makes them.
-    thumbnails: uint8 [N, 9, 9].
-    damaged: path and reason of the others.
-    damaged_list: a text file with all of them.
+    images: The images, uint8 [N, H, W, C], mapped read-only from disk, in the order of the listing.
+    kept: Their indices in the listing, int64 [N].
+    digests: Checksums of their pixels, uint8 [N, 16], as `statistics.digests` makes them.
+    thumbnails: Gray reductions of them, uint8 [N, 9, 9].
+    damaged: The path and what is wrong, of each of the other files.
+    damaged_list: A text file with all of those.
   """
 
   images: np.ndarray
@@ -57,7 +57,7 @@ class DecodedFolder:
   damaged_list: pathlib.Path
 
   def pairs(self, first: slice, second: slice) -> tuple[Pairs, Pairs]:
-    """Places (i, j) of equal pixels in two parts of the images, and of others that look the same.
+    """Indices (i, j) of equal pixels in two parts of the images, and of others that look the same.
 
     They are kept with the decoded images: to compare tens of thousands takes seconds.
     """
@@ -88,9 +88,9 @@ def load(listing: Listing, preprocessing: Preprocessing, workers: int) -> Decode
   """The decoded images of a folder, from the cache or by decoding them into it.
 
   Args:
-    listing: of the folder.
-    preprocessing: of the images.
-    workers: threads that decode; Pillow's decoders do not hold Python's lock.
+    listing: The files of the folder.
+    preprocessing: How the files become images.
+    workers: How many threads decode; Pillow's decoders do not hold Python's lock.
 
   Raises:
     UserError: there is no room or no permission for the cache, or Pillow is missing.
@@ -117,10 +117,10 @@ def decode_all(
   ahead = _WAITING * workers
   with ThreadPoolExecutor(workers) as pool:
     waiting = [pool.submit(attempt, file) for file in files[:ahead]]
-    for place in range(len(files)):
-      result = waiting[place % ahead].result()
-      if place + ahead < len(files):
-        waiting[place % ahead] = pool.submit(attempt, files[place + ahead])
+    for index in range(len(files)):
+      result = waiting[index % ahead].result()
+      if index + ahead < len(files):
+        waiting[index % ahead] = pool.submit(attempt, files[index + ahead])
       yield result
 
 
@@ -149,13 +149,13 @@ def _write(
   # No bar where nobody looks at it.
   bar = tqdm(total=len(files), desc='decoding', unit='image', disable=None, leave=False)
   with open(folder / 'pixels', 'wb') as pixels, bar:
-    for place, result in enumerate(decode_all(files, preprocessing, workers)):
+    for index, result in enumerate(decode_all(files, preprocessing, workers)):
       bar.update()
       if isinstance(result, DamagedImageError):
-        damaged.append((str(files[place].path), str(result)))
+        damaged.append((str(files[index].path), str(result)))
         continue
       pixels.write(result.pixels.tobytes())
-      kept.append(place)
+      kept.append(index)
       thumbnails.append(result.thumbnail)
       found += digests(result.pixels[None])
   np.save(folder / _DIGESTS, _as_array(found))
@@ -191,7 +191,7 @@ def _read(entry: pathlib.Path) -> DecodedFolder:
 
 
 def _digests(folder: pathlib.Path, images: np.ndarray) -> np.ndarray:
-  """Those of an entry's pixels; an entry of an older version is given them."""
+  """Returns the checksums of an entry's pixels; an entry of an older version is given them."""
 
   def read(path: pathlib.Path) -> np.ndarray:
     kept = np.load(path, allow_pickle=False)

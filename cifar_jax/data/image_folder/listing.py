@@ -1,4 +1,4 @@
-"""Which files a folder of photographs holds, and what their folders say about them.
+"""Which files a folder of images holds, and what their folders say about them.
 
 Two trees are understood: `train|validation|test/CLASS/...` and, without splits, `CLASS/...`. The
 classes are in alphabetical order, as Keras has them. What looks like splits but is none of the two
@@ -49,12 +49,12 @@ class Listing:
   """What a folder holds.
 
   Attributes:
-    root: the folder.
-    class_names: alphabetical; a file's label is a place in it.
+    root: The folder.
+    class_names: The names of the classes in alphabetical order; a file's label is an index in it.
     splits: 'train' and, where their folders exist, 'validation' and 'test'; each in the order of
       classes, then of paths.
-    ignored: files in class folders whose suffix is not that of an image.
-    passed_over: names of folders beside the splits that are not used.
+    ignored: Files in class folders whose suffix is not that of an image.
+    passed_over: Names of folders beside the splits that are not used.
   """
 
   root: pathlib.Path

@@ -18,7 +18,6 @@ from cifar_jax.data.image_folder.listing import SUFFIXES
 from cifar_jax.utils.errors import UserError
 
 _MADE = '.made_by_organize'
-PLACES = ('copy', 'link', 'symlink')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +25,10 @@ class Organized:
   """What was made.
 
   Attributes:
-    counts: images by split and class, as counts['train']['cats'].
-    unmatched: images that no pattern, or more than one, fits.
-    left_out: images that fit but were more than asked for.
-    removed: files of an earlier call that were removed first.
+    counts: The number of images by split and class, as counts['train']['cats'].
+    unmatched: The images that no pattern, or more than one, fits.
+    left_out: How many images fit but were more than asked for.
+    removed: How many files of an earlier call were removed first.
   """
 
   counts: Mapping[str, Mapping[str, int]]
@@ -50,12 +49,13 @@ def organize(
   """Builds OUT/train/CLASS and OUT/validation/CLASS.
 
   Args:
-    flat: the folder with the images; those in folders below it are not looked at.
-    out: the new tree; may exist already.
-    patterns: class -> regular expression that is searched for in the file name, whatever its case.
-    count: images drawn in all; 0 for all there are.
-    ratio: the share of them for validation.
-    seed: of the draw and of the split.
+    flat: The folder with the images; those in folders below it are not looked at.
+    out: The folder of the new tree, which may exist already.
+    patterns: For each class, the regular expression that is searched for in the names of files,
+      whatever their case.
+    count: How many images are drawn in all; 0 for all there are.
+    ratio: The share of them that is for validation.
+    seed: The seed of the draw and of the split.
     how: 'copy', 'link' (hard links: the same disk) or 'symlink'.
 
   Raises:
@@ -72,9 +72,9 @@ def organize(
   order = np.random.default_rng(seed).permutation(len(found))[: count or len(found)]
   validation = round(ratio * len(order))
   targets = {}
-  for place, number in enumerate(order):
+  for position, number in enumerate(order):
     path, name = found[number]
-    split = 'validation' if place < validation else 'train'
+    split = 'validation' if position < validation else 'train'
     targets[pathlib.Path(split, name, path.name)] = path
   counts = {split: dict.fromkeys(patterns, 0) for split in ('train', 'validation')}
   for target in targets:

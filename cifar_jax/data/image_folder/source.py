@@ -1,4 +1,4 @@
-"""A folder of photographs as a data set, with what its user should know about it."""
+"""A folder of image files as a data set, with what its user should know about it."""
 
 import os
 
@@ -11,6 +11,7 @@ from cifar_jax.data.image_folder.decoded import DecodedFolder
 from cifar_jax.data.image_folder.listing import Listing, list_folder
 from cifar_jax.data.image_folder.stream import file_split
 from cifar_jax.data.preprocessing import Preprocessing, of_folder
+from cifar_jax.data.statistics import class_counts
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import existing_path
 from cifar_jax.utils.suggestions import listed
@@ -137,7 +138,7 @@ def _passed_over(listing: Listing) -> list[str]:
 
 
 def _check_classes(listing: Listing, train: Split) -> None:
-  counts = np.bincount(train.labels, minlength=len(listing.class_names))
+  counts = class_counts(train, len(listing.class_names))
   empty = [name for name, count in zip(listing.class_names, counts, strict=True) if not count]
   if empty:
     raise UserError(
@@ -147,7 +148,7 @@ def _check_classes(listing: Listing, train: Split) -> None:
 
 
 def _imbalance(listing: Listing, train: Split) -> list[str]:
-  counts = np.bincount(train.labels, minlength=len(listing.class_names))
+  counts = class_counts(train, len(listing.class_names))
   if counts.max() < _IMBALANCE * counts.min():
     return []
   most, least = int(counts.argmax()), int(counts.argmin())
@@ -162,8 +163,8 @@ def _duplicates(listing: Listing, folder: DecodedFolder, slices: dict[str, slice
   files = listing.files
   notes = []
   splits = list(slices)
-  for place, second in enumerate(splits):
-    for first in splits[:place]:
+  for position, second in enumerate(splits):
+    for first in splits[:position]:
       a, b = slices[first], slices[second]
       exact, near = folder.pairs(a, b)
       for kind, pairs in (('also', exact), ('almost the same also', near)):

@@ -33,23 +33,27 @@ class FileSplit(Split):
   """Images that stay in their files; made by `file_split`.
 
   Attributes:
-    images: a `FileImages`, which decodes when it is indexed, for the few images that are looked at
+    images: A `FileImages`, which decodes when it is indexed, for the few images that are looked at
       outside of training.
-    labels: int32 [N], from 0.
-    workers: processes that decode.
+    labels: The labels, int32 [N], from 0.
+    workers: How many processes decode.
   """
 
   workers: int = 1
 
   def take(self, index: slice | np.ndarray) -> 'FileSplit':
-    """The part that a slice or an array of places names."""
+    """The part that a slice or an array of indices names."""
     images: Any = self.images
-    files = tuple(images.files[place] for place in np.arange(len(self))[index])
+    files = tuple(images.files[row] for row in np.arange(len(self))[index])
     taken: Any = FileImages(files, images.preprocessing)
     return FileSplit(taken, self.labels[index], self.workers)
 
   def batches(self, indices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """See `data.Examples`; raises UserError, naming the file, where one cannot be decoded."""
+    """For each array of indices [B], in order, their images uint8 [B, H, W, C].
+
+    Raises:
+      UserError: an image cannot be decoded; the message names the file.
+    """
     try:
       import grain
     except ImportError:
@@ -98,9 +102,9 @@ def file_split(files: Sequence[ImageFile], preprocessing: Preprocessing, workers
   """A split of these files.
 
   Args:
-    files: in the order of the listing.
-    preprocessing: of the images.
-    workers: processes that decode; 0 for one a processor core.
+    files: The files in the order of the listing.
+    preprocessing: How the files become images.
+    workers: How many processes decode; 0 for one per processor core.
   """
   labels = np.array([file.label for file in files], np.int32)
   images: Any = FileImages(tuple(files), preprocessing)
@@ -109,7 +113,7 @@ def file_split(files: Sequence[ImageFile], preprocessing: Preprocessing, workers
 
 @dataclasses.dataclass(frozen=True)
 class DecodeBatch:
-  """Places [B] -> uint8 [B, H, W, C], or the sentence of an error; sent to the workers once."""
+  """Indices [B] -> uint8 [B, H, W, C], or the sentence of an error; sent to the workers once."""
 
   files: tuple[ImageFile, ...]
   preprocessing: Preprocessing
@@ -151,9 +155,9 @@ def decode_rows(
 ) -> np.ndarray:
   """uint8 [B, H, W, C] of these files; raises UserError, naming the file that is damaged."""
   images = np.empty((len(rows), *preprocessing.shape), np.uint8)
-  for place, row in enumerate(rows):
+  for position, row in enumerate(rows):
     try:
-      images[place] = decode_file(files[row].path, preprocessing).pixels
+      images[position] = decode_file(files[row].path, preprocessing).pixels
     except DamagedImageError as error:
       raise UserError(
         f'{files[row].path} cannot be used ({error}); remove it, or leave such files out with '

@@ -3,8 +3,8 @@
 import pytest
 
 from cifar_jax import data
-from cifar_jax.analysis.expected import expected
-from cifar_jax.data import adapt
+from cifar_jax.data.expected import expected
+from cifar_jax.predict.classifier import preprocessing_of_older_run
 from configs import base
 
 
@@ -43,7 +43,7 @@ def test_an_npz_file_of_any_name_says_itself_what_it_holds() -> None:
     assert not said.knows_size
     assert not said.knows_classes
     config.pad_to = 40
-    assert adapt.of_older_run(config, (40, 40, 3)) is None
+    assert preprocessing_of_older_run(config, (40, 40, 3)) is None
     config.pad_to = 0
 
 
@@ -51,6 +51,6 @@ def test_an_npz_file_of_any_name_says_itself_what_it_holds() -> None:
 def test_older_runs_on_known_data_know_what_is_inside_of_their_border(name, side) -> None:
   config = base.get_config().data
   config.name, config.pad_to = name, 40
-  found = adapt.of_older_run(config, (40, 40, 3 if side == 32 else 1))
+  found = preprocessing_of_older_run(config, (40, 40, 3 if side == 32 else 1))
   assert found is not None
   assert (found.height, found.width, found.pad_to) == (side, side, 40)

@@ -171,11 +171,3 @@ def test_every_verb_shows_an_example(capsys) -> None:
     status, out, _ = called(capsys, verb, '--help')
     assert status == 0
     assert f'  python -m cifar_jax {verb}' in out
-
-
-def test_a_missing_package_names_the_pip_command() -> None:
-  from cifar_jax.utils.errors import UserError
-  from cifar_jax.utils.optional_deps import require
-
-  with pytest.raises(UserError, match=r"pip install -e '\.\[report\]'"):
-    require('report', 'a_package_that_nobody_has')

@@ -1,4 +1,4 @@
-"""Predictions of a run's network for pictures from outside, and the forms they are printed in."""
+"""Predictions of a run's network for images from outside, and the forms they are printed in."""
 
 import csv
 import io
@@ -9,38 +9,35 @@ from typing import Any
 import numpy as np
 
 from cifar_jax.predict.classifier import Classifier, batch_size
-from cifar_jax.predict.image_files import Picture, read_all
+from cifar_jax.predict.image_files import InputImage, read_all
 
 
 def predict(
-  network: Classifier, places: Sequence[str], top: int = 3
-) -> Iterator[tuple[Picture, list[tuple[str, float]]]]:
-  """Yields each picture with its `top` most probable classes, the most probable first.
+  network: Classifier, sources: Sequence[str], top: int = 3
+) -> Iterator[tuple[InputImage, list[tuple[str, float]]]]:
+  """Yields each image with its `top` most probable classes, the most probable first.
 
   Args:
-    network: of a run.
-    places: see `pictures.read_all`.
-    top: number of classes; more than there are means all.
+    network: The network of a run.
+    sources: Where the images are, see `image_files.read_all`.
+    top: The number of classes; more than there are means all.
 
   Yields:
-    (picture, [(class name, probability 0..1)]); of a picture that cannot be used an empty list.
+    (image, [(class name, probability 0..1)]); of an image that cannot be used an empty list.
   """
-  waiting: list[Picture] = []
+  waiting: list[InputImage] = []
   most = batch_size(network.image_shape)
 
-  def flush() -> Iterator[tuple[Picture, list[tuple[str, float]]]]:
-    images = [picture.image for picture in waiting if picture.image is not None]
+  def flush() -> Iterator[tuple[InputImage, list[tuple[str, float]]]]:
+    pixels = [image.pixels for image in waiting if image.pixels is not None]
     shape = (0, *network.image_shape)
-    rows = iter(network.probabilities(np.stack(images) if images else np.zeros(shape, np.uint8)))
-    for picture in waiting:
-      yield (
-        picture,
-        ranked(next(rows), network.class_names, top) if picture.image is not None else [],
-      )
+    rows = iter(network.probabilities(np.stack(pixels) if pixels else np.zeros(shape, np.uint8)))
+    for image in waiting:
+      yield image, [] if image.pixels is None else ranked(next(rows), network.class_names, top)
     waiting.clear()
 
-  for picture in read_all(places, network.preprocessing):
-    waiting.append(picture)
+  for image in read_all(sources, network.preprocessing):
+    waiting.append(image)
     if len(waiting) == most:
       yield from flush()
   yield from flush()
