@@ -6,6 +6,8 @@ import collections
 import gc
 import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 
@@ -22,6 +24,7 @@ array_checks.install()
 # are fast; one that then takes longer than FAST_SECONDS is named at the end.
 NOT_FAST = ('trainer/',)
 FAST_SECONDS = 5.0
+COMPILE_FAST = '--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1'
 
 
 def _choose(name: str, value: object) -> None:
@@ -48,11 +51,19 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
 def pytest_configure(config: pytest.Config) -> None:
-  """More than half of the suite's time were LLVM's optimizations; the slow tests and the claims
-  have them, and JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment gives them to all.
+  """Four fifths of the suite's time were XLA's and LLVM's optimizations; the slow tests and the
+  claims have them, and CIFAR_JAX_TESTS=optimized in the environment gives them to all.
   """
-  if config.option.markexpr not in ('slow', 'claims'):
-    _choose('jax_disable_most_optimizations', True)
+  optimized = os.environ.get('CIFAR_JAX_TESTS') == 'optimized'
+  if optimized or config.option.markexpr in ('slow', 'claims'):
+    return
+  _choose('jax_disable_most_optimizations', True)
+  if 'PYTEST_XDIST_WORKER' not in os.environ and 'XLA_FLAGS' not in os.environ:
+    # A version of XLA that does not know a flag ends the process.
+    start = [sys.executable, '-c', 'from jaxlib import xla_client; xla_client.make_cpu_client()']
+    environment = {**os.environ, 'XLA_FLAGS': COMPILE_FAST}
+    if not subprocess.run(start, env=environment, capture_output=True).returncode:
+      os.environ['XLA_FLAGS'] = COMPILE_FAST
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
