@@ -18,7 +18,7 @@ APART = {'report', 'serve', 'demos'}  # none of them imports another
 # What a training step is made of touches neither disk nor devices nor terminal, and imports
 # nothing that does.
 PURE = {'schema', 'ops', 'layers', 'augment', 'optim', 'models', 'training'}
-SERVES_PURE = {'utils.errors', 'utils.suggestions', 'utils.optional_deps'}
+SERVES_PURE = {'utils.array_types', 'utils.errors', 'utils.suggestions', 'utils.optional_deps'}
 ASKS_THE_MACHINE = {('ops', 'startup')}  # which kernels work on this processor
 IMPURE = {
   *('absl', 'clu', 'csv', 'glob', 'io', 'logging', 'matplotlib', 'orbax', 'pathlib', 'PIL'),
