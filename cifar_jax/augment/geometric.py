@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from cifar_jax.utils.array_types import Step
+from cifar_jax.utils.array_types import Images, Indices, RandomKey, Step
 
 
 def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -12,7 +12,7 @@ def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def alternating_flip(
-  example_key: jax.Array, images: jax.Array, indices: jax.Array, epoch: Step
+  example_key: RandomKey, images: Images, indices: Indices, epoch: Step
 ) -> jax.Array:
   """Mirrors each image in every other epoch; a coin of its own decides whether in the even ones.
 

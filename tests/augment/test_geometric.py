@@ -38,7 +38,7 @@ def test_flip_mirrors_each_image_by_its_own_coin() -> None:
 @pytest.mark.parametrize('run', [0, 1])
 def test_alternating_flip_shows_both_sides_in_any_two_epochs(run) -> None:
   images = random_images(400, 3, 4, 2)
-  indices = GENERATOR.permutation(50000)[:400]
+  indices = GENERATOR.permutation(50000)[:400].astype(np.int32)
   flip = jax.jit(lambda indices, epoch: alternating_flip(jax.random.key(run), *indices, epoch))
   views = [np.asarray(flip((images, indices), epoch)) for epoch in range(4)]
   mirrored = (views[0] == images[:, :, ::-1]).all((1, 2, 3))
@@ -50,7 +50,7 @@ def test_alternating_flip_shows_both_sides_in_any_two_epochs(run) -> None:
 
 
 def test_alternating_flip_belongs_to_the_example_not_to_its_place_in_the_batch() -> None:
-  images, indices = random_images(100, 2, 3, 1), np.arange(100) + 7
+  images, indices = random_images(100, 2, 3, 1), np.arange(100, dtype=np.int32) + 7
   order = GENERATOR.permutation(100)
   straight = np.asarray(alternating_flip(EXAMPLE_KEY, images, indices, 3))
   shuffled = np.asarray(alternating_flip(EXAMPLE_KEY, images[order], indices[order], 3))
