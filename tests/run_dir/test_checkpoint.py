@@ -30,6 +30,7 @@ from tests.helpers.states import (
 
 # What Orbax leaves behind of a failed read or write; the tests 'nothing but' look at it.
 pytestmark = [
+  pytest.mark.usefixtures('collected'),
   pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning'),
   pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning'),
 ]

@@ -19,6 +19,7 @@ from tests.helpers.states import FACTS, make_state, restored_step, save_steps, s
 
 # What Orbax leaves behind of a failed read or write.
 pytestmark = [
+  pytest.mark.usefixtures('collected'),
   pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning'),
   pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning'),
 ]
