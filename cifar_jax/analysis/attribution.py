@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax import models
+from cifar_jax.utils.array_types import Features, HeatMaps, Images, Labels
 
 
 def layer_outputs(
@@ -61,7 +62,7 @@ def map_layers(
   return {path: shape for path, shape in maps.items() if shape[0] > 1}
 
 
-def features(module: nn.Module, variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
+def features(module: nn.Module, variables: Mapping[str, Any], images: Images) -> Features:
   """What the last layer with parameters is given: float32 [B, F], the network's own description.
 
   Args:
@@ -86,8 +87,8 @@ def features(module: nn.Module, variables: Mapping[str, Any], images: jax.Array)
 
 
 def saliency(
-  module: nn.Module, variables: Mapping[str, Any], images: jax.Array, classes: jax.Array
-) -> jax.Array:
+  module: nn.Module, variables: Mapping[str, Any], images: Images, classes: Labels
+) -> HeatMaps:
   """How strongly each pixel moves the logit of a class: the largest |gradient| over the channels.
 
   After "Deep Inside Convolutional Networks" (Simonyan, Vedaldi and Zisserman, 2013).
@@ -111,10 +112,10 @@ def saliency(
 def grad_cam(
   module: nn.Module,
   variables: Mapping[str, Any],
-  images: jax.Array,
-  classes: jax.Array,
+  images: Images,
+  classes: Labels,
   layer: str,
-) -> jax.Array:
+) -> HeatMaps:
   """Where a layer's maps speak for a class: Grad-CAM (Selvaraju et al., 2017).
 
   Args:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cifar_jax.utils.array_types import Classes, Probabilities
+
 _MOST_LINES = 20
 
 
@@ -27,7 +29,7 @@ class Calibration:
   error: float
 
 
-def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+def confusion(labels: Classes, predicted: Classes, classes: int) -> np.ndarray:
   """int64 [classes, classes]: rows are true classes, columns predicted ones."""
   cells = np.asarray(labels, np.int64) * classes + predicted
   return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
@@ -84,7 +86,7 @@ def class_report(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, di
   return report
 
 
-def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> Calibration:
+def calibration(probabilities: Probabilities, labels: Classes, bins: int = 15) -> Calibration:
   """Confidence against accuracy in bins of equal width over 0..1.
 
   Args:
@@ -103,13 +105,13 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
   return Calibration(mean_confidence, accuracy, counts, float(gaps @ counts / max(len(labels), 1)))
 
 
-def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def cross_entropy(probabilities: Probabilities, labels: Classes) -> float:
   """Mean cross-entropy of probabilities float32 [N, classes] and labels [N], without smoothing."""
   chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
   return float(-np.mean(np.log(np.maximum(chosen, np.finfo(np.float32).tiny))))
 
 
-def mistakes(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def mistakes(probabilities: Probabilities, labels: Classes) -> np.ndarray:
   """Indices int64 of the wrongly predicted examples, the most confident first."""
   predicted = probabilities.argmax(1)
   wrong = np.flatnonzero(predicted != labels)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int32, Key, UInt8
+from jaxtyping import Bool, Float, Float32, Int, Int32, Key, UInt8
 
 if TYPE_CHECKING:
   Array = jax.Array
@@ -29,3 +29,9 @@ Labels = Int32[Array, 'batch']  # in 0..classes - 1
 Mask = Bool[Array, 'batch']  # False for rows that only fill the batch
 PerExample = Float32[Array, 'batch']
 Logits = Float[Array, 'batch classes']
+Features = Float32[Array, 'batch features']
+HeatMaps = Float32[Array, 'batch rows columns']
+
+# Of a whole split, with the host.
+Probabilities = Float[np.ndarray, 'examples classes']
+Classes = Int[np.ndarray, 'examples']  # true or predicted ones, in 0..classes - 1

@@ -10,7 +10,7 @@ import jaxtyping
 # As for type checkers, an int is a float.
 _checked = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
 
-ROOMS = ['cifar_jax.augment', 'cifar_jax.training']
+ROOMS = ['cifar_jax.analysis', 'cifar_jax.augment', 'cifar_jax.training']
 
 
 def install() -> None:
