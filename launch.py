@@ -6,8 +6,8 @@ The run's folder (--workdir, by default runs/<config name>) receives the config,
 TensorBoard events, checkpoints and, at the end, summary.json. Ctrl-C or SIGTERM saves and stops;
 the same command goes on from there.
 
-Every option of the config can be changed on the command line; configs/base.py lists and explains
-them all:
+Every option of the config can be changed on the command line; python -m cifar_jax options lists and
+explains them all:
 
   python launch.py --config=configs/cnn_adv.py --config.optimizer.learning_rate=3e-4
   python launch.py --config=configs/cnn_adv.py --config.data.name=synthetic --workdir=runs/try
@@ -31,15 +31,14 @@ import pathlib
 from collections.abc import Sequence
 
 from absl import app, flags, logging
-from ml_collections import config_flags
 
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 from cifar_jax.devices import distributed
 from cifar_jax.startup import host_memory, xla_flags
 from cifar_jax.utils import paths
-from cifar_jax.utils.errors import exit_on_user_error
+from cifar_jax.utils.errors import UserError, exit_on_user_error
 
-_CONFIG = config_flags.DEFINE_config_file('config', help_string='Path of the config file.')
+_CONFIG = flags.DEFINE_string('config', None, 'Path of the config file.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; by default runs/<config name>.')
 _PROGRESS = flags.DEFINE_enum(
   'progress',
@@ -54,13 +53,15 @@ _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many processes
 _PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
 
 
-def main(_: Sequence[str]) -> None:
-  """Trains as the flags say."""
+def main(argv: Sequence[str]) -> None:
+  """Trains as the flags, and the overrides of the config after the first word, say."""
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # the run's own lines say what a reader needs
   with exit_on_user_error():
-    name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config'])).stem
-    run = paths.run_path(_WORKDIR.value or f'runs/{name}')
+    if not _CONFIG.value:
+      raise UserError('--config is missing; for example --config=configs/cnn_adv.py')
+    config = configs.load(_CONFIG.value, argv[1:])
+    run = paths.run_path(_WORKDIR.value or f'runs/{pathlib.Path(_CONFIG.value).stem}')
     host_memory.configure_malloc()
     flags_note = xla_flags.set_flags()
     with distributed.initialize_distributed(
@@ -70,15 +71,15 @@ def main(_: Sequence[str]) -> None:
       from cifar_jax.run_dir.progress import Progress
       from cifar_jax.trainer.loop import train
 
-      config = _CONFIG.value
       train(config, run, Progress(_PROGRESS.value), flags_note, [EpochImages(config)])
       process.finish()
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
   with exit_on_user_error():
-    configs.parse_flags(argv)
-  return list(argv[:1])
+    others, overrides = configs.split_overrides(argv)
+    configs.parse_flags(others)
+  return [argv[0], *overrides]
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
   config.batch_size = 1024
   config.tags = ('cifar10', 'airbench')
   config.data.validation = 'test'  # as the article does; keep it out of choices of your own
-  config.data.last_batch = 'drop'
+  config.data.drop_remainder = True
   config.data.mean = (0.4914, 0.4822, 0.4465)
   config.data.std = (0.2470, 0.2435, 0.2616)
   config.augment.flip = 'alternating'
@@ -49,7 +49,7 @@ def get_config() -> ConfigDict:
     }
   )
   config.schedule.name = 'triangular'  # its defaults: 0.2, 1 after 23 % of the run, 0.07
-  config.average.name = 'lookahead'
+  config.weight_averaging.name = 'lookahead'
   config.evaluate.tta = 'flip_translate'
 
   config.model = ConfigDict()

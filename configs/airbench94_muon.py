@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
   config.epochs = 8
   config.max_steps = 0
   config.batch_size = 2000
-  config.average.name = 'none'
+  config.weight_averaging.name = 'none'
 
   head, biases, filters = 0.67 * 2000, 0.053 * 2000, 0.24
   config.optimizer.learning_rate = head

@@ -4,7 +4,7 @@ After "Understanding Deep Convolutional Neural Networks with a practical use-cas
 Keras" (Ahmed Besbes, 2017), which reports 89.4 % after 34 epochs on 20,000 training photographs.
 Pixels are read by nearest neighbour and warped without interpolation as by Keras 2.0; the run stops
 after the third epoch in a row without a better validation loss. All validation images count; the
-article leaves the last incomplete batch of 32 out, as --config.evaluate.last_batch=drop does.
+article leaves the last incomplete batch of 32 out, as --config.evaluate.drop_remainder does.
 
   python launch.py --config=configs/catsdogs_scratch.py --config.data.dir=catsdogs
 
@@ -39,7 +39,7 @@ def get_config() -> ConfigDict:
   config.schedule.name = 'time_decay'
   config.schedule.decay = 0.01 / 50  # an update
   config.early_stopping.patience = 2
-  config.early_stopping.counting = 'keras2.0'  # stops after the third epoch
+  config.early_stopping.patience_semantics = 'keras2.0'  # stops after the third epoch
 
   config.model = ConfigDict()
   config.model.name = 'conv_net'

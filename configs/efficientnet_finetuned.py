@@ -18,7 +18,7 @@ from configs import efficientnet_bottleneck
 def get_config() -> ConfigDict:
   config = efficientnet_bottleneck.get_config()
   config.epochs = 5
-  config.start_from = 'runs/efficientnet_bottleneck'
+  config.init_from = 'runs/efficientnet_bottleneck'
   config.augment.flip = 'random'
   config.optimizer.learning_rate = 1e-4
   config.optimizer.groups.base.pattern = r'base/(conv_stem|bn0|blocks_[0-9]|blocks_10)/.*'

@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
   config.tags = ('cifar10', 'fast')
   config.tensorboard = False  # importing TensorFlow would take seconds
   config.data.validation = '1000'
-  config.data.last_batch = 'keep'
+  config.data.drop_remainder = False
   config.checkpoint.every_epochs = 0
   config.evaluate.every_epochs = 0
   config.evaluate.tta = 'flip'

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 import cifar_jax
-from cifar_jax.config import parse as configs
-from cifar_jax.config.option_checks import CHECKS
+from cifar_jax import config as configs
 from cifar_jax.models import registry
 from configs import base
 
@@ -56,7 +55,7 @@ def model_fields() -> set[str]:
 def test_enough_is_found() -> None:
   assert len(FOUND) > 100
   assert ('source.py', 'data.folder.cache', 'False') in FOUND
-  assert ('build.py', 'data.last_batch', 'drop') in FOUND
+  assert ('build.py', 'data.drop_remainder', 'True') in FOUND
 
 
 @pytest.mark.parametrize(('file', 'option'), sorted({(file, key) for file, key, _ in FOUND}))
@@ -70,6 +69,6 @@ def test_an_option_that_is_named_exists(file, option) -> None:
 @pytest.mark.parametrize(('file', 'option', 'value'), [found for found in FOUND if found[2]])
 def test_a_value_that_is_named_is_taken(file, option, value) -> None:
   if option in dict(configs.flatten(base.get_config())):
-    config = configs.load(str(configs._BASE), [f'--config.{option}={value}'])
-    if option in CHECKS:
-      assert CHECKS[option].holds(dict(configs.flatten(config))[option]), file
+    config = configs.load('base', [f'--config.{option}={value}'])
+    if option in configs.OPTIONS:
+      assert configs.OPTIONS[option].constraint.test(dict(configs.flatten(config))[option]), file

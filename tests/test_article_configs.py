@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import models
-from cifar_jax.config.parse import flatten
+from cifar_jax.config import flatten
 
 ADAM = {
   'optimizer.name': 'keras_adam',

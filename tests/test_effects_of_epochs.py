@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from configs import base
@@ -88,7 +88,7 @@ STOPS = [
   # An epoch must be better than the best before by 9, so none after the first is.
   ('early_stopping.patience', 0, STOPPING, 2, 6),
   ('early_stopping.patience', 3, STOPPING, 2, 4),
-  ('early_stopping.counting', 'keras2.0', STOPPING, 2, 3),
+  ('early_stopping.patience_semantics', 'keras2.0', STOPPING, 2, 3),
   ('early_stopping.min_delta', 0.0, {**STOPPING, 'early_stopping.monitor': 'train_loss'}, 2, 6),
   (
     'early_stopping.monitor',
@@ -117,7 +117,7 @@ RATES = [
   ('plateau.patience', 2, PLATEAU, [1, 1, 1, 0.5, 0.5, 0.25]),
   ('plateau.cooldown', 2, PLATEAU, [1, 1, 0.5, 0.5, 0.25, 0.25]),
   ('plateau.min_learning_rate', 0.02, PLATEAU, [1, 1, 0.5, 0.4, 0.4, 0.4]),
-  ('plateau.counting', 'keras2.0', PLATEAU, [1, 1, 1, 0.5, 0.25, 0.125]),
+  ('plateau.patience_semantics', 'keras2.0', PLATEAU, [1, 1, 1, 0.5, 0.25, 0.125]),
   ('plateau.patience', 0, PLATEAU, [1, 1, 1, 1, 1, 1]),
   ('plateau.min_delta', 0.0, {**PLATEAU, 'plateau.monitor': 'train_loss'}, [1, 1, 1, 1, 1, 1]),
   (
@@ -146,8 +146,8 @@ def test_what_a_plateau_does_to_the_rate(runs, option, value, context, factors) 
 # Option -> its other value, the options among which it acts, and what it changes of the rest.
 OTHERWISE: dict[str, tuple[Any, Mapping[str, Any], Callable[[Run], Any]]] = {
   'evaluate.every_epochs': (3, RUN, lambda run: [row['val_loss'] for row in run.rows]),
-  'evaluate.last_batch': (
-    'drop',
+  'evaluate.drop_remainder': (
+    True,
     {**RUN, 'batch_size': 6, 'data.validation': '14'},
     lambda run: [row['val_loss'] for row in run.rows],
   ),
@@ -174,8 +174,13 @@ def test_what_changes_beside_training(runs, option) -> None:
 def test_what_leaves_all_but_its_own_files_as_it_is(runs) -> None:
   """All at once; the profile is below tensorboard/."""
   changed = {
-    **{'tags': ('a',), 'evaluate.mistakes': 1, 'profile.steps': 1, 'profile.after_steps': 2},
-    **{'tensorboard': True, 'evaluate.pictures_every_epochs': 1},
+    **{
+      'tags': ('a',),
+      'evaluate.max_misclassified': 1,
+      'profile.steps': 1,
+      'profile.after_steps': 2,
+    },
+    **{'tensorboard': True, 'evaluate.images_every_epochs': 1},
   }
   first, second = runs(RUN), runs({**RUN, **changed})
   assert first.rows == second.rows
@@ -192,9 +197,9 @@ def test_every_option_of_these_sections_is_here() -> None:
     *OTHERWISE,
     *STOPPED,
     *RATED,
-    'evaluate.mistakes',
+    'evaluate.max_misclassified',
     'profile.steps',
     'profile.after_steps',
   }
   # Pictures need TensorBoard: tests/run_dir/test_epoch_pictures.py.
-  assert options - tested == {'evaluate.pictures_every_epochs'}
+  assert options - tested == {'evaluate.images_every_epochs'}

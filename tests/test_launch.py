@@ -303,7 +303,7 @@ def test_evaluate_a_run(capsys, tiny_config, tmp_path) -> None:
 
 
 def test_evaluate_a_run_without_checkpoints(capsys, tiny_config, tmp_path) -> None:
-  from cifar_jax.config import parse as configs
+  from cifar_jax import config as configs
 
   configs.save(tiny_config, tmp_path)
   status, _, err = called(capsys, 'evaluate', str(tmp_path))

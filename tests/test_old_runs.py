@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 from cifar_jax.predict import classifier
 from cifar_jax.predict.evaluate import evaluate
 from cifar_jax.predict.predictions import predict

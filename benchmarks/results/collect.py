@@ -36,7 +36,7 @@ COLUMNS = {
 }
 _KEYS = {'runs': ('run',), 'photographs': ('config', 'options', 'seed')}  # what tells rows apart
 # Options of a config that do not make another system.
-_PLACES = ('data.dir', 'start_from', 'seed')
+_PLACES = ('data.dir', 'init_from', 'start_from', 'seed')  # the third of older commands
 
 
 def add_parser(verbs: Any) -> None:

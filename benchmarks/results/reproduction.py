@@ -23,13 +23,10 @@ from typing import Any
 
 from benchmarks import tables
 from cifar_jax.commands import parsing
+from cifar_jax.config import NEUTRAL
 
 README = tables.RESULTS.parent / 'README.md'
 BEGIN, END = '<!-- reproduction: begin -->', '<!-- reproduction: end -->'
-# Options that leave the arithmetic of a run as it is, but for rounding.
-_NEUTRAL = (
-  *('epochs', 'max_steps', 'seed', 'devices', 'tensorboard', 'tags', 'data.dir', 'checkpoint.'),
-)
 _PRECISION = 'model.dtype='
 _OURS = (
   *('our_epochs', 'n', 'our_accuracy', 'our_std', 'our_seconds', 'our_hardware', 'our_precision'),
@@ -49,7 +46,7 @@ def run(_: argparse.Namespace) -> None:
   update(tables.RESULTS, README)
 
 
-def system_of(command: str, ignored: Sequence[str] = (*_NEUTRAL, _PRECISION)) -> tuple[str, str]:
+def system_of(command: str, ignored: Sequence[str] = (*NEUTRAL, _PRECISION)) -> tuple[str, str]:
   """The system of a command line, and those of its options that make it another system.
 
   Args:

@@ -25,8 +25,8 @@ from typing import Any
 
 from benchmarks import command_line, tables
 from benchmarks.speed.systems.workers import Worker, set_up_process
+from cifar_jax import config as configs
 from cifar_jax.commands import parsing
-from cifar_jax.config import parse as configs
 
 PARTS = FORWARD, TO_INPUTS, TO_KERNEL = 'forward', 'to inputs', 'to kernel'
 

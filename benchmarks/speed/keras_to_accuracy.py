@@ -16,8 +16,8 @@ import time
 from typing import Any
 
 from benchmarks import STARTED, command_line, tables
+from cifar_jax import config as configs
 from cifar_jax.commands import parsing
-from cifar_jax.config import parse as configs
 
 
 def add_parser(verbs: Any) -> None:

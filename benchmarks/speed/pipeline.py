@@ -25,8 +25,8 @@ from ml_collections import ConfigDict
 
 from benchmarks import command_line, tables
 from benchmarks.speed.systems.workers import set_up_process
+from cifar_jax import config as configs
 from cifar_jax.commands import parsing
-from cifar_jax.config import parse as configs
 
 STAGES = ('cold', 'cached')
 _BATCHES_AHEAD = 4  # augmented before the host waits, as in training

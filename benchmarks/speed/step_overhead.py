@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmarks import command_line
 from benchmarks.speed.systems.workers import set_up_process
+from cifar_jax import config as configs
 from cifar_jax.commands import parsing
-from cifar_jax.config import parse as configs
 
 
 def add_parser(verbs: Any) -> None:
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
   """Measures and prints."""
   set_up_process()
   config = configs.load(arguments.config, arguments.overrides)
-  config.devices, config.data.last_batch = 1, 'drop'  # all steps alike
+  config.devices, config.data.drop_remainder = 1, True  # all steps alike
   runners = _runners(config)
   for update in runners.values():
     update(2)  # compiles

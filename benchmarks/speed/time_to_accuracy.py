@@ -23,8 +23,8 @@ import time
 from typing import Any
 
 from benchmarks import command_line, tables
+from cifar_jax import config as configs
 from cifar_jax.commands import parsing
-from cifar_jax.config import parse as configs
 
 COLUMNS = (
   *('config', 'overrides', 'seed', 'test_accuracy', 'seconds', 'cpu_seconds', 'compile_seconds'),

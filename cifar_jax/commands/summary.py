@@ -5,8 +5,8 @@ import re
 import sys
 from typing import Any
 
+from cifar_jax import config as configs
 from cifar_jax.commands import parsing
-from cifar_jax.config import parse as configs
 from cifar_jax.utils.errors import UserError
 
 

@@ -1,1 +1,39 @@
-"""The options of a run: what there is, reading, checking and comparing them."""
+"""The options of a run: what there is, reading, checking, storing and comparing them.
+
+Others use this room as `from cifar_jax import config as configs`.
+"""
+
+from cifar_jax.config.checks import flatten, validate
+from cifar_jax.config.defaults import get_config
+from cifar_jax.config.migrations import FORMAT, current_results
+from cifar_jax.config.options import NEUTRAL, OPTIONS
+from cifar_jax.config.parse import load, parse_flags, split_overrides
+from cifar_jax.config.stored import (
+  CONFIG_NAME,
+  check_continues,
+  check_same,
+  of_json,
+  read,
+  save,
+  to_json,
+)
+
+__all__ = [
+  'CONFIG_NAME',
+  'FORMAT',
+  'NEUTRAL',
+  'OPTIONS',
+  'check_continues',
+  'check_same',
+  'current_results',
+  'flatten',
+  'get_config',
+  'load',
+  'of_json',
+  'parse_flags',
+  'read',
+  'save',
+  'split_overrides',
+  'to_json',
+  'validate',
+]

@@ -113,7 +113,8 @@ def load_splits(config: ConfigDict) -> Splits:
   """The data that a config names, split as it says: what training sees and what measures it.
 
   Args:
-    config: The config of a run; `data`, `seed`, `batch_size` and `evaluate.last_batch` are read.
+    config: The config of a run; `data`, `seed`, `batch_size` and `evaluate.drop_remainder` are
+      read.
 
   Raises:
     UserError: there are no such data, or the config asks for a split that they cannot give.
@@ -303,18 +304,18 @@ def limit_validation_batches(splits: Splits, config: ConfigDict) -> Splits:
 
   Args:
     splits: The splits with all of their validation images.
-    config: The config of the run; `evaluate.last_batch` and `batch_size` are read.
+    config: The config of the run; `evaluate.drop_remainder` and `batch_size` are read.
 
   Raises:
     UserError: there is no whole batch.
   """
-  if config.evaluate.last_batch == 'keep':
+  if not config.evaluate.drop_remainder:
     return splits
   count = len(splits.validation) // config.batch_size * config.batch_size
   if not count:
     raise UserError(
-      f"--config.evaluate.last_batch='drop' leaves none of the {len(splits.validation)} validation "
-      f"images for --config.batch_size={config.batch_size}; use a smaller batch or 'keep'"
+      f'--config.evaluate.drop_remainder=True leaves none of the {len(splits.validation)} '
+      f'validation images for --config.batch_size={config.batch_size}; use a smaller batch or False'
     )
   return dataclasses.replace(
     splits,

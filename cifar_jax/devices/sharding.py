@@ -50,21 +50,21 @@ def batch_multiple(config: ConfigDict, mesh: Mesh) -> int:
     UserError: the batch does not divide and is not to be filled, or ghost batches would lie across
       devices that cannot see each other's rows.
   """
-  size, ghost = config.batch_size, config.batch_norm.ghost_rows
-  if size % mesh.size and config.uneven_batch == 'error':
+  size, ghost = config.batch_size, config.batch_norm.ghost_batch_size
+  if size % mesh.size and not config.pad_to_devices:
     nearest = max(mesh.size, round(size / mesh.size) * mesh.size)
     raise UserError(
       f'--config.batch_size={size} does not divide by {mesh.size} devices; '
-      f"use {nearest}, fewer --config.devices, or --config.uneven_batch='pad'"
+      f'use {nearest}, fewer --config.devices, or --config.pad_to_devices=True'
     )
   multiple = math.lcm(mesh.size, ghost or 1)
   rows = -(-size // multiple) * multiple // mesh.size
   if ghost and (size % ghost or (config.parallel == 'pmap' and rows % ghost)):
     raise UserError(
-      f'--config.batch_norm.ghost_rows={ghost} does not divide the {rows} rows of each device '
-      f'in a batch of {size}; use a divisor of both'
+      f'--config.batch_norm.ghost_batch_size={ghost} does not divide the {rows} rows of each '
+      f'device in a batch of {size}; use a divisor of both'
     )
-  return multiple if config.uneven_batch == 'pad' else mesh.size
+  return multiple if config.pad_to_devices else mesh.size
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

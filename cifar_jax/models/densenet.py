@@ -10,7 +10,7 @@ from cifar_jax import layers
 from cifar_jax.models.conv_units import Logits, NormActivation, plain_conv
 from cifar_jax.models.fields import blocks_per_stage, require_fractions, require_positive_int
 from cifar_jax.models.registry import register
-from cifar_jax.schema.registry import is_number
+from cifar_jax.schema.constraints import is_number
 from cifar_jax.utils.errors import UserError
 
 _BLOCKS = 3

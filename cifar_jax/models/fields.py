@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from cifar_jax.schema.registry import is_number
+from cifar_jax.schema.constraints import is_number
 from cifar_jax.utils.errors import UserError
 
 

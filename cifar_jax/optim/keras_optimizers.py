@@ -1,65 +1,87 @@
-"""The rules of Keras 1.2 to 2.1.2, which the articles used, exactly.
-
-lr = the schedule's rate after t updates, T = t + 1, g = gradient, p = parameters:
-
-keras_sgd      v <- momentum v - lr g ; p <- p + v, with nesterov p <- p + momentum v - lr g. The
-               rate is inside the velocity.
-keras_rmsprop  a as in rmsprop, from 0 ; p <- p - lr g / (sqrt(a) + epsilon).
-keras_adam     m <- beta1 m + (1 - beta1) g ; v <- beta2 v + (1 - beta2) g^2 ;
-               p <- p - lr sqrt(1 - beta2^T) / (1 - beta1^T) m / (sqrt(v) + epsilon). Epsilon is
-               added to the uncorrected root: "epsilon hat" in Kingma and Ba.
+"""The optimizers of Keras 1.2 to 2.1.2, which the articles used, exactly.
 
 Their `decay` argument is the schedule 'time_decay'.
 """
 
+import dataclasses
 import math
 
 import jax
 import jax.numpy as jnp
 import optax
 
-
-def momentum_trace(momentum: float, nesterov: bool) -> optax.GradientTransformation:
-  """Optax's velocity; nothing without momentum."""
-  # Without momentum Nesterov's step is the plain one too, and a velocity would only take memory.
-  return optax.trace(momentum, nesterov) if momentum else optax.identity()
+from cifar_jax.optim import fields
+from cifar_jax.optim.optax_optimizers import momentum_trace
+from cifar_jax.optim.optimizers import Optimizer, optimizer
 
 
-def keras_sgd(
-  schedule: optax.Schedule, momentum: float, nesterov: bool
-) -> optax.GradientTransformation:
-  """SGD with momentum; see the module docstring."""
-  return optax.chain(optax.scale_by_learning_rate(schedule), momentum_trace(momentum, nesterov))
+@optimizer('keras_sgd')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KerasSGD(Optimizer):
+  """v <- momentum v - lr g ; p <- p + v, with nesterov p <- p + momentum v - lr g.
+
+  The rate is inside the velocity.
+  """
+
+  learning_rate: float = fields.learning_rate(0.01)
+  momentum: float = fields.momentum(0.0)
+  nesterov: bool = fields.nesterov(False)
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.chain(
+      optax.scale_by_learning_rate(schedule), momentum_trace(self.momentum, self.nesterov)
+    )
 
 
-def keras_rmsprop(
-  schedule: optax.Schedule, rho: float, epsilon: float
-) -> optax.GradientTransformation:
-  """RMSprop; see the module docstring."""
-  return optax.chain(
-    optax.scale_by_rms(rho, epsilon, initial_scale=0.0, eps_in_sqrt=False),
-    optax.scale_by_learning_rate(schedule),
-  )
+@optimizer('keras_rmsprop')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KerasRMSprop(Optimizer):
+  """a <- rho a + (1 - rho) g^2, from 0 ; p <- p - lr g / (sqrt(a) + epsilon)."""
+
+  learning_rate: float = fields.learning_rate(0.001)
+  rho: float = fields.rho(0.9)
+  epsilon: float = fields.epsilon(1e-8)
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.chain(
+      optax.scale_by_rms(self.rho, self.epsilon, initial_scale=0.0, eps_in_sqrt=False),
+      optax.scale_by_learning_rate(schedule),
+    )
 
 
-def keras_adam(
-  schedule: optax.Schedule, beta1: float, beta2: float, epsilon: float
-) -> optax.GradientTransformation:
-  """Adam; see the module docstring."""
-  return optax.chain(
-    scale_by_keras_adam(beta1, beta2, epsilon), optax.scale_by_learning_rate(schedule)
-  )
+@optimizer('keras_adam')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KerasAdam(Optimizer):
+  """Adam with "epsilon hat" of Kingma and Ba: epsilon is added to the uncorrected root.
+
+  m <- beta1 m + (1 - beta1) g ; v <- beta2 v + (1 - beta2) g^2 ;
+  p <- p - lr sqrt(1 - beta2^T) / (1 - beta1^T) m / (sqrt(v) + epsilon).
+  """
+
+  learning_rate: float = fields.learning_rate(0.001)
+  beta1: float = fields.beta1(0.9)
+  beta2: float = fields.beta2(0.999)
+  epsilon: float = fields.epsilon(1e-8)
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.chain(
+      scale_by_keras_adam(self.beta1, self.beta2, self.epsilon),
+      optax.scale_by_learning_rate(schedule),
+    )
 
 
 def one_minus_power(base: float, exponent: jax.Array) -> jax.Array:
   """1 - base**exponent in float32 without cancellation, for a bias correction.
 
   Args:
-    base: a decay rate in [0, 1).
+    base: A decay rate in [0, 1).
     exponent: int32 scalar, at least 1: the number of terms in the moving average.
 
   Returns:
-    float32 scalar, within 4e-7 of itself; a plain 1 - 0.999**1 is off by 1e-5 of itself.
+    float32 scalar with a relative error within 4e-7; that of a plain 1 - 0.999**1 is 1e-5.
   """
   log_base = math.log(base) if base > 0 else -math.inf
   return -jnp.expm1(exponent * log_base)

@@ -1,11 +1,14 @@
 """The Muon rule of airbench94_muon."""
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from cifar_jax.optim import fields
+from cifar_jax.optim.optimizers import Optimizer, optimizer
 from cifar_jax.utils.errors import UserError
 
 # Newton-Schulz iteration X <- a X + b (X X') X + c (X X')^2 X; these coefficients drive singular
@@ -45,25 +48,35 @@ def _product(left: jax.Array, right: jax.Array) -> jax.Array:
   return jnp.matmul(left, right, preferred_element_type=jnp.float32)
 
 
+@optimizer('airbench_muon')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AirbenchMuon(Optimizer):
+  """Muon (Jordan, 2024) for kernels of convolutions alone, as in airbench94_muon.
+
+  v <- momentum v + g ; p <- p sqrt(F) / |p| - lr O(g + momentum v), where the kernel p has F
+  filters and O orthogonalizes the matrix [F, the rest]; O(v) without nesterov. The step's size does
+  not depend on that of the gradient, and kernels keep their norm. `optax.contrib.muon` scales
+  otherwise, takes five iterations and leaves the norms alone.
+  """
+
+  learning_rate: float = fields.learning_rate(0.24)
+  momentum: float = fields.momentum(0.6)
+  nesterov: bool = fields.nesterov(True)
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`.
+
+    Returns:
+      A transformation of trees whose arrays are of rank 2 or more, the filters last. Its `init`
+      raises UserError for others.
+    """
+    return airbench_muon(schedule, self.momentum, self.nesterov)
+
+
 def airbench_muon(
   schedule: optax.Schedule, momentum: float, nesterov: bool
 ) -> optax.GradientTransformation:
-  """Muon (Jordan, 2024) for kernels of convolutions, as in airbench94_muon.
-
-  v <- momentum v + g ; p <- p sqrt(F) / |p| - lr O(g + momentum v), where the kernel p has F
-  filters and O orthogonalises the matrix [F, the rest]. The step's size does not depend on that of
-  the gradient, and kernels keep their norm. `optax.contrib.muon` scales otherwise, takes five
-  iterations and leaves the norms alone.
-
-  Args:
-    schedule: updates made -> lr.
-    momentum: in [0, 1).
-    nesterov: O(v) instead if not.
-
-  Returns:
-    A transformation of trees whose arrays are of rank 2 or more, the filters last. Its `init`
-    raises UserError for others.
-  """
+  """The transformation of `AirbenchMuon`."""
 
   def init(params: optax.Params) -> AirbenchMuonState:
     if any(param.ndim < 2 for param in jax.tree.leaves(params)):

@@ -1,116 +1,347 @@
-"""Rules that are Optax's own, by name, with our names of their options.
+"""Optimizers that are Optax's own, with our names of their options.
 
-adabelief   Zhuang et al. (2020): Adam whose second moment is that of g - m.
-adadelta    Zeiler (2012).
-adagrad     Duchi et al. (2011), the sum of squares from 0.1.
-adamax      Kingma and Ba (2015), the infinity norm in place of the second moment.
-lamb        You et al. (2020): adamw, each array's step scaled to its norm.
-lars        You et al. (2017): sgd, each array's step scaled to `trust` times its norm.
-lion        Chen et al. (2023): the sign of an average of m and g, with decoupled decay.
-muon        Jordan (2024), `optax.contrib.muon`: kernels by orthogonalised momentum, convolutions'
-            as matrices [window and channels, filters]; everything else by nadam.
-nadam       Dozat (2016): Adam with Nesterov's momentum.
-nadamw      nadam with decoupled decay.
-radam       Liu et al. (2020): Adam with a rectified start.
-yogi        Zaheer et al. (2018).
-
-Weight decay, where taken, is decoupled and on by default only where it is in Optax; except that of
-lars, which is L2. Sharpness-aware minimisation is no rule but an option of all of them,
-`sharpness_radius`.
+Weight decay, where taken, is decoupled and on by default only where it is in Optax; that of sgd and
+lars is L2. Optimizers for which weight_decay has meant both do not take it.
 """
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import jax
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
-from cifar_jax.schema.registry import Choice
-
-_NAMES = {
-  'beta1': 'b1',
-  'beta2': 'b2',
-  'epsilon': 'eps',
-  'momentum': 'momentum',
-  'nesterov': 'nesterov',
-  'rho': 'rho',
-  'trust': 'trust_coefficient',
-}
+from cifar_jax.optim import fields
+from cifar_jax.optim.optimizers import Optimizer, optimizer
+from cifar_jax.schema.constraints import POSITIVE
+from cifar_jax.schema.options import option
 
 
 def kernels(params: optax.Params) -> Any:
-  """True for kernels; False for biases and for the scale and bias of normalisation layers."""
+  """True for kernels; False for biases and for the scale and bias of normalization layers."""
   return jax.tree.map(lambda array: array.ndim >= 2, params)
-
-
-def _optax(
-  rule: Callable[..., optax.GradientTransformation], mask: str = 'mask'
-) -> Callable[..., optax.GradientTransformation]:
-  """Optax's constructor with our option names; `mask` is its name of the mask of weight decay."""
-
-  def build(schedule: optax.Schedule, **options: Any) -> optax.GradientTransformation:
-    arguments = {_NAMES[name]: value for name, value in options.items() if name in _NAMES}
-    if 'weight_decay' in options:
-      arguments['weight_decay'] = options['weight_decay']
-      decayed = options['weight_decay_mask']
-      arguments[mask] = kernels if decayed == 'kernels' else _everything
-    return rule(schedule, **arguments)
-
-  return build
 
 
 def _everything(params: optax.Params) -> Any:
   return jax.tree.map(lambda _: True, params)
 
 
-def _muon(
-  schedule: optax.Schedule,
-  momentum: float,
-  nesterov: bool,
-  weight_decay: float,
-  weight_decay_mask: str,
-) -> optax.GradientTransformation:
-  def matrices(params: optax.Params) -> Any:
-    def of(array: jax.Array) -> MuonDimensionNumbers | None:
-      last = array.ndim - 1
-      return MuonDimensionNumbers(tuple(range(last)), (last,)) if last > 0 else None
-
-    return jax.tree.map(of, params)
-
-  return muon(
-    schedule,
-    beta=momentum,
-    nesterov=nesterov,
-    weight_decay=weight_decay,
-    adam_weight_decay=weight_decay if weight_decay_mask == 'all' else 0.0,
-    muon_weight_dimension_numbers=matrices,
-  )
+# What weight decay acts on. Both are here because a state tells a mask of everything from none.
+_MASKS = {'all': _everything, 'kernels': kernels}
+_MASKS_OR_NONE = {'all': None, 'kernels': kernels}
 
 
-_ADAM = {'learning_rate': 0.001, 'beta1': 0.9, 'beta2': 0.999}
+def momentum_trace(momentum: float, nesterov: bool) -> optax.GradientTransformation:
+  """Optax's velocity; nothing without momentum."""
+  # Without momentum Nesterov's step is the plain one too, and a velocity would only take memory.
+  return optax.trace(momentum, nesterov) if momentum else optax.identity()
 
 
-def _decay(weight_decay: float) -> dict[str, Any]:
-  return {'weight_decay': weight_decay, 'weight_decay_mask': 'all'}
+@optimizer('sgd')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SGD(Optimizer):
+  """v <- momentum v + g ; p <- p - lr v, with nesterov p <- p - lr (g + momentum v).
+
+  The rate is outside the velocity, as in PyTorch and Optax: a new rate acts on the whole velocity
+  at once. weight_decay is coupled (L2), as in torch.optim.SGD: g + weight_decay p takes the place
+  of g.
+  """
+
+  learning_rate: float = fields.learning_rate(0.01)
+  momentum: float = fields.momentum(0.0)
+  nesterov: bool = fields.nesterov(False)
+  weight_decay: float = fields.weight_decay(0.0)
+  weight_decay_mask: str = fields.weight_decay_mask()
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.chain(
+      optax.add_decayed_weights(self.weight_decay, _MASKS_OR_NONE[self.weight_decay_mask])
+      if self.weight_decay
+      else optax.identity(),
+      momentum_trace(self.momentum, self.nesterov),
+      optax.scale_by_learning_rate(schedule),
+    )
 
 
-RULES: dict[str, Choice] = {
-  'adabelief': Choice(_optax(optax.adabelief), {**_ADAM, 'epsilon': 1e-16}),
-  'adadelta': Choice(_optax(optax.adadelta), {'learning_rate': 1.0, 'rho': 0.9, 'epsilon': 1e-6}),
-  'adagrad': Choice(_optax(optax.adagrad), {'learning_rate': 0.01, 'epsilon': 1e-7}),
-  'adamax': Choice(_optax(optax.adamax), {**_ADAM, 'epsilon': 1e-8}),
-  'lamb': Choice(_optax(optax.lamb), {**_ADAM, 'epsilon': 1e-6, **_decay(0.0)}),
-  'lars': Choice(
-    _optax(optax.lars, 'weight_decay_mask'),
-    {'learning_rate': 1.0, 'momentum': 0.9, 'nesterov': False, 'trust': 0.001, **_decay(0.0)},
-  ),
-  'lion': Choice(
-    _optax(optax.lion), {'learning_rate': 1e-4, 'beta1': 0.9, 'beta2': 0.99, **_decay(0.001)}
-  ),
-  'muon': Choice(_muon, {'learning_rate': 0.02, 'momentum': 0.95, 'nesterov': True, **_decay(0.0)}),
-  'nadam': Choice(_optax(optax.nadam), {**_ADAM, 'epsilon': 1e-8}),
-  'nadamw': Choice(_optax(optax.nadamw), {**_ADAM, 'epsilon': 1e-8, **_decay(1e-4)}),
-  'radam': Choice(_optax(optax.radam), {**_ADAM, 'epsilon': 1e-8}),
-  'yogi': Choice(_optax(optax.yogi), {**_ADAM, 'epsilon': 1e-3}),
-}
+@optimizer('rmsprop')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RMSprop(Optimizer):
+  """a <- rho a + (1 - rho) g^2 ; p <- p - lr g / sqrt(a + epsilon): epsilon inside the root."""
+
+  learning_rate: float = fields.learning_rate(0.001)
+  rho: float = fields.rho(0.9)
+  epsilon: float = fields.epsilon(1e-8)
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.rmsprop(schedule, decay=self.rho, eps=self.epsilon)
+
+
+@optimizer('adam')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adam(Optimizer):
+  """Kingma and Ba (2015), both moments bias-corrected before epsilon is added."""
+
+  learning_rate: float = fields.learning_rate(0.001)
+  beta1: float = fields.beta1(0.9)
+  beta2: float = fields.beta2(0.999)
+  epsilon: float = fields.epsilon(1e-8)
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.adam(schedule, self.beta1, self.beta2, self.epsilon)
+
+
+@optimizer('adamw')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdamW(Optimizer):
+  """Adam with decoupled decay (Loshchilov and Hutter, 2019): p <- p - lr (step + decay p)."""
+
+  learning_rate: float = fields.learning_rate(0.001)
+  beta1: float = fields.beta1(0.9)
+  beta2: float = fields.beta2(0.999)
+  epsilon: float = fields.epsilon(1e-8)
+  weight_decay: float = fields.weight_decay(1e-4)
+  weight_decay_mask: str = fields.weight_decay_mask()
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.adamw(
+      schedule,
+      self.beta1,
+      self.beta2,
+      self.epsilon,
+      weight_decay=self.weight_decay,
+      mask=_MASKS_OR_NONE[self.weight_decay_mask],
+    )
+
+
+@optimizer('adabelief')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdaBelief(Optimizer):
+  """Zhuang et al. (2020): Adam whose second moment is that of g - m."""
+
+  learning_rate: float = fields.learning_rate(0.001)
+  beta1: float = fields.beta1(0.9)
+  beta2: float = fields.beta2(0.999)
+  epsilon: float = fields.epsilon(1e-16)
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.adabelief(schedule, self.beta1, self.beta2, self.epsilon)
+
+
+@optimizer('adadelta')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdaDelta(Optimizer):
+  """Zeiler (2012)."""
+
+  learning_rate: float = fields.learning_rate(1.0)
+  rho: float = fields.rho(0.9)
+  epsilon: float = fields.epsilon(1e-6)
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.adadelta(schedule, self.rho, self.epsilon)
+
+
+@optimizer('adagrad')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdaGrad(Optimizer):
+  """Duchi et al. (2011), the sum of squares from 0.1."""
+
+  learning_rate: float = fields.learning_rate(0.01)
+  epsilon: float = fields.epsilon(1e-7)
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.adagrad(schedule, eps=self.epsilon)
+
+
+@optimizer('adamax')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdaMax(Optimizer):
+  """Kingma and Ba (2015), the infinity norm in place of the second moment."""
+
+  learning_rate: float = fields.learning_rate(0.001)
+  beta1: float = fields.beta1(0.9)
+  beta2: float = fields.beta2(0.999)
+  epsilon: float = fields.epsilon(1e-8)
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.adamax(schedule, self.beta1, self.beta2, self.epsilon)
+
+
+@optimizer('lamb')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LAMB(Optimizer):
+  """You et al. (2020): adamw, the step of each array scaled to its norm."""
+
+  learning_rate: float = fields.learning_rate(0.001)
+  beta1: float = fields.beta1(0.9)
+  beta2: float = fields.beta2(0.999)
+  epsilon: float = fields.epsilon(1e-6)
+  weight_decay: float = fields.weight_decay(0.0)
+  weight_decay_mask: str = fields.weight_decay_mask()
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.lamb(
+      schedule,
+      self.beta1,
+      self.beta2,
+      self.epsilon,
+      weight_decay=self.weight_decay,
+      mask=_MASKS[self.weight_decay_mask],
+    )
+
+
+@optimizer('lars')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LARS(Optimizer):
+  """You et al. (2017): sgd, the step of each array scaled to `trust` times its norm."""
+
+  learning_rate: float = fields.learning_rate(1.0)
+  momentum: float = fields.momentum(0.9)
+  nesterov: bool = fields.nesterov(False)
+  trust: float = option(0.001, POSITIVE, 'Length of a step, as a share of the norm of its array.')
+  weight_decay: float = fields.weight_decay(0.0)
+  weight_decay_mask: str = fields.weight_decay_mask()
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.lars(
+      schedule,
+      weight_decay=self.weight_decay,
+      weight_decay_mask=_MASKS[self.weight_decay_mask],
+      trust_coefficient=self.trust,
+      momentum=self.momentum,
+      nesterov=self.nesterov,
+    )
+
+
+@optimizer('lion')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lion(Optimizer):
+  """Chen et al. (2023): the sign of an average of m and g, with decoupled decay."""
+
+  learning_rate: float = fields.learning_rate(1e-4)
+  beta1: float = fields.beta1(0.9)
+  beta2: float = fields.beta2(0.99)
+  weight_decay: float = fields.weight_decay(0.001)
+  weight_decay_mask: str = fields.weight_decay_mask()
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.lion(
+      schedule,
+      self.beta1,
+      self.beta2,
+      weight_decay=self.weight_decay,
+      mask=_MASKS[self.weight_decay_mask],
+    )
+
+
+@optimizer('muon')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Muon(Optimizer):
+  """Jordan (2024), `optax.contrib.muon`: kernels by orthogonalized momentum, all else by nadam.
+
+  Kernels of convolutions are matrices [window and channels, filters].
+  """
+
+  learning_rate: float = fields.learning_rate(0.02)
+  momentum: float = fields.momentum(0.95)
+  nesterov: bool = fields.nesterov(True)
+  weight_decay: float = fields.weight_decay(0.0)
+  weight_decay_mask: str = fields.weight_decay_mask()
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return muon(
+      schedule,
+      beta=self.momentum,
+      nesterov=self.nesterov,
+      weight_decay=self.weight_decay,
+      adam_weight_decay=self.weight_decay if self.weight_decay_mask == 'all' else 0.0,
+      muon_weight_dimension_numbers=_matrices,
+    )
+
+
+def _matrices(params: optax.Params) -> Any:
+  def of(array: jax.Array) -> MuonDimensionNumbers | None:
+    last = array.ndim - 1
+    return MuonDimensionNumbers(tuple(range(last)), (last,)) if last > 0 else None
+
+  return jax.tree.map(of, params)
+
+
+@optimizer('nadam')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Nadam(Optimizer):
+  """Dozat (2016): Adam with Nesterov's momentum."""
+
+  learning_rate: float = fields.learning_rate(0.001)
+  beta1: float = fields.beta1(0.9)
+  beta2: float = fields.beta2(0.999)
+  epsilon: float = fields.epsilon(1e-8)
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.nadam(schedule, self.beta1, self.beta2, self.epsilon)
+
+
+@optimizer('nadamw')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NadamW(Optimizer):
+  """nadam with decoupled decay."""
+
+  learning_rate: float = fields.learning_rate(0.001)
+  beta1: float = fields.beta1(0.9)
+  beta2: float = fields.beta2(0.999)
+  epsilon: float = fields.epsilon(1e-8)
+  weight_decay: float = fields.weight_decay(1e-4)
+  weight_decay_mask: str = fields.weight_decay_mask()
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.nadamw(
+      schedule,
+      self.beta1,
+      self.beta2,
+      self.epsilon,
+      weight_decay=self.weight_decay,
+      mask=_MASKS[self.weight_decay_mask],
+    )
+
+
+@optimizer('radam')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RAdam(Optimizer):
+  """Liu et al. (2020): Adam with a rectified start."""
+
+  learning_rate: float = fields.learning_rate(0.001)
+  beta1: float = fields.beta1(0.9)
+  beta2: float = fields.beta2(0.999)
+  epsilon: float = fields.epsilon(1e-8)
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.radam(schedule, self.beta1, self.beta2, self.epsilon)
+
+
+@optimizer('yogi')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Yogi(Optimizer):
+  """Zaheer et al. (2018)."""
+
+  learning_rate: float = fields.learning_rate(0.001)
+  beta1: float = fields.beta1(0.9)
+  beta2: float = fields.beta2(0.999)
+  epsilon: float = fields.epsilon(1e-3)
+
+  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """See `Optimizer`."""
+    return optax.yogi(schedule, self.beta1, self.beta2, self.epsilon)

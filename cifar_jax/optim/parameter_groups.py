@@ -4,6 +4,7 @@ A group takes the parameters whose path, as 'Group_0/Conv_1/kernel', its regular
 as a whole. What no group takes follows `config.optimizer` itself.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,20 +14,12 @@ import jax.numpy as jnp
 import optax
 
 from cifar_jax.optim.plan import Plan
-from cifar_jax.schema.registry import NOT_NEGATIVE, POSITIVE, Check, check_value
+from cifar_jax.schema.constraints import NOT_NEGATIVE, POSITIVE, Constraint
+from cifar_jax.schema.options import REQUIRED, option, options_of
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
 
 _REST = ''  # label of what no group takes; no group can be called so
-
-# Each option with its default; any other option of a group is one of its rule.
-OPTIONS: dict[str, Any] = {
-  'pattern': None,
-  'learning_rate_factor': 1.0,
-  'weight_decay_factor': 1.0,
-  'schedule_epochs': None,
-  'frozen_from_epoch': None,
-}
 
 
 def _is_pattern(value: Any) -> bool:
@@ -37,34 +30,32 @@ def _is_pattern(value: Any) -> bool:
   return True
 
 
-_CHECKS = {
-  'pattern': Check(_is_pattern, 'a regular expression over paths of parameters'),
-  'learning_rate_factor': NOT_NEGATIVE,
-  'weight_decay_factor': NOT_NEGATIVE,
-  'schedule_epochs': Check(lambda v: v is None or POSITIVE.holds(v), POSITIVE.wording),
-  'frozen_from_epoch': Check(lambda v: v is None or NOT_NEGATIVE.holds(v), NOT_NEGATIVE.wording),
-}
+_PATTERN = Constraint(
+  _is_pattern, 'a regular expression over paths of parameters', str, ('.*/bias',), ('(', None, 3)
+)
 
 
-class Group(NamedTuple):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Group:
   """One group.
 
   Attributes:
-    name: its key in `config.optimizer.groups`.
-    pattern: regular expression that matches whole paths.
-    learning_rate_factor: of the step.
-    weight_decay_factor: of the rule's weight_decay.
-    schedule_epochs: the run's schedule squeezed into so many epochs; None: the run's.
-    frozen_from_epoch: no update from here on; 0: never any; None: to the end.
-    rule: options of the optimizer that differ from those of the rest, perhaps its name.
+    name: Its key in `config.optimizer.groups`.
+    rule: Options of the optimizer that differ from those of the rest, perhaps its name.
   """
 
   name: str
-  pattern: str
-  learning_rate_factor: float
-  weight_decay_factor: float
-  schedule_epochs: float | None
-  frozen_from_epoch: float | None
+  pattern: str = option(
+    REQUIRED, _PATTERN, "Regular expression that whole paths match, as 'Group_0/Conv_1/kernel'."
+  )
+  learning_rate_factor: float = option(1.0, NOT_NEGATIVE, 'Factor of the learning rate.')
+  weight_decay_factor: float = option(1.0, NOT_NEGATIVE, "Factor of the optimizer's weight_decay.")
+  schedule_epochs: float | None = option(
+    None, POSITIVE, "The schedule squeezed into so many epochs; None: over the run's.", 'epochs'
+  )
+  frozen_from_epoch: float | None = option(
+    None, NOT_NEGATIVE, 'No update from here on; 0: never any; None: to the end.', 'epochs'
+  )
   rule: Mapping[str, Any]
 
 
@@ -72,18 +63,20 @@ def read(groups_config: Mapping[str, Mapping[str, Any]] | None) -> tuple[Group, 
   """Reads `config.optimizer.groups`; the options of rules are left to whoever builds them.
 
   Raises:
-    UserError: an impossible value; the message names the flag.
+    UserError: An impossible value; the message names the flag.
   """
   groups = []
   for name, section in (groups_config or {}).items():
     flag = f'optimizer.groups.{name}'
     if not isinstance(section, Mapping) and not hasattr(section, 'items'):
       raise UserError(f"--config.{flag} must hold a 'pattern' and options, not {section!r}")
-    values = {**OPTIONS, **{key: value for key, value in section.items() if value is not None}}
-    for option, check in _CHECKS.items():
-      check_value(flag, option, values[option], check)
-    own = {option: values.pop(option) for option in OPTIONS}
-    groups.append(Group(name, **own, rule=values))
+    rule = {key: value for key, value in section.items() if value is not None}
+    options = options_of(Group)
+    own = {key: rule.pop(key) for key in options if key in rule}
+    for key, known in options.items():
+      if key in own or known.default is REQUIRED:
+        known.constraint.check(f'{flag}.{key}', own.get(key))
+    groups.append(Group(name=name, rule=rule, **own))
   return tuple(groups)
 
 

@@ -4,21 +4,13 @@ A schedule maps the number of updates already made (0 for the first update) to t
 the next one. All durations are in epochs and may be fractions: the number of updates in a duration
 is rounded down, the length of the whole run up. Factors are relative to `learning_rate`.
 
-lr = learning_rate, t = updates already made, T = updates in the run:
-
-constant       lr
-piecewise      lr, from the epoch boundaries[i] on factors[i] * lr; by default a tenth of the rate
-               before, factors 0.1, 0.01, ...
-cosine         half a cosine from lr to end_factor * lr at T (Loshchilov and Hutter, 2017)
-warmup_cosine  a line from start_factor * lr to lr in warmup_epochs, then half a cosine to
-               end_factor * lr at T; the first update has the rate start_factor * lr, by default 0
-triangular     a line from start_factor * lr to lr at peak_epoch, a line to end_factor * lr at T;
-               by default 0.2, 23 % of the run and 0.07, as in airbench94 (Jordan, 2024)
-exponential    lr * factor ** (t in epochs), smooth, as ExponentialDecay of Keras is by default
-time_decay     lr / (1 + decay * t): the `decay` argument of every optimizer of Keras 1 and 2, which
-               counts updates, not epochs
+In the docstrings lr = learning_rate, t = updates already made, T = updates in the run. A new
+schedule is a dataclass here; nothing else names it.
 """
 
+import abc
+import dataclasses
+import functools
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -29,90 +21,26 @@ import optax
 from ml_collections import ConfigDict
 
 from cifar_jax.optim.plan import Plan
-from cifar_jax.schema.registry import (
-  NOT_NEGATIVE,
-  POSITIVE,
-  REQUIRED,
-  Check,
-  Choice,
-  is_number,
-  resolve,
-)
+from cifar_jax.schema.constraints import NOT_NEGATIVE, POSITIVE, Constraint, is_number
+from cifar_jax.schema.options import REQUIRED, option
+from cifar_jax.schema.registry import Registry
 from cifar_jax.utils.errors import UserError
 
 
-def _constant(learning_rate: float, plan: Plan) -> optax.Schedule:
-  return optax.constant_schedule(learning_rate)
+class Schedule(abc.ABC):
+  """A schedule with its options."""
+
+  @abc.abstractmethod
+  def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
+    """The schedule of a run: updates made -> learning rate of the next one."""
+
+  def check(self, epochs: float | None) -> None:
+    """Raises UserError where options contradict each other, or the length of the run if given."""
+    del epochs  # most fit any
 
 
-def _piecewise(
-  learning_rate: float,
-  plan: Plan,
-  boundaries: tuple[float, ...],
-  factors: tuple[float, ...] | None,
-) -> optax.Schedule:
-  if factors is None:
-    factors = tuple(0.1 ** (i + 1) for i in range(len(boundaries)))
-  return optax.join_schedules(
-    [optax.constant_schedule(learning_rate * factor) for factor in (1.0, *factors)],
-    [plan.steps(boundary) for boundary in boundaries],
-  )
-
-
-def _cosine(learning_rate: float, plan: Plan, end_factor: float) -> optax.Schedule:
-  return optax.cosine_decay_schedule(learning_rate, plan.total_steps, alpha=end_factor)
-
-
-def _warmup_cosine(
-  learning_rate: float,
-  plan: Plan,
-  start_factor: float,
-  warmup_epochs: float,
-  end_factor: float,
-) -> optax.Schedule:
-  return optax.warmup_cosine_decay_schedule(
-    init_value=learning_rate * start_factor,
-    peak_value=learning_rate,
-    warmup_steps=plan.steps(warmup_epochs),
-    decay_steps=plan.total_steps,
-    end_value=learning_rate * end_factor,
-  )
-
-
-def _triangular(
-  learning_rate: float,
-  plan: Plan,
-  start_factor: float,
-  peak_epoch: float | None,
-  end_factor: float,
-) -> optax.Schedule:
-  total = plan.total_steps
-  peak = plan.steps(0.23 * plan.epochs if peak_epoch is None else peak_epoch)
-  rise = optax.linear_schedule(learning_rate * start_factor, learning_rate, peak)
-  fall = optax.linear_schedule(learning_rate, learning_rate * end_factor, total - peak)
-  return optax.join_schedules([rise, fall], [peak])
-
-
-def _exponential(learning_rate: float, plan: Plan, factor: float) -> optax.Schedule:
-  return optax.exponential_decay(learning_rate, plan.steps_per_epoch, factor)
-
-
-def _time_decay(learning_rate: float, plan: Plan, decay: float) -> optax.Schedule:
-  # float32 holds t exactly up to 2**24, within 6e-8 of itself beyond, and nothing cancels here.
-  return lambda count: learning_rate / (1.0 + decay * jnp.asarray(count, jnp.float32))
-
-
-SCHEDULES: dict[str, Choice] = {
-  'constant': Choice(_constant, {}),
-  'piecewise': Choice(_piecewise, {'boundaries': REQUIRED, 'factors': None}),
-  'cosine': Choice(_cosine, {'end_factor': 0.0}),
-  'warmup_cosine': Choice(
-    _warmup_cosine, {'start_factor': 0.0, 'warmup_epochs': 5.0, 'end_factor': 0.0}
-  ),
-  'triangular': Choice(_triangular, {'start_factor': 0.2, 'peak_epoch': None, 'end_factor': 0.07}),
-  'exponential': Choice(_exponential, {'factor': REQUIRED}),
-  'time_decay': Choice(_time_decay, {'decay': REQUIRED}),
-}
+SCHEDULES: Registry[Schedule] = Registry('schedule')
+schedule = SCHEDULES.register
 
 
 def _increasing(values: Any) -> bool:
@@ -122,68 +50,201 @@ def _increasing(values: Any) -> bool:
   return numbers and all(a < b for a, b in itertools.pairwise(values))
 
 
-CHECKS: dict[str, Check] = {
-  'boundaries': Check(_increasing, 'a tuple of epochs above 0, each later than the one before'),
-  'factors': Check(
-    lambda values: isinstance(values, tuple | list) and all(map(NOT_NEGATIVE.holds, values)),
-    'a tuple of numbers not below 0',
-  ),
-  'warmup_epochs': NOT_NEGATIVE,
-  'peak_epoch': NOT_NEGATIVE,
-  'start_factor': NOT_NEGATIVE,
-  'end_factor': NOT_NEGATIVE,
-  'factor': POSITIVE,
-  'decay': NOT_NEGATIVE,
-}
+_BOUNDARIES = Constraint(
+  _increasing,
+  'a tuple of epochs above 0, each later than the one before',
+  tuple,
+  ((1,), (0.5, 2)),
+  ((), (0, 1), (3, 2), (1, 1), ('1',), 3, None),
+)
+_FACTORS = Constraint(
+  lambda values: isinstance(values, tuple | list) and all(map(NOT_NEGATIVE.test, values)),
+  'a tuple of numbers not below 0',
+  tuple,
+  ((), (0.1, 0)),
+  ((-0.1,), ('1',), 0.1, None),
+)
+_end_factor = functools.partial(
+  option, constraint=NOT_NEGATIVE, doc='Of the learning rate, at the last update.'
+)
+_start_factor = functools.partial(
+  option, constraint=NOT_NEGATIVE, doc='Of the learning rate, at the first update.'
+)
+
+
+@schedule('constant')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Constant(Schedule):
+  """lr."""
+
+  def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
+    """See `Schedule`."""
+    return optax.constant_schedule(learning_rate)
+
+
+@schedule('piecewise')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Piecewise(Schedule):
+  """lr, from the epoch boundaries[i] on factors[i] * lr."""
+
+  boundaries: tuple[float, ...] = option(
+    REQUIRED, _BOUNDARIES, 'When the rate changes, with the first update of the epoch.', 'epochs'
+  )
+  factors: tuple[float, ...] | None = option(
+    None, _FACTORS, 'Of the rate, after each boundary; None: 0.1, 0.01 and so on.'
+  )
+
+  def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
+    """See `Schedule`."""
+    factors = self.factors
+    if factors is None:
+      factors = tuple(0.1 ** (i + 1) for i in range(len(self.boundaries)))
+    return optax.join_schedules(
+      [optax.constant_schedule(learning_rate * factor) for factor in (1.0, *factors)],
+      [plan.steps(boundary) for boundary in self.boundaries],
+    )
+
+  def check(self, epochs: float | None) -> None:
+    """See `Schedule`."""
+    if self.factors is not None and len(self.factors) != len(self.boundaries):
+      raise UserError(
+        f'--config.schedule.factors has {len(self.factors)} values and '
+        f'--config.schedule.boundaries {len(self.boundaries)}; there must be one factor for each '
+        'boundary'
+      )
+
+
+@schedule('cosine')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+  """Half a cosine from lr to end_factor * lr at T (Loshchilov and Hutter, 2017)."""
+
+  end_factor: float = _end_factor(0.0)
+
+  def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
+    """See `Schedule`."""
+    return optax.cosine_decay_schedule(learning_rate, plan.total_steps, alpha=self.end_factor)
+
+
+@schedule('warmup_cosine')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WarmupCosine(Schedule):
+  """A line from start_factor * lr to lr, then half a cosine to end_factor * lr at T.
+
+  The first update has the rate start_factor * lr.
+  """
+
+  start_factor: float = _start_factor(0.0)
+  warmup_epochs: float = option(5.0, NOT_NEGATIVE, 'How long the rate rises.', 'epochs')
+  end_factor: float = _end_factor(0.0)
+
+  def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
+    """See `Schedule`."""
+    return optax.warmup_cosine_decay_schedule(
+      init_value=learning_rate * self.start_factor,
+      peak_value=learning_rate,
+      warmup_steps=plan.steps(self.warmup_epochs),
+      decay_steps=plan.total_steps,
+      end_value=learning_rate * self.end_factor,
+    )
+
+  def check(self, epochs: float | None) -> None:
+    """See `Schedule`."""
+    if epochs is not None and self.warmup_epochs >= epochs:
+      raise UserError(
+        f'--config.schedule.warmup_epochs is {self.warmup_epochs:g}, which must be less than '
+        f'--config.epochs, {epochs:g}'
+      )
+
+
+@schedule('triangular')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Triangular(Schedule):
+  """A line from start_factor * lr to lr at peak_epoch, a line to end_factor * lr at T.
+
+  By default it is that of airbench94 (Jordan, 2024).
+  """
+
+  start_factor: float = _start_factor(0.2)
+  peak_epoch: float | None = option(
+    None, NOT_NEGATIVE, 'When the rate is highest; None: after 23 % of the run.', 'epochs'
+  )
+  end_factor: float = _end_factor(0.07)
+
+  def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
+    """See `Schedule`."""
+    peak = plan.steps(0.23 * plan.epochs if self.peak_epoch is None else self.peak_epoch)
+    rise = optax.linear_schedule(learning_rate * self.start_factor, learning_rate, peak)
+    fall = optax.linear_schedule(
+      learning_rate, learning_rate * self.end_factor, plan.total_steps - peak
+    )
+    return optax.join_schedules([rise, fall], [peak])
+
+  def check(self, epochs: float | None) -> None:
+    """See `Schedule`."""
+    if epochs is not None and self.peak_epoch is not None and self.peak_epoch > epochs:
+      raise UserError(
+        f'--config.schedule.peak_epoch is {self.peak_epoch:g}, which must not be more than '
+        f'--config.epochs, {epochs:g}'
+      )
+
+
+@schedule('exponential')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exponential(Schedule):
+  """lr * factor ** (t in epochs), smooth, as ExponentialDecay of Keras is by default."""
+
+  factor: float = option(REQUIRED, POSITIVE, 'Of the rate, per epoch.')
+
+  def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
+    """See `Schedule`."""
+    return optax.exponential_decay(learning_rate, plan.steps_per_epoch, self.factor)
+
+
+@schedule('time_decay')
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TimeDecay(Schedule):
+  """lr / (1 + decay * t): the `decay` argument of every optimizer of Keras 1 and 2.
+
+  It counts updates, not epochs.
+  """
+
+  decay: float = option(REQUIRED, NOT_NEGATIVE, 'How fast the rate falls, per update.')
+
+  def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
+    """See `Schedule`."""
+    # float32 holds t exactly up to 2**24, with a relative error of 6e-8 beyond; nothing cancels.
+    return lambda count: learning_rate / (1.0 + self.decay * jnp.asarray(count, jnp.float32))
 
 
 def validate(
   schedule_config: ConfigDict | Mapping[str, Any], epochs: float | None = None
-) -> tuple[Choice, dict[str, Any]]:
+) -> Schedule:
   """Reads `config.schedule` without building anything.
 
   Args:
-    schedule_config: `name` and the options of the module docstring, None where not set.
-    epochs: length of the run; if given, warm-up and peak must lie within it.
+    schedule_config: `name` and the options of that schedule, None where not set.
+    epochs: The length of the run; if given, warm-up and peak must lie within it.
 
   Returns:
-    The named schedule and its complete options.
+    The named schedule, its options complete.
 
   Raises:
-    UserError: one sentence that names the flag at fault.
+    UserError: One sentence that names the flag at fault.
   """
-  choice, options = resolve('schedule', schedule_config, SCHEDULES, CHECKS)
-  factors = options.get('factors')
-  if factors is not None and len(factors) != len(options['boundaries']):
-    raise UserError(
-      f'--config.schedule.factors has {len(factors)} values and --config.schedule.boundaries '
-      f'{len(options["boundaries"])}; there must be one factor for each boundary'
-    )
-  if epochs is not None:
-    warmup_epochs, peak_epoch = options.get('warmup_epochs'), options.get('peak_epoch')
-    if warmup_epochs is not None and warmup_epochs >= epochs:
-      raise UserError(
-        f'--config.schedule.warmup_epochs is {warmup_epochs:g}, which must be less than '
-        f'--config.epochs, {epochs:g}'
-      )
-    if peak_epoch is not None and peak_epoch > epochs:
-      raise UserError(
-        f'--config.schedule.peak_epoch is {peak_epoch:g}, which must not be more than '
-        f'--config.epochs, {epochs:g}'
-      )
-  return choice, options
+  chosen = SCHEDULES.resolve(schedule_config)
+  chosen.check(epochs)
+  return chosen
 
 
 def create(
-  schedule_config: ConfigDict | Mapping[str, Any],
-  learning_rate: float,
-  plan: Plan,
+  schedule_config: ConfigDict | Mapping[str, Any], learning_rate: float, plan: Plan
 ) -> optax.Schedule:
   """Builds the schedule named in `config.schedule`.
 
   Args:
-    schedule_config: `name` and the options of the module docstring, None where not set.
-    learning_rate: the base rate, `optim.learning_rate(config.optimizer)`.
+    schedule_config: `name` and the options of that schedule, None where not set.
+    learning_rate: The base rate, `optim.learning_rate(config.optimizer)`.
     plan: The length of the run.
 
   Returns:
@@ -191,12 +252,11 @@ def create(
     learning rate of the next update (float32 scalar). For logging, call it with the step.
 
   Raises:
-    UserError: as `validate`.
+    UserError: As `validate`.
   """
-  choice, options = validate(schedule_config, plan.epochs)
-  schedule = choice.build(learning_rate, plan, **options)
+  built = validate(schedule_config, plan.epochs).build(learning_rate, plan)
 
   def float32_schedule(count: jax.typing.ArrayLike) -> jax.Array:
-    return jnp.asarray(schedule(jnp.asarray(count, jnp.int32)), jnp.float32)
+    return jnp.asarray(built(jnp.asarray(count, jnp.int32)), jnp.float32)
 
   return float32_schedule

@@ -17,9 +17,9 @@ import numpy as np
 from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
+from cifar_jax import config as configs
 from cifar_jax import data, models
 from cifar_jax.augment.normalize import Normalize
-from cifar_jax.config import parse as configs
 from cifar_jax.data.expected import known
 from cifar_jax.data.preprocessing import Preprocessing, from_facts, of_arrays, of_folder
 from cifar_jax.optim import averaging
@@ -124,7 +124,8 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     if splits.preprocessing is not None:
       about['preprocessing'] = dataclasses.asdict(splits.preprocessing)
   with Checkpoints(run, read_only=True) as checkpoints:
-    restored = checkpoints.restore_variables(checkpoint, averaging.is_evaluated(config.average))
+    averaged = averaging.is_evaluated(config.weight_averaging)
+    restored = checkpoints.restore_variables(checkpoint, averaged)
   if restored is None:
     raise UserError(f"{run} has no '{checkpoint}' checkpoint yet; train it first")
   variables, step = restored

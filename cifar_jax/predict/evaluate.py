@@ -3,7 +3,7 @@
 import pathlib
 from typing import Any
 
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 from cifar_jax.predict.run_data import load_known
 from cifar_jax.run_dir import normalization
 from cifar_jax.run_dir.checkpoint import Checkpoints

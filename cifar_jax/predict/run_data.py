@@ -49,7 +49,8 @@ def load_known(
 
   Returns:
     The splits, with the run's numbering of the classes and, as in training, the validation images
-    that `evaluate.last_batch` leaves. Where the run was trained on other images, `remarks` say so.
+    that `evaluate.drop_remainder` leaves. Where the run was trained on other images, `remarks` say
+    so.
 
   Raises:
     UserError: no data; classes that the run does not have; images of another shape; or a split

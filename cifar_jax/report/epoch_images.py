@@ -22,12 +22,12 @@ from cifar_jax.utils.optional_deps import require
 
 
 class EpochImages(Callback):
-  """What `config.evaluate.pictures_every_epochs` asks for, drawn by the first process."""
+  """What `config.evaluate.images_every_epochs` asks for, drawn by the first process."""
 
   def __init__(self, config: ConfigDict):
     """Raises UserError if images are wanted and a package that draws them is missing."""
     self._config = config
-    self._every = config.evaluate.pictures_every_epochs if config.tensorboard else 0
+    self._every = config.evaluate.images_every_epochs if config.tensorboard else 0
     self._probabilities: Any = None
     if self._every:
       require('report', 'matplotlib', 'PIL')
@@ -77,8 +77,8 @@ class EpochImages(Callback):
     predicted = probabilities.argmax(1)
     matrix = scores.confusion(validation.labels, predicted, len(names))
     wrong = np.flatnonzero(predicted != validation.labels)  # the first ones, as in the article
-    if self._config.evaluate.mistakes >= 0:
-      wrong = wrong[: self._config.evaluate.mistakes]
+    if self._config.evaluate.max_misclassified >= 0:
+      wrong = wrong[: self._config.evaluate.max_misclassified]
     random = np.random.default_rng((self._config.seed, epoch))
     images = {
       'confusion_matrix': image_utils.of_figure(charts.heat_map(matrix, names))[None],

@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 from cifar_jax.data.sources import KNOWN_NAMES
 from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.progress import duration

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import IO
 
-from cifar_jax.config.parse import CONFIG_NAME
+from cifar_jax.config import CONFIG_NAME
 from cifar_jax.utils.errors import UserError
 
 try:

@@ -1,1 +1,1 @@
-"""How options and things chosen by name are declared."""
+"""How options, and things that are chosen by name, are declared: once, beside what they act on."""

@@ -188,9 +188,9 @@ def build_trainer(
   mesh = sharding.make_mesh(config.devices)
   recipe = make_recipe(config, splits, plan, normalize, sharding.batch_multiple(config, mesh))
   rows = recipe.padded_batch_size // mesh.size
-  if rows % config.gradient_accumulation:
+  if rows % config.grad_accum_steps:
     raise UserError(
-      f'--config.gradient_accumulation={config.gradient_accumulation} does not divide the {rows} '
+      f'--config.grad_accum_steps={config.grad_accum_steps} does not divide the {rows} '
       'rows of a batch on each device into equal parts; choose it, or --config.batch_size, so that '
       'it does'
     )

@@ -16,7 +16,7 @@ from cifar_jax.weights import load
 
 
 def starting_variables(config: ConfigDict, module: nn.Module, shapes: TrainState) -> dict[str, Any]:
-  """Reads those of the run `config.start_from`, or the published weights of a pretrained base.
+  """Reads those of the run `config.init_from`, or the published weights of a pretrained base.
 
   Args:
     config: The config of the run that starts.
@@ -30,8 +30,8 @@ def starting_variables(config: ConfigDict, module: nn.Module, shapes: TrainState
   Raises:
     UserError: they are not to be found, cannot be read, or are of another network.
   """
-  if config.start_from:
-    return _of_run(run_path(config.start_from), shapes)
+  if config.init_from:
+    return _of_run(run_path(config.init_from), shapes)
   if not isinstance(module, Pretrained) or module.weights == 'random':
     return {}
   path = load.find(module.network, module.weights)
@@ -40,7 +40,7 @@ def starting_variables(config: ConfigDict, module: nn.Module, shapes: TrainState
 
 
 def _of_run(run: pathlib.Path, shapes: TrainState) -> dict[str, Any]:
-  flag = f'--config.start_from={run}'
+  flag = f'--config.init_from={run}'
   if not run.is_dir():
     raise UserError(f'{flag}: there is no such folder of a run')
   with Checkpoints(run, read_only=True) as checkpoints:

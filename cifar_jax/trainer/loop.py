@@ -8,9 +8,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from cifar_jax import config as configs
 from cifar_jax import data
 from cifar_jax.analysis import layer_table
-from cifar_jax.config import parse as configs
 from cifar_jax.devices import multihost, sharding
 from cifar_jax.run_dir import history, normalization, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
@@ -81,7 +81,7 @@ def train(
   ):
     # 4. Initialize: the first that there is of
     #   a. the last checkpoint of this run,
-    #   b. the best weights of another run, config.start_from,
+    #   b. the best weights of another run, config.init_from,
     #   c. published weights, config.model.weights, for the layers that they have,
     #   d. random numbers, which depend on config.seed.
     restored = checkpoints.restore(trainer.abstract_state())
@@ -158,7 +158,7 @@ def train(
 
     # 6. Final evaluation, of the last state.
     val_metrics = test_metrics = session.validation or trainer.evaluate(state, validation)
-    if not splits.validation_is_test or config.evaluate.last_batch == 'drop':
+    if not splits.validation_is_test or config.evaluate.drop_remainder:
       test = trainer.evaluate.place(as_trained(splits.test))
       test_metrics = trainer.evaluate(state, test)
 

@@ -23,7 +23,7 @@ _MOST_UPDATES = 2**31 - 1  # the step is an int32
 
 def make_plan(config: ConfigDict, examples: int) -> Plan:
   """How long a run on so many training examples is."""
-  per_epoch = steps_per_epoch(examples, config.batch_size, config.data.last_batch)
+  per_epoch = steps_per_epoch(examples, config.batch_size, config.data.drop_remainder)
   total = per_epoch * config.epochs
   if config.max_steps:
     total = min(total, config.max_steps)
@@ -38,10 +38,10 @@ def check_fits(config: ConfigDict, splits: Splits, plan: Plan) -> None:
       f'--config.epochs={config.epochs} are {updates} updates, more than the {_MOST_UPDATES} that '
       'are counted; use fewer, or --config.max_steps'
     )
-  if config.batch_size > examples and config.data.last_batch == 'drop':
+  if config.batch_size > examples and config.data.drop_remainder:
     raise UserError(
       f'--config.batch_size={config.batch_size} is more than the {examples} training examples, and '
-      "--config.data.last_batch='drop' would drop them all; use a smaller batch or 'keep'"
+      '--config.data.drop_remainder=True would drop them all; use a smaller batch or False'
     )
   weights = config.loss.class_weights
   if weights and len(weights) != splits.num_classes:
@@ -80,18 +80,18 @@ def make_recipe(
     loss=losses.cross_entropy,
     training_loss=_training_loss(config.loss),
     penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
-    gradient_accumulation=config.gradient_accumulation,
-    sharpness_radius=config.optimizer.get('sharpness_radius') or 0.0,
+    grad_accum_steps=config.grad_accum_steps,
+    sam_rho=config.optimizer.sam_rho or 0.0,
     normalize=normalize,
     statistics=fitted if isinstance(fitted, Statistics) else None,
     augment=augment,
     examples=len(splits.train),
     batch_size=config.batch_size,
-    last_batch=config.data.last_batch,
+    drop_remainder=config.data.drop_remainder,
     mix=make_mix(config.augment),
-    average=make_average(config.average, plan, make_schedule(config, plan)),
+    average=make_average(config.weight_averaging, plan, make_schedule(config, plan)),
     data_dependent_init=make_whitening(config.whitening, normalize),
-    ghost_rows=config.batch_norm.ghost_rows,
+    ghost_rows=config.batch_norm.ghost_batch_size,
     batch_multiple=batch_multiple,
     tta=config.evaluate.tta,
   )

@@ -1,13 +1,12 @@
 """Going on with a run: what the host remembers beside the state, and whether it fits."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 from cifar_jax.data import Splits
 from cifar_jax.run_dir import history, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
@@ -64,7 +63,7 @@ def fresh_facts(config: ConfigDict, splits: Splits) -> dict[str, Any]:
   """What the host remembers beside the state of any step; the timer, the history and the devices
   add theirs.
   """
-  return {**splits.facts, 'config': json.loads(config.to_json())}
+  return {**splits.facts, 'config': configs.to_json(config)}
 
 
 def devices_so_far(facts: Mapping[str, Any], devices: str) -> list[str]:
@@ -91,7 +90,7 @@ def check_continues(
     facts: saved with it.
   """
   if 'config' in facts:  # checkpoints of older versions lack it
-    configs.check_same(configs.of_json(facts['config']), trainer.config, run)
+    configs.check_same(configs.of_json(facts['config'], run), trainer.config, run)
   if not splits.are_those_of(facts):
     raise UserError(
       f'{run} was trained on other data than {splits.source} holds now, or by an older version '
@@ -115,7 +114,7 @@ def not_finite(
     kept = f'the checkpoint of step {saved} is good'
   start = ''
   if checkpoints.best() is not None:
-    start = f'; --config.start_from={run} begins it with the best weights of this one'
+    start = f'; --config.init_from={run} begins it with the best weights of this one'
   return UserError(
     f'the loss or the parameters became NaN or infinite in step {step + 1} (epoch {epoch}); '
     f'{kept}: start a new run, in another --workdir, with a smaller '

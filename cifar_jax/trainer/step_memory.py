@@ -80,9 +80,9 @@ def parts(trainer: Trainer, splits: Splits) -> list[Part]:
       'use a smaller --config.batch_size, or smaller images',
     ),
     Part(
-      rows // config.gradient_accumulation * max(outputs, default=0),
+      rows // config.grad_accum_steps * max(outputs, default=0),
       'what one layer makes of a batch',
-      'use a smaller --config.batch_size, more --config.gradient_accumulation, or a smaller '
+      'use a smaller --config.batch_size, more --config.grad_accum_steps, or a smaller '
       'network in --config.model',
     ),
   ]

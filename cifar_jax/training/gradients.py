@@ -54,7 +54,7 @@ def compute_gradients(
 ) -> tuple[Any, StepAux]:
   """Returns the gradients of the mean loss over the rows that count, a tree like `params`.
 
-  With `recipe.sharpness_radius` r they are those at params + r g / |g|, where g are the gradients
+  With `recipe.sam_rho` r they are those at params + r g / |g|, where g are the gradients
   at params and |g| is the norm of all of them: sharpness-aware minimization (Foret et al., 2021).
   The rest of the result is that of the pass at `params`.
 
@@ -67,8 +67,8 @@ def compute_gradients(
     dropout_key: The key of what this step drops.
   """
   gradients, aux = _in_parts(recipe, data_parallel, params, batch_stats, batch, dropout_key)
-  if recipe.sharpness_radius:
-    factor = recipe.sharpness_radius / jnp.maximum(optax.tree.norm(gradients), 1e-12)
+  if recipe.sam_rho:
+    factor = recipe.sam_rho / jnp.maximum(optax.tree.norm(gradients), 1e-12)
     climbed = jax.tree.map(lambda p, g: p + factor * g, params, gradients)
     gradients, _ = _in_parts(recipe, data_parallel, climbed, batch_stats, batch, dropout_key)
   return gradients, aux
@@ -89,8 +89,8 @@ def _in_parts(
   batch: AugmentedBatch,
   dropout_key: jax.Array,
 ) -> tuple[Any, StepAux]:
-  """Takes `recipe.gradient_accumulation` parts of the batch one after another and adds them up."""
-  parts, rows = recipe.gradient_accumulation, len(batch.images)
+  """Takes `recipe.grad_accum_steps` parts of the batch one after another and adds them up."""
+  parts, rows = recipe.grad_accum_steps, len(batch.images)
   counted = data_parallel.psum(rows if batch.mask is None else jnp.sum(batch.mask))
 
   def share(
@@ -155,7 +155,7 @@ def _share(
     losses = batch.labels.losses(minimized, logits)
     share = jnp.sum(losses if batch.mask is None else losses * batch.mask) / counted
     if recipe.penalty is not None:  # once in all parts on all devices
-      share += recipe.penalty(params) / (recipe.gradient_accumulation * data_parallel.psum(1))
+      share += recipe.penalty(params) / (recipe.grad_accum_steps * data_parallel.psum(1))
     if minimized is not recipe.loss:
       losses = batch.labels.losses(recipe.loss, jax.lax.stop_gradient(logits))
     return share, (losses, logits, updated.get('batch_stats', {}))

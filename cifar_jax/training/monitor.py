@@ -5,8 +5,8 @@ keeps: a resumed run takes the same decisions as one that was never interrupted,
 be kept.
 
 Keras 2.0 counted otherwise than later releases: an epoch without improvement was compared with the
-patience first and counted afterwards, so that patience 2 waited for three such epochs. `counting`
-'keras2.0' does so too.
+patience first and counted afterwards, so that patience 2 waited for three such epochs.
+`patience_semantics` 'keras2.0' does so too.
 """
 
 import math
@@ -24,7 +24,7 @@ def stops_early(config: ConfigDict, rows: Sequence[Mapping[str, float]]) -> bool
   An epoch improves if its value is better than the best one before by more than `min_delta`.
 
   Args:
-    config: `patience` (0: never), `monitor`, `min_delta`, `counting`.
+    config: `patience` (0: never), `monitor`, `min_delta`, `patience_semantics`.
     rows: of the epochs so far; those without a validation are passed over.
   """
   if not config.patience:
@@ -34,10 +34,10 @@ def stops_early(config: ConfigDict, rows: Sequence[Mapping[str, float]]) -> bool
     if value < best - config.min_delta:
       best, wait = value, 0
       continue
-    if config.counting == 'keras2.0' and wait >= config.patience:
+    if config.patience_semantics == 'keras2.0' and wait >= config.patience:
       return True
     wait += 1
-    if config.counting == 'keras' and wait >= config.patience:
+    if config.patience_semantics == 'keras' and wait >= config.patience:
       return True
   return False
 
@@ -49,7 +49,7 @@ def lr_scale(
 
   Args:
     config: `patience` (0: never), `monitor`, `factor`, `min_delta`, `cooldown` (epochs after a
-      reduction in which none is counted), `min_learning_rate`, `counting`.
+      reduction in which none is counted), `min_learning_rate`, `patience_semantics`.
     rows: of the epochs so far; those without a validation are passed over.
     learning_rate: the base rate, by which the lowest one is judged.
 
@@ -65,12 +65,12 @@ def lr_scale(
     if value < best - config.min_delta:
       best, wait = value, 0
     elif cooldown <= 0:
-      if config.counting == 'keras':
+      if config.patience_semantics == 'keras':
         wait += 1
       if wait >= config.patience and rate > config.min_learning_rate:
         rate = max(rate * config.factor, config.min_learning_rate)
         cooldown, wait = config.cooldown, 0
-      if config.counting == 'keras2.0':
+      if config.patience_semantics == 'keras2.0':
         wait += 1
   return rate / learning_rate
 

@@ -33,13 +33,13 @@ class Recipe:
       images, normalized.
     examples: The number of examples in the training set.
     batch_size: The number of examples per update, over all devices together.
-    last_batch: 'keep' or 'drop'.
+    drop_remainder: Whether the short last batch of an epoch is left out.
     statistics: What `normalize` took from the training images, to be kept with the run; or None.
     training_loss: A function like `loss` that is minimized in its place, as with label smoothing or
       class weights; None where both are one.
     penalty: params -> float32 [], added to the mean loss of training; or None.
-    gradient_accumulation: How many parts of a batch are computed one after another.
-    sharpness_radius: The radius of sharpness-aware minimization; 0: none.
+    grad_accum_steps: How many parts of a batch are computed one after another.
+    sam_rho: The radius of sharpness-aware minimization; 0: none.
     mix: What makes mixtures of two images and their labels, or None.
     average: What follows each update, or None.
     data_dependent_init: (params, images uint8 [N, H, W, C]) -> params, the part of initialization
@@ -57,12 +57,12 @@ class Recipe:
   augment: Augmentation
   examples: int
   batch_size: int
-  last_batch: str
+  drop_remainder: bool
   statistics: Statistics | None = None
   training_loss: Loss | None = None
   penalty: Callable[[Any], Scalar] | None = None
-  gradient_accumulation: int = 1
-  sharpness_radius: float = 0.0
+  grad_accum_steps: int = 1
+  sam_rho: float = 0.0
   mix: Mix | None = None
   average: Average | None = None
   data_dependent_init: Callable[[Any, Any], Any] | None = None
@@ -73,7 +73,7 @@ class Recipe:
   @property
   def steps_per_epoch(self) -> int:
     """The updates in one epoch; a short last batch counts if it is kept."""
-    return steps_per_epoch(self.examples, self.batch_size, self.last_batch)
+    return steps_per_epoch(self.examples, self.batch_size, self.drop_remainder)
 
   @property
   def padded_batch_size(self) -> int:
@@ -83,9 +83,9 @@ class Recipe:
   @property
   def short_last_batch(self) -> bool:
     """Whether the last batch of an epoch has fewer examples than the others."""
-    return self.last_batch == 'keep' and self.examples % self.batch_size > 0
+    return not self.drop_remainder and self.examples % self.batch_size > 0
 
 
-def steps_per_epoch(examples: int, batch_size: int, last_batch: str) -> int:
+def steps_per_epoch(examples: int, batch_size: int, drop_remainder: bool) -> int:
   """The updates in one epoch; a short last batch counts if it is kept."""
-  return -(-examples // batch_size) if last_batch == 'keep' else examples // batch_size
+  return examples // batch_size if drop_remainder else -(-examples // batch_size)

@@ -50,8 +50,8 @@ class TrainState:
     metrics: Sums over the epoch that is under way, so that its averages survive an interruption.
     bad_step: int32 [], the first step whose loss or updated parameters were not finite; -1 while
       all are.
-    averaged: The averages that `config.average` keeps, a dictionary of 'params' and 'batch_stats';
-      () without it.
+    averaged: The averages that `config.weight_averaging` keeps, a dictionary of 'params' and
+      'batch_stats'; () without it.
   """
 
   step: jax.Array

@@ -65,7 +65,7 @@ def test_an_unfinished_run_is_named_and_nothing_is_written(tmp_path) -> None:
 
 
 def test_a_row_names_the_config_and_no_folder(tmp_path) -> None:
-  options = ['--config.data.dir=/x/photos', '--config.epochs=9', '--config.start_from=/y']
+  options = ['--config.data.dir=/x/photos', '--config.epochs=9', '--config.init_from=/y']
   (row,) = collect([finished(tmp_path / 'run', *options, seed=2)], 'photographs', tmp_path)
   assert (row['config'], row['options']) == ('head', '--config.epochs=9')
   assert (row['val_accuracy'], row['epochs'], row['waiting_share']) == ('0.75', '182', '')

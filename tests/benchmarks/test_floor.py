@@ -7,7 +7,7 @@ from benchmarks.speed import floor
 from benchmarks.speed.floor import Product, conclude, products_of
 from benchmarks.speed.systems.workers import Measurement
 from benchmarks.tables import RESULTS, read
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 
 # How ml_collections reads a config file.
 pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')

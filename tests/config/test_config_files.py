@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 from cifar_jax.utils.errors import UserError
 from configs import cnn_adv
 from tests.helpers import REPOSITORY
@@ -150,11 +150,11 @@ def test_read_of_no_run_and_of_a_damaged_one(tmp_path) -> None:
 
 
 def test_options_newer_than_a_run_have_their_defaults(tmp_path) -> None:
-  """`evaluate` of a run that an older version made found no evaluate.last_batch."""
+  """`evaluate` of a run that an older version made found no evaluate.drop_remainder."""
   config = configs.load(ADV)
   configs.save(config, tmp_path)
   content = json.loads((tmp_path / 'config.json').read_text())
-  del content['evaluate']['last_batch'], content['loss']['l1'], content['plateau']
+  del content['evaluate']['drop_remainder'], content['loss']['l1'], content['plateau']
   (tmp_path / 'config.json').write_text(json.dumps(content))
   found = configs.read(tmp_path)
   assert plain(found) == plain(config)
@@ -186,7 +186,7 @@ def test_continuing_with_another_value(key, tmp_path) -> None:
     'max_steps',
     'parallel',
     'devices',
-    'uneven_batch',
+    'pad_to_devices',
     'steps_per_dispatch',
     'tags',
   }

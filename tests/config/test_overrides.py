@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 from cifar_jax.trainer import build
 from cifar_jax.utils.errors import UserError
 from configs import cnn_adv

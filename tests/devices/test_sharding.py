@@ -64,7 +64,7 @@ def test_a_batch_that_does_not_divide_is_filled_if_wanted(tiny_config, kind) -> 
   """30 rows on 4 devices are 32, of which 30 count, also in BatchNorm; seven steps go into the
   second epoch.
   """
-  values = {**tiny.ONE_CONVOLUTION, 'batch_size': 30, 'uneven_batch': 'pad'}
+  values = {**tiny.ONE_CONVOLUTION, 'batch_size': 30, 'pad_to_devices': True}
   states = []
   for devices, way in ((1, 'jit'), (4, kind)):
     trainer, splits = trainer_on(tiny_config, devices, parallel=way, **values)
@@ -80,7 +80,7 @@ def test_ghost_batches_are_those_of_one_device(tiny_config, kind) -> None:
   """
   states = []
   for devices, rows, way in ((1, 8, 'jit'), (4, 8, kind), (1, 0, 'jit')):
-    values = {**tiny.ONE_CONVOLUTION, 'parallel': way, 'batch_norm.ghost_rows': rows}
+    values = {**tiny.ONE_CONVOLUTION, 'parallel': way, 'batch_norm.ghost_batch_size': rows}
     trainer, splits = trainer_on(tiny_config, devices, **values)
     states.append(trained(trainer, splits, 7)[0])
   assert_close(states[0], states[1])
@@ -90,8 +90,8 @@ def test_ghost_batches_are_those_of_one_device(tiny_config, kind) -> None:
 
 def test_ghost_batches_that_do_not_divide(tiny_config) -> None:
   for kind, devices, rows in (('jit', 1, 5), ('pmap', 8, 8)):
-    with pytest.raises(UserError, match=rf'batch_norm\.ghost_rows={rows} does not divide'):
-      trainer_on(tiny_config, devices, parallel=kind, **{'batch_norm.ghost_rows': rows})
+    with pytest.raises(UserError, match=rf'batch_norm\.ghost_batch_size={rows} does not divide'):
+      trainer_on(tiny_config, devices, parallel=kind, **{'batch_norm.ghost_batch_size': rows})
 
 
 def test_jit_and_pmap_restore_each_other(tiny_config, tmp_path) -> None:

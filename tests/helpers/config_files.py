@@ -1,5 +1,6 @@
 """Config files and configs with one thing changed, and the sentence that a mistake is told by."""
 
+import functools
 import pathlib
 import textwrap
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from ml_collections import ConfigDict
 
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 from cifar_jax.utils.errors import UserError
 from tests.helpers import REPOSITORY
 
@@ -16,9 +17,14 @@ SHIPPED = sorted((REPOSITORY / 'configs').glob('[a-z]*.py'))
 ADV = str(REPOSITORY / 'configs' / 'cnn_adv.py')
 
 
+@functools.cache
+def _adv() -> ConfigDict:
+  return configs.load(ADV)
+
+
 def with_value(key: str, value: Any) -> ConfigDict:
   """configs/cnn_adv.py with one value, of any type, set past the config's own checks."""
-  config = ConfigDict(configs.load(ADV).copy_and_resolve_references())
+  config = ConfigDict(_adv().copy_and_resolve_references())
   section, _, option = key.rpartition('.')
   with config.unlocked(), config.ignore_type():
     (config[section] if section else config)[option] = value
@@ -26,7 +32,7 @@ def with_value(key: str, value: Any) -> ConfigDict:
 
 
 def without(key: str) -> ConfigDict:
-  config = ConfigDict(configs.load(ADV).copy_and_resolve_references())
+  config = ConfigDict(_adv().copy_and_resolve_references())
   section, _, option = key.rpartition('.')
   with config.unlocked():
     del (config[section] if section else config)[option]

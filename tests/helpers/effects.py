@@ -11,8 +11,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from cifar_jax import config as configs
 from cifar_jax import data
-from cifar_jax.config import parse as configs
 from cifar_jax.trainer.build import Trainer, build_trainer
 from cifar_jax.trainer.input_pipeline import make_input_pipeline
 from cifar_jax.training.steps import TrainState

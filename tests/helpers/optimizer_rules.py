@@ -11,9 +11,10 @@ import jax
 import numpy as np
 import optax
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
-from cifar_jax.optim import Plan, schedules
+from cifar_jax import optim
+from cifar_jax.config import get_config
+from cifar_jax.optim import schedules
 from tests.helpers.optimizers import with_schedule
 
 UPDATES = 20
@@ -23,24 +24,10 @@ GRADIENT_SCALES = {'kernel': 1.0, 'bias': 1e-8, 'dense': 30.0}
 
 def config(name: str, **options) -> ConfigDict:
   """A section as configs/base.py gives it: every option there, None where not set."""
-  section = ConfigDict(
-    {
-      'name': name,
-      'learning_rate': placeholder(float),
-      'momentum': placeholder(float),
-      'nesterov': placeholder(bool),
-      'rho': placeholder(float),
-      'beta1': placeholder(float),
-      'beta2': placeholder(float),
-      'epsilon': placeholder(float),
-      'weight_decay': placeholder(float),
-      'weight_decay_mask': placeholder(str),
-      'gradient_clip_norm': placeholder(float),
-      'max_norm': placeholder(float),
-      'sharpness_radius': placeholder(float),
-    }
-  )
-  section.update(options)
+  section = get_config().optimizer
+  with section.ignore_type():
+    section.learning_rate = None
+  section.update({'name': name, **options})
   return section.lock()
 
 
@@ -60,7 +47,7 @@ def draw():
 
 def time_decay(learning_rate, decay):
   section = {'name': 'time_decay', 'decay': decay}
-  return schedules.create(section, learning_rate, Plan(1, 1))
+  return schedules.create(section, learning_rate, optim.Plan(1, 1))
 
 
 def run(transformation, params, gradients):

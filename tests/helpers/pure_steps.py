@@ -72,13 +72,13 @@ def recipe_of(module: nn.Module, **parts: Any) -> Recipe:
     'augment': keep_images,
     'examples': EXAMPLES,
     'batch_size': 4,
-    'last_batch': 'keep',
+    'drop_remainder': False,
   }
   return Recipe(module, **{**plain, **parts})
 
 
-def epoch_order(seed: int, examples: int, batch_size: int, last_batch: str):
-  parts = {'examples': examples, 'batch_size': batch_size, 'last_batch': last_batch}
+def epoch_order(seed: int, examples: int, batch_size: int, drop_remainder: bool):
+  parts = {'examples': examples, 'batch_size': batch_size, 'drop_remainder': drop_remainder}
   order = steps.make_epoch_order(recipe_of(Linear(), **parts))
   return functools.partial(order, steps.random_keys(seed))
 
@@ -91,7 +91,7 @@ class Trainer:
     module: nn.Module,
     *,
     batch_size: int = 4,
-    last_batch: str = 'keep',
+    drop_remainder: bool = False,
     images: np.ndarray = IMAGES,
     labels: np.ndarray = LABELS,
     optimizer: optax.GradientTransformation | None = None,
@@ -109,7 +109,7 @@ class Trainer:
       augment=augment,
       examples=len(labels),
       batch_size=batch_size,
-      last_batch=last_batch,
+      drop_remainder=drop_remainder,
       average=average,
     )
     self.per_epoch, self.short = self.recipe.steps_per_epoch, self.recipe.short_last_batch

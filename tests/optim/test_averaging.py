@@ -7,7 +7,8 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
+from cifar_jax import optim
 from cifar_jax.optim import Plan, averaging
 from cifar_jax.utils.errors import UserError
 from configs import quickstart
@@ -81,40 +82,43 @@ def test_which_average_is_the_result() -> None:
   assert found == {'none': False, 'lookahead': False, 'ema': True}
   assert averaging.is_evaluated({'name': 'swa', 'start_epoch': 1.0})
   assert averaging.is_evaluated({'name': 'schedule_free'})
-  assert not averaging.is_evaluated({})  # a run of an older version
 
 
 @pytest.mark.parametrize(
   ('section', 'message'),
   [
-    ({'name': 'swa'}, r"average 'swa' needs --config\.average\.start_epoch"),
-    ({'name': 'ema', 'every_steps': 0}, r'average\.every_steps must be a whole number from 1 up'),
-    ({'name': 'ema', 'power': 1.0}, r"average 'ema' takes no --config\.average\.power"),
+    ({'name': 'swa'}, r"averaging 'swa' needs --config\.weight_averaging\.start_epoch"),
+    ({'name': 'ema', 'every_steps': 0}, r'averaging\.every_steps must be a whole number from 1 up'),
+    ({'name': 'ema', 'power': 1.0}, r"averaging 'ema' takes no --config\.weight_averaging\.power"),
   ],
 )
 def test_mistakes(section, message) -> None:
   with pytest.raises(UserError, match=message):
-    averaging.validate(section)
+    averaging.make_average(section, PLAN, CONSTANT)
 
 
 @pytest.mark.parametrize(
   ('options', 'message'),
   [
-    ({'momentum': 0.9}, r"'schedule_free' needs --config\.optimizer\.momentum=0, not 0\.9"),
-    ({'beta1': 0.9}, r'needs --config\.optimizer\.beta1=0, not 0\.9'),
-    ({'momentum': 0.0, 'max_norm': 3.0}, r'needs --config\.optimizer\.max_norm=None, not 3\.0'),
+    (
+      {'name': 'sgd', 'momentum': 0.9},
+      r"'schedule_free' needs --config\.optimizer\.momentum=0, not 0\.9",
+    ),
+    ({'name': 'lion', 'beta1': 0.9}, r'needs --config\.optimizer\.beta1=0, not 0\.9'),
+    ({'name': 'sgd', 'max_norm': 3.0}, r'needs --config\.optimizer\.max_norm=None, not 3\.0'),
   ],
 )
 def test_schedule_free_takes_the_place_of_momentum(options, message) -> None:
-  averaging.check_rule('ema', 'optimizer', options)
-  averaging.check_rule('schedule_free', 'optimizer', {'momentum': 0.0, 'max_norm': None})
+  optimizer = optim.validate({'learning_rate': 0.1, **options})
+  averaging.EMA().check_optimizer('optimizer', optimizer)
+  averaging.ScheduleFree().check_optimizer('optimizer', optim.validate({'name': 'sgd'}))
   with pytest.raises(UserError, match=message):
-    averaging.check_rule('schedule_free', 'optimizer', options)
+    averaging.ScheduleFree().check_optimizer('optimizer', optimizer)
 
 
 def test_schedule_free_looks_at_the_rules_of_groups_too() -> None:
   config = quickstart.get_config()
-  config.average.name = 'schedule_free'
+  config.weight_averaging.name = 'schedule_free'
   config.optimizer.name = 'sgd'
   config.optimizer.groups = ConfigDict({'biases': {'pattern': '.*/bias', 'weight_decay': 0.0}})
   configs.validate(config)

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from cifar_jax import optim
+from cifar_jax.schema.options import options_of
 from tests.helpers.optimizer_rules import assert_same, config
 from tests.helpers.optimizers import with_schedule
 
@@ -69,29 +70,33 @@ def test_bias_corrections(base):
   np.testing.assert_allclose(np.asarray(got, np.float64), expected, rtol=4e-7, atol=0)
 
 
+def defaults(name):
+  return {key: option.default for key, option in options_of(optim.OPTIMIZERS[name]).items()}
+
+
 def test_keras_defaults():
-  assert optim.RULES['keras_sgd'].options == {
+  assert defaults('keras_sgd') == {
     'learning_rate': 0.01,
     'momentum': 0.0,
     'nesterov': False,
     'gradient_clip_norm': None,
     'max_norm': None,
-    'sharpness_radius': None,
+    'sam_rho': None,
   }
-  assert optim.RULES['keras_rmsprop'].options == {
+  assert defaults('keras_rmsprop') == {
     'learning_rate': 0.001,
     'rho': 0.9,
     'epsilon': 1e-8,
     'gradient_clip_norm': None,
     'max_norm': None,
-    'sharpness_radius': None,
+    'sam_rho': None,
   }
-  assert optim.RULES['keras_adam'].options == {
+  assert defaults('keras_adam') == {
     'learning_rate': 0.001,
     'beta1': 0.9,
     'beta2': 0.999,
     'epsilon': 1e-8,
     'gradient_clip_norm': None,
     'max_norm': None,
-    'sharpness_radius': None,
+    'sam_rho': None,
   }

@@ -93,7 +93,7 @@ def test_after_each_update_of_keras_sgd_with_decay_and_momentum() -> None:
   assert np.linalg.norm(expected['Dense_1']['kernel'], axis=0).max() > 3
 
 
-@pytest.mark.parametrize('name', optim.RULES)
+@pytest.mark.parametrize('name', optim.OPTIMIZERS)
 def test_of_every_rule_for_kernels_only(name) -> None:
   kernel = 3 * GENERATOR.standard_normal((5, 3)).astype(np.float32)
   params = {'kernel': kernel}

@@ -21,7 +21,7 @@ from tests.helpers.optimizer_rules import (
 )
 from tests.helpers.optimizers import with_schedule
 
-NAMES = ', '.join(sorted(optim.RULES))
+NAMES = ', '.join(sorted(optim.OPTIMIZERS))
 
 
 # The rules of PyTorch and Optax.
@@ -125,7 +125,7 @@ def test_weight_decay_mask(name, mask, decayed):
     np.testing.assert_allclose(step[k], -0.05 * p if k in decayed else 0 * p, rtol=1e-6)
 
 
-@pytest.mark.parametrize('name', optim.RULES)
+@pytest.mark.parametrize('name', optim.OPTIMIZERS)
 def test_the_state_holds_arrays_only_and_keeps_its_structure(name):
   params, gradients = draw()
   if name == 'airbench_muon':  # for kernels only
@@ -161,14 +161,14 @@ def test_learning_rate_is_the_given_one_or_the_default():
       'adam',
       {'momentum': 0.9},
       "optimizer 'adam' takes no --config.optimizer.momentum; it takes learning_rate, beta1, "
-      'beta2, epsilon, gradient_clip_norm, max_norm, sharpness_radius; '
+      'beta2, epsilon, gradient_clip_norm, max_norm, sam_rho; '
       '--config.optimizer.momentum=None unsets it',
     ),
     (
       'keras_sgd',
       {'weight_decay': 0.0},
       "optimizer 'keras_sgd' takes no --config.optimizer.weight_decay; it takes learning_rate, "
-      'momentum, nesterov, gradient_clip_norm, max_norm, sharpness_radius; '
+      'momentum, nesterov, gradient_clip_norm, max_norm, sam_rho; '
       '--config.optimizer.weight_decay=None unsets it',
     ),
     (

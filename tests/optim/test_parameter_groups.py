@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import optim
 from cifar_jax.optim import Plan, schedules
+from cifar_jax.schema.options import options_of
 from cifar_jax.utils.errors import UserError
 from tests.helpers.optimizers import with_schedule
 
@@ -111,13 +112,13 @@ def test_groups_that_change_nothing_change_nothing() -> None:
   jax.tree.map(np.testing.assert_array_equal, plain, grouped)
 
 
-@pytest.mark.parametrize('rule', sorted(optim.RULES.keys() - {'airbench_muon'}))
+@pytest.mark.parametrize('rule', sorted(optim.OPTIMIZERS.keys() - {'airbench_muon'}))
 def test_rate_factor_scales_the_step_of_every_rule(rule) -> None:
   """With a rate that does not change, each step is as many times as long."""
   params, gradients = draw(), [draw() for _ in range(3)]
   groups = {'logits': {'pattern': 'logits/.*', 'learning_rate_factor': 3.0}}
   section = {'name': rule, 'learning_rate': 0.01, 'weight_decay': None}
-  if 'weight_decay' in optim.RULES[rule].options:
+  if 'weight_decay' in options_of(optim.OPTIMIZERS[rule]):
     section['weight_decay'] = 0.0
 
   def steps(groups):

@@ -20,7 +20,7 @@ pytest.importorskip('PIL')
 from PIL import Image, ImageOps
 
 from cifar_jax import commands, data
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 from cifar_jax.data import Split, cifar_files
 from cifar_jax.data.image_file import decode_file
 from cifar_jax.data.image_folder.listing import list_folder
@@ -146,9 +146,9 @@ def assert_folder_agrees(capsys, tree, config: ConfigDict, run: pathlib.Path) ->
       'data.channels': 1,
       'data.pad_to': 11,
       'data.normalize': 'channel',
-      'average.name': 'ema',
-      'average.decay': 0.5,
-      'average.every_steps': 1,
+      'weight_averaging.name': 'ema',
+      'weight_averaging.decay': 0.5,
+      'weight_averaging.every_steps': 1,
     },
     {
       'data.folder.resize': 'crop',

@@ -197,7 +197,7 @@ def test_other_training_images_do_not_change_the_normalization(
 
 def test_validation_is_that_of_training(tiny_config, tmp_path) -> None:
   """Of 20 images in batches of 16 the last four are left out, in training and afterwards."""
-  config = changed(tiny_config, max_steps=2, batch_size=16, **{'evaluate.last_batch': 'drop'})
+  config = changed(tiny_config, max_steps=2, batch_size=16, **{'evaluate.drop_remainder': True})
   summary = train(config, tmp_path, Progress('silent'))
   found = evaluate(tmp_path, split='validation')
   assert found['examples'] == 16

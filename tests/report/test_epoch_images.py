@@ -18,8 +18,8 @@ metrics = pytest.importorskip('sklearn.metrics')
 def with_pictures(config, every: int, mistakes: int = 20):
   config = config.copy_and_resolve_references().unlock()
   config.tensorboard = True
-  config.evaluate.pictures_every_epochs = every
-  config.evaluate.mistakes = mistakes
+  config.evaluate.images_every_epochs = every
+  config.evaluate.max_misclassified = mistakes
   return config.lock()
 
 

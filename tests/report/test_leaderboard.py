@@ -205,9 +205,13 @@ def test_left_out_images_do_not_make_other_data(tiny_config, tmp_path) -> None:
   config.update_from_flattened_dict(
     {'max_steps': 1, 'batch_size': 16, 'data.validation': '21', 'model.block': ('conv3 same',)}
   )
-  for last_batch in ('keep', 'drop'):
-    config.evaluate.last_batch = last_batch
-    train(config.copy_and_resolve_references().lock(), tmp_path / last_batch, Progress('silent'))
+  for drop in (False, True):
+    config.evaluate.drop_remainder = drop
+    train(
+      config.copy_and_resolve_references().lock(),
+      tmp_path / ('drop' if drop else 'keep'),
+      Progress('silent'),
+    )
   rows = [leaderboard.describe(tmp_path / name) for name in ('keep', 'drop')]
   (tmp_path / 'drop' / 'summary.json').unlink()  # a run that goes on
   rows.append(leaderboard.describe(tmp_path / 'drop'))
@@ -221,7 +225,7 @@ def test_left_out_images_do_not_make_other_data(tiny_config, tmp_path) -> None:
 def test_a_fingerprint_is_that_of_all_images(tiny_config, validation, tests) -> None:
   loaded = data.load(tiny_config.data)
   loaded = dataclasses.replace(loaded, test=loaded.test.take(slice(tests)))
-  config = ConfigDict({'batch_size': 16, 'evaluate': {'last_batch': 'drop'}})
+  config = ConfigDict({'batch_size': 16, 'evaluate': {'drop_remainder': True}})
   whole = data.split(loaded, validation, 'random', 0)
   cut = data.limit_validation_batches(whole, config)
   assert len(cut.validation) == (16 if validation == '21' else 80)

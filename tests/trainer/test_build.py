@@ -24,15 +24,15 @@ def assembled(config, **values):
 
 def test_steps_and_the_short_batch(tiny_config) -> None:
   """180 training examples."""
-  for batch_size, last_batch, per_epoch, short in [
-    (32, 'keep', 6, True),
-    (32, 'drop', 5, False),
-    (60, 'keep', 3, False),
-    (180, 'drop', 1, False),
-    (256, 'keep', 1, True),
+  for batch_size, drop, per_epoch, short in [
+    (32, False, 6, True),
+    (32, True, 5, False),
+    (60, False, 3, False),
+    (180, True, 1, False),
+    (256, False, 1, True),
   ]:
     trainer, _ = assembled(
-      tiny_config, batch_size=batch_size, epochs=7, **{'data.last_batch': last_batch}
+      tiny_config, batch_size=batch_size, epochs=7, **{'data.drop_remainder': drop}
     )
     assert trainer.steps_per_epoch == per_epoch
     assert trainer.total_steps == 7 * per_epoch
@@ -40,8 +40,8 @@ def test_steps_and_the_short_batch(tiny_config) -> None:
 
 
 def test_a_batch_that_would_drop_everything(tiny_config) -> None:
-  with pytest.raises(UserError, match=r"--config\.batch_size=181 .* 180 .*last_batch='drop'"):
-    assembled(tiny_config, batch_size=181, **{'data.last_batch': 'drop'})
+  with pytest.raises(UserError, match=r'--config\.batch_size=181 .* 180 .*drop_remainder=True'):
+    assembled(tiny_config, batch_size=181, **{'data.drop_remainder': True})
 
 
 @pytest.mark.parametrize('option', ['mean', 'std'])

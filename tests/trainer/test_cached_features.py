@@ -176,7 +176,7 @@ def test_fine_tuning_starts_from_the_head_and_moves_the_base_slowly(config, tmp_
     config.optimizer.groups.base = ConfigDict()
     config.optimizer.groups.base.pattern = 'base/.*'
     config.optimizer.groups.base.learning_rate_factor = 0.01
-    config.start_from = str(tmp_path / 'head')
+    config.init_from = str(tmp_path / 'head')
   splits = data.split(data.load(config.data), '20', 'random', 0)
   start = build_trainer(config, splits).init()
   assert_identical((start.params, start.batch_stats), (head.params, head.batch_stats))
@@ -192,4 +192,4 @@ def test_fine_tuning_starts_from_the_head_and_moves_the_base_slowly(config, tmp_
   with pytest.raises(UserError, match='holds another network: its params have other names'):
     run(other, tmp_path / 'other')
   with pytest.raises(UserError, match='there is no such folder'):
-    run(changed(config, start_from='nowhere'), tmp_path / 'other')
+    run(changed(config, init_from='nowhere'), tmp_path / 'other')

@@ -27,7 +27,7 @@ SILENT = Progress('silent')
 
 def test_the_host_sends_the_batches_that_the_devices_would_pick(tiny_config) -> None:
   """On three devices, where 32 rows are filled to 33; from step 4 on into the second epoch."""
-  values = {'uneven_batch': 'pad', 'data.placement': 'host'}
+  values = {'pad_to_devices': True, 'data.placement': 'host'}
   trainer, splits = trainer_on(tiny_config, 3, **values, **tiny.ONE_CONVOLUTION)
   batches = list(train_batches(trainer.recipe, 0, splits.train, trainer.mesh, 4, 8))
   for step, batch in zip(range(4, 8), batches, strict=True):

@@ -125,12 +125,12 @@ def test_nan_stops_at_once_names_the_step_and_keeps_the_last_good_checkpoint(
     loop.train(bad, tmp_path / 'run', SILENT)
   message = str(error.value)
   assert 'in another --workdir, with a smaller --config.optimizer.learning_rate or' in message
-  assert f'--config.start_from={tmp_path}/run begins it with the best weights' in message
+  assert f'--config.init_from={tmp_path}/run begins it with the best weights' in message
   with Checkpoints(tmp_path / 'run', read_only=True) as checkpoints:
     assert checkpoints.steps() == [6]
   good = state_of(bad, tmp_path / 'run')
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(good.params))
-  smaller = {'optimizer.learning_rate': 1e-36, 'start_from': str(tmp_path / 'run')}
+  smaller = {'optimizer.learning_rate': 1e-36, 'init_from': str(tmp_path / 'run')}
   with pytest.raises(UserError, match='holds a run with another config'):
     loop.train(changed(bad, **smaller), tmp_path / 'run', SILENT)
   loop.train(changed(bad, epochs=2, **smaller), tmp_path / 'again', SILENT)
@@ -199,13 +199,13 @@ def test_batch_that_does_not_divide_by_the_devices(tiny_config, tmp_path) -> Non
 
 
 def test_dropped_last_batch(tiny_config, tmp_path) -> None:
-  results = loop.train(changed(tiny_config, **{'data.last_batch': 'drop'}), tmp_path, SILENT)
+  results = loop.train(changed(tiny_config, **{'data.drop_remainder': True}), tmp_path, SILENT)
   assert results['steps'] == 15  # floor(180 / 32) = 5
 
 
 def test_validation_on_whole_batches_only(tiny_config, tmp_path) -> None:
   """As old articles counted it: 20 images are two batches of 8, and the last four are left out."""
-  config = changed(tiny_config, batch_size=8, epochs=1, **{'evaluate.last_batch': 'drop'})
+  config = changed(tiny_config, batch_size=8, epochs=1, **{'evaluate.drop_remainder': True})
   results = loop.train(config, tmp_path, SILENT)
   assert 16 * results['val_accuracy'] == pytest.approx(round(16 * results['val_accuracy']))
   splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
@@ -213,7 +213,7 @@ def test_validation_on_whole_batches_only(tiny_config, tmp_path) -> None:
   np.testing.assert_array_equal(part.labels, splits.validation.labels[:16])
   np.testing.assert_array_equal(part.images, splits.validation.images[:16])
   assert evaluate(tmp_path)['accuracy'] == pytest.approx(results['test_accuracy'])  # of all 90
-  with pytest.raises(UserError, match=r"last_batch='drop' leaves none of the 20 .*batch_size=32"):
+  with pytest.raises(UserError, match=r'drop_remainder=True leaves none of the 20 .*batch_size=32'):
     loop.train(changed(config, batch_size=32), tmp_path / 'none', SILENT)
   assert not (tmp_path / 'none').exists()
 
@@ -262,7 +262,11 @@ def test_averaged_run_stops_and_resumes_as_if_it_never_had(tiny_config, tmp_path
   """Saved in mid-epoch, three steps after the last averaging, with the slow copy in it."""
   config = changed(
     tiny_config,
-    **{'average.name': 'lookahead', 'augment.flip': 'alternating', 'checkpoint.every_steps': 8},
+    **{
+      'weight_averaging.name': 'lookahead',
+      'augment.flip': 'alternating',
+      'checkpoint.every_steps': 8,
+    },
   )
   loop.train(config, tmp_path / 'whole', SILENT)
   with pytest.raises(KeyboardInterrupt):
@@ -274,7 +278,7 @@ def test_averaged_run_stops_and_resumes_as_if_it_never_had(tiny_config, tmp_path
   assert_identical(whole, parts)
   last = {'params': whole.params, 'batch_stats': whole.batch_stats}
   assert_identical(whole.averaged, last)  # the last step copies
-  plain = changed(config, **{'average.name': 'none'})
+  plain = changed(config, **{'weight_averaging.name': 'none'})
   loop.train(plain, tmp_path / 'plain', SILENT)
   assert state_of(plain, tmp_path / 'plain').averaged == ()
 

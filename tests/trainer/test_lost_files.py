@@ -12,7 +12,7 @@ import pytest
 from absl import logging
 
 from cifar_jax import commands
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 from cifar_jax.predict import classifier
 from cifar_jax.predict.evaluate import evaluate
 from cifar_jax.run_dir import checkpoint, run_files
@@ -265,12 +265,12 @@ def test_every_command_takes_the_older_checkpoint_and_says_so(
   assert_as_uninterrupted(options, half, whole)
 
 
-def test_start_from_checks_the_best_too(options, half, tmp_path) -> None:
+def test_init_from_checks_the_best_too(options, half, tmp_path) -> None:
   flip_a_weight(next((half / 'best').iterdir()))
   with pytest.raises(
     UserError, match=r'no checkpoint in .* can be read, .*other checkpoints of it'
   ):
-    loop.train(changed(options, start_from=str(half)), tmp_path / 'from', SILENT)
+    loop.train(changed(options, init_from=str(half)), tmp_path / 'from', SILENT)
 
 
 @pytest.mark.parametrize('what', ['folder', 'content', 'metrics', 'checkpoints'])

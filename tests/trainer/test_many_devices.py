@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import pytest
 
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop

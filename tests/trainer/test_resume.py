@@ -121,17 +121,21 @@ OPTIONS = {
   'plateau, accumulation, ema': {
     'plateau.patience': 1,
     'plateau.min_delta': 10.0,  # never improved: lowered after the second epoch
-    'gradient_accumulation': 2,
-    'average.name': 'ema',
+    'grad_accum_steps': 2,
+    'weight_averaging.name': 'ema',
   },
-  'mixup, swa': {'augment.mixup': 0.5, 'average.name': 'swa', 'average.start_epoch': 1.0},
+  'mixup, swa': {
+    'augment.mixup': 0.5,
+    'weight_averaging.name': 'swa',
+    'weight_averaging.start_epoch': 1.0,
+  },
   'colours, schedule_free': {
     'augment.flip': 'random',
     'augment.brightness': 0.3,
     'optimizer.name': 'sgd',
     'schedule.name': 'warmup_cosine',
     'schedule.warmup_epochs': 1.0,
-    'average.name': 'schedule_free',
+    'weight_averaging.name': 'schedule_free',
   },
 }
 

@@ -43,7 +43,7 @@ def test_more_devices_share_a_batch_and_more_parts_of_it_take_less(tiny_config) 
   one = parts_of(changed(tiny_config, **LINEAR))
   four = parts_of(changed(tiny_config, **LINEAR, devices=4))
   assert four['a batch'] * 4 == one['a batch']
-  parts = parts_of(changed(tiny_config, **LINEAR, gradient_accumulation=4))
+  parts = parts_of(changed(tiny_config, **LINEAR, grad_accum_steps=4))
   assert parts['what one layer makes'] * 4 == one['what one layer makes']
   assert parts['a batch'] == one['a batch']
 
@@ -55,7 +55,7 @@ def test_more_devices_share_a_batch_and_more_parts_of_it_take_less(tiny_config) 
     ({'model.widths': (10**9, 10**9)}, '--config.model'),
     ({'model.head': ('flatten', 'dense 999999999')}, '--config.model'),
     ({'batch_size': 2**31 - 1}, 'use a smaller --config.batch_size'),
-    ({'average.name': 'ema', 'model.widths': (10**9,)}, '--config.model'),
+    ({'weight_averaging.name': 'ema', 'model.widths': (10**9,)}, '--config.model'),
   ],
 )
 def test_what_no_machine_can_hold(tiny_config, tmp_path, options, flag) -> None:

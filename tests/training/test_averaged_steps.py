@@ -19,7 +19,7 @@ def collections_of(state: steps.TrainState) -> dict[str, Any]:
 def test_average_of_weights_and_statistics_by_hand() -> None:
   """Every 2 of 7 steps and at the end, against NumPy on the trajectory of single steps."""
   section = {'name': 'lookahead', 'every_steps': 2, 'decay': 0.9, 'power': 3.0}
-  options: dict[str, Any] = {'optimizer': optax.sgd(0.5), 'last_batch': 'drop'}
+  options: dict[str, Any] = {'optimizer': optax.sgd(0.5), 'drop_remainder': True}
   average = make_average(section, Plan(7, 2), optax.constant_schedule(0.5))
   trainer = Trainer(Linear(batch_norm=True), average=average, **options)
   plain = Trainer(Linear(batch_norm=True), **options)

@@ -137,7 +137,7 @@ def noise(key, example_key, images, indices, epoch) -> jax.Array:
 
 
 def test_every_step_has_a_key_of_its_own_that_repeats() -> None:
-  trainer = recording(6, batch_size=4, last_batch='drop', augment=noise)
+  trainer = recording(6, batch_size=4, drop_remainder=True, augment=noise)
   state = trainer.start
   for _ in range(6):
     state, _ = trainer.dispatch(state)
@@ -154,7 +154,7 @@ def test_every_step_has_a_key_of_its_own_that_repeats() -> None:
   np.testing.assert_array_equal(jumped.batch_stats['seen'][:2], stats['seen'][4:])
   np.testing.assert_array_equal(jumped.batch_stats['dropped'][:2], stats['dropped'][4:])
 
-  other, _ = recording(6, last_batch='drop', augment=noise, seed=6).dispatch(trainer.start)
+  other, _ = recording(6, drop_remainder=True, augment=noise, seed=6).dispatch(trainer.start)
   assert not np.array_equal(other.batch_stats['seen'][0], stats['seen'][0])
 
 
@@ -198,7 +198,7 @@ def test_augmentation_learns_which_examples_it_sees_and_in_which_epoch() -> None
     del key, example_key
     return jnp.broadcast_to((indices + 100 * epoch)[:, None, None, None], images.shape)
 
-  trainer = recording(6, last_batch='drop', augment=augment)
+  trainer = recording(6, drop_remainder=True, augment=augment)
   state = trainer.start
   for _ in range(6):
     state, _ = trainer.dispatch(state)

@@ -45,7 +45,7 @@ def recipe_of(module: nn.Module, **parts: Any) -> Recipe:
     augment=lambda key, example_key, images, indices, epoch: scale(images),
     examples=BATCH,
     batch_size=BATCH,
-    last_batch='keep',
+    drop_remainder=False,
     **parts,
   )
 
@@ -85,7 +85,7 @@ def assert_close(found, expected, atol=1e-6) -> None:
 def test_parts_add_up_to_the_whole_batch(parts, counted) -> None:
   """Of 5 rows 3 parts have 2, 2 and 1; of 2 rows some of 4 parts have none."""
   mask = None if counted == BATCH else np.arange(BATCH) < counted
-  params, found, aux = gradients_of(Linear(), mask, gradient_accumulation=parts)
+  params, found, aux = gradients_of(Linear(), mask, grad_accum_steps=parts)
   counts = np.ones(BATCH) if mask is None else mask
   assert_close(found['Dense_0'], by_hand(params, counts, np.ones(CLASSES)))
   _, _, whole = gradients_of(Linear(), mask)
@@ -95,7 +95,7 @@ def test_parts_add_up_to_the_whole_batch(parts, counted) -> None:
 
 def test_statistics_of_a_part_of_padding_alone_do_not_count() -> None:
   mask = np.arange(BATCH) < 2
-  _, gradients, aux = gradients_of(Linear(batch_norm=True), mask, gradient_accumulation=4)
+  _, gradients, aux = gradients_of(Linear(batch_norm=True), mask, grad_accum_steps=4)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
   # Rows 0 and 1 are parts of their own: the moving mean is updated by each of them, momentum 0.99.
   pixels = IMAGES.reshape(BATCH, -1)
@@ -129,7 +129,7 @@ def plain_loss(params) -> float:
 def test_smoothing_is_minimized_and_the_plain_loss_reported(parts) -> None:
   smoothing = 0.3
   loss = functools.partial(losses.cross_entropy, label_smoothing=smoothing)
-  params, found, aux = gradients_of(Linear(), training_loss=loss, gradient_accumulation=parts)
+  params, found, aux = gradients_of(Linear(), training_loss=loss, grad_accum_steps=parts)
   pixels = IMAGES.reshape(BATCH, -1).astype(np.float64)
   logits = pixels @ np.asarray(params['Dense_0']['kernel'], np.float64)
   targets = np.eye(CLASSES)[LABELS] * (1 - smoothing) + smoothing / CLASSES
@@ -142,7 +142,7 @@ def test_smoothing_is_minimized_and_the_plain_loss_reported(parts) -> None:
 @pytest.mark.parametrize(('l1', 'l2'), [(0.01, 0.0), (0.0, 0.3), (0.02, 0.1)])
 def test_penalties_of_kernels_alone(l1, l2, parts) -> None:
   penalty = losses.kernel_penalty(l1, l2)
-  params, found, _ = gradients_of(Linear(), penalty=penalty, gradient_accumulation=parts)
+  params, found, _ = gradients_of(Linear(), penalty=penalty, grad_accum_steps=parts)
   assert_close(found['Dense_0'], by_hand(params, np.ones(BATCH), np.ones(CLASSES), l1, l2))
   kernel = np.asarray(params['Dense_0']['kernel'], np.float64)
   np.testing.assert_allclose(
@@ -156,7 +156,7 @@ def test_no_penalty() -> None:
 
 def test_uphill_gradients_are_those_of_optax_sam() -> None:
   """`optax.contrib.sam` with its adversarial step normalised, as in its documentation."""
-  params, found, _ = gradients_of(Linear(), sharpness_radius=0.3)
+  params, found, _ = gradients_of(Linear(), sam_rho=0.3)
 
   def loss(params, _):
     logits = Linear().apply({'params': params}, IMAGES, train=True)

@@ -16,7 +16,7 @@ def rows_of(values, name='val_loss'):
 
 
 def stopping(**options) -> ConfigDict:
-  plain = {'patience': 2, 'monitor': 'val_loss', 'min_delta': 0.0, 'counting': 'keras'}
+  plain = {'patience': 2, 'monitor': 'val_loss', 'min_delta': 0.0, 'patience_semantics': 'keras'}
   return ConfigDict({**plain, **options})
 
 
@@ -35,8 +35,8 @@ def last_epoch(config: ConfigDict, values) -> int | None:
 def test_article_d3_stopped_after_epoch_34_with_its_best_at_31() -> None:
   """Patience 2 in Keras 2.0: the third epoch in a row without improvement ends the run."""
   losses = [*np.linspace(1.0, 0.3, 32), 0.4, 0.35, 0.31, 0.5]
-  assert last_epoch(stopping(counting='keras2.0'), losses) == 34
-  assert last_epoch(stopping(counting='keras'), losses) == 33
+  assert last_epoch(stopping(patience_semantics='keras2.0'), losses) == 34
+  assert last_epoch(stopping(patience_semantics='keras'), losses) == 33
 
 
 def test_patience_counts_from_the_best_and_starts_again() -> None:
@@ -91,8 +91,8 @@ def test_rate_is_that_of_keras(patience, cooldown) -> None:
 def test_plateau_by_hand_in_both_countings() -> None:
   values = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5]
 
-  def factors(counting):
-    config = plateau(counting=counting)
+  def factors(semantics):
+    config = plateau(patience_semantics=semantics)
     return [monitor.lr_scale(config, rows_of(values[:n]), 0.1) for n in range(1, 8)]
 
   np.testing.assert_allclose(factors('keras'), [1, 1, 0.5, 0.5, 0.25, 0.25, 0.25])

@@ -53,7 +53,7 @@ def test_two_epochs_of_sgd_and_their_averages_by_hand() -> None:
 
 
 def test_dropped_examples_count_nowhere() -> None:
-  trainer = Trainer(Linear(), last_batch='drop', optimizer=optax.sgd(0.0))
+  trainer = Trainer(Linear(), drop_remainder=True, optimizer=optax.sgd(0.0))
   state = trainer.start
   weights, bias = (np.asarray(state.params['Dense_0'][name]) for name in ('kernel', 'bias'))
   for _ in range(2):
@@ -148,13 +148,13 @@ def test_bad_step_sees_parameters_that_overflow_before_the_loss_does() -> None:
   assert state.bad_step == 0
 
 
-@pytest.mark.parametrize('rule', sorted(optim.RULES.keys() - {'airbench_muon'}))
+@pytest.mark.parametrize('rule', sorted(optim.OPTIMIZERS.keys() - {'airbench_muon'}))
 def test_state_is_arrays_only_and_keeps_its_shape(rule) -> None:
   """So that it can be donated, scanned and saved, and the second step needs no second program."""
   optimizer = with_schedule(
     {'name': rule, 'learning_rate': 0.1, 'gradient_clip_norm': 1.0}, lambda _: jnp.float32(0.1)
   )
-  trainer = Trainer(Linear(), optimizer=optimizer, last_batch='drop')
+  trainer = Trainer(Linear(), optimizer=optimizer, drop_remainder=True)
   state = trainer.start
   assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))
   for _ in range(3):
@@ -171,7 +171,7 @@ def test_state_is_arrays_only_and_keeps_its_shape(rule) -> None:
 def test_initial_parameters_follow_from_the_seed_alone() -> None:
   trainers = [
     Trainer(Linear(), seed=1),
-    Trainer(Linear(), seed=1, batch_size=2, last_batch='drop'),
+    Trainer(Linear(), seed=1, batch_size=2, drop_remainder=True),
     Trainer(Linear(), seed=2),
   ]
   one, same, other = (trainer.start.params['Dense_0']['kernel'] for trainer in trainers)

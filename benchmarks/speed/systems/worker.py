@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from benchmarks import tables
 from benchmarks.speed.systems.workers import EXAMPLES, OURS, set_up_process
-from cifar_jax.config import parse as configs
+from cifar_jax import config as configs
 from cifar_jax.utils.errors import UserError, exit_on_user_error
 
 TrainSteps = Callable[[int], None]  # makes that many updates, and returns when they are done
@@ -53,7 +53,7 @@ def ours(config: ConfigDict) -> TrainSteps:
   from cifar_jax.devices import sharding
   from cifar_jax.trainer.build import build_trainer
 
-  config.data.last_batch = 'drop'  # all steps alike
+  config.data.drop_remainder = True  # all steps alike
   splits = random_splits()
   trainer = build_trainer(config, splits)
   keys = trainer.keys

@@ -44,7 +44,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
   """Writes the views and prints the facts."""
-  from cifar_jax.config import parse as configs
+  from cifar_jax import config as configs
   from cifar_jax.report.data_views import write_views
 
   config = configs.load(arguments.config, arguments.overrides)

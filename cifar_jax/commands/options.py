@@ -1,0 +1,29 @@
+"""python -m cifar_jax options: what can be set, and what it does."""
+
+import argparse
+from typing import Any
+
+from cifar_jax.commands import parsing
+
+
+def add_parser(verbs: Any) -> None:
+  """Adds the verb to the command line."""
+  parser = parsing.add_verb(
+    verbs,
+    'options',
+    run,
+    'every option of a config, or those that have some words in them',
+    'Every option of a config with its default and what it may be, or those in whose name or '
+    'sentence\nall the words occur.\n\n'
+    '  python -m cifar_jax options weight decay',
+  )
+  parser.add_argument('words', nargs='*', metavar='WORD', help='that must occur')
+  parser.add_argument('--markdown', action='store_true', help='the text of docs/options.md')
+
+
+def run(arguments: argparse.Namespace) -> None:
+  """Prints the options."""
+  from cifar_jax.config import reference
+
+  text = reference.markdown() if arguments.markdown else reference.search(arguments.words)
+  print(text, end='' if arguments.markdown else '\n')

@@ -1,0 +1,93 @@
+"""Config files: finding one, and running its get_config()."""
+
+import importlib.util
+import os
+import pathlib
+import sys
+import traceback
+import types
+
+from ml_collections import ConfigDict
+
+from cifar_jax.config import defaults, migrations
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.paths import user_path
+from cifar_jax.utils.suggestions import nearest
+
+_CLONE = pathlib.Path(__file__).parents[2]
+_SHIPPED = _CLONE / 'configs'
+
+
+def find(path: str) -> str:
+  """Where a config file is: as given, in the clone, or in its configs by name alone.
+
+  Raises:
+    UserError: It is nowhere.
+  """
+  file, colon, argument = path.partition(':')
+  places = [user_path(file), _CLONE / file, _SHIPPED / f'{file}.py']
+  for place in places:
+    if os.path.isfile(place):  # which a name too long for a file is not
+      return f'{place}{colon}{argument}'
+  if os.path.isdir(places[0]):
+    names = sorted(entry.name for entry in places[0].glob('[!_]*.py'))
+    raise UserError(
+      f'--config={path} is a folder; name a file in it: {", ".join(names) or "it has none"}'
+    )
+  beside = places[0].parent
+  if file.isidentifier():  # a name alone
+    names = [entry.stem for entry in _SHIPPED.glob('[!_]*.py')]
+  elif beside.is_dir() and beside != pathlib.Path():
+    names = [str(beside / entry.name) for entry in beside.glob('[!_]*.py')]
+  else:
+    names = [f'configs/{entry.name}' for entry in _SHIPPED.glob('[!_]*.py')]
+  near = nearest(file, names)
+  question = f'; did you mean {near!r}?' if near else ''
+  raise UserError(f'--config={path}: there is no such file{question}')
+
+
+def import_config(path: str) -> ConfigDict:
+  """Runs the get_config() of the file at a path, which may end in ':' and an argument of it.
+
+  Raises:
+    UserError: A mistake in the file; the message names the line.
+  """
+  file, _, argument = path.partition(':')
+  _offer_base()
+  spec = importlib.util.spec_from_file_location('config_file', file)
+  if spec is None or spec.loader is None:
+    raise UserError(f'--config={path} is no Python file; configs are named NAME.py')
+  try:
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, 'get_config'):
+      raise UserError(f'{file} has no function get_config(); see configs/base.py')
+    config = module.get_config(*([argument] if argument else []))
+  except UserError:
+    raise
+  except Exception as error:
+    lines = [
+      f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == spec.origin
+    ]
+    line = lines[-1] if lines else getattr(error, 'lineno', '?')
+    raise UserError(f'{file}, line {line}: {type(error).__name__}: {one_line(error)}') from None
+  if not isinstance(config, ConfigDict):
+    raise UserError(f'{file}: get_config() returned no ConfigDict')
+  migrations.rename_in_config(config)
+  return config
+
+
+def _offer_base() -> None:
+  """Lets a config file anywhere say `from configs import base`, in a clone and without one."""
+  if _SHIPPED.is_dir():
+    if str(_CLONE) not in sys.path:
+      sys.path.append(str(_CLONE))
+  elif 'configs' not in sys.modules and importlib.util.find_spec('configs') is None:
+    package = types.ModuleType('configs')
+    sys.modules.update({'configs': package, 'configs.base': defaults})
+    vars(package)['base'] = defaults
+
+
+def one_line(error: BaseException) -> str:
+  """The message of an error without line breaks."""
+  return ' '.join(str(error).split())

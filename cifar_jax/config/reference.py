@@ -1,0 +1,106 @@
+"""The reference of all options, made from their declarations: docs/options.md and a terminal."""
+
+import inspect
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from cifar_jax.config.options import CHOSEN, SECTIONS
+from cifar_jax.schema.options import REQUIRED, Option, options_of
+from cifar_jax.utils.errors import UserError
+
+_HEAD = """\
+# Options
+
+Every option of a run, as `python -m cifar_jax options --markdown` prints it from the declarations
+in the package; `python -m cifar_jax options WORD` shows those that a word occurs in. An option is
+set in a config file, as in `config.epochs = 3`, or on the command line, as in `--config.epochs=3`.
+Those marked *resume* may change when a run is resumed: they alter no update already made.
+"""
+
+
+class _Part(NamedTuple):
+  """Options that stand together: of a section, or of a choice in it."""
+
+  title: str
+  about: str
+  section: str
+  options: tuple[Option, ...]
+
+
+def _parts() -> Iterator[_Part]:
+  from cifar_jax import optim  # which imports JAX
+  from cifar_jax.optim.optimizers import Optimizer
+  from cifar_jax.optim.parameter_groups import Group
+
+  for section, (about, options) in SECTIONS.items():
+    yield _Part(f'config.{section}' if section else 'config', about, section, options)
+  shared = options_of(Optimizer)
+  yield _Part(
+    'config.optimizer', 'Options of every optimizer.', 'optimizer', tuple(shared.values())
+  )
+  for section, registry in optim.REGISTRIES.items():
+    for name, choice in registry.items():
+      own = [option for key, option in options_of(choice).items() if key not in shared]
+      about = inspect.cleandoc(choice.__doc__ or '')
+      yield _Part(f"config.{section}.name = '{name}'", about, section, tuple(own))
+  yield _Part(
+    'config.optimizer.groups.NAME',
+    'Parameters that are trained otherwise; a group also takes the options of its optimizer.',
+    'optimizer.groups.NAME',
+    tuple(options_of(Group).values()),
+  )
+
+
+def markdown() -> str:
+  """The text of docs/options.md."""
+  blocks = [_HEAD, 'What a name chooses is, where a config does not say otherwise:\n']
+  blocks += [
+    f'    config.{s}.{k} = {v!r}' for s, values in CHOSEN.items() for k, v in values.items()
+  ]
+  for part in _parts():
+    blocks.append(f'\n## {part.title}\n\n{part.about}\n')
+    if part.options:
+      rows = [
+        f'| `{option.name}` | {_default(option)} | {_values(option)} | {_sentence(option)} |'
+        for option in part.options
+      ]
+      blocks.append('\n'.join(['| option | default | values | |', '|---|---|---|---|', *rows, '']))
+  return '\n'.join(blocks)
+
+
+def search(words: Iterable[str]) -> str:
+  """The options in whose name, values or sentence all words occur, for a terminal.
+
+  Raises:
+    UserError: There is none.
+  """
+  words = [word.lower() for word in words]
+  found = []
+  for part in _parts():
+    for option in part.options:
+      flag = f'--config.{part.section}.{option.name}'.replace('..', '.')
+      text = f'{flag}={_default(option)}  {part.title}\n'
+      text += textwrap.indent(
+        textwrap.fill(f'{_sentence(option)} It is {_values(option)}.', 92), '    '
+      )
+      if all(word in text.lower() for word in words):
+        found.append(text.replace('`', ''))
+  if not found:
+    raise UserError(f'no option has {" and ".join(map(repr, words))} in its name or its sentence')
+  return '\n'.join(found)
+
+
+def _default(option: Option) -> str:
+  return 'required' if option.default is REQUIRED else f'`{option.default!r}`'
+
+
+def _values(option: Option) -> str:
+  unit = f', {option.unit}' if option.unit else ''
+  return f'{option.constraint.description}{unit}'
+
+
+def _sentence(option: Option) -> str:
+  marks = ['*resume*'] if option.resumable else []
+  marks += [f'since format {option.since}'] if option.since > 1 else []
+  return f'{option.doc} ({", ".join(marks)})' if marks else option.doc
