@@ -24,14 +24,22 @@ from cifar_jax.utils.errors import UserError
 
 COLUMNS = {
   'runs': (
-    *('run', 'test_accuracy', 'test_loss', 'best_val_accuracy', 'best_epoch', 'remark', 'epochs'),
+    *(
+      'run',
+      'test_accuracy',
+      'test_loss',
+      'best_val_accuracy',
+      'best_epoch',
+      'split_note',
+      'epochs',
+    ),
     *('seed', 'seconds', 'compile_seconds', 'images_per_second', 'peak_memory_mb', 'parameters'),
     *('processor', 'devices', 'jax', 'xla_flags', 'command'),
   ),
   'photographs': (
     *('config', 'options', 'seed', 'train_examples', 'validation_examples', 'val_accuracy'),
     *('val_loss', 'best_val_accuracy', 'epochs', 'last_epoch', 'steps', 'seconds'),
-    *('images_per_second', 'waiting_share', 'parameters', 'jax', 'machine'),
+    *('images_per_second', 'input_bound_fraction', 'parameters', 'jax', 'machine'),
   ),
 }
 _KEYS = {'runs': ('run',), 'photographs': ('config', 'options', 'seed')}  # what tells rows apart

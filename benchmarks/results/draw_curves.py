@@ -88,7 +88,7 @@ def _panel(
   """A run's curves and the article's figures (epochs, accuracy in %), those not far beyond it."""
   from cifar_jax.figures import charts
 
-  length, tested = int(run['epochs']), run['remark'] == 'test used as validation'
+  length, tested = int(run['epochs']), run['split_note'] == 'test used as validation'
   watched = ('test', charts.VALIDATION) if tested else ('validation', charts.OTHERS[2])
   for name, (label, color) in (('train', ('training', charts.TRAIN)), ('val', watched)):
     points = [

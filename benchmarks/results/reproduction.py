@@ -97,7 +97,7 @@ def cut(runs: Sequence[Row], lengths: Sequence[int], curves: pathlib.Path) -> li
   for run in runs:
     shorter = {length for length in lengths if length < int(run['epochs'])}
     scheduled = '--config.schedule.' in run['command']
-    if not shorter or scheduled or run.get('remark') != 'test used as validation':
+    if not shorter or scheduled or run.get('split_note') != 'test used as validation':
       continue
     epochs = tables.read(curves / f'{run["run"]}.csv')
     for length in sorted(shorter & {int(epoch['epoch']) for epoch in epochs}):

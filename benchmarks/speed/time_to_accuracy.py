@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
   config = configs.load(arguments.config, arguments.overrides)
   module = models.create(config.model, num_classes=10)
   # Of one step, on images of CIFAR's size.
-  operations = flops.TRAINING * flops.multiply_adds(module, (32, 32, 3)) * config.batch_size
+  operations = flops.TRAINING * flops.macs(module, (32, 32, 3)) * config.batch_size
   rows = []
   for seed in range(arguments.first_seed, arguments.first_seed + arguments.runs):
     row = _train(arguments, seed, operations)

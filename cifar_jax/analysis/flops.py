@@ -38,7 +38,7 @@ _PEAKS: Mapping[str, float] = {
 }
 
 
-def multiply_adds(module: nn.Module, image_shape: Sequence[int]) -> int:
+def macs(module: nn.Module, image_shape: Sequence[int]) -> int:
   """Multiply-adds of the forward pass of one image; window positions over padding count in full.
 
   Args:

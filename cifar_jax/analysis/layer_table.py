@@ -68,7 +68,7 @@ class NetworkSummary:
 
   layers: tuple[LayerRecord, ...]
   parameters: ParameterCount
-  multiply_adds: int
+  macs: int
 
   @property
   def drawing(self) -> str:
@@ -94,7 +94,7 @@ def describe(module: nn.Module, image_shape: Sequence[int]) -> NetworkSummary:
   trainable = sum(layer.trainable for layer in layers)
   non_trainable = sum(layer.non_trainable for layer in layers)
   return NetworkSummary(
-    layers, ParameterCount(trainable, non_trainable), flops.multiply_adds(module, image_shape)
+    layers, ParameterCount(trainable, non_trainable), flops.macs(module, image_shape)
   )
 
 

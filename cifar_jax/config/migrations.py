@@ -94,7 +94,23 @@ def _migrated(
   where: object,
 ) -> dict[str, Any]:
   found = copy.deepcopy(dict(content))
-  number = found.pop('format', 1)
+  for step in steps[format_of(found, where) - 1 :]:
+    step(found)
+  found.pop('format', None)
+  return found
+
+
+def format_of(content: Mapping[str, Any], where: object) -> int:
+  """The number of the format of a file, or of the facts of a checkpoint.
+
+  Args:
+    content: What it holds.
+    where: What to call it in a message.
+
+  Raises:
+    UserError: The number is none, or that of a newer version.
+  """
+  number = content.get('format', 1)
   if not isinstance(number, int) or number < 1:
     raise UserError(f'{where} is damaged (its format is {number!r}); restore it from a copy')
   if number > FORMAT:
@@ -102,9 +118,7 @@ def _migrated(
       f'{where} is of format {number}, written by a newer version of cifar_jax; this one knows '
       f'formats up to {FORMAT}, so use that version, or a newer one'
     )
-  for step in steps[number - 1 :]:
-    step(found)
-  return found
+  return number
 
 
 def rename_in_config(config: ConfigDict) -> None:

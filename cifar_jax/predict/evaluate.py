@@ -8,7 +8,7 @@ from cifar_jax.predict.run_data import load_known
 from cifar_jax.run_dir import normalization
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.trainer.build import build_trainer
-from cifar_jax.trainer.run_summary import remark
+from cifar_jax.trainer.run_summary import split_note
 from cifar_jax.utils.errors import UserError
 
 
@@ -43,7 +43,7 @@ def evaluate(
     raise UserError(f"{run} has no '{checkpoint}' checkpoint yet; train it first")
   state, _ = restored
   chosen = getattr(splits, split)
-  remarks = remark(splits)
+  remarks = split_note(splits)
   return {
     **trainer.evaluate(state, trainer.evaluate.place(chosen)),
     'examples': len(chosen),

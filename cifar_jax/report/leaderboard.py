@@ -35,18 +35,18 @@ COLUMNS: Mapping[str, bool] = {
   'best_val_accuracy': True,
   'best_epoch': False,
   'parameters': False,
-  'multiply_adds': False,
+  'macs': False,
   'epochs': True,
   'seconds': False,
   'images_per_second': True,
   'seed': False,
   'state': False,
-  'remark': False,
+  'split_note': False,
   'tags': False,
 }
 DEFAULT_COLUMNS = (
-  *('run', 'data', 'val_accuracy', 'val_loss', 'test_accuracy', 'parameters', 'multiply_adds'),
-  *('epochs', 'seconds', 'images_per_second', 'state', 'remark', 'tags'),
+  *('run', 'data', 'val_accuracy', 'val_loss', 'test_accuracy', 'parameters', 'macs'),
+  *('epochs', 'seconds', 'images_per_second', 'state', 'split_note', 'tags'),
 )
 Row = dict[str, Any]
 
@@ -142,10 +142,10 @@ def _examples(row: Row) -> str:
   )
   if train is None or validation is None or test is None:
     return ''
-  remark = row.get('remark') or ''
-  if 'validation used as test' in remark:
+  split_note = row.get('split_note') or ''
+  if 'validation used as test' in split_note:
     return f'{train + validation:,}'
-  return f'{train if "test used as validation" in remark else train + validation:,} + {test:,}'
+  return f'{train if "test used as validation" in split_note else train + validation:,} + {test:,}'
 
 
 def _short_fingerprint(row: Row) -> str:
@@ -315,7 +315,7 @@ def _filled(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
 
 
 def _is_text(name: str) -> bool:
-  return name in ('run', 'data', 'data_fingerprint', 'state', 'remark', 'tags')
+  return name in ('run', 'data', 'data_fingerprint', 'state', 'split_note', 'tags')
 
 
 def _sort_key(value: Any) -> str:

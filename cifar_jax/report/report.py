@@ -112,7 +112,7 @@ def write_report(
       f'{name} split, {len(chosen)} images, checkpoint of step {network.step} '
       f'(epoch {judged.epoch})'
     ),
-    'remark': run_summary.remark(splits),
+    'split_note': run_summary.split_note(splits),
     'tiles': [
       (f'{100 * judged.accuracy:.2f} %', f'{split} accuracy'),
       (f'{judged.loss:.4f}', f'{split} loss (cross-entropy)'),

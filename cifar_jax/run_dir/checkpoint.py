@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
-from cifar_jax.config.migrations import FORMAT
+from cifar_jax.config.migrations import FORMAT, format_of
 from cifar_jax.run_dir import checkpoint_files, checksums
 from cifar_jax.run_dir.state_migrations import migrated
 from cifar_jax.training.steps import TrainState, abstract_state
@@ -208,7 +208,7 @@ class Checkpoints:
           checkpoint_files.check(self._run / name / str(step))
           facts, arrays = checksums.opened(self._sealed_facts(name, step))
           saved = manager.item_metadata(step)['state']
-          number = _format_of(facts, self._run / name / str(step))
+          number = format_of(facts, f'checkpoint {self._run / name / str(step)}')
           if target is not None:
             record = migrated(arrays or _unchecked_record(saved), number)
             _check_same(record, target, self._run / name / str(step))
@@ -294,17 +294,6 @@ def _check_same(saved: checksums.Record, target: TrainState, path: pathlib.Path)
       f'program: {"; ".join(differences[:3])}; use its own config and version, or choose another '
       '--workdir'
     )
-
-
-def _format_of(facts: Mapping[str, Any], path: pathlib.Path) -> int:
-  """The number of the format that a checkpoint is of; raises UserError if that is yet to come."""
-  number = facts.get('format', 1)
-  if number > FORMAT:
-    raise UserError(
-      f'checkpoint {path} is of format {number}, which a newer version of cifar_jax has written; '
-      f'this version reads formats up to {FORMAT}, so install that one'
-    )
-  return int(number)
 
 
 def _unchecked_record(metadata: Any) -> checksums.Record:

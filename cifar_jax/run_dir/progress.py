@@ -22,7 +22,7 @@ class Progress:
       mode = 'bar' if sys.stderr.isatty() else 'lines'
     self._mode = mode
     self._bar: tqdm | None = None
-    self.remark = ''
+    self.split_note = ''
 
   def note(self, text: str = '') -> None:
     """Prints some lines, above the bar if there is one."""
@@ -59,9 +59,11 @@ class Progress:
   def end_epoch(self, epoch: int, epochs: int, row: Mapping[str, float], left: float) -> None:
     """Closes the bar and prints the epoch's line, worded as Keras did (D0, D4)."""
     self.close()
-    remark = f' [{self.remark}]' if self.remark else ''
+    split_note = f' [{self.split_note}]' if self.split_note else ''
     seconds = row['epoch_seconds']
-    validation = f' - val_loss: {row["val_loss"]:.4f} - val_acc: {row["val_accuracy"]:.4f}{remark}'
+    validation = (
+      f' - val_loss: {row["val_loss"]:.4f} - val_acc: {row["val_accuracy"]:.4f}{split_note}'
+    )
     if math.isnan(row['val_loss']) and math.isnan(row['val_accuracy']):
       validation = ''  # not measured in this epoch
     measured = not math.isnan(row['images_per_second'])

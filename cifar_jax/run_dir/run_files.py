@@ -8,6 +8,7 @@ from typing import Any
 
 from absl import logging
 
+from cifar_jax import config as configs
 from cifar_jax.run_dir import history
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.utils import json_files
@@ -19,14 +20,14 @@ ABOUT = 'about.json'
 _NUMBERS = (
   *('val_loss', 'val_accuracy', 'test_loss', 'test_accuracy', 'train_loss', 'train_accuracy'),
   *('best_epoch', 'best_val_loss', 'best_val_accuracy', 'epochs', 'last_epoch', 'max_steps'),
-  *('steps', 'batch_size', 'parameters', 'moving_statistics', 'seconds', 'multiply_adds', 'layers'),
-  *('images_per_second', 'operations_per_second', 'utilisation', 'waiting_share', 'seed'),
+  *('steps', 'batch_size', 'parameters', 'non_trainable_params', 'seconds', 'macs', 'layers'),
+  *('images_per_second', 'flops_per_second', 'mfu', 'input_bound_fraction', 'seed'),
 )
-_UNKNOWN_AT_TIMES = ('images_per_second', 'operations_per_second', 'utilisation')  # null, then
-_TEXTS = ('remark', 'tags', 'data', 'data_source', 'command', 'model', 'devices', 'placement')
+_UNKNOWN_AT_TIMES = ('images_per_second', 'flops_per_second', 'mfu')  # null, then
+_TEXTS = ('split_note', 'tags', 'data', 'data_source', 'command', 'model', 'devices', 'placement')
 # What the closing lines need; summaries of older versions have them too.
 _ALWAYS = (
-  *('test_loss', 'test_accuracy', 'remark', 'epochs', 'max_steps', 'steps', 'seconds'),
+  *('test_loss', 'test_accuracy', 'split_note', 'epochs', 'max_steps', 'steps', 'seconds'),
   'images_per_second',
 )
 _MOST_PIXELS = 2**16  # along an edge
@@ -41,7 +42,7 @@ def read_summary(run: pathlib.Path) -> dict[str, Any]:
   path = run / SUMMARY
   if not os.path.lexists(path):
     return {}
-  content = json_files.read(path)
+  content = configs.current_results(json_files.read(path), path)
   _check_types(content, path)
   for name in _ALWAYS:
     if name not in content:
@@ -58,7 +59,7 @@ def read_about(run: pathlib.Path) -> dict[str, Any]:
   path = run / ABOUT
   if not os.path.lexists(path):
     return {}
-  content = json_files.read(path)
+  content = configs.current_results(json_files.read(path), path)
   _check_types(content, path)
   names, shape = content.get('class_names'), content.get('image_shape')
   if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):

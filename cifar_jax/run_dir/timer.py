@@ -74,7 +74,7 @@ class RunTimer:
     return self._now() - self._run_start
 
   @property
-  def waiting_share(self) -> float:
+  def input_bound_fraction(self) -> float:
     """Share of the run's training time in which the devices waited for a batch, 0..1."""
     return self._waiting_seconds / max(self._training_seconds, 1e-9)
 

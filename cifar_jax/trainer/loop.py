@@ -72,7 +72,7 @@ def train(
   check_step_fits(trainer, splits)
   network = layer_table.describe(trainer.module, splits.image_shape)
   make_folder(run, 'run folder')
-  progress.remark = run_summary.remark(splits)
+  progress.split_note = run_summary.split_note(splits)
 
   with (
     stop_signals() as stop,
@@ -93,7 +93,8 @@ def train(
       rows = run_files.rows_so_far(checkpoints, run, facts, step)
     if is_main:
       configs.save(config, run)
-      write_json(run / run_files.ABOUT, run_summary.about(splits, network))
+      about = run_summary.about(splits, network)
+      write_json(run / run_files.ABOUT, {'format': configs.FORMAT, **about})
       if trainer.recipe.statistics is not None:
         normalization.save(run, trainer.recipe.statistics)
     progress.note(run_summary.header(trainer, splits, network, run, startup_note))
@@ -168,6 +169,6 @@ def train(
     results = run_summary.results(
       trainer, splits, network, state, val_metrics, test_metrics, rows, timer, devices
     )
-    write_json(run / run_files.SUMMARY, results)
+    write_json(run / run_files.SUMMARY, {'format': configs.FORMAT, **results})
     progress.note(run_summary.closing(results, run))
     return results

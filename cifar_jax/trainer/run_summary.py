@@ -28,7 +28,7 @@ from cifar_jax.training.steps import TrainState
 _CLASSES = 10  # named in the header
 
 
-def remark(splits: Splits) -> str:
+def split_note(splits: Splits) -> str:
   """What must stand beside every accuracy of this data, as 'test used as validation, synthetic';
   '' if there is nothing.
   """
@@ -81,7 +81,7 @@ def _placement(config: ConfigDict, splits: Splits) -> str:
 
 def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
   """The result, and where to look."""
-  suffix = f' [{results["remark"]}]' if results['remark'] else ''
+  suffix = f' [{results["split_note"]}]' if results['split_note'] else ''
   cut = results['steps'] == results['max_steps']
   length = (
     f'{results["steps"]} steps' if cut else f'{results.get("last_epoch", results["epochs"])} epochs'
@@ -103,10 +103,10 @@ def _speed(results: Mapping[str, Any]) -> str:
   if results['images_per_second'] is None:
     return 'not measured, since every update was compiled first'
   text = f'{results["images_per_second"]:.0f} images/s'
-  if 'operations_per_second' in results:  # summaries of older versions lack it
-    text += f', {results["operations_per_second"] / 1e9:.4g} GFLOP/s'
-  if results.get('utilisation') is not None:
-    text += f', {100 * results["utilisation"]:.1f} % of the peak'
+  if 'flops_per_second' in results:  # summaries of older versions lack it
+    text += f', {results["flops_per_second"] / 1e9:.4g} GFLOP/s'
+  if results.get('mfu') is not None:
+    text += f', {100 * results["mfu"]:.1f} % of the peak'
   return text
 
 
@@ -114,7 +114,7 @@ def _waiting(results: Mapping[str, Any]) -> str:
   """A line on the feed where images come from the host; summaries of older versions lack it."""
   if results.get('placement') != 'host':
     return ''
-  share = 100 * results['waiting_share']
+  share = 100 * results['input_bound_fraction']
   return f'data        {share:.1f} % of training time spent waiting for images\n'
 
 
@@ -129,14 +129,14 @@ def about(splits: Splits, network: NetworkSummary) -> dict[str, Any]:
     'train_examples': len(splits.train),
     'validation_examples': splits.validation_examples,
     'test_examples': len(splits.test),
-    'remark': remark(splits),
+    'split_note': split_note(splits),
     'class_names': list(splits.class_names),
     'image_shape': list(splits.image_shape),
     **({'preprocessing': dataclasses.asdict(splits.preprocessing)} if splits.preprocessing else {}),
     'layers': len(network.layers),
     'parameters': network.parameters.trainable,
-    'moving_statistics': network.parameters.non_trainable,
-    'multiply_adds': network.multiply_adds,
+    'non_trainable_params': network.parameters.non_trainable,
+    'macs': network.macs,
   }
 
 
@@ -188,7 +188,7 @@ def results(
   best = max(validated, key=lambda row: sign * row[config.checkpoint.best])
   trainable, moving = layer_table.parameter_count(variables(state))
   speed = images_per_second(rows)
-  operations_per_second = speed and flops.TRAINING * network.multiply_adds * speed
+  flops_per_second = speed and flops.TRAINING * network.macs * speed
   peaks = [flops.peak(device.device_kind) for device in trainer.mesh.devices.flat]
   known = [peak for peak in peaks if peak]
   return {
@@ -196,7 +196,7 @@ def results(
     'val_accuracy': validation['accuracy'],
     'test_loss': test['loss'],
     'test_accuracy': test['accuracy'],
-    'remark': remark(splits),
+    'split_note': split_note(splits),
     'train_loss': rows[-1]['train_loss'],
     'train_accuracy': rows[-1]['train_accuracy'],
     'best_epoch': int(best['epoch']),
@@ -209,18 +209,17 @@ def results(
     'stopped_early': int(state.step) < trainer.total_steps,
     'batch_size': config.batch_size,
     'parameters': trainable,
-    'moving_statistics': moving,
+    'non_trainable_params': moving,
     'seconds': timer.seconds,
     'compile_seconds': timer.compile_seconds,  # of the last session
     'images_per_second': speed,
-    'multiply_adds': network.multiply_adds,  # of one image's forward pass
-    'operations_per_second': operations_per_second,
+    'macs': network.macs,  # of one image's forward pass
+    'flops_per_second': flops_per_second,
     'placement': config.data.placement,
-    'waiting_share': timer.waiting_share,  # of the time spent training; 0 for data on the devices
-    'utilisation': (
-      operations_per_second / sum(known)
-      if operations_per_second and len(known) == len(peaks)
-      else None
+    # Of the time spent training; 0 for data on the devices.
+    'input_bound_fraction': timer.input_bound_fraction,
+    'mfu': (
+      flops_per_second / sum(known) if flops_per_second and len(known) == len(peaks) else None
     ),
     'peak_memory_mb': _peak_memory_mb(),
     'seed': config.seed,

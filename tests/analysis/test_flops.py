@@ -4,7 +4,7 @@ import flax.linen as nn
 import pytest
 
 from cifar_jax import layers
-from cifar_jax.analysis.flops import multiply_adds, peak
+from cifar_jax.analysis.flops import macs, peak
 
 
 class Net(nn.Module):
@@ -27,7 +27,7 @@ def test_by_hand(kernels, monkeypatch) -> None:
     + 2 * 3 * 3 * 3 * 4 * 16  # each filter sees a quarter of the channels
     + 2 * 3 * 16 * 10
   )
-  assert multiply_adds(Net(), (10, 12, 3)) == expected
+  assert macs(Net(), (10, 12, 3)) == expected
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,7 @@ def test_a_network_described():
   kinds = [layer.kind for layer in found.layers]
   assert kinds == ['Conv2D', 'BatchNormalization', 'Flatten', 'Dense', 'Activation']
   assert found.parameters == (9 * 2 * 4 + 4 + 2 * 4 + 256 * 3 + 3, 2 * 4)
-  assert found.multiply_adds == 64 * 9 * 2 * 4 + 256 * 3
+  assert found.macs == 64 * 9 * 2 * 4 + 256 * 3
   assert str(found) == '5 layers, 863 parameters'
   assert found.drawing.splitlines()[-1].split() == ['softmax', '#####', '3']
 

@@ -14,7 +14,7 @@ def finished(run: pathlib.Path, *options: str, epochs: int = 5, **values: object
   """The folder of a run of configs/head.py that trained so many epochs."""
   run.mkdir(exist_ok=True)
   command = f'launch.py --config=configs/head.py --workdir={run}'
-  texts = {'remark': '', 'devices': '1 cpu device (cpu)', 'jax': '0.10.2', 'processor': 'AMD'}
+  texts = {'split_note': '', 'devices': '1 cpu device (cpu)', 'jax': '0.10.2', 'processor': 'AMD'}
   numbers = {'epochs': 182, 'last_epoch': epochs, 'max_steps': 0, 'steps': 9, 'seconds': 1.5}
   accuracies = {'val_accuracy': 0.75, 'test_accuracy': 0.123456789, 'test_loss': 2.0}
   unknown = {'images_per_second': None}
@@ -68,7 +68,7 @@ def test_a_row_names_the_config_and_no_folder(tmp_path) -> None:
   options = ['--config.data.dir=/x/photos', '--config.epochs=9', '--config.init_from=/y']
   (row,) = collect([finished(tmp_path / 'run', *options, seed=2)], 'photographs', tmp_path)
   assert (row['config'], row['options']) == ('head', '--config.epochs=9')
-  assert (row['val_accuracy'], row['epochs'], row['waiting_share']) == ('0.75', '182', '')
+  assert (row['val_accuracy'], row['epochs'], row['input_bound_fraction']) == ('0.75', '182', '')
   assert not any(place in value for value in row.values() for place in ('/x', '/y', str(tmp_path)))
 
 

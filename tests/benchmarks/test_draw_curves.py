@@ -15,13 +15,13 @@ def test_a_panel_has_the_curves_and_the_published_figures(tmp_path) -> None:
     for epoch, validation in ((1, ''), (2, '0.3'), (3, 'nan'), (4, '0.5'))
   ]
   runs = []
-  for name, remark, options in (
+  for name, split_note, options in (
     ('lr', 'test used as validation', ''),
     ('half', '', ' --config.model.dtype=bfloat16 --config.batch_size=7'),
   ):
     write(tmp_path / f'{name}.csv', epochs)
     command = f'launch.py --config=configs/lr.py{options}'
-    runs.append({'run': name, 'remark': remark, 'epochs': '4', 'command': command})
+    runs.append({'run': name, 'split_note': split_note, 'epochs': '4', 'command': command})
     runs[-1]['test_accuracy'] = '0.45'
   published = [
     {'system': 'lr', 'options': '', 'epochs': epochs, 'accuracy': accuracy}

@@ -116,11 +116,11 @@ def test_hardware_is_that_of_all_sittings(devices, expected):
 def test_longer_run_counts_at_the_epoch_of_a_figure(tmp_path):
   curve = 'epoch,val_accuracy,epoch_seconds\n1,0.1,5\n2,0.2,6\n3,0.3,7\n'
   (tmp_path / 'lr0.csv').write_text(curve)
-  longer = {**run(3, 0, 0.3), 'remark': 'test used as validation'}
+  longer = {**run(3, 0, 0.3), 'split_note': 'test used as validation'}
   rows = reproduction.join(published(2, 3), reproduction.cut([longer], [2, 3], tmp_path))
   assert [row['our_accuracy'] for row in rows] == ['20.00', '30.00']
   assert rows[0]['our_seconds'] == '11'
-  held_out = {**longer, 'remark': ''}
+  held_out = {**longer, 'split_note': ''}
   assert reproduction.cut([held_out], [2, 3], tmp_path) == [held_out]
   scheduled = {**longer, 'command': f'{longer["command"]} --config.schedule.name=cosine'}
   assert reproduction.cut([scheduled], [2, 3], tmp_path) == [scheduled]

@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import models
-from cifar_jax.analysis.flops import FORWARD, TRAINING, multiply_adds
+from cifar_jax.analysis.flops import FORWARD, TRAINING, macs
 from cifar_jax.utils.errors import UserError
 
 SMALL = {'name': 'airbench_net', 'widths': (6, 8), 'convolutions': (2, 3), 'residual': True}
@@ -26,7 +26,7 @@ def create(**fields):
 
 # Parameters count everything but moving statistics, the whitening kernel included.
 @pytest.mark.parametrize(
-  ('widths', 'each', 'residual', 'parameters', 'mega_multiply_adds'),
+  ('widths', 'each', 'residual', 'parameters', 'mega_macs'),
   [
     ((64, 128, 128), 2, False, 569_016, 54.2),
     ((64, 256, 256), 2, False, 1_971_640, 118.1),
@@ -34,12 +34,12 @@ def create(**fields):
     ((128, 384, 512), 3, True, 9_915_704, 452.0),
   ],
 )
-def test_published_sizes(widths, each, residual, parameters, mega_multiply_adds) -> None:
+def test_published_sizes(widths, each, residual, parameters, mega_macs) -> None:
   module = create(widths=widths, convolutions=(each,) * 3, residual=residual)
   images = jnp.zeros((1, 32, 32, 3))
   variables = jax.eval_shape(lambda: module.init(jax.random.key(0), images, train=False))
   assert sum(leaf.size for leaf in jax.tree.leaves(variables['params'])) == parameters
-  assert multiply_adds(module, (32, 32, 3)) / 1e6 == pytest.approx(mega_multiply_adds, abs=0.05)
+  assert macs(module, (32, 32, 3)) / 1e6 == pytest.approx(mega_macs, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_published_arithmetic(name, steps, tera_operations, with_evaluation) -> 
   config = config_of(name)
   per_epoch = 50_000 // config.batch_size
   assert min(config.max_steps or math.inf, config.epochs * per_epoch) == steps
-  each = multiply_adds(models.create(config.model, 10), (32, 32, 3)) / 1e12
+  each = macs(models.create(config.model, 10), (32, 32, 3)) / 1e12
   training = TRAINING * each * steps * config.batch_size
   assert training == pytest.approx(tera_operations, abs=1)
   six_views = FORWARD * each * 6 * 10_000
@@ -212,7 +212,7 @@ def test_images_too_small_for_the_network() -> None:
 def test_cpu_recipes_stay_small(name, limit) -> None:
   """In million multiply-adds an image; both leave the whole run to a schedule that ends at 0."""
   config = config_of(name)
-  assert multiply_adds(models.create(config.model, 10), (32, 32, 3)) < limit * 1e6
+  assert macs(models.create(config.model, 10), (32, 32, 3)) < limit * 1e6
   assert config.data.validation != 'test'
   head = config.optimizer.learning_rate
   assert head == pytest.approx(0.67 * 256)

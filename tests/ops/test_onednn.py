@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.test_util import check_grads
 
-from cifar_jax.analysis.flops import multiply_adds
+from cifar_jax.analysis.flops import macs
 from cifar_jax.layers import Conv
 from cifar_jax.ops import conv, depthwise, dispatch, onednn, self_test
 from tests.helpers.kernels import assert_same_function, normal
@@ -187,7 +187,7 @@ def test_arithmetic_is_counted_although_calls_hide_it():
     def __call__(self, images, train):
       return Conv(5)(images)
 
-  assert multiply_adds(Network(), (6, 6, 3)) == 36 * 27 * 5
+  assert macs(Network(), (6, 6, 3)) == 36 * 27 * 5
 
 
 @pytest.mark.parametrize('dtype', ['float32', pytest.param('bfloat16', marks=needs_bfloat16)])

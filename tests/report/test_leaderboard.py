@@ -55,7 +55,7 @@ def test_a_finished_run_has_what_its_files_say(runs) -> None:
     assert row[name] == summary[name]
   assert row['tags'] == 'small first'
   # Convolutions of 8 x 8 and 4 x 4 places with 3 x 3 windows, then 32 values to 4 classes.
-  assert row['multiply_adds'] == 64 * 27 * 4 + 16 * 36 * 8 + 32 * 4
+  assert row['macs'] == 64 * 27 * 4 + 16 * 36 * 8 + 32 * 4
   assert row['parameters'] == 27 * 4 + 4 + 36 * 8 + 8 + 32 * 4 + 4
 
 
@@ -157,7 +157,7 @@ def test_runs_on_different_data_do_not_mix() -> None:
       },
       {
         **{'run': 'g', 'data': 'cifar10', 'val_accuracy': 0.4, 'data_fingerprint': '12345678'},
-        **{**sizes, 'train_examples': 50000, 'remark': 'test used as validation'},
+        **{**sizes, 'train_examples': 50000, 'split_note': 'test used as validation'},
       },
     ]
   )

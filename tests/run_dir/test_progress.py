@@ -78,7 +78,7 @@ def test_lines_are_one_an_epoch_with_the_numbers(capsys) -> None:
 
 def test_remark_stands_beside_the_accuracy(capsys) -> None:
   progress = Progress('lines')
-  progress.remark = 'test used as validation, synthetic'
+  progress.split_note = 'test used as validation, synthetic'
   two_epochs(progress)
   lines = capsys.readouterr().out.splitlines()[1:]
   assert len(lines) == 2

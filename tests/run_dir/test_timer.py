@@ -21,7 +21,7 @@ class Hands:
 def test_an_epoch_with_compilation_and_waiting() -> None:
   hands = Hands()
   clock = RunTimer({}, hands)
-  assert clock.waiting_share == 0
+  assert clock.input_bound_fraction == 0
   assert clock.left(0, 10) is None
   hands.time += 30
   clock.compiled(6)
@@ -29,12 +29,12 @@ def test_an_epoch_with_compilation_and_waiting() -> None:
   clock.trained(12, 300, 3)
   assert clock.left(6, 10) == (30 - 6) / 6 * 10
   assert clock.compile_seconds == 6
-  assert clock.waiting_share == (2 + 3) / (8 + 12)
+  assert clock.input_bound_fraction == (2 + 3) / (8 + 12)
   assert clock.end_epoch() == {'images_per_second': 500 / 20, 'epoch_seconds': 30}
   hands.time += 4
   clock.trained(1, 7)
   assert clock.end_epoch() == {'images_per_second': 7, 'epoch_seconds': 4}
-  assert clock.waiting_share == pytest.approx(5 / 21)
+  assert clock.input_bound_fraction == pytest.approx(5 / 21)
   assert clock.seconds == 34
 
 
@@ -65,7 +65,7 @@ def test_a_sitting_goes_on_where_the_last_one_saved() -> None:
   hands.time += 10
   second.trained(6, 30, 3)
   assert second.seconds == 35
-  assert second.waiting_share == (1 + 3) / (10 + 6)
+  assert second.input_bound_fraction == (1 + 3) / (10 + 6)
   assert second.compile_seconds == 0
   assert second.left(2, 4) == 20
   # The epoch was under way for 5 seconds; the rate is that of this session.
@@ -74,11 +74,11 @@ def test_a_sitting_goes_on_where_the_last_one_saved() -> None:
 
 def test_the_closing_lines_say_how_much_was_waited(tmp_path) -> None:
   results = {
-    **{'test_loss': 1.0, 'test_accuracy': 0.5, 'remark': '', 'seconds': 3.0},
+    **{'test_loss': 1.0, 'test_accuracy': 0.5, 'split_note': '', 'seconds': 3.0},
     **{'steps': 6, 'max_steps': 0, 'epochs': 1, 'images_per_second': 100.0},
   }
   line = 'data        0.3 % of training time spent waiting for images'
   for placement, shown in (('host', True), ('device', False)):
-    found = {**results, 'placement': placement, 'waiting_share': 0.0031}
+    found = {**results, 'placement': placement, 'input_bound_fraction': 0.0031}
     assert (line in run_summary.closing(found, tmp_path).splitlines()) == shown
   assert 'waiting' not in run_summary.closing(results, tmp_path)  # of an older version

@@ -156,10 +156,11 @@ def test_share_of_time_spent_waiting(
     tiny_config, epochs=1, batch_size=10, **{'data.placement': 'host', 'model.head': ('flatten',)}
   )
   results = loop.train(config, tmp_path, Progress('lines'))
-  assert results['waiting_share'] == pytest.approx(share, abs=0.1)
+  assert results['input_bound_fraction'] == pytest.approx(share, abs=0.1)
   lines = [line for line in capsys.readouterr().out.splitlines() if 'waiting' in line]
   assert lines == [
-    f'data        {100 * results["waiting_share"]:.1f} % of training time spent waiting for images'
+    f'data        {100 * results["input_bound_fraction"]:.1f} % of training time spent waiting for '
+    'images'
   ]
 
 
@@ -167,7 +168,7 @@ def test_data_on_the_devices_is_not_waited_for(tiny_config, tmp_path, capsys) ->
   results = loop.train(
     changed(tiny_config, epochs=1, **tiny.ONE_CONVOLUTION), tmp_path, Progress('lines')
   )
-  assert results['waiting_share'] == 0
+  assert results['input_bound_fraction'] == 0
   assert 'waiting' not in capsys.readouterr().out
 
 

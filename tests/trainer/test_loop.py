@@ -22,7 +22,7 @@ from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state
 
 def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
   results = loop.train(tiny_config, tmp_path, SILENT)
-  assert json.loads((tmp_path / 'summary.json').read_text()) == results
+  assert json.loads((tmp_path / 'summary.json').read_text()) == {'format': 2, **results}
   assert json.loads((tmp_path / 'config.json').read_text())['batch_size'] == 32
   rows = rows_of(tmp_path)
   assert [row['step'] for row in rows] == ['6', '12', '18']  # ceil(180 / 32) = 6
@@ -33,13 +33,13 @@ def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
   assert results['val_accuracy'] == pytest.approx(float(rows[-1]['val_accuracy']))
   # conv 3x3x3 -> 4 and 4 -> 8 with biases, two BatchNorms, dense 32 -> 16 and 16 -> classes
   assert results['parameters'] == 112 + 8 + 296 + 16 + 528 + 17 * 4
-  assert results['moving_statistics'] == 24
+  assert results['non_trainable_params'] == 24
   # 8x8 images: convolutions on 64 and 16 positions, a map of 2x2 at the end
-  assert results['multiply_adds'] == 64 * 27 * 4 + 16 * 36 * 8 + 32 * 16 + 16 * 4
-  assert results['operations_per_second'] == pytest.approx(
-    6 * results['multiply_adds'] * results['images_per_second']
+  assert results['macs'] == 64 * 27 * 4 + 16 * 36 * 8 + 32 * 16 + 16 * 4
+  assert results['flops_per_second'] == pytest.approx(
+    6 * results['macs'] * results['images_per_second']
   )
-  assert results['utilisation'] is None  # no maker states the peak of a CPU
+  assert results['mfu'] is None  # no maker states the peak of a CPU
 
 
 @pytest.mark.parametrize('options', [{}, {'loss.label_smoothing': 0.4}], ids=str)
@@ -227,7 +227,7 @@ def test_test_used_as_validation_is_said_wherever_accuracy_is(
   for line in lines:
     if 'acc' in line and 'loss' in line:
       assert '[test used as validation]' in line
-  assert results['remark'] == 'test used as validation'
+  assert results['split_note'] == 'test used as validation'
   assert results['val_accuracy'] == results['test_accuracy']
   assert 'test used as validation' in evaluate(tmp_path)['data']
 
