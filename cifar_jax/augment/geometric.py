@@ -13,7 +13,7 @@ def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
 
 def alternating_flip(
   example_key: RandomKey, images: Images, indices: Indices, epoch: Step
-) -> jax.Array:
+) -> Images:
   """Mirrors each image in every other epoch; a coin of its own decides whether in the even ones.
 
   Any two successive epochs show each image both ways, where independent coins would repeat one

@@ -70,7 +70,7 @@ class SharedStop:
     if not self._several:
       return 0
     own = np.full(len(self._mesh.local_devices), self._stop.asked, np.int32)
-    return self._total(sharding.spread_own_parts(own, self._mesh))
+    return self._total(sharding.global_rows(own, self._mesh))
 
   def count(self, votes: Any) -> None:
     """Takes the outcome of a vote into account."""

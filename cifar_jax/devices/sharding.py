@@ -85,15 +85,15 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
   return jax.tree.map(put, tree)
 
 
-def own_part(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
-  """Of a whole batch [B, ...] the rows that this process's devices work on."""
+def process_rows(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
+  """The rows of a whole batch [B, ...] that this process's devices work on."""
   parts = batch_sharding(mesh).addressable_devices_indices_map(rows.shape).values()
   starts = sorted((part[0].start or 0, part[0].stop) for part in parts if part is not None)
   return np.concatenate([rows[start:stop] for start, stop in starts])
 
 
-def spread_own_parts(tree: Any, mesh: Mesh) -> Any:
-  """Makes arrays [B, ...] over the mesh from the parts that each process has of them."""
+def global_rows(tree: Any, mesh: Mesh) -> Any:
+  """Makes arrays [B, ...] over the mesh from the rows that each process has of them."""
   sharding = batch_sharding(mesh)
   return jax.tree.map(
     lambda part: jax.make_array_from_process_local_data(sharding, np.asarray(part)), tree

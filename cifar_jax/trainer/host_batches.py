@@ -33,28 +33,29 @@ def train_batches(
       masked = recipe.short_last_batch and position == per_epoch - 1
       yield steps.fill_batch(recipe, order[start : start + size], start, masked)
 
-  yield from _spread(split, mesh, rows_and_masks())
+  yield from _global_batches(split, mesh, rows_and_masks())
 
 
 def evaluation_batches(split: Examples, mesh: Mesh, size: int) -> Iterator[steps.Batch]:
   """Every example of a split once, in batches of `size`, the last one filled and masked."""
   examples = len(split)
   rows_and_masks = (evaluation_rows(start, size, examples) for start in range(0, examples, size))
-  yield from _spread(split, mesh, rows_and_masks)
+  yield from _global_batches(split, mesh, rows_and_masks)
 
 
-def _spread(
+def _global_batches(
   split: Examples, mesh: Mesh, rows_and_masks: Iterator[tuple[np.ndarray, np.ndarray | None]]
 ) -> Iterator[steps.Batch]:
   """Reads the rows of this process's devices and makes batches of all processes of them."""
   waiting: queue.SimpleQueue[tuple[np.ndarray, np.ndarray | None]] = queue.SimpleQueue()
 
-  def own_rows() -> Iterator[np.ndarray]:  # may run ahead of the batches, as a stream's readers do
+  # May run ahead of the batches, as a stream's readers do.
+  def rows_to_read() -> Iterator[np.ndarray]:
     for rows, mask in rows_and_masks:
-      own = sharding.own_part(rows, mesh)
-      waiting.put((own, None if mask is None else sharding.own_part(mask, mesh)))
+      own = sharding.process_rows(rows, mesh)
+      waiting.put((own, None if mask is None else sharding.process_rows(mask, mesh)))
       yield own
 
-  for images in split.batches(own_rows()):
+  for images in split.batches(rows_to_read()):
     rows, mask = waiting.get()
-    yield steps.Batch(*sharding.spread_own_parts((images, split.labels[rows], rows, mask), mesh))
+    yield steps.Batch(*sharding.global_rows((images, split.labels[rows], rows, mask), mesh))

@@ -100,13 +100,13 @@ class Stream(data.Split):
 
 def stream_as(kind: type[data.Split], monkeypatch) -> None:
   """Runs train on a split of another kind with the same examples."""
-  original = data.split
+  original = data.load_splits
 
   def streamed(*arguments):
     splits = original(*arguments)
     return data.Splits(**{**vars(splits), 'train': kind(**vars(splits.train))})
 
-  monkeypatch.setattr('cifar_jax.data.split', streamed)
+  monkeypatch.setattr('cifar_jax.data.load_splits', streamed)
 
 
 def test_an_error_of_a_stream_ends_the_run(tiny_config, tmp_path, monkeypatch) -> None:
@@ -138,7 +138,6 @@ def test_share_of_time_spent_waiting(
 
   def slowed(config, splits):
     trainer = build_trainer(config, splits)
-
     made = trainer.train_step
 
     def train_step(keys, state, batch):
