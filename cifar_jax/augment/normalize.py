@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,14 +60,14 @@ def make_normalize(mean: Sequence[float], std: Sequence[float]) -> Normalize:
   return normalize
 
 
-def fit_normalize(data_config: ConfigDict, images: np.ndarray) -> Normalize | Statistics:
+def fit_normalize(data_config: ConfigDict, images: Any) -> Normalize | Statistics:
   """Returns the normalization that `config.data.normalize` asks for.
 
   Args:
     data_config: The section `data` of a config. Its `normalize` 'given' takes `mean` and `std` from
       the config, 'channel' those of each channel of the training images, and 'zca' whitens with
       `zca_images` and `zca_epsilon`.
-    images: The training images, uint8 [N, H, W, C].
+    images: The training images, uint8 [N, H, W, C], or a stream of them, see `data.Examples`.
 
   Raises:
     UserError: the given numbers do not fit the channels, or images are too large to be whitened.
@@ -84,7 +85,7 @@ def fit_normalize(data_config: ConfigDict, images: np.ndarray) -> Normalize | St
   return make_normalize(data_config.mean, data_config.std)
 
 
-def channel_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def channel_moments(images: Any) -> tuple[np.ndarray, np.ndarray]:
   """Mean and standard deviation of each channel, float64 [C] each, on the scale 0..1, exactly.
 
   Args:
@@ -104,7 +105,7 @@ def channel_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   return np.array(means), np.array(stds)
 
 
-def channel_statistics(images: np.ndarray) -> Statistics:
+def channel_statistics(images: Any) -> Statistics:
   """The `channel_moments` to normalize by; a channel of one single value is divided by 1."""
   mean, std = channel_moments(images)
   return Statistics(mean.astype(np.float32), np.where(std == 0, 1, std).astype(np.float32))
