@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 RNG = np.random.default_rng(0)
+FIRST_STATE = RNG.bit_generator.state
 
 
 def normal(*shape: int) -> jax.Array:

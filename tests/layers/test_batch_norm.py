@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cifar_jax import layers
-from cifar_jax.layers.batch_axis import DataParallel
+from cifar_jax.layers.batch_axis import BatchAxis, batch_axis_context
 
 RNG = np.random.default_rng(0)
 
@@ -131,7 +131,7 @@ def test_statistics_are_shared_over_a_mapped_axis():
   norm = layers.BatchNorm(use_running_average=False)
 
   def run(inputs, mask):
-    with DataParallel(axis='shards', parts=2).batch_axis_context():
+    with batch_axis_context(BatchAxis('shards', 2)):
       return norm.apply(state, inputs, mask=mask, mutable=['batch_stats'])
 
   result, changed = jax.vmap(run, axis_name='shards')(batch, mask)
@@ -149,7 +149,7 @@ def test_statistics_are_shared_over_a_mapped_axis():
 
 def test_init_leaves_fresh_statistics():
   """Though the step's axis is not bound where a network is initialised."""
-  with DataParallel(axis='shards', parts=2).batch_axis_context():
+  with batch_axis_context(BatchAxis('shards', 2)):
     state = layers.BatchNorm().init(
       jax.random.key(0), jnp.full((4, 3), 5.0), use_running_average=False
     )

@@ -56,8 +56,8 @@ def test_float32(channels, window, strides, pads, with_bias, relu):
     return onednn.conv(inputs, kernel, bias, strides, pads, relu)
 
   assert_same_function(form, lambda x, k, b=None: plain(x, k, b, strides, pads, relu), *arguments)
-  if not relu:  # differences across its corner are no gradients
-    check_grads(form, arguments, order=1, modes=['rev'], rtol=2e-2, atol=2e-2)
+  if not relu:  # differences across its corner are no gradients; elsewhere any are exact
+    check_grads(form, arguments, order=1, modes=['rev'], rtol=1e-3, atol=1e-3, eps=0.5)
 
 
 @pytest.mark.parametrize('examples', [1, 51])
@@ -103,7 +103,7 @@ def test_depthwise(channels, window, strides, pads, form):
     inputs,
     kernel,
   )
-  check_grads(applied, (inputs, kernel), order=1, modes=['rev'], rtol=2e-2, atol=2e-2)
+  check_grads(applied, (inputs, kernel), order=1, modes=['rev'], rtol=1e-3, atol=1e-3, eps=0.5)
 
 
 def test_the_layer_calls_it_for_depthwise_convolutions():
