@@ -432,4 +432,4 @@ def test_an_option_of_a_group(effects, option) -> None:
 
 
 def test_every_option_of_a_group_is_here() -> None:
-  assert set(parameter_groups.OPTIONS) <= set(GROUPED)
+  assert set(options_of(parameter_groups.Group)) <= set(GROUPED)

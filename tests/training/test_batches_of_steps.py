@@ -31,8 +31,8 @@ from tests.helpers.pure_steps import (
   [(10, 4, 3, 2), (8, 4, 2, 2), (3, 4, 1, 0), (1, 1, 1, 1), (50000, 128, 391, 390)],
 )
 def test_steps_per_epoch(examples, batch_size, keep, drop) -> None:
-  assert steps_per_epoch(examples, batch_size, 'keep') == keep
-  assert steps_per_epoch(examples, batch_size, 'drop') == drop
+  assert steps_per_epoch(examples, batch_size, False) == keep
+  assert steps_per_epoch(examples, batch_size, True) == drop
 
 
 @settings(max_examples=12, deadline=None)
@@ -45,7 +45,7 @@ def test_steps_per_epoch(examples, batch_size, keep, drop) -> None:
 def test_order_is_a_permutation_filled_from_its_own_beginning(
   seed, examples, batch_size, epoch
 ) -> None:
-  order = np.asarray(epoch_order(seed, examples, batch_size, 'keep')(epoch))
+  order = np.asarray(epoch_order(seed, examples, batch_size, False)(epoch))
   assert order.dtype == np.int32
   assert len(order) == -(-examples // batch_size) * batch_size
   assert sorted(order[:examples]) == list(range(examples))
@@ -55,8 +55,8 @@ def test_order_is_a_permutation_filled_from_its_own_beginning(
 @settings(max_examples=8, deadline=None)
 @given(examples=st.integers(1, 40), batch_size=st.integers(1, 40), epoch=st.integers(0, 1000))
 def test_dropped_last_batch_cuts_the_same_permutation(examples, batch_size, epoch) -> None:
-  whole = np.asarray(epoch_order(3, examples, 1, 'keep')(epoch))
-  order = np.asarray(epoch_order(3, examples, batch_size, 'drop')(epoch))
+  whole = np.asarray(epoch_order(3, examples, 1, False)(epoch))
+  order = np.asarray(epoch_order(3, examples, batch_size, True)(epoch))
   np.testing.assert_array_equal(order, whole[: examples // batch_size * batch_size])
 
 
@@ -89,23 +89,23 @@ def test_a_batch_is_filled_alike_on_the_host_and_on_a_device(multiple, start, ma
 
 def test_order_is_another_one_each_epoch_and_each_seed() -> None:
   orders = [
-    tuple(np.asarray(epoch_order(seed, 30, 4, 'keep')(epoch))[:30].tolist())
+    tuple(np.asarray(epoch_order(seed, 30, 4, False)(epoch))[:30].tolist())
     for seed in range(4)
     for epoch in range(6)
   ]
   assert len(set(orders)) == 24
   # Each example must be able to come first: 30 of 30 in 400 epochs is missed once in 10**4 seeds.
-  order = jax.jit(epoch_order(0, 30, 4, 'keep'))
+  order = jax.jit(epoch_order(0, 30, 4, False))
   assert {int(order(epoch)[0]) for epoch in range(400)} == set(range(30))
 
 
 def test_order_is_a_function_of_seed_and_epoch_alone() -> None:
-  first = epoch_order(7, 20, 6, 'keep')
+  first = epoch_order(7, 20, 6, False)
   backwards = [np.asarray(first(epoch)) for epoch in (3, 2, 1)]
-  again = epoch_order(7, 20, 6, 'keep')
+  again = epoch_order(7, 20, 6, False)
   forwards = [np.asarray(jax.jit(again)(jnp.int32(epoch))) for epoch in (1, 2, 3)]
   np.testing.assert_array_equal(backwards[::-1], forwards)
-  other_batches = np.asarray(epoch_order(7, 20, 5, 'keep')(2))
+  other_batches = np.asarray(epoch_order(7, 20, 5, False)(2))
   np.testing.assert_array_equal(other_batches, forwards[1][:20])
 
 
