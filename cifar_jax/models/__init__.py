@@ -1,16 +1,12 @@
-"""Networks: `create` makes one from a config, `register` adds one."""
+"""Networks: `create` makes one from a config, `register` adds one; each module here is found."""
 
-from cifar_jax.models import airbench_net as airbench_net
-from cifar_jax.models import conv_net as conv_net
-from cifar_jax.models import convnext as convnext
-from cifar_jax.models import densenet as densenet
-from cifar_jax.models import inception as inception
-from cifar_jax.models import mobilenet_v2 as mobilenet_v2
-from cifar_jax.models import patches as patches
-from cifar_jax.models import preact_resnet as preact_resnet
-from cifar_jax.models import resnet as resnet
-from cifar_jax.models import vgg as vgg
-from cifar_jax.models.pretrained import classifier as classifier
+import importlib
+import pkgutil
+
 from cifar_jax.models.registry import apply, create, names, register, takes_mask
 
 __all__ = ['apply', 'create', 'names', 'register', 'takes_mask']
+
+for _module in pkgutil.iter_modules(__path__):
+  importlib.import_module(f'{__name__}.{_module.name}')
+importlib.import_module(f'{__name__}.pretrained.classifier')
