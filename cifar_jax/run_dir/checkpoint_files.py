@@ -10,6 +10,7 @@ import json
 import pathlib
 
 from cifar_jax.run_dir.checksums import DamagedError
+from cifar_jax.utils.files import replacing
 
 _NAME = 'files.json'
 
@@ -21,9 +22,8 @@ def seal(folder: pathlib.Path) -> None:
     for path in sorted(folder.rglob('*'))
     if path.is_file() and path.name != _NAME
   }
-  draft = folder / f'.{_NAME}.partial'
-  draft.write_text(json.dumps(content))
-  draft.replace(folder / _NAME)
+  with replacing(folder / _NAME) as draft:
+    draft.write_text(json.dumps(content))
 
 
 def check(folder: pathlib.Path) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import replacing
 
 CSV_NAME = 'metrics.csv'
 COLUMNS = (
@@ -110,11 +111,12 @@ def restore_csv(run: pathlib.Path, rows: Sequence[Row], anew: bool) -> str:
     elif not found.startswith(text):
       kept = _set_aside(path)
       note = f'{path} is not what the checkpoint says: it is kept as {kept}, and written again'
-  temporary = path.with_name(f'.{path.name}.partial')
-  with temporary.open('w', encoding='utf-8', newline=_LINE_END) as file:
+  with (
+    replacing(path) as draft,
+    draft.open('w', encoding='utf-8', newline=_LINE_END) as file,
+  ):
     file.write(text)
     _sync(file)
-  temporary.replace(path)
   return note
 
 
