@@ -6,20 +6,14 @@ The run's folder (--workdir, by default runs/<config name>) receives the config,
 TensorBoard events, checkpoints and, at the end, summary.json. Ctrl-C or SIGTERM saves and stops;
 the same command goes on from there.
 
-Every option of the config can be changed on the command line; python -m cifar_jax options lists and
-explains them all:
+Every option can be changed on the command line; python -m cifar_jax options explains them all:
 
   python launch.py --config=configs/cnn_adv.py --config.optimizer.learning_rate=3e-4
   python launch.py --config=configs/cnn_adv.py --config.data.name=synthetic --workdir=runs/try
 
-On several hosts the same command runs on each of them (docs/many_devices.md):
-
-  srun python launch.py --config=configs/cnn_adv.py --workdir=/shared/run
-
-Afterwards:
+On several hosts the same command runs on each of them (docs/many_devices.md). Afterwards:
 
   python -m cifar_jax evaluate runs/cnn_adv
-  tensorboard --logdir runs
 """
 
 from cifar_jax.startup import process
