@@ -9,7 +9,6 @@ the same command goes on from there.
 Every option can be changed on the command line; python -m cifar_jax options explains them all:
 
   python launch.py --config=configs/cnn_adv.py --config.optimizer.learning_rate=3e-4
-  python launch.py --config=configs/cnn_adv.py --config.data.name=synthetic --workdir=runs/try
 
 On several hosts the same command runs on each of them (docs/many_devices.md). Afterwards:
 
