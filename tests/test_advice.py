@@ -55,7 +55,7 @@ def model_fields() -> set[str]:
 def test_enough_is_found() -> None:
   assert len(FOUND) > 100
   assert ('source.py', 'data.folder.cache', 'False') in FOUND
-  assert ('build.py', 'data.drop_remainder', 'True') in FOUND
+  assert ('recipe.py', 'data.drop_remainder', 'True') in FOUND
 
 
 @pytest.mark.parametrize(('file', 'option'), sorted({(file, key) for file, key, _ in FOUND}))

@@ -1,9 +1,10 @@
 """The reference of all options, made from their declarations: docs/options.md and a terminal."""
 
 import inspect
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cifar_jax.config.options import CHOSEN, SECTIONS
 from cifar_jax.schema.options import REQUIRED, Option, options_of
@@ -29,7 +30,8 @@ class _Part(NamedTuple):
 
 
 def _parts() -> Iterator[_Part]:
-  from cifar_jax import optim  # which imports JAX
+  from cifar_jax import models, optim  # which import JAX
+  from cifar_jax.models import registry as networks
   from cifar_jax.optim.optimizers import Optimizer
   from cifar_jax.optim.parameter_groups import Group
 
@@ -44,12 +46,22 @@ def _parts() -> Iterator[_Part]:
       own = [option for key, option in options_of(choice).items() if key not in shared]
       about = inspect.cleandoc(choice.__doc__ or '')
       yield _Part(f"config.{section}.name = '{name}'", about, section, tuple(own))
+  for name in models.names():
+    network = networks.find(name)
+    declared = options_of(network) if isinstance(network, type) else {}
+    yield _Part(f"config.model.name = '{name}'", _about(network), 'model', tuple(declared.values()))
   yield _Part(
     'config.optimizer.groups.NAME',
     'Parameters that are trained otherwise; a group also takes the options of its optimizer.',
     'optimizer.groups.NAME',
     tuple(options_of(Group).values()),
   )
+
+
+def _about(network: Any) -> str:
+  """The docstring of a network; its arguments, where it is a function, as a list."""
+  about = re.split(r'\n\n(?:Attributes|Raises):', inspect.getdoc(network) or '')[0]
+  return re.sub(r'\n  (\w+): ', r'\n- `\1`: ', about.replace('Args:\n', 'Options:\n\n'))
 
 
 def markdown() -> str:

@@ -20,8 +20,10 @@ from cifar_jax.layers.initializers import (
   torch_default_init,
   unit_std_init,
 )
-from cifar_jax.models.fields import require_choice
+from cifar_jax.models.fields import INTS, POSITIVE_INT, check_options
 from cifar_jax.models.registry import register
+from cifar_jax.schema.constraints import BELOW_ONE, BOOLEAN, POSITIVE, TEXT, one_of
+from cifar_jax.schema.options import option
 from cifar_jax.utils.errors import UserError
 
 
@@ -31,35 +33,44 @@ class AirbenchNet(nn.Module):
 
   Attributes:
     num_classes: Number of logits.
-    widths: Filters of the convolutions of each group.
-    convolutions: Number of convolutions of each group.
-    residual: Adds what left the first convolution of a group, BatchNorm and activation included, to
-      what leaves its last one, before the activation.
-    whitening_window: Height and width of the first convolution, which has twice as many filters as
-      a window has values; `config.whitening` gives it a kernel.
-    whitening_stride: Step of the window of the first convolution.
-    whitening_bias: Initial bias of the first convolution, 'zeros' or 'uniform' (PyTorch's default).
-    head: Initial kernel of the linear layer, 'uniform' (PyTorch's default) or 'unit', the same with
-      a standard deviation of 1.
-    logit_scale: Factor of the logits.
-    activation: Activation after each BatchNorm and after the whitening.
-    momentum: Share of the old value in each update of BatchNorm's running statistics.
-    epsilon: What is added to BatchNorm's variance.
     dtype: Dtype of the computation; parameters, BatchNorm and logits are float32.
   """
 
   num_classes: int
-  widths: tuple[int, ...] = (64, 256, 256)
-  convolutions: tuple[int, ...] = (2, 2, 2)
-  residual: bool = False
-  whitening_window: int = 2
-  whitening_stride: int = 1
-  whitening_bias: str = 'zeros'
-  head: str = 'uniform'
-  logit_scale: float = 1 / 9
-  activation: str = 'gelu'
-  momentum: float = 0.6
-  epsilon: float = 1e-12
+  widths: tuple[int, ...] = option(
+    (64, 256, 256), INTS, 'Filters of the convolutions of each group.'
+  )
+  convolutions: tuple[int, ...] = option((2, 2, 2), INTS, 'Number of convolutions of each group.')
+  residual: bool = option(
+    False,
+    BOOLEAN,
+    'Adds what left the first convolution of a group, BatchNorm and activation included, to what '
+    'leaves its last one, before the activation.',
+  )
+  whitening_window: int = option(
+    2,
+    POSITIVE_INT,
+    'Height and width of the first convolution, which has twice as many filters as a window has '
+    'values; `config.whitening` gives it a kernel.',
+  )
+  whitening_stride: int = option(1, POSITIVE_INT, 'Step of the window of the first convolution.')
+  whitening_bias: str = option(
+    'zeros',
+    one_of('zeros', 'uniform'),
+    "Initial bias of the first convolution, 'zeros' or 'uniform' (PyTorch's default).",
+  )
+  head: str = option(
+    'uniform',
+    one_of('uniform', 'unit'),
+    "Initial kernel of the linear layer, 'uniform' (PyTorch's default) or 'unit', the same with "
+    'a standard deviation of 1.',
+  )
+  logit_scale: float = option(1 / 9, POSITIVE, 'Factor of the logits.')
+  activation: str = option('gelu', TEXT, 'Activation after each BatchNorm and after the whitening.')
+  momentum: float = option(
+    0.6, BELOW_ONE, "Share of the old value in each update of BatchNorm's running statistics."
+  )
+  epsilon: float = option(1e-12, POSITIVE, "What is added to BatchNorm's variance.")
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:
@@ -68,8 +79,7 @@ class AirbenchNet(nn.Module):
     Raises:
       UserError: A field cannot be read.
     """
-    require_choice('whitening_bias', self.whitening_bias, _BIASES)
-    require_choice('head', self.head, _HEADS)
+    check_options(self)
     numbers = (*self.convolutions, *self.widths)
     if len(self.convolutions) != len(self.widths) or min(numbers, default=0) < 1:
       raise UserError(

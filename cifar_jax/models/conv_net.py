@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.layers import activation_function
+from cifar_jax.models.fields import INTS, SPECS, check_options
 from cifar_jax.models.layer_specs import (
   ActivationSpec,
   BatchNormSpec,
@@ -30,6 +31,8 @@ from cifar_jax.models.layer_specs import (
   parse_spec,
 )
 from cifar_jax.models.registry import register
+from cifar_jax.schema.constraints import TEXT
+from cifar_jax.schema.options import option
 from cifar_jax.utils.errors import UserError
 
 _ONLY_IN_BLOCKS = (ConvSpec,)
@@ -42,18 +45,22 @@ class ConvNet(nn.Module):
 
   Attributes:
     num_classes: Number of logits.
-    widths: Filters of the convolutions of each block; () has no blocks.
-    block: The specs of every block, or one tuple of specs for each block.
-    head: The specs after the last block; must make vectors of the maps.
-    activation: Activation of every convolution and dense layer whose spec names none.
     dtype: Dtype of the computation; parameters and logits are float32.
   """
 
   num_classes: int
-  widths: tuple[int, ...] = ()
-  block: tuple[str, ...] | tuple[tuple[str, ...], ...] = ()
-  head: tuple[str, ...] = ('flatten',)
-  activation: str = 'relu'
+  widths: tuple[int, ...] = option(
+    (), INTS, 'Filters of the convolutions of each block; () has no blocks.'
+  )
+  block: tuple[str, ...] | tuple[tuple[str, ...], ...] = option(
+    (), SPECS, 'The specs of every block, or one tuple of specs for each block.'
+  )
+  head: tuple[str, ...] = option(
+    ('flatten',), SPECS, 'The specs after the last block; must make vectors of the maps.'
+  )
+  activation: str = option(
+    'relu', TEXT, 'Activation of every convolution and dense layer whose spec names none.'
+  )
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:
@@ -62,6 +69,7 @@ class ConvNet(nn.Module):
     Raises:
       UserError: A field cannot be read.
     """
+    check_options(self)
     try:
       activation_function(self.activation)
     except UserError as error:

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
-from cifar_jax.models.fields import require_fractions, require_positive_int, require_widths
+from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, check_options
 from cifar_jax.models.patches import layer_norm, logits, small_normal
 from cifar_jax.models.registry import register
+from cifar_jax.schema.constraints import BELOW_ONE
+from cifar_jax.schema.options import option
 from cifar_jax.utils.errors import UserError
 
 _SCALE = 1e-6  # initial value of the factor of each channel of a branch
@@ -21,26 +23,29 @@ class ConvNeXt(nn.Module):
 
   Attributes:
     num_classes: Number of logits.
-    depths: Number of blocks of each stage.
-    widths: Channels of each stage; a 2x2 convolution halves the maps between them.
-    patch: Height and width of the patches of the stem; 4 in the paper, for images of 224x224.
-    drop_path: Rate of stochastic depth of the last block; rates rise linearly to it from 0.
     dtype: Dtype of the computation; parameters and logits are float32.
   """
 
   num_classes: int
-  depths: tuple[int, ...] = (3, 3, 9, 3)
-  widths: tuple[int, ...] = (96, 192, 384, 768)
-  patch: int = 2
-  drop_path: float = 0.0
+  depths: tuple[int, ...] = option((3, 3, 9, 3), WIDTHS, 'Number of blocks of each stage.')
+  widths: tuple[int, ...] = option(
+    (96, 192, 384, 768),
+    WIDTHS,
+    'Channels of each stage; a 2x2 convolution halves the maps between them.',
+  )
+  patch: int = option(
+    2,
+    POSITIVE_INT,
+    'Height and width of the patches of the stem; 4 in the paper, for images of 224x224.',
+  )
+  drop_path: float = option(
+    0.0, BELOW_ONE, 'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
+  )
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
-    require_widths(self.widths)
-    require_widths(self.depths, 'depths')
-    require_positive_int(patch=self.patch)
-    require_fractions(drop_path=self.drop_path)
+    check_options(self)
     if len(self.depths) != len(self.widths):
       raise UserError(
         f'--config.model.depths={self.depths} and --config.model.widths={self.widths} must have '

@@ -8,13 +8,16 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.models.conv_units import Logits, NormActivation, plain_conv
-from cifar_jax.models.fields import blocks_per_stage, require_fractions, require_positive_int
+from cifar_jax.models.fields import POSITIVE_INT, blocks_per_stage, check_options
 from cifar_jax.models.registry import register
-from cifar_jax.schema.constraints import is_number
-from cifar_jax.utils.errors import UserError
+from cifar_jax.schema.constraints import BELOW_ONE, BOOLEAN, number
+from cifar_jax.schema.options import option
 
 _BLOCKS = 3
 _BOTTLENECK = 4  # filters of the 1x1 convolution, in growths
+
+
+_SHARE = number('a number above 0 up to 1', lambda value: 0 < value <= 1, (0.1, 1), (0, -0.5, 1.1))
 
 
 @register('densenet')
@@ -23,36 +26,43 @@ class DenseNet(nn.Module):
 
   Attributes:
     num_classes: Number of logits.
-    depth: 3 n + 4 without bottlenecks, n layers per block (40, 100), 6 n + 4 with them (100, 190,
-      250).
-    growth: Filters that each layer adds, "k".
-    bottleneck: A 1x1 convolution to four growths before each 3x3 one, and twice the growth in the
-      stem, which otherwise has 16 filters; "B".
-    compression: Share of the channels that a transition keeps, above 0 up to 1; "C" is 0.5.
-    dropout: Rate of dropout after each convolution but the first; the paper uses 0.2 without
-      augmentation.
-    remat: Computes the layers again for the gradient and keeps their concatenated inputs only:
-      much less memory, about a third more time (Pleiss et al., 2017).
     dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
   """
 
   num_classes: int
-  depth: int = 40
-  growth: int = 12
-  bottleneck: bool = False
-  compression: float = 1.0
-  dropout: float = 0.0
-  remat: bool = False
+  depth: int = option(
+    40,
+    POSITIVE_INT,
+    'Layers with a kernel: 3 n + 4 without bottlenecks, n layers per block (40, 100), 6 n + 4 with '
+    'them (100, 190, 250).',
+  )
+  growth: int = option(12, POSITIVE_INT, 'Filters that each layer adds, "k".')
+  bottleneck: bool = option(
+    False,
+    BOOLEAN,
+    'A 1x1 convolution to four growths before each 3x3 one, and twice the growth in the stem, '
+    'which otherwise has 16 filters; "B".',
+  )
+  compression: float = option(
+    1.0, _SHARE, 'Share of the channels that a transition keeps, above 0 up to 1; "C" is 0.5.'
+  )
+  dropout: float = option(
+    0.0,
+    BELOW_ONE,
+    'Rate of dropout after each convolution but the first; the paper uses 0.2 without '
+    'augmentation.',
+  )
+  remat: bool = option(
+    False,
+    BOOLEAN,
+    'Computes the layers again for the gradient and keeps their concatenated inputs only: much '
+    'less memory, about a third more time (Pleiss et al., 2017).',
+  )
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
-    require_positive_int(growth=self.growth)
-    require_fractions(dropout=self.dropout)
-    if not is_number(self.compression) or not 0 < self.compression <= 1:
-      raise UserError(
-        f'--config.model.compression must be a number above 0 up to 1, not {self.compression!r}'
-      )
+    check_options(self)
     self.layers_a_block()
     super().__post_init__()
 
@@ -72,8 +82,8 @@ class DenseNet(nn.Module):
       if block:
         kept = int(maps.shape[-1] * self.compression)
         maps = Transition(kept, **common, name=f'transition{block}')(maps, train, mask)
-      for number in range(self.layers_a_block()):
-        name = f'block{block}_layer{number}'
+      for index in range(self.layers_a_block()):
+        name = f'block{block}_layer{index}'
         new = layer(self.growth, self.bottleneck, **common, name=name)(maps, train, mask)
         maps = jnp.concatenate([maps, new], axis=-1)
     maps = NormActivation(self.dtype)(maps, train, mask)

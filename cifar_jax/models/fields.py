@@ -1,46 +1,34 @@
-"""Checks that the families share: a mistake in a field is found when the network is made."""
+"""What options of several families may be; a mistake in one is found when the network is made."""
 
-from collections.abc import Iterable, Sequence
+import dataclasses
 
-from cifar_jax.schema.constraints import is_number
+import flax.linen as nn
+
+from cifar_jax.schema.constraints import POSITIVE, Constraint, integer
+from cifar_jax.schema.options import options_of
 from cifar_jax.utils.errors import UserError
 
-
-def require_positive_int(**fields: int) -> None:
-  """Raises UserError unless each field is a whole number of 1 or more."""
-  for name, value in fields.items():
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-      raise UserError(f'--config.model.{name} must be a whole number of 1 or more, not {value!r}')
-
-
-def require_widths(widths: Sequence[int], name: str = 'widths') -> None:
-  """Raises UserError unless the field is a tuple of whole numbers of 1 or more, at least one."""
-  if not isinstance(widths, (tuple, list)) or not widths:
-    raise UserError(f'--config.model.{name} must be a tuple such as (64,128), not {widths!r}')
-  for width in widths:
-    require_positive_int(**{name: width})
-
-
-def require_fractions(**fields: float) -> None:
-  """Raises UserError unless each field is a number in [0, 1)."""
-  for name, value in fields.items():
-    if not is_number(value) or not 0 <= value < 1:
-      raise UserError(f'--config.model.{name} must be a number in [0, 1), not {value!r}')
+POSITIVE_INT = dataclasses.replace(integer(1), description='a whole number of 1 or more')
+FACTOR = dataclasses.replace(POSITIVE, description='a factor above 0, such as 0.5')
+WIDTHS = Constraint(
+  lambda value: isinstance(value, tuple | list) and len(value) > 0,
+  'a tuple such as (64,128)',
+  tuple,
+  ((1,), (64, 128)),
+  ((), 64, None),
+  each=POSITIVE_INT,
+)
+# Read by the network itself, whose errors say more.
+INTS = Constraint(lambda value: True, 'a tuple such as (64,128)', tuple, ((64, 128),), ())
+SPECS = Constraint(
+  lambda value: True, "a tuple such as ('conv3','max_pool')", tuple, (('flatten',),), ()
+)
 
 
-def require_factor(**fields: float) -> None:
-  """Raises UserError unless each field is a number above 0."""
-  for name, value in fields.items():
-    if not is_number(value) or value <= 0:
-      raise UserError(f'--config.model.{name} must be a factor above 0, such as 0.5, not {value!r}')
-
-
-def require_choice(name: str, value: object, choices: Iterable[object]) -> None:
-  """Raises UserError unless the field is one of the choices."""
-  choices = tuple(choices)
-  if value not in choices:
-    words = ' or '.join(repr(choice) for choice in choices)
-    raise UserError(f'--config.model.{name} must be {words}, not {value!r}')
+def check_options(module: nn.Module) -> None:
+  """Raises UserError, naming the flag, unless each option of a network is what it must be."""
+  for name, option in options_of(type(module)).items():
+    option.constraint.check(f'model.{name}', getattr(module, name))
 
 
 def blocks_per_stage(depth: int, fixed: int, layers_of_all: int, advice: str) -> int:
@@ -55,7 +43,7 @@ def blocks_per_stage(depth: int, fixed: int, layers_of_all: int, advice: str) ->
   Raises:
     UserError: No whole n of 1 or more gives the depth.
   """
-  require_positive_int(depth=depth)
+  POSITIVE_INT.check('model.depth', depth)
   count, rest = divmod(depth - fixed, layers_of_all)
   if rest or count < 1:
     raise UserError(

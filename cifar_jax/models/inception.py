@@ -15,8 +15,10 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.models.conv_units import ConvNorm, Logits
-from cifar_jax.models.fields import require_factor, require_fractions
+from cifar_jax.models.fields import FACTOR, check_options
 from cifar_jax.models.registry import register
+from cifar_jax.schema.constraints import BELOW_ONE
+from cifar_jax.schema.options import option
 
 # Filters of a module: 1x1; 1x1 before 3x3, 3x3; 1x1 before 5x5, 5x5; 1x1 after the pool. A max-pool
 # stands between the stages.
@@ -42,20 +44,17 @@ class GoogLeNet(nn.Module):
 
   Attributes:
     num_classes: Number of logits.
-    width: Factor of all filters.
-    dropout: Rate of dropout before the logits; the paper uses 0.4.
     dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
   """
 
   num_classes: int
-  width: float = 1.0
-  dropout: float = 0.4
+  width: float = option(1.0, FACTOR, 'Factor of all filters.')
+  dropout: float = option(0.4, BELOW_ONE, 'Rate of dropout before the logits; the paper uses 0.4.')
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
-    require_factor(width=self.width)
-    require_fractions(dropout=self.dropout)
+    check_options(self)
     super().__post_init__()
 
   @nn.compact
@@ -81,16 +80,18 @@ class GoogLeNet(nn.Module):
 class SmallInception(nn.Module):
   """Eight inception modules of two branches, and two that halve the maps.
 
-  Attributes: as `GoogLeNet`; there is no dropout.
+  Attributes:
+    num_classes: Number of logits.
+    dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
   """
 
   num_classes: int
-  width: float = 1.0
+  width: float = option(1.0, FACTOR, 'Factor of all filters.')
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
-    require_factor(width=self.width)
+    check_options(self)
     super().__post_init__()
 
   @nn.compact

@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax.models.conv_units import ConvNorm, Logits
-from cifar_jax.models.fields import require_factor, require_fractions
+from cifar_jax.models.fields import FACTOR, check_options
 from cifar_jax.models.registry import register
+from cifar_jax.schema.constraints import BELOW_ONE
+from cifar_jax.schema.options import option
 
 # Expansion, filters, blocks, stride of the first one (1 where the paper has 2, in the second row).
 _STAGES = (
@@ -33,21 +35,21 @@ class MobileNetV2(nn.Module):
 
   Attributes:
     num_classes: Number of logits.
-    width: Factor of all filters, which become multiples of 8; the last layer never has fewer than
-      1280.
-    dropout: Rate of dropout before the logits.
     dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
   """
 
   num_classes: int
-  width: float = 1.0
-  dropout: float = 0.2
+  width: float = option(
+    1.0,
+    FACTOR,
+    'Factor of all filters, which become multiples of 8; the last layer never has fewer than 1280.',
+  )
+  dropout: float = option(0.2, BELOW_ONE, 'Rate of dropout before the logits.')
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
-    require_factor(width=self.width)
-    require_fractions(dropout=self.dropout)
+    check_options(self)
     super().__post_init__()
 
   @nn.compact

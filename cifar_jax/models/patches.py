@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
-from cifar_jax.models.fields import require_fractions, require_positive_int
+from cifar_jax.models.fields import POSITIVE_INT, check_options
 from cifar_jax.models.registry import register
+from cifar_jax.schema.constraints import BELOW_ONE
+from cifar_jax.schema.options import option
 from cifar_jax.utils.errors import UserError
 
 small_normal = nn.initializers.truncated_normal(0.02)
@@ -25,36 +27,30 @@ class VisionTransformer(nn.Module):
 
   Attributes:
     num_classes: Number of logits.
-    patch: Height and width of a patch in pixels; they must divide those of the images.
-    width: Length of a token.
-    depth: Number of encoder blocks.
-    heads: Number of heads of the attention; must divide the width.
-    hidden_factor: Units of the MLP in a block, as a multiple of the width.
-    dropout: Rate of dropout after each dense layer of a branch and after the positions.
-    drop_path: Rate of stochastic depth of the last block; rates rise linearly to it from 0.
     dtype: Dtype of the computation; parameters and logits are float32.
   """
 
   num_classes: int
-  patch: int = 4
-  width: int = 192
-  depth: int = 12
-  heads: int = 3
-  hidden_factor: int = 4
-  dropout: float = 0.0
-  drop_path: float = 0.0
+  patch: int = option(
+    4, POSITIVE_INT, 'Height and width of a patch in pixels; they must divide those of the images.'
+  )
+  width: int = option(192, POSITIVE_INT, 'Length of a token.')
+  depth: int = option(12, POSITIVE_INT, 'Number of encoder blocks.')
+  heads: int = option(3, POSITIVE_INT, 'Number of heads of the attention; must divide the width.')
+  hidden_factor: int = option(
+    4, POSITIVE_INT, 'Units of the MLP in a block, as a multiple of the width.'
+  )
+  dropout: float = option(
+    0.0, BELOW_ONE, 'Rate of dropout after each dense layer of a branch and after the positions.'
+  )
+  drop_path: float = option(
+    0.0, BELOW_ONE, 'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
+  )
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
-    require_positive_int(
-      patch=self.patch,
-      width=self.width,
-      depth=self.depth,
-      heads=self.heads,
-      hidden_factor=self.hidden_factor,
-    )
-    require_fractions(dropout=self.dropout, drop_path=self.drop_path)
+    check_options(self)
     if self.width % self.heads:
       raise UserError(
         f'--config.model.heads={self.heads} does not divide --config.model.width={self.width}'
@@ -89,36 +85,26 @@ class MlpMixer(nn.Module):
 
   Attributes:
     num_classes: Number of logits.
-    patch: Height and width of a patch in pixels; they must divide those of the images.
-    width: Length of a token.
-    depth: Number of blocks.
-    token_units: Units of the MLP across places.
-    channel_units: Units of the MLP across channels.
-    dropout: Rate of dropout after each dense layer of a branch.
-    drop_path: Rate of stochastic depth of the last block; rates rise linearly to it from 0.
     dtype: Dtype of the computation; parameters and logits are float32.
   """
 
   num_classes: int
-  patch: int = 4
-  width: int = 128
-  depth: int = 8
-  token_units: int = 64
-  channel_units: int = 512
-  dropout: float = 0.0
-  drop_path: float = 0.0
+  patch: int = option(
+    4, POSITIVE_INT, 'Height and width of a patch in pixels; they must divide those of the images.'
+  )
+  width: int = option(128, POSITIVE_INT, 'Length of a token.')
+  depth: int = option(8, POSITIVE_INT, 'Number of blocks.')
+  token_units: int = option(64, POSITIVE_INT, 'Units of the MLP across places.')
+  channel_units: int = option(512, POSITIVE_INT, 'Units of the MLP across channels.')
+  dropout: float = option(0.0, BELOW_ONE, 'Rate of dropout after each dense layer of a branch.')
+  drop_path: float = option(
+    0.0, BELOW_ONE, 'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
+  )
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
-    require_positive_int(
-      patch=self.patch,
-      width=self.width,
-      depth=self.depth,
-      token_units=self.token_units,
-      channel_units=self.channel_units,
-    )
-    require_fractions(dropout=self.dropout, drop_path=self.drop_path)
+    check_options(self)
     super().__post_init__()
 
   @nn.compact

@@ -13,14 +13,9 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.models.conv_units import Logits, NormActivation, plain_conv
-from cifar_jax.models.fields import (
-  blocks_per_stage,
-  require_choice,
-  require_fractions,
-  require_positive_int,
-  require_widths,
-)
+from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, blocks_per_stage
 from cifar_jax.models.registry import register
+from cifar_jax.schema.constraints import BELOW_ONE, one_of
 
 _LAYERS = {'basic': 2, 'bottleneck': 3}
 
@@ -124,8 +119,8 @@ def preact_resnet(
   Raises:
     UserError: A field cannot be met.
   """
-  require_choice('block', block, _LAYERS)
-  require_widths(widths)
+  one_of(*_LAYERS).check('model.block', block)
+  WIDTHS.check('model.widths', widths)
   layers_of_all = len(widths) * _LAYERS[block]
   blocks = blocks_per_stage(
     depth, 2, layers_of_all, f'{2 + 2 * layers_of_all} or {2 + 3 * layers_of_all}'
@@ -153,8 +148,8 @@ def wide_resnet(
   Raises:
     UserError: A field cannot be met.
   """
-  require_positive_int(width=width)
-  require_fractions(dropout=dropout)
+  POSITIVE_INT.check('model.width', width)
+  BELOW_ONE.check('model.dropout', dropout)
   blocks = blocks_per_stage(depth, 4, 6, '16, 22, 28 or 40')
   widths = (16 * width, 32 * width, 64 * width)
   return PreActivationNet(num_classes, 16, widths, blocks, dropout=dropout, dtype=dtype)

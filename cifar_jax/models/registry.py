@@ -50,7 +50,7 @@ def create(model_config: Mapping[str, Any], num_classes: int) -> nn.Module:
   """
   fields = {key: _frozen(value) for key, value in model_config.items() if value is not None}
   name = fields.pop('name', None)
-  constructor = _find(name)
+  constructor = find(name)
   parameters = _parameters(constructor)
   takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
   known = [key for key, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
@@ -112,7 +112,8 @@ def apply(
   return module.apply(variables, images, **arguments, **options)
 
 
-def _find(name: object) -> Constructor:
+def find(name: object) -> Constructor:
+  """The class or function of a name; raises UserError if there is none."""
   if isinstance(name, str) and name in _CONSTRUCTORS:
     return _CONSTRUCTORS[name]
   if not isinstance(name, str) or ':' not in name:

@@ -15,13 +15,10 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.models.conv_units import ConvNorm, Logits, SqueezeExcite
-from cifar_jax.models.fields import (
-  blocks_per_stage,
-  require_choice,
-  require_positive_int,
-  require_widths,
-)
+from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, blocks_per_stage, check_options
 from cifar_jax.models.registry import register
+from cifar_jax.schema.constraints import integer, one_of
+from cifar_jax.schema.options import option
 
 # Blocks in each of four stages where they are not all equal: (block, depth).
 _UNEVEN = {
@@ -39,36 +36,51 @@ class ResNet(nn.Module):
 
   Attributes:
     num_classes: Number of logits.
-    depth: Layers with a kernel, shortcuts aside: 6 n + 2 for three stages of n basic blocks (20,
-      32, 44, 56, 110), 9 n + 2 for bottlenecks; with four stages 18, 34, 50, 101, 152.
-    widths: Filters of the 3x3 convolutions of each stage, before `group_width`.
-    block: 'basic', two 3x3 convolutions, or 'bottleneck', 1x1, 3x3 and 1x1 with four times the
-      width.
-    shortcut: What is added where the shape changes: 'pad', every other pixel and zeros for new
-      channels, without parameters (option A), or 'project', a 1x1 convolution and BatchNorm
-      (option B).
-    groups: Number of groups of the 3x3 convolution of a bottleneck, the "cardinality" of ResNeXt.
-    group_width: Filters of such a group in a stage of width 64; 64 with one group is a ResNet.
-    squeeze: Reduction of a squeeze-and-excitation unit at the end of each branch; 0 for none.
     dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
   """
 
   num_classes: int
-  depth: int = 20
-  widths: tuple[int, ...] = (16, 32, 64)
-  block: str = 'basic'
-  shortcut: str = 'pad'
-  groups: int = 1
-  group_width: int = 64
-  squeeze: int = 0
+  depth: int = option(
+    20,
+    POSITIVE_INT,
+    'Layers with a kernel, shortcuts aside: 6 n + 2 for three stages of n basic blocks (20, 32, '
+    '44, 56, 110), 9 n + 2 for bottlenecks; with four stages 18, 34, 50, 101, 152.',
+  )
+  widths: tuple[int, ...] = option(
+    (16, 32, 64), WIDTHS, 'Filters of the 3x3 convolutions of each stage, before `group_width`.'
+  )
+  block: str = option(
+    'basic',
+    one_of(*_LAYERS),
+    "The branch: 'basic', two 3x3 convolutions, or 'bottleneck', 1x1, 3x3 and 1x1 with four times "
+    'the width.',
+  )
+  shortcut: str = option(
+    'pad',
+    one_of('pad', 'project'),
+    "What is added where the shape changes: 'pad', every other pixel and zeros for new channels, "
+    "without parameters (option A), or 'project', a 1x1 convolution and BatchNorm (option B).",
+  )
+  groups: int = option(
+    1,
+    POSITIVE_INT,
+    'Number of groups of the 3x3 convolution of a bottleneck, the "cardinality" of ResNeXt.',
+  )
+  group_width: int = option(
+    64,
+    POSITIVE_INT,
+    'Filters of such a group in a stage of width 64; 64 with one group is a ResNet.',
+  )
+  squeeze: int = option(
+    0,
+    integer(0),
+    'Reduction of a squeeze-and-excitation unit at the end of each branch; 0 for none.',
+  )
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:
     """Raises UserError where a field cannot be met."""
-    require_choice('block', self.block, _LAYERS)
-    require_choice('shortcut', self.shortcut, ('pad', 'project'))
-    require_widths(self.widths)
-    require_positive_int(groups=self.groups, group_width=self.group_width)
+    check_options(self)
     self.blocks()
     super().__post_init__()
 

@@ -9,8 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from cifar_jax.models.conv_net import ConvNet
-from cifar_jax.models.fields import require_choice, require_widths
+from cifar_jax.models.fields import WIDTHS
 from cifar_jax.models.registry import register
+from cifar_jax.schema.constraints import one_of
 
 _VGG = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 
@@ -38,8 +39,8 @@ def vgg(
   Raises:
     UserError: A field cannot be met.
   """
-  require_choice('depth', depth, _VGG)
-  require_widths(widths)
+  one_of(*_VGG).check('model.depth', depth)
+  WIDTHS.check('model.widths', widths)
   convolution = ('conv3 linear', 'batch_norm', 'relu') if batch_norm else ('conv3',)
   block = tuple((*(convolution * count), 'max_pool') for count in _VGG[depth])
   return ConvNet(num_classes, widths, block, head, dtype=dtype)

@@ -20,6 +20,7 @@ class Constraint:
     kind: The type as which a command line is read.
     allowed: Examples that pass the test, extremes among them.
     refused: Examples that do not, and that users might write.
+    each: What the items of a tuple must be, where a sentence of its own says so.
   """
 
   test: Callable[[Any], bool]
@@ -27,11 +28,15 @@ class Constraint:
   kind: type
   allowed: tuple[Any, ...]
   refused: tuple[Any, ...]
+  each: 'Constraint | None' = None
 
   def check(self, option: str, value: Any) -> None:
     """Raises UserError, naming the flag of the option, unless the value is allowed."""
     if not self.test(value):
       raise UserError(f'--config.{option} must be {self.description}, not {value!r}')
+    if self.each is not None:
+      for item in value:
+        self.each.check(option, item)
 
 
 def is_number(value: Any) -> bool:
@@ -71,14 +76,15 @@ def integer(lowest: int, highest: int = _LARGEST) -> Constraint:
   )
 
 
-def one_of(*names: str) -> Constraint:
-  """One of some words."""
+def one_of(*names: str | int) -> Constraint:
+  """One of some words, or of some numbers."""
+  kind, first = type(names[0]), str(names[0])
   return Constraint(
     lambda value: value in names,
     ' or '.join(repr(name) for name in names),
-    str,
+    kind,
     names,
-    ('', names[0].upper(), f'{names[0]}s', None, 1, True),
+    ('', first.upper() if kind is str else first, f'{first}s', None, -1, False),
   )
 
 

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cifar_jax import config as configs
-from cifar_jax.trainer import build
+from cifar_jax.trainer import recipe
 from cifar_jax.utils.errors import UserError
 from configs import cnn_adv
 from tests.helpers import REPOSITORY
@@ -132,7 +132,7 @@ def test_an_unset_learning_rate_is_that_of_the_rule() -> None:
   overrides = ['--config.optimizer.name=keras_sgd', '--config.optimizer.learning_rate=None']
   config = configs.load(str(REPOSITORY / 'configs' / 'cnn_adv.py'), overrides)
   configs.validate(config)
-  schedule = build._schedule(config, build.make_plan(config, 50_000))
+  schedule = recipe.make_schedule(config, recipe.make_plan(config, 50_000))
   assert float(schedule(0)) == pytest.approx(0.01)
 
 

@@ -41,5 +41,7 @@ def test_what_is_found(capsys) -> None:
 
 def test_nothing_is_found(capsys) -> None:
   with pytest.raises(SystemExit):
-    commands.main(['options', 'no', 'such'])
-  assert "no option has 'no' and 'such' in its name or its sentence" in capsys.readouterr().err
+    commands.main(['options', 'epochs', 'nowhere'])
+  assert (
+    "no option has 'epochs' and 'nowhere' in its name or its sentence" in capsys.readouterr().err
+  )

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from cifar_jax import optim
+from cifar_jax import models, optim
+from cifar_jax.models.registry import find
 from cifar_jax.optim.parameter_groups import Group
 from cifar_jax.schema.constraints import BELOW_ONE, POSITIVE, integer
 from cifar_jax.schema.options import REQUIRED, option, options_of
@@ -83,7 +84,10 @@ def test_mistakes(section, message) -> None:
 CHOICES = [choice for registry in optim.REGISTRIES.values() for choice in registry.values()]
 
 
-@pytest.mark.parametrize('choice', [*CHOICES, Group], ids=lambda choice: choice.__name__)
+NETWORKS = [choice for name in models.names() if isinstance(choice := find(name), type)]
+
+
+@pytest.mark.parametrize('choice', [*CHOICES, *NETWORKS, Group], ids=lambda choice: choice.__name__)
 def test_declarations_hold_together(choice) -> None:
   """Defaults are allowed, examples are what they are said to be, sentences are sentences."""
   for name, known in options_of(choice).items():

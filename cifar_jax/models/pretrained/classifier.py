@@ -7,8 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax.models.conv_net import ConvNet, parse_head
+from cifar_jax.models.fields import SPECS, check_options
 from cifar_jax.models.pretrained import network
 from cifar_jax.models.registry import register
+from cifar_jax.schema.constraints import BOOLEAN, TEXT, one_of
+from cifar_jax.schema.options import option
 from cifar_jax.utils.errors import UserError
 
 _BATCH_NORMS = ('frozen', 'trained')
@@ -24,27 +27,38 @@ class Pretrained(nn.Module):
 
   Attributes:
     num_classes: number of logits.
-    network: a name of `transfer.networks.NETWORKS`.
-    weights: file of the base's weights; '' looks in the usual places, 'random' takes none.
-    pooled: whether the head gets the average over each map.
-    head: specs (`layer_specs`) that make vectors of the maps, before the dense layer of logits.
-    one_sigmoid: the head ends in one unit instead of two, the log-odds of the second class; its
-      loss is the binary cross-entropy.
-    batch_norm: of the base; 'frozen' uses its moving statistics in training too and leaves them,
-      'trained' does as everywhere.
-    features: 'computed' in each step, or 'cached': the base is frozen, so its maps of all images
-      are computed once and kept on disk.
     dtype: compute dtype of the head.
   """
 
   num_classes: int
-  network: str = 'efficientnet_lite0'
-  weights: str = ''
-  pooled: bool = True
-  head: tuple[str, ...] = ('flatten',)
-  one_sigmoid: bool = False
-  batch_norm: str = 'frozen'
-  features: str = 'computed'
+  network: str = option('efficientnet_lite0', TEXT, 'The name of a published network.')
+  weights: str = option(
+    '', TEXT, "File of the base's weights; '' looks in the usual places, 'random' takes none."
+  )
+  pooled: bool = option(True, BOOLEAN, 'Whether the head gets the average over each map.')
+  head: tuple[str, ...] = option(
+    ('flatten',),
+    SPECS,
+    'Specs (`layer_specs`) that make vectors of the maps, before the dense layer of logits.',
+  )
+  one_sigmoid: bool = option(
+    False,
+    BOOLEAN,
+    'The head ends in one unit instead of two, the log-odds of the second class; its loss is the '
+    'binary cross-entropy.',
+  )
+  batch_norm: str = option(
+    'frozen',
+    one_of(*_BATCH_NORMS),
+    "Of the base; 'frozen' uses its moving statistics in training too and leaves them, 'trained' "
+    'does as everywhere.',
+  )
+  features: str = option(
+    'computed',
+    one_of(*_FEATURES),
+    "Of the base, 'computed' in each step, or 'cached': it is frozen, so its maps of all images "
+    'are computed once and kept on disk.',
+  )
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:
@@ -53,14 +67,9 @@ class Pretrained(nn.Module):
     Raises:
       UserError: a field cannot be read.
     """
+    check_options(self)
     network(self.network, 'model.network')
     parse_head(self.head)
-    for field, choices in (('batch_norm', _BATCH_NORMS), ('features', _FEATURES)):
-      if getattr(self, field) not in choices:
-        raise UserError(
-          f'--config.model.{field} must be {" or ".join(map(repr, choices))}, '
-          f'not {getattr(self, field)!r}'
-        )
     super().__post_init__()
 
   def setup(self) -> None:
