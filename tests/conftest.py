@@ -3,6 +3,7 @@ serve all processes, tiers with their times, and a config that trains in a secon
 """
 
 import collections
+import contextlib
 import gc
 import os
 import pathlib
@@ -22,16 +23,14 @@ array_checks.install()
 
 # Folders and files that train, compile networks or start processes. All other tests, new ones too,
 # are fast; one that then takes longer than FAST_SECONDS is named at the end.
-NOT_FAST = ('trainer/',)
+NOT_FAST = (
+  *('benchmarks/', 'demos/', 'devices/', 'figures/', 'models/', 'ops/', 'predict/', 'reference/'),
+  *('report/', 'run_dir/', 'serve/', 'startup/', 'trainer/'),
+  *('test_effects', 'test_launch', 'test_notebook', 'test_old_runs', 'test_readiness'),
+)
 FAST_SECONDS = 5.0
+LARGEST_PROCESS = 2 << 30  # bytes
 COMPILE_FAST = '--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1'
-
-
-def _choose(name: str, value: object) -> None:
-  """An option of JAX for this process and those that it starts, unless the environment has it."""
-  if name.upper() not in os.environ:
-    os.environ[name.upper()] = str(value)
-    jax.config.update(name, value)
 
 
 # Programs compiled by one test, or one of its processes, serve the others; none outlives the
@@ -39,8 +38,8 @@ def _choose(name: str, value: object) -> None:
 if 'PYTEST_XDIST_WORKER' not in os.environ:
   _CACHE = tempfile.TemporaryDirectory(prefix='cifar_jax_tests_')
   os.environ['CIFAR_JAX_CACHE'] = _CACHE.name
-  _choose('jax_compilation_cache_dir', os.path.join(_CACHE.name, 'xla'))
-  _choose('jax_persistent_cache_min_compile_time_secs', 0)
+jax.config.update('jax_compilation_cache_dir', os.path.join(os.environ['CIFAR_JAX_CACHE'], 'xla'))
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 
 # Programs that call oneDNN cannot be kept; tests/ops/test_onednn.py and test_resume.py turn it on,
 # and CIFAR_JAX_ONEDNN=on in the environment does for all.
@@ -57,7 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
   optimized = os.environ.get('CIFAR_JAX_TESTS') == 'optimized'
   if optimized or config.option.markexpr in ('slow', 'claims'):
     return
-  _choose('jax_disable_most_optimizations', True)
+  os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'  # for the processes that tests start
+  jax.config.update('jax_disable_most_optimizations', True)
   if 'PYTEST_XDIST_WORKER' not in os.environ and 'XLA_FLAGS' not in os.environ:
     # A version of XLA that does not know a flag ends the process.
     start = [sys.executable, '-c', 'from jaxlib import xla_client; xla_client.make_cpu_client()']
@@ -108,10 +108,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope='module', autouse=True)
 def _forget_programs() -> Iterator[None]:
-  """Those of a file stay in memory no longer than it: a process would grow to gigabytes."""
+  """A process that has grown forgets the programs of a file at its end."""
   yield
-  jax.clear_caches()
-  gc.collect()
+  with contextlib.suppress(OSError):  # only Linux tells
+    resident = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
+    if resident * os.sysconf('SC_PAGE_SIZE') > LARGEST_PROCESS:
+      jax.clear_caches()
+      gc.collect()
 
 
 @pytest.fixture(scope='session')

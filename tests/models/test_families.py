@@ -136,8 +136,7 @@ def test_bfloat16_computes_but_does_not_store(name: str):
     mutable = ['batch_stats']
     return models.apply(module, variables, images, train=True, rngs=rngs, mutable=mutable)
 
-  program = jax.make_jaxpr(run)(variables, images)
-  logits, changed = jax.eval_shape(run, variables, images)
+  program, (logits, changed) = jax.make_jaxpr(run, return_shape=True)(variables, images)
   assert logits.dtype == jnp.float32
   assert {leaf.dtype for leaf in jax.tree.leaves(changed)} <= {jnp.dtype('float32')}
   products = [

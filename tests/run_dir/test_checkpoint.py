@@ -311,7 +311,15 @@ def flip_all(step_folder: pathlib.Path) -> None:
       file.write_bytes(content)
 
 
-@pytest.mark.parametrize('damage', [truncate, flip_all, shutil.rmtree], ids=lambda d: d.__name__)
+@pytest.mark.parametrize(
+  'damage',
+  [
+    flip_all,
+    pytest.param(truncate, marks=pytest.mark.slow),
+    pytest.param(shutil.rmtree, marks=pytest.mark.slow),
+  ],
+  ids=lambda d: d.__name__,
+)
 def test_nothing_but_sentences_for_damage(tmp_path, damage) -> None:
   """TensorStore reads in threads, and each would print a traceback of its own."""
   save_steps(tmp_path, 1, 2)

@@ -102,7 +102,9 @@ def test_interrupts_after_the_run_was_saved(tiny_data, tmp_path) -> None:
 C_LOCALE = {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}
 
 
-@pytest.mark.parametrize('encoding', ['ascii', 'cp1252', 'C locale'])
+@pytest.mark.parametrize(
+  'encoding', ['ascii', 'cp1252', pytest.param('C locale', marks=pytest.mark.slow)]
+)
 def test_letters_that_a_terminal_cannot_show(tiny_data, tmp_path, encoding) -> None:
   """The table of layers has Greek ones, at a BatchNorm."""
   settings = C_LOCALE if encoding == 'C locale' else {'PYTHONIOENCODING': encoding}

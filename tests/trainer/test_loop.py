@@ -175,7 +175,7 @@ def test_many_steps_in_one_dispatch_train_the_same(tiny_config, tmp_path) -> Non
   assert one.step == many.step == 18
 
 
-@pytest.mark.parametrize('session', [(8, 1, 2), (1, 8, 4)])
+@pytest.mark.parametrize('session', [(8, 1, 2), pytest.param((1, 8, 4), marks=pytest.mark.slow)])
 def test_a_run_may_move_to_another_number_of_devices(tiny_config, tmp_path, session) -> None:
   """One epoch on each number of devices gives the curve of one device."""
   loop.train(tiny_config, tmp_path / 'one', SILENT)

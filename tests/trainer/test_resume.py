@@ -37,8 +37,9 @@ def config(tiny_config):
   [
     ('step', 2, 0),  # before anything was saved
     ('step', 11, 8),  # three steps after a checkpoint in the middle of an epoch
-    ('save', 12, 8),  # all of the checkpoint of step 12 is written, none of it visible
-    ('files', 16, 12),  # the same with files cut short
+    # All of a checkpoint is written, none of it visible; the same with files cut short.
+    pytest.param('save', 12, 8, marks=pytest.mark.slow),
+    ('files', 16, 12),
   ],
 )
 def test_kill_9_and_resume(
@@ -56,7 +57,10 @@ def test_kill_9_and_resume(
   assert rows_of(tmp_path) == rows_of(uninterrupted)
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+# SIGINT is also sent to the runs of tests/startup/test_process.py.
+@pytest.mark.parametrize(
+  'number', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_signal_saves_and_resumes(uninterrupted, config, tiny_data, tmp_path, number) -> None:
   """Through the command line that users type."""
   command = [
@@ -113,7 +117,7 @@ def test_second_interrupt_exits_now(tiny_data, tmp_path) -> None:
   with pytest.raises(subprocess.TimeoutExpired):
     process.wait(timeout=1)
   process.send_signal(signal.SIGINT)
-  process.communicate(timeout=5)
+  process.communicate(timeout=60)  # the step takes ten minutes
   assert process.returncode == 130
 
 
