@@ -44,7 +44,9 @@ def test_every_image_counts_once_and_the_users_cache_stays_as_it_is(tmp_path) ->
     assert 0 < lowest < highest
     assert median == pytest.approx((lowest + highest) / 2, abs=0.1)  # of two
     assert f'{row["stage"]:8s} {median:7.0f} images/s' in finished.stdout
-  assert not (tmp_path / 'cache').exists()
+  # Which flags of XLA work here may be noted; no image is kept.
+  kept = [path.name for path in (tmp_path / 'cache').glob('*')]
+  assert set(kept) <= {'trials'}
 
 
 def test_a_folder_without_images_is_named(tmp_path) -> None:
