@@ -1,1 +1,1 @@
-"""One file a system; `base.get_config()` gives every option its default."""
+"""One file per system; `base.get_config()` gives every option its default."""

@@ -26,6 +26,8 @@ def find(path: str) -> str:
   """
   file, colon, argument = path.partition(':')
   places = [user_path(file), _CLONE / file, _SHIPPED / f'{file}.py']
+  if file in ('base', 'configs/base.py'):  # which is there without a clone too
+    places.append(pathlib.Path(defaults.__file__))
   for place in places:
     if os.path.isfile(place):  # which a name too long for a file is not
       return f'{place}{colon}{argument}'

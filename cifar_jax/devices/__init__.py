@@ -1,1 +1,1 @@
-"""Where a run computes: devices, processes, how examples reach them, how results are combined."""
+"""Where a run computes: the mesh of devices, pmap, several processes, memory."""

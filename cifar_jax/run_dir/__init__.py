@@ -1,1 +1,1 @@
-"""What a run leaves behind and tells while it goes on: checkpoints, metrics, progress, traces."""
+"""What a run leaves behind and tells while it goes on: checkpoints, metrics, progress."""

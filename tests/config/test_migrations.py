@@ -173,6 +173,7 @@ def test_a_config_file_beside_a_package_without_a_clone(tmp_path) -> None:
   code = (
     'from cifar_jax import config\n'
     "print(config.load('mine.py', ['--config.seed=3']).epochs, config.load('mine.py').seed)\n"
+    "print(config.load('configs/base.py').epochs)\n"
   )
   process = subprocess.run(
     [sys.executable, '-c', code],
@@ -182,4 +183,4 @@ def test_a_config_file_beside_a_package_without_a_clone(tmp_path) -> None:
     text=True,
     timeout=120,
   )
-  assert (process.stdout, process.stderr) == ('7 0\n', '')
+  assert (process.stdout, process.stderr) == ('7 0\n20\n', '')
