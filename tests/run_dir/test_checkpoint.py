@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import pytest
 
+from cifar_jax.config import FORMAT
 from cifar_jax.run_dir import checkpoint
 from cifar_jax.run_dir.checkpoint import BEST, LATEST, Checkpoints
 from cifar_jax.training.steps import TrainState
@@ -52,7 +53,7 @@ def test_round_trip_keeps_every_bit(tmp_path) -> None:
     restored, facts = checkpoints.restore(target(state))
   assert bits(restored) == bits(state)
   assert jax.tree.structure(restored) == jax.tree.structure(state)
-  assert facts == FACTS
+  assert facts == {**FACTS, 'format': FORMAT}
   assert {'bfloat16', 'float32', 'int32'} == {entry[1] for entry in bits(restored)}
 
 
