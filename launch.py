@@ -37,7 +37,7 @@ _PROGRESS = flags.DEFINE_enum(
   'progress',
   'auto',
   ['auto', 'bar', 'lines', 'silent'],
-  'auto: a bar on a terminal, one line an epoch elsewhere.',
+  'auto: a bar on a terminal, one line per epoch elsewhere.',
 )
 _COORDINATOR = flags.DEFINE_string(
   'coordinator', '', "HOST:PORT of process 0 of several; 'auto': as the cluster says."
@@ -53,10 +53,10 @@ def main(argv: Sequence[str]) -> None:
   with exit_on_user_error():
     if not _CONFIG.value:
       raise UserError('--config is missing; for example --config=configs/cnn_adv.py')
-    config = configs.load(_CONFIG.value, argv[1:])
-    run = paths.run_path(_WORKDIR.value or f'runs/{pathlib.Path(_CONFIG.value).stem}')
     host_memory.configure_malloc()
     flags_note = xla_flags.set_flags()
+    config = configs.load(_CONFIG.value, argv[1:])
+    run = paths.run_path(_WORKDIR.value or f'runs/{pathlib.Path(_CONFIG.value).stem}')
     with distributed.initialize_distributed(
       _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     ):

@@ -201,5 +201,5 @@ def test_every_option_of_these_sections_is_here() -> None:
     'profile.steps',
     'profile.after_steps',
   }
-  # Pictures need TensorBoard: tests/run_dir/test_epoch_pictures.py.
+  # Pictures need TensorBoard: tests/report/test_epoch_images.py.
   assert options - tested == {'evaluate.images_every_epochs'}

@@ -1,7 +1,12 @@
 """The notebook, executed from top to bottom on CPU with the built-in pictures."""
 
+import ast
+import importlib
+import json
 import os
 import pathlib
+import re
+import types
 
 import pytest
 
@@ -19,6 +24,26 @@ def test_the_notebook_promises_nothing_it_cannot_keep() -> None:
   text = NOTEBOOK.read_text()
   for word in ('setup_tpu', 'colab_tpu', '8 cores', 'eight cores', '"outputs": [\n'):
     assert word not in text
+
+
+def test_the_notebook_uses_what_there_is() -> None:
+  """Each name that a cell imports from here, or takes from a module of ours, exists."""
+  modules: dict[str, types.ModuleType] = {}
+  cells = [c for c in json.loads(NOTEBOOK.read_text())['cells'] if c['cell_type'] == 'code']
+  lines = [line for cell in cells for line in ''.join(cell['source']).split('\n')]
+  tree = ast.parse('\n'.join('pass' if re.match('[%!]', line) else line for line in lines))
+  for node in ast.walk(tree):
+    if isinstance(node, ast.ImportFrom) and str(node.module).startswith('cifar_jax'):
+      for alias in node.names:
+        found = getattr(importlib.import_module(str(node.module)), alias.name, None)
+        if found is None:
+          found = importlib.import_module(f'{node.module}.{alias.name}')
+        if isinstance(found, types.ModuleType):
+          modules[alias.asname or alias.name] = found
+  assert modules
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Attribute) and ast.unparse(node.value) in modules:
+      assert hasattr(modules[ast.unparse(node.value)], node.attr), ast.unparse(node)
 
 
 @pytest.mark.slow

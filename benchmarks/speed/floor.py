@@ -43,7 +43,7 @@ class Product:
     layer: its path in the parameters.
     part: one of PARTS.
     shape: of the operands.
-    multiply_adds: that it makes.
+    macs: that it makes.
     run: computes it and waits.
     seconds: of one, in each turn.
   """
@@ -51,7 +51,7 @@ class Product:
   layer: str
   part: str
   shape: str
-  multiply_adds: int
+  macs: int
   run: Callable[[], None] = lambda: None
   seconds: list[float] = dataclasses.field(default_factory=list)
 
@@ -63,7 +63,7 @@ class Product:
   @property
   def rate(self) -> float:
     """10^9 operations per second."""
-    return 2e-9 * self.multiply_adds / self.median
+    return 2e-9 * self.macs / self.median
 
   def row(self) -> dict[str, Any]:
     """Columns of a table."""
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
   set_up_process()
   config = configs.load(arguments.config, arguments.overrides)
   squares, products = list(_squares(config.model.dtype)), list(products_of(config))
-  step = Product('whole step', '', '', sum(product.multiply_adds for product in products))
+  step = Product('whole step', '', '', sum(product.macs for product in products))
   _take_turns([*squares, *products], step, worker, arguments.repeats)
   shared = {
     'config': pathlib.Path(arguments.config).stem,
@@ -116,12 +116,12 @@ def conclude(products: Sequence[Product], step: Product, best: float) -> None:
     if not chosen:  # one layer alone has no gradients of inputs
       continue
     seconds = sum(product.median for product in chosen)
-    rate = 2e-9 * sum(product.multiply_adds for product in chosen) / seconds
+    rate = 2e-9 * sum(product.macs for product in chosen) / seconds
     print(f'{part:18s}{1e3 * seconds:9.1f} ms, {rate:.0f} GFLOP/s')
   total = sum(product.median for product in products)
   print(f'products          {1e3 * total:9.1f} ms, {100 * total / step.median:.0f} % of the step')
   print(f'all the rest      {1e3 * (step.median - total):9.1f} ms')
-  print(f'at the best rate  {2e-6 * step.multiply_adds / best:9.1f} ms, {best:.0f} GFLOP/s')
+  print(f'at the best rate  {2e-6 * step.macs / best:9.1f} ms, {best:.0f} GFLOP/s')
 
 
 def _take_turns(products: Sequence[Product], step: Product, worker: Worker, turns: int) -> None:
@@ -169,7 +169,7 @@ def products_of(config: Any) -> Iterator[Product]:
     kernel = variables['params']['kernel']
     gradient = drawn(jax.eval_shape(bare.apply, variables, inputs))
     operands = f'{" x ".join(map(str, inputs.shape))}, {" x ".join(map(str, kernel.shape))}'
-    multiply_adds = gradient.size * math.prod(kernel.shape[:-1])
+    macs = gradient.size * math.prod(kernel.shape[:-1])
 
     def to_inputs(variables: Any, inputs: Any, gradient: Any, bare: Any = bare) -> Any:
       return jax.vjp(lambda inputs: bare.apply(variables, inputs), inputs)[1](gradient)
@@ -182,7 +182,7 @@ def products_of(config: Any) -> Iterator[Product]:
       parts[TO_INPUTS] = _timed(to_inputs, variables, inputs, gradient)
     parts[TO_KERNEL] = _timed(to_kernel, variables, inputs, gradient)
     for part, run in parts.items():
-      yield Product(path, part, operands, multiply_adds, run)
+      yield Product(path, part, operands, macs, run)
 
 
 def _layers(config: Any) -> list[tuple[Any, tuple[int, ...]]]:

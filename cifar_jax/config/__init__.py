@@ -5,17 +5,17 @@ Others use this room as `from cifar_jax import config as configs`.
 
 from cifar_jax.config.checks import flatten, validate
 from cifar_jax.config.defaults import get_config
-from cifar_jax.config.migrations import FORMAT, current_results
+from cifar_jax.config.migrations import FORMAT, RENAMED_RESULTS, current_results
 from cifar_jax.config.options import NEUTRAL, OPTIONS
 from cifar_jax.config.parse import load, parse_flags, split_overrides
 from cifar_jax.config.stored import (
   CONFIG_NAME,
-  check_continues,
   check_same,
   of_json,
   read,
   save,
   to_json,
+  validate_config_unchanged,
 )
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
   'FORMAT',
   'NEUTRAL',
   'OPTIONS',
-  'check_continues',
+  'RENAMED_RESULTS',
   'check_same',
   'current_results',
   'flatten',
@@ -36,4 +36,5 @@ __all__ = [
   'split_overrides',
   'to_json',
   'validate',
+  'validate_config_unchanged',
 ]

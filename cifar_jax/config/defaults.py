@@ -12,12 +12,12 @@ from cifar_jax.config.options import CHOSEN, OPTIONS
 class _Config(ConfigDict):
   """A config whose sections are found by their old names too."""
 
-  def __getattr__(self, name: str) -> Any:
+  def __getitem__(self, name: str) -> Any:
     new = migrations.new_name(name)
-    if new in CHOSEN:
-      migrations.note(name, new)
-      return self[new]
-    return super().__getattr__(name)
+    if new is None or new not in CHOSEN or name in self:
+      return super().__getitem__(name)
+    migrations.note(name, new)
+    return super().__getitem__(new)
 
 
 def get_config() -> ConfigDict:

@@ -45,7 +45,7 @@ RENAMED: Mapping[str, Renamed] = {
   'evaluate.pictures_every_epochs': Renamed('evaluate.images_every_epochs'),
   'evaluate.mistakes': Renamed('evaluate.max_misclassified'),
 }
-_RENAMED_RESULTS = {
+RENAMED_RESULTS = {
   'remark': 'split_note',
   'moving_statistics': 'non_trainable_params',
   'multiply_adds': 'macs',
@@ -60,7 +60,7 @@ def _options_of_2(config: MutableMapping[str, Any]) -> None:
 
 
 def _results_of_2(results: MutableMapping[str, Any]) -> None:
-  for old, new in _RENAMED_RESULTS.items():
+  for old, new in RENAMED_RESULTS.items():
     if old in results:
       results[new] = results.pop(old)
 

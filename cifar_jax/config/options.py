@@ -25,7 +25,7 @@ from cifar_jax.schema.constraints import (
   one_of,
 )
 from cifar_jax.schema.options import Option
-from cifar_jax.training.monitor import COUNTING, MONITORS
+from cifar_jax.training.monitor import MONITORS, PATIENCE_SEMANTICS
 
 # It alters no update already made, nor the arithmetic of any.
 _free = functools.partial(Option, resumable=True, neutral=True)
@@ -118,7 +118,7 @@ def _watching(resumable: bool) -> tuple[Option, ...]:
     Option(
       'patience_semantics',
       'keras',
-      one_of(*COUNTING),
+      one_of(*PATIENCE_SEMANTICS),
       "'keras': as its later releases count; 'keras2.0' waits for one epoch more.",
       resumable=resumable,
       since=2,

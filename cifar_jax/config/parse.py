@@ -52,17 +52,23 @@ def load(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-  """A command line without the overrides of a config, and these; a value may be the next word."""
+  """A command line without the overrides of a config, and these.
+
+  A value that is the next word is joined to its option, `--config.seed 3` as `--config.seed=3`. A
+  flag is no value, so that `--noconfig.tensorboard` and `--config.tensorboard` need none.
+  """
   others: list[str] = []
   overrides: list[str] = []
-  words = iter(argv)
-  for word in words:
+  words = list(argv)
+  while words:
+    word = words.pop(0)
     if not _OVERRIDE.match(word):
       others.append(word)
       continue
+    bare = '=' not in word and not re.match('--?no', word)
+    if bare and words and not re.match('--?[a-zA-Z]', words[0]):
+      word = f'{word}={words.pop(0)}'
     overrides.append(word)
-    if '=' not in word and (value := next(words, None)) is not None:
-      overrides.append(value)
   return others, overrides
 
 

@@ -90,7 +90,7 @@ def _fill(config: ConfigDict, other: ConfigDict) -> None:
       _fill(config[key], value)
 
 
-def check_continues(config: ConfigDict, run: pathlib.Path) -> None:
+def validate_config_unchanged(config: ConfigDict, run: pathlib.Path) -> None:
   """Raises UserError, listing the differences, if the run in the folder was started with another
   config.
   """

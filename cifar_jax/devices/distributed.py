@@ -29,7 +29,7 @@ _SIGNS_OF_LOSS = re.compile(
 )
 
 
-def looks_like_several(environment: Mapping[str, str] = os.environ) -> bool:
+def is_multiprocess_launch(environment: Mapping[str, str] = os.environ) -> bool:
   """Whether a scheduler says that it started this process as one of several."""
   counts = [environment.get(name, '') for name in _COUNTS]
   lists = [environment.get(name, '') for name in _LISTS]
@@ -61,7 +61,7 @@ def initialize_distributed(
       '--coordinator=HOST:PORT, --num_processes and --process_id go together; '
       'on a cluster that JAX knows leave all three out'
     )
-  if not any(given) and coordinator != 'auto' and not looks_like_several():
+  if not any(given) and coordinator != 'auto' and not is_multiprocess_launch():
     yield
     return
   _connect(coordinator, num_processes, process_id)

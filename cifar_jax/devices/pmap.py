@@ -58,9 +58,9 @@ class PmapDataParallel(DataParallel):
 
     return jax.tree.map(mean, tree)
 
-  def batch_axis(self, ghost_rows: int) -> BatchAxis:
+  def batch_axis(self, ghost_batch_size: int) -> BatchAxis:
     """The rest of the batch is on the other devices."""
-    return BatchAxis(AXIS, self.parts, ghost_rows)
+    return BatchAxis(AXIS, self.parts, ghost_batch_size)
 
 
 def data_parallel(mesh: Mesh) -> DataParallel:

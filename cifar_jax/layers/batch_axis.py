@@ -25,12 +25,12 @@ class BatchAxis:
   Attributes:
     axis: The mapped axis over whose devices the rest of the batch is; None if all of it is here.
     parts: The number of devices along `axis`.
-    ghost_rows: Rows over which BatchNorm takes its statistics; 0 for the whole batch.
+    ghost_batch_size: Rows over which BatchNorm takes its statistics; 0 for the whole batch.
   """
 
   axis: str | None = None
   parts: int = 1
-  ghost_rows: int = 0
+  ghost_batch_size: int = 0
 
 
 _CURRENT: contextvars.ContextVar[BatchAxis | None] = contextvars.ContextVar(
@@ -78,9 +78,9 @@ class DataParallel:
     """The mean over all runs of what each may hold a little differently; integers stay."""
     return tree
 
-  def batch_axis(self, ghost_rows: int) -> BatchAxis:
-    """What layers must know about their rows; `ghost_rows` as in `BatchAxis`."""
-    return BatchAxis(ghost_rows=ghost_rows)
+  def batch_axis(self, ghost_batch_size: int) -> BatchAxis:
+    """What layers must know about their rows; `ghost_batch_size` as in `BatchAxis`."""
+    return BatchAxis(ghost_batch_size=ghost_batch_size)
 
 
 def own_rows(array: jax.Array, axis: str, parts: int) -> jax.Array:

@@ -73,9 +73,9 @@ class BatchNorm(nn.Module):
       seen = current_batch_axis()
       # init() runs outside of the mapped axis.
       axis_name = None if self.is_initializing() else seen.axis
-      if seen.ghost_rows and not self.is_initializing():
+      if seen.ghost_batch_size and not self.is_initializing():
         outputs, mean, var = normalize_by_ghost_batches(
-          values, mask, scale, bias, self.epsilon, seen.ghost_rows, axis_name
+          values, mask, scale, bias, self.epsilon, seen.ghost_batch_size, axis_name
         )
       elif mask is None and axis_name is None:
         outputs, mean, var = normalize_by_batch(values, scale, bias, self.epsilon)

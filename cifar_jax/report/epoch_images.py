@@ -25,16 +25,18 @@ class EpochImages(Callback):
   """What `config.evaluate.images_every_epochs` asks for, drawn by the first process."""
 
   def __init__(self, config: ConfigDict):
-    """Raises UserError if images are wanted and a package that draws them is missing."""
-    self._config = config
-    self._every = config.evaluate.images_every_epochs if config.tensorboard else 0
+    self._config = config  # not yet checked
     self._probabilities: Any = None
-    if self._every:
-      require('report', 'matplotlib', 'PIL')
 
   def due(self, epoch: int) -> bool:
-    """Whether there are images after this epoch, counted from 1."""
-    return self._every > 0 and epoch % self._every == 0
+    """Whether there are images after this epoch, counted from 1; after 0 if ever."""
+    every = self._config.evaluate.images_every_epochs if self._config.tensorboard else 0
+    return every > 0 and epoch % every == 0
+
+  def start(self, session: Session, step: int) -> None:
+    """Raises UserError if images are wanted and a package that draws them is missing."""
+    if self.due(0):
+      require('report', 'matplotlib', 'PIL')
 
   def end_epoch(self, session: Session, state: TrainState) -> TrainState:
     """Draws them, on one device."""

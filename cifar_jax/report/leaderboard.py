@@ -170,8 +170,11 @@ def ordered(rows: Sequence[Row], column: str, ascending: bool | None = None) -> 
 
 
 def check_columns(names: Sequence[str]) -> None:
-  """Raises UserError, with the nearest right name, if a column is unknown."""
+  """Raises UserError, with the right name if it can be told, if a column is unknown."""
   for name in names:
+    if name in configs.RENAMED_RESULTS:
+      new = configs.RENAMED_RESULTS[name]
+      raise UserError(f'there is no column {name!r}; it is now called {new!r}')
     if name not in COLUMNS:
       raise UserError(f'there is no column {name!r}{did_you_mean(name, COLUMNS)}')
 

@@ -16,12 +16,13 @@ import pathlib
 import signal
 import subprocess
 import sys
-import tempfile
+import time
 
 from absl import logging
 
 from cifar_jax.startup import processor
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import replacing
 from cifar_jax.utils.paths import cache_folder
 
 # (name of the trial, version of jaxlib) -> why it is not used although its trial would pass. There
@@ -32,6 +33,8 @@ _EDITION = 1  # Raise it whenever a trial, or what it tries, changes.
 _SECONDS = 120  # a trial takes 2 to 10
 # Ctrl-C, an administrator or a lack of memory ended the trial: no verdict on jaxlib.
 _SIGNALS_FROM_OUTSIDE = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+# A trial may have failed for want of memory or threads: it is made again the next day.
+_SECONDS_OF_A_REFUSAL = 24 * 3600
 _ROOT = pathlib.Path(__file__).parents[2]  # where the package lies
 
 
@@ -113,18 +116,16 @@ def _remembered(path: pathlib.Path | None) -> str | None:
     return None
   with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # damaged: try again
     problem = json.loads(path.read_text('utf-8'))['problem']
-    return problem if isinstance(problem, str) else None
+    old = time.time() - path.stat().st_mtime > _SECONDS_OF_A_REFUSAL
+    return problem if isinstance(problem, str) and not (problem and old) else None
   return None
 
 
 def _remember(path: pathlib.Path | None, verdict: dict[str, str]) -> None:
-  """Writes a verdict beside its place and renames it, since several processes may do so at once."""
+  """Writes a verdict; several processes may do so at once."""
   if path is None:
     return
   with contextlib.suppress(OSError, ValueError):  # no room or no permission: it is not kept
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-      'w', encoding='utf-8', dir=path.parent, prefix=f'{path.name}.', delete=False
-    ) as draft:
-      json.dump(verdict, draft)
-    os.replace(draft.name, path)
+    with replacing(path, shared=True) as draft:
+      draft.write_text(json.dumps(verdict), 'utf-8')

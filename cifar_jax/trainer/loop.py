@@ -57,7 +57,7 @@ def train(
   if not is_main:
     progress = Progress('silent')
   configs.validate(config)
-  configs.check_continues(config, run)
+  configs.validate_config_unchanged(config, run)
   finished = resume.finished(config, run, progress)
   if finished:
     return finished
@@ -89,7 +89,7 @@ def train(
     step = int(jax.device_get(state.step))
     rows: list[dict[str, float]] = []
     if restored:
-      resume.check_continues(trainer, splits, run, step, facts)
+      resume.validate_resume(trainer, splits, run, step, facts)
       rows = run_files.rows_so_far(checkpoints, run, facts, step)
     if is_main:
       configs.save(config, run)
@@ -145,8 +145,8 @@ def train(
           *extra_callbacks,
           callbacks.StopEarly(),
           callbacks.LowerLearningRate(),
-          callbacks.SaveCheckpoints(config.checkpoint, checkpoints, facts_now, check_folder),
           callbacks.Profile(config.profile, run),
+          callbacks.SaveCheckpoints(config.checkpoint, checkpoints, facts_now, check_folder),
           callbacks.ShowProgress(),
         ),
       )

@@ -81,7 +81,7 @@ def make_recipe(
     training_loss=_training_loss(config.loss),
     penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
     grad_accum_steps=config.grad_accum_steps,
-    sam_rho=config.optimizer.sam_rho or 0.0,
+    sam_rho=optim.validate(config.optimizer).sam_rho or 0.0,
     normalize=normalize,
     statistics=fitted if isinstance(fitted, Statistics) else None,
     augment=augment,
@@ -91,7 +91,7 @@ def make_recipe(
     mix=make_mix(config.augment),
     average=make_average(config.weight_averaging, plan, make_schedule(config, plan)),
     data_dependent_init=make_whitening(config.whitening, normalize),
-    ghost_rows=config.batch_norm.ghost_batch_size,
+    ghost_batch_size=config.batch_norm.ghost_batch_size,
     batch_multiple=batch_multiple,
     tta=config.evaluate.tta,
   )

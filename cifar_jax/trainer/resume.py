@@ -31,7 +31,8 @@ def finished(config: ConfigDict, run: pathlib.Path, progress: Progress) -> dict[
     return {}
   if any(summary.get(option) != config[option] for option in ('epochs', 'max_steps')):
     return {}
-  if summary['stopped_early'] and not stops_early(config.early_stopping, run_files.saved_rows(run)):
+  stopped_early = summary.get('stopped_early')  # older summaries lack it
+  if stopped_early and not stops_early(config.early_stopping, run_files.saved_rows(run)):
     return {}
   if not _is_complete(config, run):
     return {}
@@ -77,7 +78,7 @@ def devices_so_far(facts: Mapping[str, Any], devices: str) -> list[str]:
   return before if before[-1:] == [devices] else [*before, devices]
 
 
-def check_continues(
+def validate_resume(
   trainer: Trainer, splits: Splits, run: pathlib.Path, step: int, facts: Mapping[str, Any]
 ) -> None:
   """Raises UserError where a checkpoint is of another config, of other data or of a longer run.

@@ -142,7 +142,7 @@ def _share(
   minimized = recipe.loss if recipe.training_loss is None else recipe.training_loss
 
   def share_of_mean_loss(params: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Any]]:
-    with batch_axis_context(data_parallel.batch_axis(recipe.ghost_rows)):
+    with batch_axis_context(data_parallel.batch_axis(recipe.ghost_batch_size)):
       logits, updated = models.apply(
         recipe.module,
         {'params': params, 'batch_stats': batch_stats},

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-COUNTING = ('keras', 'keras2.0')
+PATIENCE_SEMANTICS = ('keras', 'keras2.0')
 MONITORS = ('val_loss', 'val_accuracy', 'train_loss', 'train_accuracy')
 
 

@@ -44,7 +44,7 @@ class Recipe:
     average: What follows each update, or None.
     data_dependent_init: (params, images uint8 [N, H, W, C]) -> params, the part of initialization
       that looks at training images; or None.
-    ghost_rows: Rows over which BatchNorm takes its statistics; 0 for the whole batch.
+    ghost_batch_size: Rows over which BatchNorm takes its statistics; 0 for the whole batch.
     batch_multiple: The batch is filled to a multiple of it with rows that do not count.
     tta: The key of `tta.TTA_TRANSFORMS` over which an example's logits are averaged in evaluation.
   """
@@ -66,7 +66,7 @@ class Recipe:
   mix: Mix | None = None
   average: Average | None = None
   data_dependent_init: Callable[[Any, Any], Any] | None = None
-  ghost_rows: int = 0
+  ghost_batch_size: int = 0
   batch_multiple: int = 1
   tta: str = 'none'
 

@@ -24,7 +24,7 @@ def test_products_are_those_of_the_network() -> None:
   names.remove(('Conv_0', 'to inputs'))  # nothing needs the gradient of the images
   assert [(product.layer, product.part) for product in products] == names
   for product in products:
-    assert product.multiply_adds == counts[product.layer]
+    assert product.macs == counts[product.layer]
 
 
 def test_sums_of_a_network_of_one_layer(capsys) -> None:

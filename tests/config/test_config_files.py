@@ -125,8 +125,8 @@ def test_config_json_round_trip(path, tmp_path) -> None:
     k: type(v) for k, v in plain(config).items()
   }
   configs.validate(found)
-  configs.check_continues(config, tmp_path)
-  configs.check_continues(found, tmp_path)
+  configs.validate_config_unchanged(config, tmp_path)
+  configs.validate_config_unchanged(found, tmp_path)
   readable = json.loads((tmp_path / 'config.json').read_text())
   assert readable['data']['mean'] == [0, 0.25]
   assert readable['optimizer']['rho'] is None
@@ -159,9 +159,9 @@ def test_options_newer_than_a_run_have_their_defaults(tmp_path) -> None:
   found = configs.read(tmp_path)
   assert plain(found) == plain(config)
   configs.validate(found)
-  configs.check_continues(config, tmp_path)
+  configs.validate_config_unchanged(config, tmp_path)
   with pytest.raises(UserError, match=r'loss\.l1 was 0\.0 and is now 0\.1; use the old values'):
-    configs.check_continues(with_value('loss.l1', 0.1), tmp_path)
+    configs.validate_config_unchanged(with_value('loss.l1', 0.1), tmp_path)
 
 
 def other(value: Any) -> Any:
@@ -192,10 +192,10 @@ def test_continuing_with_another_value(key, tmp_path) -> None:
   }
   free |= {'tensorboard', 'data.dir', 'data.placement', 'data.folder.workers', 'data.folder.cache'}
   if key in free or key.startswith(('checkpoint.', 'evaluate.', 'profile.', 'early_stopping.')):
-    configs.check_continues(changed, tmp_path)
+    configs.validate_config_unchanged(changed, tmp_path)
     return
   with pytest.raises(UserError) as error:
-    configs.check_continues(changed, tmp_path)
+    configs.validate_config_unchanged(changed, tmp_path)
   message = one_line(error)
   assert f'{key} was {value!r} and is now {other(value)!r}' in message
   assert '--workdir' in message
@@ -204,7 +204,7 @@ def test_continuing_with_another_value(key, tmp_path) -> None:
 def test_continuing_with_keys_that_came_or_went(tmp_path) -> None:
   configs.save(configs.load(ADV), tmp_path)
   with pytest.raises(UserError, match=r'model\.widths was \(32, 64, 128\) and is now None'):
-    configs.check_continues(without('model.widths'), tmp_path)
+    configs.validate_config_unchanged(without('model.widths'), tmp_path)
   with pytest.raises(UserError, match=r'model\.extra was None and is now 3'):
-    configs.check_continues(with_value('model.extra', 3), tmp_path)
-  configs.check_continues(configs.load(ADV), tmp_path / 'new')
+    configs.validate_config_unchanged(with_value('model.extra', 3), tmp_path)
+  configs.validate_config_unchanged(configs.load(ADV), tmp_path / 'new')

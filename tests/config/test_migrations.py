@@ -120,7 +120,7 @@ def test_stored_with_its_format_and_read_again(tmp_path) -> None:
   del content['format']
   (tmp_path / 'config.json').write_text(json.dumps(content))
   assert plain(configs.read(tmp_path)) == plain(config)
-  configs.check_continues(config, tmp_path)
+  configs.validate_config_unchanged(config, tmp_path)
 
 
 def test_newer_and_impossible_formats(tmp_path) -> None:

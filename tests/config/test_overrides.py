@@ -2,11 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cifar_jax import config as configs
+from cifar_jax import data
 from cifar_jax.trainer import recipe
 from cifar_jax.utils.errors import UserError
 from configs import cnn_adv
@@ -207,3 +209,47 @@ def test_no_text_gives_anything_but_a_config_or_a_sentence(key, text) -> None:
 def test_no_key_gives_anything_but_a_config_or_a_sentence(key, text) -> None:
   message = mistake(lambda: configs.load(ADV, [f'--config.{key}={text}']))
   assert '\n' not in (message or '')
+
+
+@pytest.mark.parametrize(
+  ('words', 'others', 'overrides'),
+  [
+    (['--noconfig.tensorboard', '--workdir=w'], ['--workdir=w'], ['--noconfig.tensorboard']),
+    (['--config.tensorboard', '--workdir', 'w'], ['--workdir', 'w'], ['--config.tensorboard']),
+    (['--config.seed', '3', '--workdir=w'], ['--workdir=w'], ['--config.seed=3']),
+    (['--config.loss.l1', '-1'], [], ['--config.loss.l1=-1']),
+    (
+      ['--config=c.py', '--config.data.last_batch', 'drop'],
+      ['--config=c.py'],
+      ['--config.data.last_batch=drop'],
+    ),
+  ],
+)
+def test_values_that_are_the_next_word(words, others, overrides) -> None:
+  assert configs.split_overrides(words) == (others, overrides)
+
+
+def test_an_old_section_is_found_by_its_old_name(tmp_path) -> None:
+  for section in ('config.average', "config['average']"):
+    path = tmp_path / 'old.py'
+    path.write_text(
+      'from configs import base\ndef get_config():\n  config = base.get_config()\n'
+      f"  {section}.name = 'ema'\n  return config\n"
+    )
+    assert configs.load(str(path)).weight_averaging.name == 'ema'
+
+
+def test_an_optimizer_that_is_set_as_a_whole(tmp_path) -> None:
+  """Options that it leaves out have their defaults."""
+  path = tmp_path / 'whole.py'
+  path.write_text(
+    'from configs import base\nfrom ml_collections import ConfigDict\n'
+    'def get_config():\n  config = base.get_config()\n'
+    "  config.optimizer = ConfigDict({'name': 'sgd', 'learning_rate': 0.1})\n  return config\n"
+  )
+  config = configs.load(str(path))
+  configs.validate(config)
+  images, labels = np.zeros((40, 4, 4, 3), np.uint8), np.zeros(40, np.int32)
+  split = data.Split(images, labels)
+  splits = data.Splits(split, split, split, ('a', 'b'), 'tiny', '', True, True)
+  assert recipe.make_recipe(config, splits, recipe.make_plan(config, 40)).sam_rho == 0.0

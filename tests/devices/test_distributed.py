@@ -33,7 +33,7 @@ SILENT = Progress('silent')
   ],
 )
 def test_schedulers_are_believed(environment, several) -> None:
-  assert distributed.looks_like_several(environment) == several
+  assert distributed.is_multiprocess_launch(environment) == several
 
 
 @pytest.mark.parametrize(
