@@ -316,7 +316,7 @@ def flip_all(step_folder: pathlib.Path) -> None:
   'damage',
   [
     flip_all,
-    pytest.param(truncate, marks=pytest.mark.slow),
+    truncate,
     pytest.param(shutil.rmtree, marks=pytest.mark.slow),
   ],
   ids=lambda d: d.__name__,

@@ -38,7 +38,7 @@ def config(tiny_config):
     ('step', 2, 0),  # before anything was saved
     ('step', 11, 8),  # three steps after a checkpoint in the middle of an epoch
     # All of a checkpoint is written, none of it visible; the same with files cut short.
-    pytest.param('save', 12, 8, marks=pytest.mark.slow),
+    ('save', 12, 8),
     ('files', 16, 12),
   ],
 )
