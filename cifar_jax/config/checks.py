@@ -87,7 +87,8 @@ def unknown_option(key: str, names: Iterable[str]) -> UserError:
 
 def did_you_mean(key: str, names: Iterable[str]) -> str:
   """'; did you mean --config.KEY?', also where only the last part of the key is right; or ''."""
-  names = list(names)
-  by_option = {name.rpartition('.')[2]: name for name in names}
-  near = nearest(key, names) or by_option.get(nearest(key.rpartition('.')[2], by_option) or '')
+  known = {old: name for name in names for old in (*migrations.old_names(name), name)}
+  by_option = {name.rpartition('.')[2]: name for name in known}
+  near = nearest(key, known) or by_option.get(nearest(key.rpartition('.')[2], by_option) or '')
+  near = known.get(near or '')
   return f'; did you mean --config.{near}?' if near else ''

@@ -72,7 +72,10 @@ def import_config(path: str) -> ConfigDict:
       f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == spec.origin
     ]
     line = lines[-1] if lines else getattr(error, 'lineno', '?')
-    raise UserError(f'{file}, line {line}: {type(error).__name__}: {one_line(error)}') from None
+    text = one_line(error)
+    if isinstance(error, AttributeError | KeyError):
+      text += migrations.renamed_in(text)
+    raise UserError(f'{file}, line {line}: {type(error).__name__}: {text}') from None
   if not isinstance(config, ConfigDict):
     raise UserError(f'{file}: get_config() returned no ConfigDict')
   migrations.rename_in_config(config)

@@ -111,7 +111,7 @@ def format_of(content: Mapping[str, Any], where: object) -> int:
     UserError: The number is none, or that of a newer version.
   """
   number = content.get('format', 1)
-  if not isinstance(number, int) or number < 1:
+  if not isinstance(number, int) or isinstance(number, bool) or number < 1:
     raise UserError(f'{where} is damaged (its format is {number!r}); restore it from a copy')
   if number > FORMAT:
     raise UserError(
@@ -139,6 +139,23 @@ def new_name(option: str) -> str | None:
     if option == old or option.startswith(f'{old}.'):
       return renamed.new + option.removeprefix(old)
   return None
+
+
+def old_names(option: str) -> list[str]:
+  """What an option was called before."""
+  return [
+    old + option.removeprefix(renamed.new)
+    for old, renamed in RENAMED.items()
+    if option == renamed.new or option.startswith(f'{renamed.new}.')
+  ]
+
+
+def renamed_in(text: str) -> str:
+  """'; NAME is now called NAME' where a message names an option by its old last part; or ''."""
+  for old, renamed in RENAMED.items():
+    if re.search(rf'\b{old.rpartition(".")[2]}\b', text):
+      return f'; {old} is now called {renamed.new}'
+  return ''
 
 
 @functools.cache

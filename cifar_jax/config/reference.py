@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from cifar_jax.config import migrations
 from cifar_jax.config.options import CHOSEN, SECTIONS
 from cifar_jax.schema.options import REQUIRED, Option, options_of
 from cifar_jax.utils.errors import UserError
@@ -82,12 +83,12 @@ def markdown() -> str:
 
 
 def search(words: Iterable[str]) -> str:
-  """The options in whose name, values or sentence all words occur, for a terminal.
+  """The options in whose name, former names included, values or sentence all words occur.
 
   Raises:
     UserError: There is none.
   """
-  words = [word.lower() for word in words]
+  words = [word.lower().removeprefix('--config.') for word in words]
   found = []
   for part in _parts():
     for option in part.options:
@@ -96,7 +97,8 @@ def search(words: Iterable[str]) -> str:
       text += textwrap.indent(
         textwrap.fill(f'{_sentence(option)} It is {_values(option)}.', 92), '    '
       )
-      if all(word in text.lower() for word in words):
+      old = ' '.join(migrations.old_names(flag.removeprefix('--config.')))
+      if all(word in f'{text} {old}'.lower() for word in words):
         found.append(text.replace('`', ''))
   if not found:
     raise UserError(f'no option has {" and ".join(map(repr, words))} in its name or its sentence')

@@ -10,7 +10,7 @@ import pytest
 
 import cifar_jax
 from cifar_jax import config as configs
-from cifar_jax.config import migrations
+from cifar_jax.config import migrations, reference
 from cifar_jax.utils.errors import UserError
 from tests.helpers.config_files import ADV, mistake, one_line, plain, write
 
@@ -184,3 +184,28 @@ def test_a_config_file_beside_a_package_without_a_clone(tmp_path) -> None:
     timeout=120,
   )
   assert (process.stdout, process.stderr) == ('7 0\n20\n', '')
+
+
+def test_a_file_that_reads_an_old_option_is_told_the_new_one(tmp_path) -> None:
+  body = "if config.data.last_batch == 'keep':\n  pass\nreturn config\n"
+  with pytest.raises(UserError, match=r'data\.last_batch is now called data\.drop_remainder$'):
+    configs.load(write(tmp_path, body))
+
+
+@pytest.mark.parametrize(
+  ('typed', 'meant'),
+  [
+    ('averag.name', 'weight_averaging.name'),
+    ('data.last_bach', 'data.drop_remainder'),
+    ('optimizer.sharpnes_radius', 'optimizer.sam_rho'),
+  ],
+)
+def test_a_mistyped_old_word_leads_to_the_new_one(typed, meant) -> None:
+  with pytest.raises(UserError, match=f'did you mean --config.{meant}'):
+    configs.load(ADV, [f'--config.{typed}=1'])
+
+
+def test_options_are_found_by_their_old_names() -> None:
+  for old, new in (('last_batch', 'data.drop_remainder'), ('start_from', 'init_from')):
+    assert f'--config.{new}=' in reference.search([old])
+  assert '--config.epochs=' in reference.search(['--config.epochs'])
