@@ -57,12 +57,12 @@ class Stored:
   """A config's two runs by one version.
 
   Attributes:
-    version: which.
-    expected: what is to be measured of the finished one.
-    config: of today, for the same training.
-    finished: folder of the run that was never interrupted.
-    resumed: of the one that was, and has been gone on with.
-    closing: what training it to its end returned.
+    version: The version that wrote the runs.
+    expected: The numbers that are to be measured of the finished run.
+    config: The config of today for the same training.
+    finished: The folder of the run that was never interrupted.
+    resumed: The folder of the run that was interrupted, and has been gone on with.
+    closing: What training the interrupted run to its end returned.
   """
 
   version: str

@@ -89,9 +89,9 @@ def cut(runs: Sequence[Row], lengths: Sequence[int], curves: pathlib.Path) -> li
   """The runs, and what longer ones were when they had trained for so many epochs.
 
   Args:
-    runs: lines of runs.csv.
-    lengths: epochs of published figures.
-    curves: folder with NAME.csv for each run.
+    runs: Lines of runs.csv.
+    lengths: Epochs of published figures.
+    curves: Folder with NAME.csv for each run.
   """
   found = list(runs)
   for run in runs:

@@ -40,12 +40,12 @@ class Product:
   """Something to be timed.
 
   Attributes:
-    layer: its path in the parameters.
-    part: one of PARTS.
-    shape: of the operands.
-    macs: that it makes.
-    run: computes it and waits.
-    seconds: of one, in each turn.
+    layer: The path of the layer in the parameters.
+    part: One of PARTS.
+    shape: The shapes of the operands.
+    macs: The number of multiply-adds that it makes.
+    run: Computes it and waits for the result.
+    seconds: How long one computation took, for each turn.
   """
 
   layer: str
@@ -151,7 +151,10 @@ def _squares(dtype: str) -> Iterator[Product]:
 
 
 def products_of(config: Any) -> Iterator[Product]:
-  """Those of a network in the order of its layers; the first layer's inputs need no gradient."""
+  """Yields the products of a network in the order of its layers.
+
+  The first layer's inputs need no gradient.
+  """
   import jax
   import jax.numpy as jnp
   import numpy as np

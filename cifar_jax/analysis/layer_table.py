@@ -63,7 +63,7 @@ class NetworkSummary:
   Attributes:
     layers: The layers in the order of their application, the softmax of the loss the last.
     parameters: The numbers of trainable and other scalars.
-    multiply_adds: Those of the forward pass of one image.
+    macs: The number of multiply-adds of the forward pass of one image.
   """
 
   layers: tuple[LayerRecord, ...]

@@ -84,7 +84,7 @@ def current_config(content: Mapping[str, Any], where: object) -> dict[str, Any]:
 
 
 def current_results(content: Mapping[str, Any], where: object) -> dict[str, Any]:
-  """The same of a summary.json or an about.json."""
+  """The content of a summary.json or an about.json under the names of today, without its format."""
   return _migrated(content, _OF_RESULTS, where)
 
 

@@ -19,8 +19,8 @@ class Overrides(NamedTuple):
   """A command line that ml_collections can read.
 
   Attributes:
-    arguments: the command line without what unsets an option, its values rewritten.
-    unset: the options to be set to None after that.
+    arguments: The command line without what unsets an option, its values rewritten.
+    unset: The options to be set to None after that.
   """
 
   arguments: tuple[str, ...]
@@ -34,7 +34,7 @@ def translate(arguments: Sequence[str], types: Mapping[str, type], may_be_unset:
   no are booleans; a dictionary of class weights is taken by its keys.
 
   Args:
-    arguments: the whole command line.
+    arguments: The whole command line.
     types: option -> type of its value; only options that are here are rewritten.
     may_be_unset: option -> whether None is a value of it.
 

@@ -24,7 +24,7 @@ _ROWS = 4096  # images converted at a time, which bounds the memory in use
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-  """From the content of an image file to uint8 [H, W, C], in the order of the attributes.
+  """Maps the content of an image file to uint8 [H, W, C], in the order of the attributes.
 
   Attributes:
     height: The height of the resized image in pixels, before any border.
@@ -86,7 +86,7 @@ def of_folder(data_config: ConfigDict) -> Preprocessing:
 
 
 def of_arrays(data_config: ConfigDict, source_shape: Sequence[int]) -> Preprocessing:
-  """For a network trained on images that came as arrays, of (H, W, C) `source_shape`.
+  """Returns the preprocessing of a network that was trained on arrays of (H, W, C) `source_shape`.
 
   An image file of that size is taken as it is; others keep their aspect ratio and are cut to the
   middle part, with Lanczos' filter.

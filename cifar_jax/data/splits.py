@@ -300,7 +300,7 @@ def _count(validation: str, total: int) -> int:
 
 
 def limit_validation_batches(splits: Splits, config: ConfigDict) -> Splits:
-  """With the validation images that a run is measured on: all, or the first whole batches of them.
+  """Keeps the validation images that a run is measured on: all, or their first whole batches.
 
   Args:
     splits: The splits with all of their validation images.

@@ -48,8 +48,8 @@ def initialize_distributed(
     coordinator: HOST:PORT where process 0 listens; 'auto': what JAX finds out about the cluster
       (TPU pods, SLURM, GKE, Open MPI); '': the same if a scheduler's variables say that there are
       several, else this process is alone.
-    num_processes: how many there are, if the coordinator is given.
-    process_id: which one this is, from 0.
+    num_processes: The number of processes, if the coordinator is given.
+    process_id: The number of this process, counted from 0.
 
   Raises:
     UserError: the arguments contradict each other, or the others cannot be reached. Once joined,

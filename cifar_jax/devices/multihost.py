@@ -14,8 +14,8 @@ class Stop(Protocol):
   """A request to stop, such as that of `run_dir.signals`.
 
   Attributes:
-    asked: whether the run is to stop after the current step.
-    saved: whether it has stopped, and is saved.
+    asked: Whether the run is to stop after the current step.
+    saved: Whether the run has stopped, and is saved.
   """
 
   asked: bool

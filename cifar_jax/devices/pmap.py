@@ -64,7 +64,7 @@ class PmapDataParallel(DataParallel):
 
 
 def data_parallel(mesh: Mesh) -> DataParallel:
-  """For steps that `compile_step` maps."""
+  """Returns the `DataParallel` of steps that `compile_step` maps."""
   return PmapDataParallel(parts=mesh.size)
 
 

@@ -106,8 +106,8 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def data_parallel(mesh: Mesh) -> DataParallel:
-  """For the step under `jax.jit`: lays batches out over the mesh, and leaves the rest to the
-  compiler.
+  """Returns what lays out the batches of a step under `jax.jit` over the mesh, and leaves the rest
+  to the compiler.
   """
   if mesh.size == 1:
     return DataParallel()
@@ -148,7 +148,7 @@ class TransferGuard:
     self._compiled: set[Any] = set()
 
   def around(self, program: Any) -> contextlib.AbstractContextManager[None]:
-    """For one dispatch of `program`, which names what is compiled once."""
+    """Guards one dispatch of `program`, which names what is compiled once."""
     if program in self._compiled:
       return jax.transfer_guard('disallow')
     self._compiled.add(program)

@@ -59,8 +59,8 @@ Drawing = TypeVar('Drawing', bound=Callable[..., Any])
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-  """In it matplotlib draws, and writes files, in the style of this module and without warnings: of
-  glyphs that no font has, or of names that leave little room, the image itself tells.
+  """Lets matplotlib draw and write files in the style of this module and without warnings: glyphs
+  that no font has, and names that leave little room, are seen in the image itself.
   """
   matplotlib, fonts = require('report', 'matplotlib', 'matplotlib.font_manager')
   installed = {font.name for font in fonts.fontManager.ttflist}

@@ -15,7 +15,7 @@ def torch_default_init() -> Initializer:
 
 
 def torch_default_bias_init(fan_in: int) -> Initializer:
-  """The same for the bias [F] of a layer whose units have `fan_in` inputs."""
+  """Uniform in +-1 / sqrt(fan_in): the default of PyTorch for the bias [F] of such a layer."""
 
   def initialize(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
     return jax.random.uniform(key, shape, dtype, -(fan_in**-0.5), fan_in**-0.5)

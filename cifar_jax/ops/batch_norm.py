@@ -103,7 +103,7 @@ fused_normalize.defvjp(_forward, _backward)
 
 
 def _statistics(inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Mean and biased variance [C]."""
+  """Returns the mean and the biased variance [C] over all axes but the last."""
   axes = tuple(range(inputs.ndim - 1))
   mean = jnp.mean(inputs, axes)
   return mean, jnp.mean(jnp.square(inputs - on_last_axis(mean, inputs.ndim)), axes)

@@ -75,7 +75,10 @@ def use_cpu_kernels() -> bool:
 
 
 def use_library_calls(dtype: Any) -> bool:
-  """Returns whether convolutions and products of a dtype are handed to oneDNN; asked likewise."""
+  """Returns whether convolutions and products of a dtype are handed to oneDNN.
+
+  It is asked while a function is traced.
+  """
   chosen = use_cpu_kernels() and os.environ.get('CIFAR_JAX_ONEDNN') != 'off'
   return chosen and has_library(jnp.dtype(dtype).name)
 

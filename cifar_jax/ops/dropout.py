@@ -27,12 +27,12 @@ def keep_mask(key: jax.Array, shape: tuple[int, ...], rate: float) -> jax.Array:
 
 
 def reference_bernoulli(key: jax.Array, probability: float, shape: tuple[int, ...]) -> jax.Array:
-  """Independent booleans that are True with a probability, from one 32-bit random word each."""
+  """Draws independent booleans, True with a probability, from one 32-bit random word each."""
   return jax.random.bernoulli(key, probability, shape)
 
 
 def packed_bernoulli(key: jax.Array, probability: float, shape: tuple[int, ...]) -> jax.Array:
-  """Draws such booleans, but one random word serves two or four elements.
+  """Draws booleans, True with a probability; one random word serves two or four of them.
 
   Drawing the words takes most of the time of dropout on CPU. Eight bits decide exactly for
   probabilities that are multiples of 1 / 256, as those of most networks are; others take sixteen.

@@ -79,7 +79,7 @@ def _backward(
 
 
 def _as_bits(values: jax.Array) -> jax.Array:
-  """Of bfloat16 the bits; anything else as it is."""
+  """Returns the bits of bfloat16 values as int16, and values of any other dtype as they are."""
   if values.dtype == jnp.bfloat16:
     return lax.bitcast_convert_type(values, jnp.int16)
   return values
@@ -88,7 +88,7 @@ def _as_bits(values: jax.Array) -> jax.Array:
 def _by_place(
   inputs: jax.Array, window: tuple[int, int], shape: tuple[int, ...]
 ) -> Iterator[jax.Array]:
-  """For each place in the window, in reading order, its input in all windows: [B, H', W', C]."""
+  """Yields the input [B, H', W', C] of all windows at each place of a window, in reading order."""
   height, width = window
   for i in range(height):
     for j in range(width):

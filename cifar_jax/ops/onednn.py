@@ -89,8 +89,8 @@ conv.defvjp(_conv_forward, _conv_backward)
 
 
 def pads_of_gradient(kernel: jax.Array, pads: Pads) -> Pads:
-  """What is put around the outputs' gradient, so that the turned kernel [kh, kw, ...] makes the
-  maps' gradient of it; the window moved by single steps.
+  """Returns the padding of the outputs' gradient with which a convolution by the flipped kernel
+  [kh, kw, ...] gives the inputs' gradient; for a window that moves by single steps.
   """
   height, width = kernel.shape[:2]
   (top, bottom), (left, right) = pads
@@ -98,9 +98,10 @@ def pads_of_gradient(kernel: jax.Array, pads: Pads) -> Pads:
 
 
 def where_positive(outputs: jax.Array, gradient: jax.Array) -> jax.Array:
-  """The gradient where outputs of ReLU are above 0, elsewhere 0.
+  """Returns the gradient where outputs of ReLU are above 0, elsewhere 0.
 
-  Both as integers of the same bits: XLA's CPU backend would widen bfloat16 to float32 and back.
+  Both are taken as integers of the same bits: XLA's CPU backend would widen bfloat16 to float32 and
+  back.
   """
   integer = jnp.int16 if outputs.dtype == jnp.bfloat16 else jnp.int32
   kept, bits = (lax.bitcast_convert_type(array, integer) for array in (outputs, gradient))
@@ -110,7 +111,7 @@ def where_positive(outputs: jax.Array, gradient: jax.Array) -> jax.Array:
 def _kernel_gradient(
   inputs: jax.Array, gradient: jax.Array, kernel: jax.Array, pads: Pads
 ) -> jax.Array:
-  """By the quickest of the ways that were measured."""
+  """Returns the kernel's gradient, by the fastest of the ways that were measured."""
   height, width, channels, _ = kernel.shape
   if channels <= _FEW_CHANNELS or height == width == 1:
     way = functools.partial(_kernel_gradient_from_windows, windows=(height, width), pads=pads)
@@ -133,14 +134,14 @@ def _xla_conv(
 
 
 def _kernel_gradient_as_conv(inputs: jax.Array, gradient: jax.Array, pads: Pads) -> jax.Array:
-  """The maps convolved with their gradient, some examples at a time in the place of the channels;
-  float32.
+  """Returns the kernel's gradient in float32 as a convolution of the inputs with the outputs'
+  gradient, in which some examples at a time take the place of the channels.
   """
   examples = inputs.shape[0]
   at_once = min(examples, _EXAMPLES_AT_ONCE[inputs.dtype.name])
 
   def found(start: jax.Array | int, count: int) -> jax.Array:
-    """[channels, kh, kw, features], of so many examples."""
+    """Returns the sum [channels, kh, kw, features] over `count` examples."""
     maps, to_maps = (lax.dynamic_slice_in_dim(a, start, count) for a in (inputs, gradient))
     kernel = to_maps.transpose(1, 2, 0, 3)
     outputs = _bare_conv(maps.transpose(3, 1, 2, 0), kernel, strides=(1, 1), pads=pads)
@@ -162,8 +163,8 @@ def _kernel_gradient_as_conv(inputs: jax.Array, gradient: jax.Array, pads: Pads)
 def _kernel_gradient_from_windows(
   inputs: jax.Array, gradient: jax.Array, windows: tuple[int, int], pads: Pads
 ) -> jax.Array:
-  """Of each row of the window a product, over copies of the maps shifted along the width;
-  float32.
+  """Returns the kernel's gradient in float32 as one matrix product for each row of the window,
+  over copies of the inputs that are shifted along the width.
   """
   height, width, features = gradient.shape[1:]
   padded = jnp.pad(inputs, ((0, 0), *pads, (0, 0)))
@@ -188,7 +189,7 @@ def call_conv(
   relu: bool = False,
   groups: int = 1,
 ) -> jax.Array:
-  """The call without gradients; arguments as for `conv`, `groups` as in XLA."""
+  """Calls oneDNN's convolution, without gradients; arguments as for `conv`, `groups` as in XLA."""
   bare = functools.partial(_bare_conv, strides=strides, pads=pads, relu=relu, groups=groups)
   if bias is None:
     return batch_partitioned(bare, 'b h w c, y x d f -> b i j f', (True, False))(inputs, kernel)
@@ -203,7 +204,7 @@ def _bare_conv(
   relu: bool = False,
   groups: int = 1,
 ) -> jax.Array:
-  """Of inputs, a kernel and, perhaps, a bias."""
+  """Calls oneDNN's convolution with inputs, a kernel and, where it is given, a bias."""
   inputs, kernel = operands[:2]
   images = {'dims': 4, 'data': {'batch_dim': 0, 'feature_dim': 3, 'spatial_dims': [1, 2]}}
   filters = {'input_feature_dim': 2, 'output_feature_dim': 3, 'spatial_dims': [0, 1]}
@@ -233,7 +234,7 @@ def _bare_conv(
 
 
 def _matmul_transposed(left: jax.Array, right: jax.Array) -> jax.Array:
-  """[N, K], [N, M] -> [K, M]."""
+  """Returns the product [K, M] of the transpose of [N, K] with [N, M]."""
   config = {'transpose_a': True, 'transpose_b': False}
   shape = (left.shape[1], right.shape[1])
   return _call('matmul', {'onednn_matmul_config': config}, shape, [left, right])

@@ -55,7 +55,7 @@ def check(dtype: str) -> None:
 def _both(
   name: str, inputs: jax.Array, kernel: jax.Array, bias: jax.Array
 ) -> tuple[_Results, _Results]:
-  """The results by oneDNN, and by XLA in float32."""
+  """Returns the results by oneDNN, and by XLA in float32."""
   strides = _SHAPES[name][2]
   window = kernel.shape[:2]
   pads = (((window[0] - 1) // 2,) * 2, ((window[1] - 1) // 2,) * 2)

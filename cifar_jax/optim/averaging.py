@@ -27,12 +27,12 @@ _Update = Callable[[jax.Array, Any, Any], tuple[Any, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Average:
-  """A slow copy that follows the trained, fast weights and moving statistics.
+  """A slow copy that follows the trained, fast weights and running statistics.
 
   Attributes:
     update: (updates made, slow, fast) -> (slow, fast), for use after each update; the trees may be
       any, of float32 arrays.
-    evaluated: whether the slow copy is the result: what is validated, tested and used.
+    evaluated: Whether the slow copy is the result: what is validated, tested and used.
     gradients_at: (slow, fast) -> the parameters at which gradients are taken and which the rule is
       given; None for the fast ones.
   """
@@ -84,7 +84,7 @@ class NoAverage(Averaging):
   is_evaluated = False
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> None:
-    """See `Averaging`."""
+    """Builds this average, as `Averaging.build` describes."""
 
 
 @average('lookahead')
@@ -106,7 +106,7 @@ class Lookahead(Averaging):
   power: float = option(3.0, NOT_NEGATIVE, 'With which the decay grows to that from 0.')
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:
-    """See `Averaging`."""
+    """Builds this average, as `Averaging.build` describes."""
 
     def update(step: jax.Array, slow: Any, fast: Any) -> tuple[Any, Any]:
       last = step == plan.total_steps
@@ -137,7 +137,7 @@ class EMA(Averaging):
   decay: float = option(0.999, BELOW_ONE, 'Of the slow copy per step.')
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:
-    """See `Averaging`."""
+    """Builds this average, as `Averaging.build` describes."""
 
     def update(step: jax.Array, slow: Any, fast: Any) -> tuple[Any, Any]:
       n = (step // self.every_steps - 1).astype(jnp.float32)
@@ -153,7 +153,7 @@ class EMA(Averaging):
 class SWA(Averaging):
   """Stochastic weight averaging (Izmailov et al., 2018): a plain mean from some epoch on.
 
-  It is that of the weights at the end of `start_epoch` and then every `every_steps`. Moving
+  It is the mean of the weights at the end of `start_epoch` and then every `every_steps`. Running
   statistics of BatchNorm are averaged like weights, where the paper computes them anew from the
   training set. Until `start_epoch` the slow copy is the fast one.
   """
@@ -164,7 +164,7 @@ class SWA(Averaging):
   start_epoch: float = option(REQUIRED, NOT_NEGATIVE, 'The first one averaged.', 'epochs')
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:
-    """See `Averaging`."""
+    """Builds this average, as `Averaging.build` describes."""
     start, every = plan.nearest_step(self.start_epoch), self.every_steps or plan.steps_per_epoch
 
     def update(step: jax.Array, slow: Any, fast: Any) -> tuple[Any, Any]:
@@ -187,13 +187,13 @@ class ScheduleFree(Averaging):
 
   with c = r**2 / (the sum of r**2 so far), r the schedule's highest rate so far; where that is
   constant, c is one over the number of updates. The rate may be warmed up and needs no decay.
-  Moving statistics of BatchNorm are those at y.
+  Running statistics of BatchNorm are those at y.
   """
 
   beta: float = option(0.9, BELOW_ONE, 'Where gradients are taken; 1: at the average.')
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:
-    """See `Averaging`."""
+    """Builds this average, as `Averaging.build` describes."""
     rates = np.asarray(jax.vmap(schedule)(jnp.arange(plan.total_steps)), np.float64)
     squares = np.maximum.accumulate(rates) ** 2
     shares = jnp.asarray(squares / np.maximum(np.cumsum(squares), 1e-300), jnp.float32)
@@ -209,7 +209,10 @@ class ScheduleFree(Averaging):
     return Average(update, evaluated=self.is_evaluated, gradients_at=gradients_at)
 
   def check_optimizer(self, section: str, optimizer: Optimizer) -> None:
-    """See `Averaging`: it takes the place of momentum, and a bound on y does not bound z and x."""
+    """Raises UserError, as `Averaging.check_optimizer` describes.
+
+    The average takes the place of momentum, and a bound on y does not bound z and x.
+    """
     for key, off in (('momentum', 0), ('beta1', 0), ('max_norm', None)):
       value = getattr(optimizer, key, None)
       if value:

@@ -28,7 +28,7 @@ class KerasSGD(Optimizer):
   nesterov: bool = fields.nesterov(False)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.chain(
       optax.scale_by_learning_rate(schedule), momentum_trace(self.momentum, self.nesterov)
     )
@@ -44,7 +44,7 @@ class KerasRMSprop(Optimizer):
   epsilon: float = fields.epsilon(1e-8)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.chain(
       optax.scale_by_rms(self.rho, self.epsilon, initial_scale=0.0, eps_in_sqrt=False),
       optax.scale_by_learning_rate(schedule),
@@ -66,7 +66,7 @@ class KerasAdam(Optimizer):
   epsilon: float = fields.epsilon(1e-8)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.chain(
       scale_by_keras_adam(self.beta1, self.beta2, self.epsilon),
       optax.scale_by_learning_rate(schedule),

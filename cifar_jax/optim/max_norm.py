@@ -17,7 +17,7 @@ def project(kernel: jax.Array, limit: float) -> jax.Array:
 
   Args:
     kernel: float32 [..., units].
-    limit: above 0.
+    limit: The largest norm, above 0.
   """
   norm = jnp.sqrt(jnp.sum(jnp.square(kernel), axis=tuple(range(kernel.ndim - 1)), keepdims=True))
   return kernel * (jnp.minimum(norm, limit) / (norm + _KERAS_EPSILON))

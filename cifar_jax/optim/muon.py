@@ -64,7 +64,7 @@ class AirbenchMuon(Optimizer):
   nesterov: bool = fields.nesterov(True)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`.
+    """Builds the chain of this rule, as `Optimizer.build` describes.
 
     Returns:
       A transformation of trees whose arrays are of rank 2 or more, the filters last. Its `init`

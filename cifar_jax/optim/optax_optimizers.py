@@ -54,7 +54,7 @@ class SGD(Optimizer):
   weight_decay_mask: str = fields.weight_decay_mask()
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.chain(
       optax.add_decayed_weights(self.weight_decay, _MASKS_OR_NONE[self.weight_decay_mask])
       if self.weight_decay
@@ -74,7 +74,7 @@ class RMSprop(Optimizer):
   epsilon: float = fields.epsilon(1e-8)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.rmsprop(schedule, decay=self.rho, eps=self.epsilon)
 
 
@@ -89,7 +89,7 @@ class Adam(Optimizer):
   epsilon: float = fields.epsilon(1e-8)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.adam(schedule, self.beta1, self.beta2, self.epsilon)
 
 
@@ -106,7 +106,7 @@ class AdamW(Optimizer):
   weight_decay_mask: str = fields.weight_decay_mask()
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.adamw(
       schedule,
       self.beta1,
@@ -128,7 +128,7 @@ class AdaBelief(Optimizer):
   epsilon: float = fields.epsilon(1e-16)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.adabelief(schedule, self.beta1, self.beta2, self.epsilon)
 
 
@@ -142,7 +142,7 @@ class AdaDelta(Optimizer):
   epsilon: float = fields.epsilon(1e-6)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.adadelta(schedule, self.rho, self.epsilon)
 
 
@@ -155,7 +155,7 @@ class AdaGrad(Optimizer):
   epsilon: float = fields.epsilon(1e-7)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.adagrad(schedule, eps=self.epsilon)
 
 
@@ -170,7 +170,7 @@ class AdaMax(Optimizer):
   epsilon: float = fields.epsilon(1e-8)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.adamax(schedule, self.beta1, self.beta2, self.epsilon)
 
 
@@ -187,7 +187,7 @@ class LAMB(Optimizer):
   weight_decay_mask: str = fields.weight_decay_mask()
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.lamb(
       schedule,
       self.beta1,
@@ -211,7 +211,7 @@ class LARS(Optimizer):
   weight_decay_mask: str = fields.weight_decay_mask()
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.lars(
       schedule,
       weight_decay=self.weight_decay,
@@ -234,7 +234,7 @@ class Lion(Optimizer):
   weight_decay_mask: str = fields.weight_decay_mask()
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.lion(
       schedule,
       self.beta1,
@@ -259,7 +259,7 @@ class Muon(Optimizer):
   weight_decay_mask: str = fields.weight_decay_mask()
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return muon(
       schedule,
       beta=self.momentum,
@@ -289,7 +289,7 @@ class Nadam(Optimizer):
   epsilon: float = fields.epsilon(1e-8)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.nadam(schedule, self.beta1, self.beta2, self.epsilon)
 
 
@@ -306,7 +306,7 @@ class NadamW(Optimizer):
   weight_decay_mask: str = fields.weight_decay_mask()
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.nadamw(
       schedule,
       self.beta1,
@@ -328,7 +328,7 @@ class RAdam(Optimizer):
   epsilon: float = fields.epsilon(1e-8)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.radam(schedule, self.beta1, self.beta2, self.epsilon)
 
 
@@ -343,5 +343,5 @@ class Yogi(Optimizer):
   epsilon: float = fields.epsilon(1e-3)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See `Optimizer`."""
+    """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.yogi(schedule, self.beta1, self.beta2, self.epsilon)

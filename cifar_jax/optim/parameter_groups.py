@@ -117,8 +117,9 @@ def partition(
   """One transformation out of those of the groups and of the rest.
 
   Args:
-    groups: from `read`.
-    build: group -> its rule, learning rate included; None -> the rule of the rest.
+    groups: The groups that `read` returned.
+    build: A function from a group to its rule, learning rate included; from None to that of the
+      rest.
     plan: The length of the run.
 
   Returns:

@@ -78,7 +78,7 @@ class Constant(Schedule):
   """lr."""
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
-    """See `Schedule`."""
+    """Builds this schedule, as `Schedule.build` describes."""
     return optax.constant_schedule(learning_rate)
 
 
@@ -95,7 +95,7 @@ class Piecewise(Schedule):
   )
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
-    """See `Schedule`."""
+    """Builds this schedule, as `Schedule.build` describes."""
     factors = self.factors
     if factors is None:
       factors = tuple(0.1 ** (i + 1) for i in range(len(self.boundaries)))
@@ -105,7 +105,7 @@ class Piecewise(Schedule):
     )
 
   def check(self, epochs: float | None) -> None:
-    """See `Schedule`."""
+    """Raises UserError, as `Schedule.check` describes."""
     if self.factors is not None and len(self.factors) != len(self.boundaries):
       raise UserError(
         f'--config.schedule.factors has {len(self.factors)} values and '
@@ -122,7 +122,7 @@ class Cosine(Schedule):
   end_factor: float = _end_factor(0.0)
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
-    """See `Schedule`."""
+    """Builds this schedule, as `Schedule.build` describes."""
     return optax.cosine_decay_schedule(learning_rate, plan.total_steps, alpha=self.end_factor)
 
 
@@ -139,7 +139,7 @@ class WarmupCosine(Schedule):
   end_factor: float = _end_factor(0.0)
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
-    """See `Schedule`."""
+    """Builds this schedule, as `Schedule.build` describes."""
     return optax.warmup_cosine_decay_schedule(
       init_value=learning_rate * self.start_factor,
       peak_value=learning_rate,
@@ -149,7 +149,7 @@ class WarmupCosine(Schedule):
     )
 
   def check(self, epochs: float | None) -> None:
-    """See `Schedule`."""
+    """Raises UserError, as `Schedule.check` describes."""
     if epochs is not None and self.warmup_epochs >= epochs:
       raise UserError(
         f'--config.schedule.warmup_epochs is {self.warmup_epochs:g}, which must be less than '
@@ -172,7 +172,7 @@ class Triangular(Schedule):
   end_factor: float = _end_factor(0.07)
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
-    """See `Schedule`."""
+    """Builds this schedule, as `Schedule.build` describes."""
     peak = plan.steps(0.23 * plan.epochs if self.peak_epoch is None else self.peak_epoch)
     rise = optax.linear_schedule(learning_rate * self.start_factor, learning_rate, peak)
     fall = optax.linear_schedule(
@@ -181,7 +181,7 @@ class Triangular(Schedule):
     return optax.join_schedules([rise, fall], [peak])
 
   def check(self, epochs: float | None) -> None:
-    """See `Schedule`."""
+    """Raises UserError, as `Schedule.check` describes."""
     if epochs is not None and self.peak_epoch is not None and self.peak_epoch > epochs:
       raise UserError(
         f'--config.schedule.peak_epoch is {self.peak_epoch:g}, which must not be more than '
@@ -197,7 +197,7 @@ class Exponential(Schedule):
   factor: float = option(REQUIRED, POSITIVE, 'Of the rate, per epoch.')
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
-    """See `Schedule`."""
+    """Builds this schedule, as `Schedule.build` describes."""
     return optax.exponential_decay(learning_rate, plan.steps_per_epoch, self.factor)
 
 
@@ -212,7 +212,7 @@ class TimeDecay(Schedule):
   decay: float = option(REQUIRED, NOT_NEGATIVE, 'How fast the rate falls, per update.')
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
-    """See `Schedule`."""
+    """Builds this schedule, as `Schedule.build` describes."""
     # float32 holds t exactly up to 2**24, with a relative error of 6e-8 beyond; nothing cancels.
     return lambda count: learning_rate / (1.0 + self.decay * jnp.asarray(count, jnp.float32))
 

@@ -90,9 +90,10 @@ class Checkpoints:
     """Writes the whole state and some JSON facts; a step that is there already is left alone.
 
     Args:
-      state: of the step to save.
-      facts: what the host has to remember, such as seconds trained and validation metrics.
-      best: whether this is the new best one (which replaces the old) instead of one to resume from.
+      state: The state of the step to save.
+      facts: The facts that the host has to remember, such as seconds trained and validation
+        metrics.
+      best: Whether this is the new best one (which replaces the old) instead of one to resume from.
 
     Raises:
       UserError: the disk is full or the folder cannot be written; older checkpoints stay complete.
@@ -128,7 +129,8 @@ class Checkpoints:
     """Reads a checkpoint onto the devices of `target`.
 
     Args:
-      target: abstract state (shapes, dtypes, shardings), so any number or kind of devices will do.
+      target: The abstract state (shapes, dtypes, shardings), so any number or kind of devices will
+        do.
       which: 'latest', 'best', or a step number as text.
 
     Returns:
@@ -149,11 +151,11 @@ class Checkpoints:
   ) -> tuple[dict[str, Any], int] | None:
     """Reads what the network is applied with onto the first device, whatever trained it.
 
-    Neither the optimiser nor the devices of the run need be known, only the checkpoint.
+    Neither the optimizer nor the devices of the run need be known, only the checkpoint.
 
     Args:
       which: 'latest', 'best', or a step number as text.
-      averaged: the averages in place of the trained weights.
+      averaged: Whether to read the averages in place of the trained weights.
 
     Returns:
       (the collections 'params' and 'batch_stats', the step), or None if there is no checkpoint yet.

@@ -28,7 +28,7 @@ def record(state: Any) -> Record:
   """The dtype, shape and checksum of each array of a state, by path.
 
   Args:
-    state: a tree of arrays, each of them whole on one of this process's devices or on the host.
+    state: A tree of arrays, each of them whole on one of this process's devices or on the host.
   """
   return {path: [*_kind(leaf), _of_array(leaf)] for path, leaf in leaves(state).items()}
 
@@ -81,8 +81,8 @@ def differences(arrays: Record, target: Any) -> list[str]:
   """'params/Conv_0/kernel is (4, 3) there and (4, 4) here', for each array that differs in kind.
 
   Args:
-    arrays: what the checkpoint has; the checksums are not looked at.
-    target: a tree of arrays or of their shapes.
+    arrays: The arrays of the checkpoint; the checksums are not looked at.
+    target: A tree of arrays or of their shapes.
   """
   saved = {path: (dtype, tuple(shape)) for path, (dtype, shape, _) in arrays.items()}
   wanted = {

@@ -86,9 +86,9 @@ def restore_csv(run: pathlib.Path, rows: Sequence[Row], anew: bool) -> str:
   file that says anything else is kept under another name.
 
   Args:
-    run: the run's folder.
-    rows: of the checkpoint.
-    anew: whether there is no checkpoint and the run starts at its beginning.
+    run: The run's folder.
+    rows: The rows that the checkpoint holds.
+    anew: Whether there is no checkpoint and the run starts at its beginning.
 
   Returns:
     A sentence for the user where there is something to say, else ''.

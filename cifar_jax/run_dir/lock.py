@@ -49,7 +49,7 @@ def run_lock(run: pathlib.Path) -> Iterator[Hold]:
   system or the file system knows no locks, nobody is kept out.
 
   Args:
-    run: the folder, which exists.
+    run: The folder, which exists.
 
   Raises:
     UserError: another process trains there.

@@ -20,10 +20,10 @@ from cifar_jax.utils.files import disk_errors
 
 
 class RunWriter:
-  """Writes one row an epoch; use as a context manager so that everything is on disk afterwards.
+  """Writes one row per epoch; use as a context manager so that everything is on disk afterwards.
 
   Attributes:
-    note: a sentence on what was found in place of the metrics.csv of the checkpoint, or ''.
+    note: A sentence on what was found in place of the metrics.csv of the checkpoint, or ''.
   """
 
   def __init__(
@@ -37,11 +37,11 @@ class RunWriter:
     """Opens the files and makes metrics.csv what the checkpoint says.
 
     Args:
-      run: the run's folder.
-      rows: of the epochs so far.
-      resume_step: updates made so far; None: the run starts anew.
-      texts: name -> Markdown, shown by TensorBoard beside the curves.
-      tensorboard: whether to write events at all.
+      run: The run's folder.
+      rows: The rows of the epochs so far.
+      resume_step: The number of updates made so far; None if the run starts anew.
+      texts: Texts in Markdown by name, shown by TensorBoard beside the curves.
+      tensorboard: Whether to write events at all.
     """
     self._run = run
     with disk_errors(run):
@@ -85,7 +85,7 @@ class RunWriter:
 
 
 class NoWriter:
-  """In the place of `RunWriter` in all processes but the first."""
+  """Takes the place of `RunWriter` in all processes but the first, and writes nothing."""
 
   note = ''
 

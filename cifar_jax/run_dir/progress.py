@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar on a terminal, one line an epoch elsewhere, or
+"""What a person sees while a run goes on: a bar on a terminal, one line per epoch elsewhere, or
 nothing.
 """
 
@@ -13,8 +13,8 @@ class Progress:
   """Terminal output of one run.
 
   Attributes:
-    remark: what must stand beside every accuracy, such as 'test used as validation' or 'synthetic';
-      set by the loop.
+    split_note: What must stand beside every accuracy, such as 'test used as validation' or
+      'synthetic'; set by the loop.
   """
 
   def __init__(self, mode: str = 'auto'):

@@ -87,11 +87,11 @@ def rows_so_far(
   """The rows of the epochs before a checkpoint.
 
   Args:
-    checkpoints: of the run.
-    run: its folder.
-    facts: of the checkpoint. Without a history, as older versions saved them, metrics.csv is read,
-      and what the facts say of an epoch that ended with a checkpoint.
-    step: updates made; later rows will be written again.
+    checkpoints: The checkpoints of the run.
+    run: The folder of the run.
+    facts: The facts of the checkpoint. Without a history, as older versions saved them, metrics.csv
+      is read, and what the facts say of an epoch that ended with a checkpoint.
+    step: The number of updates made; later rows will be written again.
 
   Raises:
     UserError: an older version's metrics.csv cannot be read.

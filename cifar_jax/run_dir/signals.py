@@ -12,8 +12,8 @@ class Stop:
   """Whether somebody asked the run to stop.
 
   Attributes:
-    asked: whether it is to stop after the current step.
-    saved: whether it has stopped, and is saved.
+    asked: Whether the run is to stop after the current step.
+    saved: Whether the run has stopped, and is saved.
   """
 
   asked = False

@@ -16,16 +16,16 @@ class RunTimer:
   without compilation, evaluation and saving.
 
   Attributes:
-    compile_seconds: of updates that were compiled first, in this session.
+    compile_seconds: Seconds of updates that were compiled first, in this session.
   """
 
   def __init__(self, facts: Mapping[str, Any], now: Callable[[], float] = time.perf_counter):
     """Starts now.
 
     Args:
-      facts: of the checkpoint that the session begins with, see `facts`; what is missing, as for a
-        new run, is 0.
-      now: seconds since some moment.
+      facts: The facts of the checkpoint that the session begins with, see `facts`; what is missing,
+        as for a new run, is 0.
+      now: A clock in seconds since any moment.
     """
     before = {name: float(facts.get(name, 0.0)) for name in _CARRIED}
     self._now = now
@@ -46,9 +46,9 @@ class RunTimer:
     """Counts training time.
 
     Args:
-      seconds: of it.
-      images: whose updates were dispatched in it.
-      waiting_seconds: of these seconds, those in which the devices waited for a batch.
+      seconds: The training time in seconds.
+      images: The number of images whose updates were dispatched in that time.
+      input_wait_seconds: The part of these seconds in which the devices waited for a batch.
     """
     self._training_seconds += seconds
     self._waiting_seconds += input_wait_seconds
@@ -82,8 +82,8 @@ class RunTimer:
     """Seconds that the rest of the run takes at this session's pace; None before there is one.
 
     Args:
-      done: updates of this session.
-      rest: updates to come.
+      done: The number of updates made in this session.
+      rest: The number of updates to come.
     """
     if done <= 0:
       return None

@@ -28,7 +28,7 @@ def configure_malloc(environment: Mapping[str, str] = os.environ) -> bool:
   """Sets glibc's allocator to keep what is freed; to be called before threads start.
 
   Args:
-    environment: the variables to read.
+    environment: The environment variables to read.
 
   Returns:
     Whether it was done: not if it is turned off, nor with another C library or an accelerator.
@@ -48,7 +48,7 @@ def available(group: pathlib.Path = pathlib.Path('/sys/fs/cgroup')) -> int | Non
   """Bytes that this process can still have; None where the system does not say.
 
   Args:
-    group: where Linux keeps the bounds of a container.
+    group: The folder in which Linux keeps the bounds of a container.
   """
   found = []
   with contextlib.suppress(OSError), open('/proc/meminfo') as file:

@@ -24,7 +24,7 @@ def prepare(*, patient: bool) -> None:
   stdout or stderr cannot show becomes a question mark.
 
   Args:
-    patient: whether to go on, in silence, when what reads the output is gone or its disk is full.
+    patient: Whether to go on, in silence, when what reads the output is gone or its disk is full.
   """
   for number in _STOPS:
     signal.signal(number, interrupted)

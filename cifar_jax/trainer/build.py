@@ -1,5 +1,5 @@
-"""From a config and data to the parts of a run: network, optimizer, compiled steps. Training and
-evaluation share it.
+"""Builds the parts of a run from a config and data: network, optimizer, compiled steps. Training
+and evaluation share it.
 """
 
 import dataclasses

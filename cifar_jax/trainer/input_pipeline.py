@@ -64,7 +64,7 @@ class DeviceDataset:
   def update(
     self, state: steps.TrainState, step: int, count: int, masked: bool
   ) -> tuple[steps.TrainState, steps.StepMetrics]:
-    """See `InputPipeline`."""
+    """Makes the updates, as `InputPipeline.update` describes."""
     trainer = self._trainer
     epoch = step // trainer.steps_per_epoch
     if epoch != self._ordered_epoch:
@@ -76,4 +76,4 @@ class DeviceDataset:
       return function(trainer.keys, state, self._images, self._labels, self._order, masked=masked)
 
   def close(self) -> None:
-    """See `InputPipeline`."""
+    """Has nothing to stop: no thread works in the background."""

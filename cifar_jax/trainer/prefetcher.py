@@ -40,7 +40,7 @@ class HostPrefetcher:
   def update(
     self, state: steps.TrainState, step: int, count: int, masked: bool
   ) -> tuple[steps.TrainState, steps.StepMetrics]:
-    """See `InputPipeline`; updates must come one by one and in order."""
+    """Makes one update, as `InputPipeline.update` describes; updates must come in order."""
     del step, count, masked
     batch = self._next_batch()
     if isinstance(batch, BaseException):
@@ -51,7 +51,7 @@ class HostPrefetcher:
     return state, metrics
 
   def close(self) -> None:
-    """See `InputPipeline`."""
+    """Stops the thread that prepares batches."""
     self._closed.set()
     with contextlib.suppress(queue.Empty):
       while True:  # makes room, in case the thread waits for it

@@ -1,4 +1,4 @@
-"""From a config and data to the pure parts of a run."""
+"""Builds the pure parts of a run from a config and data."""
 
 import functools
 from typing import Any

@@ -71,8 +71,8 @@ def devices_so_far(facts: Mapping[str, Any], devices: str) -> list[str]:
   """What the run was trained on, in order, this session's devices last.
 
   Args:
-    facts: of the checkpoint that the session begins with.
-    devices: of this session.
+    facts: The facts of the checkpoint that the session begins with.
+    devices: The devices of this session.
   """
   before = list(facts.get('devices', []))  # checkpoints of older versions lack them
   return before if before[-1:] == [devices] else [*before, devices]
@@ -84,11 +84,11 @@ def validate_resume(
   """Raises UserError where a checkpoint is of another config, of other data or of a longer run.
 
   Args:
-    trainer: what is to be trained.
-    splits: on what.
-    run: folder of the run.
-    step: updates made, by the checkpoint.
-    facts: saved with it.
+    trainer: The trainer that is to go on.
+    splits: The data that it is to train on.
+    run: The folder of the run.
+    step: The number of updates made, according to the checkpoint.
+    facts: The facts saved with the checkpoint.
   """
   if 'config' in facts:  # checkpoints of older versions lack it
     configs.check_same(configs.of_json(facts['config'], run), trainer.config, run)

@@ -46,7 +46,7 @@ def cross_entropy(logits: Logits, labels: Labels, label_smoothing: float = 0.0) 
     logits: Of any floating type; computed in float32.
     labels: Integers in 0..K-1, K the number of classes. A label outside has no defined loss: give
       padding any valid label and mask it.
-    label_smoothing: s in [0, 1), a Python number. The target is 1 - s on the label plus s / K on
+    label_smoothing: A Python number s in [0, 1). The target is 1 - s on the label plus s / K on
       each of the K classes, the label's included (Szegedy et al., 2016), as in Keras and PyTorch.
 
   Returns:

@@ -25,7 +25,7 @@ def stops_early(config: ConfigDict, rows: Sequence[Mapping[str, float]]) -> bool
 
   Args:
     config: `patience` (0: never), `monitor`, `min_delta`, `patience_semantics`.
-    rows: of the epochs so far; those without a validation are passed over.
+    rows: The rows of the epochs so far; those without a validation are passed over.
   """
   if not config.patience:
     return False
@@ -50,8 +50,8 @@ def lr_scale(
   Args:
     config: `patience` (0: never), `monitor`, `factor`, `min_delta`, `cooldown` (epochs after a
       reduction in which none is counted), `min_learning_rate`, `patience_semantics`.
-    rows: of the epochs so far; those without a validation are passed over.
-    learning_rate: the base rate, by which the lowest one is judged.
+    rows: The rows of the epochs so far; those without a validation are passed over.
+    learning_rate: The base rate, by which the lowest one is judged.
 
   Returns:
     At most 1.

@@ -1,7 +1,7 @@
 """What a run computes, as one value: the network, the rules and the numbers that its steps follow.
 
-`trainer.build.make_recipe` builds it from a config and data; `steps` turns it into functions. A new
-ingredient of training is a new field here, with a default that leaves it out.
+`trainer.recipe.make_recipe` builds it from a config and data; `steps` turns it into functions. A
+new ingredient of training is a new field here, with a default that leaves it out.
 """
 
 import dataclasses

@@ -38,10 +38,10 @@ def launch(run: pathlib.Path, config: str, *options: str, seconds: float = 900) 
   """summary.json of a training by launch.py, in float32 as all defaults are.
 
   Args:
-    run: its folder.
-    config: name of a file in configs/.
-    options: as 'epochs=2', without '--config.'.
-    seconds: after which it has failed.
+    run: The folder of the run.
+    config: The name of a file in configs/.
+    options: Options such as 'epochs=2', without '--config.'.
+    seconds: The seconds after which it has failed.
   """
   python(*command(run, config, *options), seconds=seconds)
   return json.loads((run / 'summary.json').read_text())

@@ -39,8 +39,8 @@ class Outcome:
   """The first updates of a run.
 
   Attributes:
-    losses: the training loss after each update, in the epoch so far.
-    state: after the last update, on the host.
+    losses: The training loss after each update, in the epoch so far.
+    state: The state after the last update, on the host.
     evaluate: () -> loss and accuracy on the validation split and how many examples it has.
   """
 

@@ -21,14 +21,14 @@ class Inputs:
   """What `config.data` and `config.augment` ask for.
 
   Attributes:
-    normalize: 'given', 'channel' or 'zca'.
-    mean: one number, or one a channel.
-    std: the same.
-    zca_epsilon: added to the variances.
+    normalize: The function that `normalization` returned.
+    mean: One number, or one per channel.
+    std: One number, or one per channel.
+    zca_epsilon: A constant that is added to the variances.
     flip: 'none', 'random' or 'alternating'.
-    crop_padding: pixels.
+    crop_padding: The border of a random crop in pixels.
     crop_border: 'reflect' or 'zero'.
-    cutout: side in pixels; 0: none.
+    cutout: The side of the box in pixels; 0: none.
   """
 
   normalize: str = 'given'
@@ -72,8 +72,8 @@ def normalization(wanted: Inputs, train: np.ndarray) -> Callable[[np.ndarray], n
   """Returns pixels in 0..1, float64 [N, H, W, C] -> inputs of the same shape.
 
   Args:
-    wanted: the options.
-    train: the training images, uint8 [N, H, W, C].
+    wanted: The options.
+    train: The training images, uint8 [N, H, W, C].
   """
   known = train / 255
   if wanted.normalize == 'given':
@@ -101,13 +101,13 @@ def augmented(
   """The inputs of an update, float64 [B, H, W, C].
 
   Args:
-    wanted: the options.
-    normalize: from `normalization`.
-    keys: of the run.
+    wanted: The options.
+    normalize: The function that `normalization` returned.
+    keys: The random keys of the run.
     images: uint8 [B, H, W, C].
     indices: int [B], their places in the training set.
-    step: updates made.
-    epoch: from 0.
+    step: The number of updates made.
+    epoch: The number of the epoch, counted from 0.
   """
   key, _ = keys.of_step(step)
   batch, height, width, _ = images.shape

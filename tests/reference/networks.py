@@ -20,8 +20,8 @@ class Dropout(nn.Module):
   below that part. A last axis that is no multiple of four (two) takes the words of the flat array.
 
   Attributes:
-    rate: probability that an element is dropped.
-    rows: of the batch that draws; more than are given where the rest of it is padding.
+    rate: The probability that an element is dropped.
+    rows: The rows of the batch that draws; more than are given where the rest of it is padding.
   """
 
   rate: float
@@ -69,9 +69,9 @@ class Network(nn.Module):
   """What all have in common.
 
   Attributes:
-    widths: of the blocks, which tests make smaller than the articles' are.
-    rows: of a whole batch, for `Dropout`.
-    classes: number of logits.
+    widths: The widths of the blocks, which tests make smaller than the articles' are.
+    rows: The rows of a whole batch, for `Dropout`.
+    classes: The number of logits.
   """
 
   widths: tuple[int, ...] = ()

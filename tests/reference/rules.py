@@ -18,9 +18,9 @@ class Rule:
   """An optimizer, and perhaps what follows each update.
 
   Attributes:
-    init: params -> state.
+    init: A function from the parameters to the state.
     update: (gradients, state, params, step) -> (params, state); step int32 [], from 0.
-    lookahead: whether the slow copy of airbench94 is kept and written back.
+    lookahead: Whether the slow copy of airbench94 is kept and written back.
   """
 
   init: Callable[[Any], Any]
@@ -63,11 +63,11 @@ def sgd_of_keras(
   """Keras 2.0: the rate is inside of the velocity.
 
   Args:
-    rate: before any decay.
-    momentum: of the velocity.
-    decay: divides the rate by 1 + decay t.
-    nesterov: whether the step looks ahead.
-    bounded: the dense layer whose units keep weights of a norm of at most 3, `max_norm(3)`.
+    rate: The learning rate before any decay.
+    momentum: The decay of the velocity per update.
+    decay: The number d that divides the rate by 1 + d t.
+    nesterov: Whether the step looks ahead.
+    bounded: The dense layer whose units keep weights of a norm of at most 3, `max_norm(3)`.
   """
 
   def update(gradients: Any, state: Any, params: Any, step: jax.Array) -> tuple[Any, Any]:

@@ -22,20 +22,21 @@ class System:
   """A config of the articles, smaller.
 
   Attributes:
-    network: the class of the reference's network.
-    rule: of the reference's updates.
-    side: of the images in pixels.
-    widths: of the blocks, in place of the config's.
-    batch_size: in place of the config's.
-    channels: of the images.
-    pad_to: side of a black square around the images; 0: none.
-    learning_rate: in place of the config's, where that makes much of rounding; 0: the config's.
-    tolerance: relative, of each loss.
-    examples: in the training set.
-    end_tolerance: of each array after the last update, of its norm. Adam makes steps of one size of
-      gradients near 0, so rounding tells there.
-    smoothing: of labels, in what is minimized.
-    six_views: whether the test is over six views of each image.
+    network: The class of the reference's network.
+    rule: The rule of the reference's updates.
+    side: The side of the images in pixels.
+    widths: The widths of the blocks, in place of the config's.
+    batch_size: The batch size in place of the config's.
+    channels: The number of channels of the images.
+    pad_to: The side of a black square around the images; 0: none.
+    learning_rate: The rate in place of the config's, where that makes much of rounding; 0: the
+      config's.
+    tolerance: The relative tolerance of each loss.
+    examples: The number of examples in the training set.
+    end_tolerance: The tolerance of each array after the last update, of its norm. Adam makes steps
+      of one size of gradients near 0, so rounding tells there.
+    smoothing: The smoothing of the labels in what is minimized.
+    six_views: Whether the test is over six views of each image.
   """
 
   network: type[networks.Network]
@@ -152,13 +153,13 @@ def compared(
   """What toolkit and reference make of the same images.
 
   Args:
-    name: of a system.
-    folder: for the file of images.
-    inputs: options of the input path.
-    whitening: what the first kernel must be, but for the sign of each eigenvector.
-    examples: in the training set; 0: those of the system.
-    dispatch: updates at a time.
-    way: options such as 'devices' that must not matter.
+    name: The name of a system.
+    folder: The folder for the file of images.
+    inputs: The options of the input path.
+    whitening: The filters that the first kernel must have, but for the sign of each eigenvector.
+    examples: The number of examples in the training set; 0: that of the system.
+    dispatch: The number of updates per dispatch.
+    way: Options such as 'devices' that must not matter.
   """
   system = SYSTEMS[name]
   np.savez(folder / 'pictures.npz', **pictures(system, examples))

@@ -22,11 +22,11 @@ class Outcome:
   """What is compared.
 
   Attributes:
-    start: variables before the first update.
+    start: The variables before the first update.
     losses: float64 [updates], mean cross-entropy of each batch, not smoothed.
-    end: variables after the last update.
-    test_loss: of the test images then.
-    test_correct: how many of them.
+    end: The variables after the last update.
+    test_loss: The mean loss of the test images after the last update.
+    test_correct: The number of test images that are classified correctly.
   """
 
   start: Any
@@ -41,14 +41,15 @@ class Reference:
   """A system, written out.
 
   Attributes:
-    network: plain Flax.
-    rule: of its updates.
-    inputs: options of the input path.
-    batch_size: rows of an update.
-    seed: of the run.
-    smoothing: of labels in what is minimized; what is reported is plain.
-    six_views: whether the test is over six views of each image, as in airbench94.
-    frozen: numpy images -> maps of a network that is not trained; None without one.
+    network: A network in plain Flax.
+    rule: The rule of its updates.
+    inputs: The options of the input path.
+    batch_size: The number of rows per update.
+    seed: The seed of the run.
+    smoothing: The smoothing of the labels in what is minimized; what is reported is plain.
+    six_views: Whether the test is over six views of each image, as in airbench94.
+    frozen: A function from NumPy images to the maps of a network that is not trained; None without
+      one.
   """
 
   network: nn.Module

@@ -38,7 +38,7 @@ def _optimizer(options: ConfigDict) -> keras.optimizers.Optimizer:
 
 
 def _conv_net(config: ConfigDict) -> list[keras.layers.Layer]:
-  """The layers before the logits."""
+  """Returns the layers of a `conv_net` before the logits."""
   found = []
   blocks = parse_blocks(config.model.widths, config.model.block)
   for width, words in zip(config.model.widths, blocks, strict=True):
@@ -47,7 +47,7 @@ def _conv_net(config: ConfigDict) -> list[keras.layers.Layer]:
 
 
 def _airbench_net(config: ConfigDict) -> list[keras.layers.Layer]:
-  """The same without `residual`."""
+  """Returns the layers of an airbench network before the logits; `residual` is not built."""
   if config.model.residual or config.model.whitening_stride != 1:
     raise ValueError('airbench networks with residuals or strides are not built here')
   window = config.model.whitening_window

@@ -57,7 +57,7 @@ def _conv_net(config: ConfigDict) -> nn.Module:
 
 
 def _airbench_net(config: ConfigDict) -> nn.Module:
-  """The same without `residual`."""
+  """Returns the module of an airbench network; `residual` is not built."""
   if config.model.residual or config.model.whitening_stride != 1:
     raise ValueError('airbench networks with residuals or strides are not built here')
   window = config.model.whitening_window

@@ -51,10 +51,10 @@ class Worker:
   """A process that trains.
 
   Attributes:
-    batch_size: images in a step.
-    version: of the packages that matter.
-    machine: what it trains on.
-    start_seconds: from the start of the process to a network that is ready to train.
+    batch_size: The number of images per step.
+    version: The versions of the packages that matter.
+    machine: The machine that it trains on.
+    start_seconds: Seconds from the start of the process to a network that is ready to train.
   """
 
   def __init__(
@@ -68,11 +68,11 @@ class Worker:
     """Starts the process and waits until it could train.
 
     Args:
-      system: see above.
-      config: path of the config file.
-      overrides: such as '--config.batch_size=64'.
-      python: an interpreter with the system and the requirements of this project.
-      environment: variables beside those of this process, JAX_PLATFORMS among them.
+      system: The system to train with, one of those above.
+      config: The path of the config file.
+      overrides: Overrides of the config, such as '--config.batch_size=64'.
+      python: An interpreter with the system and the requirements of this project.
+      environment: Variables in addition to those of this process, JAX_PLATFORMS among them.
     """
     self._system = system
     # Programs compiled by another run would hide what compilation costs.
@@ -127,9 +127,9 @@ def take_turns(
   """Measures all workers in turns; closes them.
 
   Args:
-    workers: by name.
-    repeats: turns of each.
-    seconds: about how long a turn takes.
+    workers: The worker of each name.
+    repeats: The number of turns per worker.
+    seconds: The approximate length of a turn in seconds.
 
   Returns:
     For each name the columns of a table: the median rate with the lowest and the highest, CPU time

@@ -18,9 +18,10 @@ class Network:
 
   Attributes:
     make: (num_classes) -> the module; 0 classes leave out what follows the last maps.
-    find: format, 'keras' or 'torch' -> where a tensor of that name belongs.
-    files: names of the published files, without their tops and with them.
-    ignored: ends of the names of tensors that no network needs.
+    find: A function of a tensor's name for each format, 'keras' or 'torch', that says where it
+      belongs.
+    files: Names of the published files, without their tops and with them.
+    ignored: Ends of the names of tensors that no network needs.
   """
 
   make: Callable[..., nn.Module]

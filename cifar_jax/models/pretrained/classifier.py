@@ -26,8 +26,8 @@ class Pretrained(nn.Module):
   of the base, or some layers, or train them with a rate of their own.
 
   Attributes:
-    num_classes: number of logits.
-    dtype: compute dtype of the head.
+    num_classes: The number of logits.
+    dtype: The compute dtype of the head.
   """
 
   num_classes: int
@@ -82,8 +82,8 @@ class Pretrained(nn.Module):
     """Maps images float32 [B, H, W, 3], or maps that `base_maps` gave, to logits [B, classes].
 
     Args:
-      inputs: the batch, images normalised.
-      train: whether dropout drops, and BatchNorm uses the statistics of the batch.
+      inputs: The batch, its images normalized.
+      train: Whether dropout drops, and BatchNorm uses the statistics of the batch.
       mask: bool [B], the rows that count in those statistics; None for all.
 
     Raises:

@@ -19,11 +19,11 @@ class Stage(NamedTuple):
   """Blocks of one width.
 
   Attributes:
-    repeats: blocks in the stage.
-    window: of the depthwise convolution.
-    strides: of the first block.
-    expansion: channels inside a block over those that enter it.
-    features: channels that leave it.
+    repeats: The number of blocks in the stage.
+    window: The side of the window of the depthwise convolutions.
+    strides: The strides of the first block.
+    expansion: The number of channels inside a block over that of the channels that enter it.
+    features: The number of channels that leave a block.
   """
 
   repeats: int
@@ -48,7 +48,7 @@ class EfficientNetLite(nn.Module):
   """A stem, inverted residual blocks, a 1x1 convolution; a dense layer if asked for.
 
   Attributes:
-    num_classes: of the dense layer; 0 leaves it and the average before it out.
+    num_classes: The width of the dense layer; 0 leaves it and the average before it out.
   """
 
   num_classes: int = 0
@@ -58,8 +58,8 @@ class EfficientNetLite(nn.Module):
     """Maps float32 [B, H, W, 3] to maps [B, H / 32, W / 32, 1280], or to logits.
 
     Args:
-      images: the batch, (x - 127) / 128 of pixels in 0..255.
-      train: whether BatchNorm uses the statistics of the batch.
+      images: The batch, (x - 127) / 128 of pixels in 0..255.
+      train: Whether BatchNorm uses the statistics of the batch.
       mask: bool [B], the rows that count in those statistics; None for all.
     """
     maps = layers.Conv(32, 3, 2, use_bias=False, name='conv_stem')(images)

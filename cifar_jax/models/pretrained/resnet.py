@@ -19,10 +19,10 @@ class ImageNetResNet(nn.Module):
   """A 7x7 convolution and a max-pool, four stages of residual blocks; a dense layer if asked for.
 
   Attributes:
-    blocks: in each stage.
-    bottleneck: blocks of 1x1, 3x3 and 1x1 convolutions, four times as wide outside; else of two 3x3
-      ones.
-    num_classes: of the dense layer; 0 leaves it and the average before it out.
+    blocks: The number of blocks in each stage.
+    bottleneck: Whether blocks are 1x1, 3x3 and 1x1 convolutions, four times as wide outside; else
+      two 3x3 ones.
+    num_classes: The width of the dense layer; 0 leaves it and the average before it out.
   """
 
   blocks: tuple[int, ...]
@@ -34,8 +34,8 @@ class ImageNetResNet(nn.Module):
     """Maps float32 [B, H, W, 3] to maps [B, H / 32, W / 32, C], or to logits.
 
     Args:
-      images: the batch.
-      train: whether BatchNorm uses the statistics of the batch.
+      images: The batch.
+      train: Whether BatchNorm uses the statistics of the batch.
       mask: bool [B], the rows that count in those statistics; None for all.
     """
     maps = layers.Conv(64, 7, 2, ((3, 3), (3, 3)), use_bias=False, name='conv1')(images)
@@ -57,9 +57,9 @@ class Block(nn.Module):
   """Convolutions with BatchNorm, added to their own input.
 
   Attributes:
-    width: filters of the 3x3 convolutions.
-    strides: of the block.
-    bottleneck: see `ImageNetResNet`.
+    width: The number of filters of the 3x3 convolutions.
+    strides: The strides of the block.
+    bottleneck: Whether the block is a bottleneck, as in `ImageNetResNet`.
   """
 
   width: int

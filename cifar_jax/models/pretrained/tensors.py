@@ -1,4 +1,4 @@
-"""From tensors as they are published to the variables of a Flax module."""
+"""Puts tensors as they are published into the variables of a Flax module."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ def dense(array: np.ndarray) -> np.ndarray:
 
 
 def vector(array: np.ndarray) -> np.ndarray:
-  """One number a channel."""
+  """Returns one number per channel."""
   return array.reshape(-1)
 
 
@@ -39,8 +39,8 @@ class Place:
 
   Attributes:
     collection: 'params' or 'batch_stats'.
-    path: in the collection, as ('layer1_0', 'conv1', 'kernel').
-    convert: from the published layout.
+    path: The path in the collection, such as ('layer1_0', 'conv1', 'kernel').
+    convert: A function from the published layout to that of the module.
   """
 
   collection: str
@@ -63,7 +63,7 @@ class Loaded:
 
   Attributes:
     variables: 'params' and 'batch_stats', nested like those of the module, float32.
-    unused: tensors of the file that the module has no place for.
+    unused: The names of tensors in the file that the module has no place for.
   """
 
   variables: dict[str, Any]
@@ -79,10 +79,10 @@ def fill(
   """Puts published tensors into the variables of a module.
 
   Args:
-    shapes: the module's variables as `jax.eval_shape` gives them.
-    tensors: of the file, by name.
-    find: name -> place, None for one that is not known.
-    where: what errors call the file.
+    shapes: The module's variables as `jax.eval_shape` gives them.
+    tensors: The tensors of the file, by name.
+    find: A function from a tensor's name to its place, None for a name that is not known.
+    where: The name of the file in errors.
 
   Raises:
     UserError: a tensor is missing or has another shape; the message names all of them, up to a

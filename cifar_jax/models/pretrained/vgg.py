@@ -21,8 +21,9 @@ class ImageNetVGG(nn.Module):
   """Five blocks of 3x3 convolutions, a max-pool after each; then three dense layers if asked for.
 
   Attributes:
-    convolutions: in each block: (2, 2, 3, 3, 3) is VGG16, (2, 2, 4, 4, 4) is VGG19.
-    num_classes: of the last dense layer; 0 leaves all three out.
+    convolutions: The number of convolutions in each block: (2, 2, 3, 3, 3) is VGG16, (2, 2, 4, 4,
+      4) is VGG19.
+    num_classes: The width of the last dense layer; 0 leaves all three out.
   """
 
   convolutions: tuple[int, ...]
