@@ -1,7 +1,7 @@
 """AlexNet for images of 32x32; 2,472,266 parameters.
 
 The convolutions of "ImageNet Classification with Deep Convolutional Neural Networks" (Krizhevsky et
-al., 2012) in the widths of its single-column successor, without local response normalisation, with
+al., 2012) in the widths of its single-column successor, without local response normalization, with
 pools of 2x2 and one dense layer, for which public programs report 77.22 % test accuracy. The last
 line has two dense layers as the paper does.
 

@@ -2,7 +2,7 @@
 
 After "Understanding Deep Convolutional Neural Networks with a practical use-case in Tensorflow and
 Keras" (Ahmed Besbes, 2017), which reports 89.4 % after 34 epochs on 20,000 training photographs.
-Pixels are read by nearest neighbour and warped without interpolation as by Keras 2.0; the run stops
+Pixels are read by nearest neighbor and warped without interpolation as by Keras 2.0; the run stops
 after the third epoch in a row without a better validation loss. All validation images count; the
 article leaves the last incomplete batch of 32 out, as --config.evaluate.drop_remainder does.
 

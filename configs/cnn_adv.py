@@ -1,6 +1,6 @@
 """Three blocks of a 3x3 and a 1x1 convolution, BatchNorm and dropout; 642,986 parameters.
 
-Of these, 448 are moving statistics, which no gradient changes.
+Of these, 448 are running statistics, which no gradient changes.
 
 After "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr Migdał,
 deepsense.ai, 2017), which reports about 83 % accuracy on the test set used as validation, after

@@ -1,8 +1,8 @@
-"""LeNet-5 (LeCun et al., 1998) on grey images of 32x32 pixels; 61,706 parameters.
+"""LeNet-5 (LeCun et al., 1998) on gray images of 32x32 pixels; 61,706 parameters.
 
 After "Understanding Deep Convolutional Neural Networks with a practical use-case in Tensorflow and
 Keras" (Ahmed Besbes, 2017), which draws it with full connections between the convolutions and
-trains nothing with it. Tanh and average pooling are historical; the recipe is ours. In colour it
+trains nothing with it. Tanh and average pooling are historical; the recipe is ours. In color it
 has 62,006 parameters; images of 28x28 get a black border.
 
   python launch.py --config=configs/lenet5.py
@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
   config.epochs = 20
   config.batch_size = 128
   config.tags = ('cifar10', 'cnn', 'lenet')
-  config.data.channels = 1  # grey
+  config.data.channels = 1  # gray
   config.data.pad_to = 32
   config.optimizer.name = 'keras_adam'
 

@@ -2,7 +2,7 @@
 
 After "Learning AI if You Suck at Math - P5 - Deep Learning and Convolutional Neural Nets in
 Plain English!" (Daniel Jeffries, 2017), which reports 81.40 % accuracy and a loss of 0.599
-on the test set used as validation, at 10 seconds an epoch on one GPU. The network is in the
+on the test set used as validation, at 10 seconds per epoch on one GPU. The network is in the
 author's program only; the two convolutions that it calls atrous have the rate 1, which makes them
 ordinary ones. "conv3 x2 dilation=2" would dilate them.
 

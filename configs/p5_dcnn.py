@@ -3,7 +3,7 @@
 After "Learning AI if You Suck at Math - P5 - Deep Learning and Convolutional Neural Nets in
 Plain English!" (Daniel Jeffries, 2017), which reports 79.35 % accuracy and a loss of 0.614
 on the test set used as validation, after the 100 epochs of its log (its text says 45, its program
-35), at 3 to 4 seconds an epoch on one GPU.
+35), at 3 to 4 seconds per epoch on one GPU.
 
   python launch.py --config=configs/p5_dcnn.py
 

@@ -2,7 +2,7 @@
 
 After "CIFAR-10 classification using Keras Tutorial" (simongeek, plon.io, 2017), whose author
 reports 75.61 %, 75.31 %, 69.93 % and 68.66 % accuracy on the test set used as validation after 10,
-20, 50 and 100 epochs, and 17 h 10 min for the last on 16 CPU cores. The optimiser, which the
+20, 50 and 100 epochs, and 17 h 10 min for the last on 16 CPU cores. The optimizer, which the
 article leaves out, is that of the author's program.
 
   python launch.py --config=configs/tutorial_6layer.py

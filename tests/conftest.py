@@ -151,7 +151,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture
 def tiny_config(tiny_data: pathlib.Path) -> ConfigDict:
-  """A small network with BatchNorm and dropout: six steps an epoch, the last one short; locked."""
+  """A small network with BatchNorm and dropout: six steps per epoch, the last one short; locked."""
   config = tiny.get_config()
   config.data.dir = str(tiny_data)
   return config.lock()

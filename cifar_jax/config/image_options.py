@@ -25,12 +25,12 @@ _CHANNELS = Constraint(
 )
 _ABOVE_0 = number('above 0', lambda value: value > 0, (0.5, 1), (0.0, -1.0))
 DATA = (
-  Option('name', 'cifar10', TEXT, "A TFDS name, 'folder', or 'synthetic' (built in)."),
+  Option('name', 'cifar10', TEXT, "A TFDS data set, 'folder', or 'synthetic' (built in)."),
   Option(
     'dir',
     '',
     TEXT,
-    "Folder, archive or .npz; '': $CIFAR_JAX_DATA and the usual places.",
+    "The folder, archive or .npz of the data; '': $CIFAR_JAX_DATA and the usual places.",
     resumable=True,
     neutral=True,
   ),
@@ -38,17 +38,15 @@ DATA = (
     'validation',
     '0.1',
     TEXT,
-    "What is held out of the training set: a fraction or a count; 'test': the test set.",
+    "The fraction or number of training images that are held out; 'test': the test set is used.",
   ),
   Option(
     'validation_from',
     'random',
     one_of('random', 'last'),
-    "Which images are: 'random' (seeded) or 'last' (the end of the arrays).",
+    "Which images are held out: 'random' (seeded) or 'last' (the end of the arrays).",
   ),
-  Option(
-    'keep_duplicates_together', False, BOOLEAN, 'Whether equal images are held out all or none.'
-  ),
+  Option('keep_duplicates_together', False, BOOLEAN, 'Whether equal images are held out together.'),
   Option(
     'drop_remainder',
     False,
@@ -56,19 +54,19 @@ DATA = (
     'Whether the short last batch of an epoch is left out; otherwise it is masked.',
     since=2,
   ),
-  Option('channels', 0, _CHANNELS, '1: made gray; 3: gray images repeated; 0: as they are.'),
+  Option('channels', 0, _CHANNELS, '1 makes images gray, 3 repeats gray channels, 0 does neither.'),
   Option(
     'pad_to',
     0,
     integer(0),
-    'Side of a square with each image in its middle; 0: as it is.',
+    'The side of a black square with each image in its middle; 0: images stay as they are.',
     'pixels',
   ),
   Option(
     'placement',
     'device',
     one_of('device', 'host'),
-    "'device': all images on every device; 'host': a few batches ahead.",
+    "'device' keeps all images on every device; 'host' sends them a few batches ahead.",
     resumable=True,
     neutral=True,
   ),
@@ -76,15 +74,26 @@ DATA = (
     'normalize',
     'given',
     one_of('given', 'channel', 'zca'),
-    "After scaling to 0..1, 'given': by mean and std; 'channel': by those of each channel of the "
-    "training images; 'zca': whitened by the training images.",
+    "How images are normalized after scaling to 0..1: 'given' by mean and std; 'channel' by those "
+    "of each channel of the training images; 'zca' by ZCA whitening from the training images.",
   ),
-  Option('mean', (0.0,), numbers(ANY_NUMBER), 'Subtracted; one number, or one for each channel.'),
-  Option('std', (1.0,), numbers(_ABOVE_0), 'Divided by after that; one, or one for each channel.'),
   Option(
-    'zca_images', 10000, integer(1), 'The first of the training set, from which ZCA is.', 'images'
+    'mean', (0.0,), numbers(ANY_NUMBER), 'What is subtracted: one number, or one per channel.'
   ),
-  Option('zca_epsilon', 1e-6, POSITIVE, 'Added to the variances of ZCA.'),
+  Option(
+    'std',
+    (1.0,),
+    numbers(_ABOVE_0),
+    'What is divided by after that: one number, or one per channel.',
+  ),
+  Option(
+    'zca_images',
+    10000,
+    integer(1),
+    'The first training images, from which ZCA is computed.',
+    'images',
+  ),
+  Option('zca_epsilon', 1e-6, POSITIVE, 'What is added to the variances of ZCA.'),
 )
 
 _SIZE = Constraint(
@@ -95,24 +104,28 @@ _SIZE = Constraint(
   ((150,), (0, 5), (5, 5.0), (1, 2, 3), 32, None),
 )
 FOLDER = (
-  Option('image_size', (32, 32), _SIZE, 'Height and width of the inputs.', 'pixels'),
+  Option('image_size', (32, 32), _SIZE, 'The height and width of the inputs.', 'pixels'),
   Option(
     'resize',
     'stretch',
     one_of('stretch', 'crop', 'pad'),
-    "'stretch', 'crop' (center) or 'pad' (black bars).",
+    "How images get that size: 'stretch', 'crop' (center) or 'pad' (black bars).",
   ),
   Option(
-    'interpolation', 'bilinear', one_of('nearest', 'bilinear', 'lanczos'), 'How it is resized.'
+    'interpolation', 'bilinear', one_of('nearest', 'bilinear', 'lanczos'), 'The method of resizing.'
   ),
   Option(
     'damaged',
     'error',
     one_of('error', 'skip'),
-    "'skip': files that cannot be decoded are left out.",
+    "'error' stops at a file that cannot be decoded; 'skip' leaves it out.",
   ),
   Option(
-    'max_megapixels', 64.0, POSITIVE, 'A larger image counts as damaged, undecoded.', 'megapixels'
+    'max_megapixels',
+    64.0,
+    POSITIVE,
+    'Larger images count as damaged, and are not decoded.',
+    'megapixels',
   ),
   Option(
     'cache',
@@ -127,7 +140,7 @@ FOLDER = (
     'workers',
     0,
     integer(0, 1024),
-    'Threads or processes that decode; 0: one for each processor core.',
+    'The number of threads or processes that decode; 0: one per processor core.',
     resumable=True,
     neutral=True,
   ),
@@ -147,71 +160,103 @@ AUGMENT = (
     'flip',
     'none',
     one_of('none', 'random', 'alternating'),
-    "Left-right, 'random': with probability 1/2; 'alternating': each image in every other epoch, a "
-    'coin decides in which.',
+    "Flips left to right: 'random' with probability 1/2; 'alternating' in every other epoch, for "
+    'each image the even or the odd ones at random.',
   ),
-  Option('vertical_flip', False, BOOLEAN, 'Upside down with probability 1/2.'),
+  Option('vertical_flip', False, BOOLEAN, 'Whether to flip upside down with probability 1/2.'),
   Option(
     'rotation',
     0.0,
     NOT_NEGATIVE,
-    'Most that an image is turned to either side, in one affine map with the four below; 0: not.',
+    'The largest rotation to either side, in one affine map with the four below; 0: none.',
     'degrees',
   ),
-  Option('height_shift', 0.0, NOT_NEGATIVE, 'Most that it is moved up or down.', 'of the height'),
-  Option('width_shift', 0.0, NOT_NEGATIVE, 'Most that it is moved sideways.', 'of the width'),
-  Option('shear', 0.0, NOT_NEGATIVE, 'Most that it is sheared to either side.', 'radians'),
+  Option('height_shift', 0.0, NOT_NEGATIVE, 'The largest shift up or down.', 'of the height'),
+  Option('width_shift', 0.0, NOT_NEGATIVE, 'The largest shift sideways.', 'of the width'),
+  Option('shear', 0.0, NOT_NEGATIVE, 'The largest shear to either side.', 'radians'),
   Option(
     'zoom', 0.0, BELOW_ONE, 'Rows and columns are scaled by factors from 1 - zoom to 1 + zoom.'
   ),
-  Option('interpolation', 'bilinear', one_of('nearest', 'bilinear'), 'Of the affine map.'),
+  Option(
+    'interpolation', 'bilinear', one_of('nearest', 'bilinear'), 'The method of the affine map.'
+  ),
   Option(
     'border',
     'nearest',
     one_of('nearest', 'reflect', 'wrap', 'zero'),
-    "What comes in from outside: the 'nearest' pixel, 'reflect', 'wrap' or 'zero'.",
+    "What fills the outside of the image: the 'nearest' pixel, 'reflect', 'wrap' or 'zero'.",
   ),
   Option(
-    'crop_padding', 0, integer(0), 'Border, then a random crop of the old size; 0: none.', 'pixels'
+    'crop_padding',
+    0,
+    integer(0),
+    'The border added before a random crop of the old size; 0: none.',
+    'pixels',
   ),
-  Option('crop_border', 'reflect', one_of('reflect', 'zero'), "What it is of; 'zero': black."),
+  Option(
+    'crop_border', 'reflect', one_of('reflect', 'zero'), "The border of the crop; 'zero': black."
+  ),
   Option(
     'brightness',
     0.0,
     NOT_NEGATIVE,
-    'Changed by a factor from 1 - brightness to 1 + brightness; 0: not.',
+    'Brightness is changed by a factor from 1 - brightness to 1 + brightness; 0: it is not.',
   ),
-  Option('contrast', 0.0, NOT_NEGATIVE, 'Changed by a factor in the same way.'),
-  Option('saturation', 0.0, NOT_NEGATIVE, 'Changed by a factor in the same way.'),
-  Option('hue', 0.0, _HALF, 'Turned to either side by up to this part of the circle.'),
   Option(
-    'policy', 'none', one_of('none', 'randaugment', 'trivialaugment'), 'A policy of operations.'
+    'contrast',
+    0.0,
+    NOT_NEGATIVE,
+    'Contrast is changed by a factor from 1 - contrast to 1 + contrast.',
   ),
-  Option('policy_operations', 2, integer(1, 100), 'Of randaugment, for each image.', 'operations'),
-  Option('policy_magnitude', 9, integer(0, 30), 'Of randaugment.'),
+  Option(
+    'saturation',
+    0.0,
+    NOT_NEGATIVE,
+    'Saturation is changed by a factor from 1 - saturation to 1 + saturation.',
+  ),
+  Option('hue', 0.0, _HALF, 'Hue is turned to either side by up to this part of the circle.'),
+  Option(
+    'policy', 'none', one_of('none', 'randaugment', 'trivialaugment'), 'The policy of operations.'
+  ),
+  Option(
+    'policy_operations', 2, integer(1, 100), 'How many randaugment applies per image.', 'operations'
+  ),
+  Option('policy_magnitude', 9, integer(0, 30), 'The magnitude of the operations of randaugment.'),
   Option(
     'cutout',
     0,
     integer(0),
-    'Side of a box somewhere in the image that is set to 0, the mean after normalization; 0: none.',
+    'The side of a box at a random place that is set to 0, the mean after normalization; 0: none.',
     'pixels',
   ),
-  Option('erasing', 0.0, _UNIT, 'Probability of a box of random size and shape that is set to 0.'),
-  Option('mixup', 0.0, NOT_NEGATIVE, 'Alpha of the weights of two images; 0: none.'),
+  Option(
+    'erasing', 0.0, _UNIT, 'The probability of a box of random size and shape that is set to 0.'
+  ),
+  Option(
+    'mixup',
+    0.0,
+    NOT_NEGATIVE,
+    'Alpha of the Beta distribution of the weights of two images; 0: none.',
+  ),
   Option(
     'cutmix',
     0.0,
     NOT_NEGATIVE,
-    'Alpha of the area of a box that another image fills; 0: none; with mixup: either by a coin.',
+    'Alpha of the Beta distribution of the area of a box that another image fills; 0: none. With '
+    'mixup, one of the two is drawn for each image.',
   ),
 )
 
 WHITENING = (
   Option(
-    'layer', '', TEXT, "A convolution of the images that gets its kernel from the data; '': none."
+    'layer', '', TEXT, "The convolution of the images that gets its kernel from the data; '': none."
   ),
   Option(
-    'images', 5000, integer(1), 'The first of the training set, from which it gets it.', 'images'
+    'images',
+    5000,
+    integer(1),
+    'The first training images, from which the kernel is computed.',
+    'images',
   ),
-  Option('epsilon', 5e-4, POSITIVE, 'Added to the eigenvalues.'),
+  Option('epsilon', 5e-4, POSITIVE, 'What is added to the eigenvalues.'),
 )

@@ -33,9 +33,9 @@ _resumable = functools.partial(Option, resumable=True)
 
 _RUN = (
   Option(
-    'seed', 0, integer(0, 2**32 - 1), 'Everything random follows from (seed, step).', neutral=True
+    'seed', 0, integer(0, 2**32 - 1), 'All random numbers follow from (seed, step).', neutral=True
   ),
-  _free('epochs', 20, integer(1), 'Length of the run.', 'epochs'),
+  _free('epochs', 20, integer(1), 'The length of the run.', 'epochs'),
   _free(
     'max_steps',
     0,
@@ -43,19 +43,25 @@ _RUN = (
     'The run ends after so many updates if its epochs are not over; 0: no limit.',
     'steps',
   ),
-  Option('batch_size', 128, integer(1), 'Over all devices together.', 'images'),
+  Option(
+    'batch_size',
+    128,
+    integer(1),
+    'The number of images per step, over all devices together.',
+    'images',
+  ),
   Option(
     'grad_accum_steps',
     1,
     integer(1),
-    'Parts of a batch that are computed one after another, where memory is short.',
+    'The number of parts of a batch that are computed one after another, to save memory.',
     since=2,
   ),
   _resumable(
     'parallel',
     'jit',
     one_of('jit', 'pmap'),
-    "'jit': one program over a device mesh; 'pmap': the same step, mapped.",
+    "'jit' compiles one program over a device mesh; 'pmap' maps the same step over the devices.",
   ),
   _resumable(
     'pad_to_devices',
@@ -65,27 +71,28 @@ _RUN = (
     'otherwise it is an error.',
     since=2,
   ),
-  _free('devices', 0, integer(0), 'How many devices to use; 0: all.'),
+  _free('devices', 0, integer(0), 'The number of devices to use; 0: all.'),
   _resumable(
     'steps_per_dispatch',
     0,
     integer(0),
-    'Updates in one dispatch; 0: one on CPU, as many as fit between two host events elsewhere.',
+    'The number of updates per dispatch; 0: one on CPU, elsewhere as many as fit between two host '
+    'events.',
     'steps',
   ),
   Option(
     'init_from',
     '',
     TEXT,
-    "Folder of a run whose best checkpoint gives the first parameters; '': none.",
+    "The folder of a run whose best checkpoint gives the first parameters; '': none.",
     since=2,
   ),
-  _free('tags', (), WORDS, 'Free words that travel with the run.'),
+  _free('tags', (), WORDS, 'Words of your choice that are kept with the run.'),
   _free(
     'tensorboard',
     True,
     BOOLEAN,
-    'Whether to write events; False saves importing TensorFlow: 4 s and 500 MB.',
+    'Whether to write TensorBoard events; False saves the import of TensorFlow: 4 s and 500 MB.',
   ),
 )
 
@@ -97,29 +104,38 @@ _CLASS_WEIGHTS = Constraint(
   (1.0, (-1.0,), ('a',), (float('nan'),), (0, 0.0, 0), (True, 1), None),
 )
 _LOSS = (
-  Option('label_smoothing', 0.0, BELOW_ONE, 'Share of each label that all classes divide.'),
   Option(
-    'class_weights', (), _CLASS_WEIGHTS, 'Factor of the training loss of each class; (): all 1.'
+    'label_smoothing', 0.0, BELOW_ONE, 'The share of each label that is divided among all classes.'
+  ),
+  Option(
+    'class_weights', (), _CLASS_WEIGHTS, 'The factor of the training loss of each class; (): all 1.'
   ),
   Option(
     'l1',
     0.0,
     NOT_NEGATIVE,
-    "Times the sum of the kernels' absolute values, added to the training loss.",
+    "The factor of the sum of the kernels' absolute values, which is added to the training loss.",
   ),
-  Option('l2', 0.0, NOT_NEGATIVE, 'Times the sum of their squares, added to the training loss.'),
+  Option(
+    'l2',
+    0.0,
+    NOT_NEGATIVE,
+    "The factor of the sum of the kernels' squares, which is added to the training loss.",
+  ),
 )
 
 
 def _watching(resumable: bool) -> tuple[Option, ...]:
   """What early stopping and the plateau rule have in common."""
   return (
-    Option('monitor', 'val_loss', one_of(*MONITORS), 'What is watched.', resumable=resumable),
+    Option(
+      'monitor', 'val_loss', one_of(*MONITORS), 'The metric that is watched.', resumable=resumable
+    ),
     Option(
       'patience_semantics',
       'keras',
       one_of(*PATIENCE_SEMANTICS),
-      "'keras': as its later releases count; 'keras2.0' waits for one epoch more.",
+      "'keras' counts epochs as its later releases do; 'keras2.0' waits for one epoch more.",
       resumable=resumable,
       since=2,
     ),
@@ -128,24 +144,44 @@ def _watching(resumable: bool) -> tuple[Option, ...]:
 
 _EARLY_STOPPING = (
   _resumable(
-    'patience', 0, integer(0), 'Epochs without improvement; 0: none stops the run.', 'epochs'
+    'patience',
+    0,
+    integer(0),
+    'The number of epochs without improvement after which the run stops; 0: it never does.',
+    'epochs',
   ),
-  _resumable('min_delta', 0.0, NOT_NEGATIVE, 'By which the best value must be beaten.'),
+  _resumable(
+    'min_delta', 0.0, NOT_NEGATIVE, 'A change must be larger than this to count as an improvement.'
+  ),
   *_watching(resumable=True),
 )
 _PLATEAU = (
   Option(
-    'patience', 0, integer(0), 'Epochs without improvement; 0: none lowers the rate.', 'epochs'
+    'patience',
+    0,
+    integer(0),
+    'The number of epochs without improvement after which the rate is lowered; 0: it never is.',
+    'epochs',
   ),
   Option(
     'factor',
     0.1,
     number('between 0 and 1', lambda value: 0 < value < 1, (0.1, 0.99), (0, 1, 1.0, -0.5)),
-    'Of the rate.',
+    'The factor by which the learning rate is multiplied.',
   ),
-  Option('min_delta', 1e-4, NOT_NEGATIVE, 'By which the best value must be beaten.'),
-  Option('cooldown', 0, integer(0), 'Epochs after a reduction in which none is counted.', 'epochs'),
-  Option('min_learning_rate', 0.0, NOT_NEGATIVE, 'The rate is not lowered below it.'),
+  Option(
+    'min_delta', 1e-4, NOT_NEGATIVE, 'A change must be larger than this to count as an improvement.'
+  ),
+  Option(
+    'cooldown',
+    0,
+    integer(0),
+    'The number of epochs after a reduction that are not counted.',
+    'epochs',
+  ),
+  Option(
+    'min_learning_rate', 0.0, NOT_NEGATIVE, 'The learning rate is not lowered below this value.'
+  ),
   *_watching(resumable=False),
 )
 _BATCH_NORM = (
@@ -153,7 +189,7 @@ _BATCH_NORM = (
     'ghost_batch_size',
     0,
     integer(0),
-    'Rows over which statistics are taken ("ghost" batches); 0: the whole batch, whatever the '
+    'The rows over which statistics are taken ("ghost" batches); 0: the whole batch, whatever the '
     'number of devices; batch_size / devices: each device by itself.',
     'images',
     since=2,
@@ -172,7 +208,7 @@ _EVALUATE = (
     'tta',
     'none',
     one_of('none', 'flip', 'flip_translate'),
-    "Logits are averaged over views of the image: 'flip' (2) or 'flip_translate' (6).",
+    "The views of each image over which logits are averaged: 'flip' (2) or 'flip_translate' (6).",
   ),
   _free(
     'images_every_epochs',
@@ -186,7 +222,7 @@ _EVALUATE = (
     'max_misclassified',
     20,
     integer(-1),
-    'Misclassified images among them; -1: all.',
+    'The number of misclassified images among them; -1: all.',
     'images',
     since=2,
   ),
@@ -196,14 +232,14 @@ _PROFILE = (
     'steps',
     0,
     integer(0),
-    'How many updates to record for TensorBoard and Perfetto, in RUN/tensorboard; 0: none.',
+    'The number of updates to record for TensorBoard and Perfetto, in RUN/tensorboard; 0: none.',
     'steps',
   ),
   _free(
     'after_steps',
     20,
     integer(0),
-    'Updates of each session before that, so that compilation is not recorded.',
+    'The number of updates per session before the recording, so that compilation is left out.',
     'steps',
   ),
 )
@@ -215,27 +251,35 @@ _CHECKPOINT = (
     'How often to save; 0: only at the end and on a signal.',
     'epochs',
   ),
-  _free('every_steps', 0, integer(0), 'The same within epochs; 0: never.', 'steps'),
-  _free('keep', 2, integer(1), 'How many of the latest are kept; the best one is beside them.'),
+  _free('every_steps', 0, integer(0), 'How often to save within an epoch; 0: never.', 'steps'),
   _free(
-    'best', 'val_accuracy', one_of('val_accuracy', 'val_loss'), 'By what the best one is chosen.'
+    'keep', 2, integer(1), 'The number of latest checkpoints to keep, in addition to the best one.'
+  ),
+  _free(
+    'best',
+    'val_accuracy',
+    one_of('val_accuracy', 'val_loss'),
+    'The metric that chooses the best checkpoint.',
   ),
 )
 
 # Section -> what it is about and its options.
 SECTIONS: Mapping[str, tuple[str, tuple[Option, ...]]] = {
-  '': ('The run.', _RUN),
+  '': ('The run as a whole.', _RUN),
   'data': ('Where images come from, and how they become inputs.', DATA),
   'data.folder': ("For data.name 'folder': image files, one folder for each class.", FOLDER),
   'augment': ('Random changes of the training images.', AUGMENT),
   'whitening': ('A convolution that gets its kernel from the data.', WHITENING),
   'loss': ('What is minimized: cross-entropy and what is added to it.', _LOSS),
-  'early_stopping': ("As Keras's EarlyStopping.", _EARLY_STOPPING),
-  'plateau': ("As Keras's ReduceLROnPlateau, on top of the schedule.", _PLATEAU),
-  'batch_norm': ('BatchNorm.', _BATCH_NORM),
+  'early_stopping': ("Early stopping, as by Keras's EarlyStopping.", _EARLY_STOPPING),
+  'plateau': (
+    "A lower learning rate on a plateau, as by Keras's ReduceLROnPlateau, on top of the schedule.",
+    _PLATEAU,
+  ),
+  'batch_norm': ('The statistics of BatchNorm.', _BATCH_NORM),
   'evaluate': ('Validation, and the evaluation at the end.', _EVALUATE),
   'profile': ('A trace of some updates.', _PROFILE),
-  'checkpoint': ('What is kept to go on from.', _CHECKPOINT),
+  'checkpoint': ('The checkpoints that are kept, to resume from.', _CHECKPOINT),
 }
 
 

@@ -100,7 +100,7 @@ def normalize_by_ghost_batches(
   """Normalizes every `rows` successive rows by themselves (Hoffer et al., 2017).
 
   Returns:
-    Outputs, and mean and biased variance [C] for the moving averages: the means of those of the
+    Outputs, and mean and biased variance [C] for the running averages: the means of those of the
     parts, weighted by the rows that count in each.
   """
   parts = values.reshape((-1, rows, *values.shape[1:]))

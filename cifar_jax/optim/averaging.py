@@ -71,7 +71,7 @@ average = AVERAGES.register
 _every_steps = functools.partial(
   option,
   constraint=dataclasses.replace(integer(1), description='a whole number from 1 up'),
-  doc='How often the slow copy follows.',
+  doc='How often the slow copy is updated.',
   unit='steps',
 )
 
@@ -102,8 +102,12 @@ class Lookahead(Averaging):
 
   is_evaluated = False
   every_steps: int = _every_steps(5)
-  decay: float = option(0.95, BELOW_ONE, 'Of the slow copy per step, at the end of the run.')
-  power: float = option(3.0, NOT_NEGATIVE, 'With which the decay grows to that from 0.')
+  decay: float = option(
+    0.95, BELOW_ONE, 'The decay of the slow copy per step, at the end of the run.'
+  )
+  power: float = option(
+    3.0, NOT_NEGATIVE, 'The power of time with which the decay grows to that from 0.'
+  )
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:
     """Builds this average, as `Averaging.build` describes."""
@@ -134,7 +138,7 @@ class EMA(Averaging):
   """
 
   every_steps: int = _every_steps(1)
-  decay: float = option(0.999, BELOW_ONE, 'Of the slow copy per step.')
+  decay: float = option(0.999, BELOW_ONE, 'The decay of the slow copy per step.')
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:
     """Builds this average, as `Averaging.build` describes."""
@@ -159,9 +163,11 @@ class SWA(Averaging):
   """
 
   every_steps: int | None = _every_steps(
-    None, doc='How often the mean takes the weights; None: once per epoch.'
+    None, doc='How often the weights enter the mean; None: once per epoch.'
   )
-  start_epoch: float = option(REQUIRED, NOT_NEGATIVE, 'The first one averaged.', 'epochs')
+  start_epoch: float = option(
+    REQUIRED, NOT_NEGATIVE, 'The number of epochs after which weights are first averaged.', 'epochs'
+  )
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:
     """Builds this average, as `Averaging.build` describes."""
@@ -190,7 +196,11 @@ class ScheduleFree(Averaging):
   Running statistics of BatchNorm are those at y.
   """
 
-  beta: float = option(0.9, BELOW_ONE, 'Where gradients are taken; 1: at the average.')
+  beta: float = option(
+    0.9,
+    BELOW_ONE,
+    'The weight of the average at the point where gradients are taken; 1: at the average.',
+  )
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:
     """Builds this average, as `Averaging.build` describes."""

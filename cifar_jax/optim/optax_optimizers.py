@@ -206,7 +206,9 @@ class LARS(Optimizer):
   learning_rate: float = fields.learning_rate(1.0)
   momentum: float = fields.momentum(0.9)
   nesterov: bool = fields.nesterov(False)
-  trust: float = option(0.001, POSITIVE, 'Length of a step, as a share of the norm of its array.')
+  trust: float = option(
+    0.001, POSITIVE, 'The length of a step as a share of the norm of its array.'
+  )
   weight_decay: float = fields.weight_decay(0.0)
   weight_decay_mask: str = fields.weight_decay_mask()
 

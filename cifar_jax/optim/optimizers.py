@@ -39,7 +39,7 @@ class Optimizer(abc.ABC):
   max_norm: float | None = option(
     None,
     POSITIVE,
-    'Bound on the norm of the weights of each unit or filter, kept after each update; None: none.',
+    'The largest norm of the weights of each unit or filter after an update; None: no bound.',
   )
   sam_rho: float | None = option(
     None,

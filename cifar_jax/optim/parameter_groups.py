@@ -37,7 +37,7 @@ _PATTERN = Constraint(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Group:
-  """One group.
+  """A group of parameters with a rule of its own.
 
   Attributes:
     name: Its key in `config.optimizer.groups`.
@@ -46,15 +46,20 @@ class Group:
 
   name: str
   pattern: str = option(
-    REQUIRED, _PATTERN, "Regular expression that whole paths match, as 'Group_0/Conv_1/kernel'."
+    REQUIRED, _PATTERN, "A regular expression for whole paths, such as 'Group_0/Conv_1/kernel'."
   )
-  learning_rate_factor: float = option(1.0, NOT_NEGATIVE, 'Factor of the learning rate.')
-  weight_decay_factor: float = option(1.0, NOT_NEGATIVE, "Factor of the optimizer's weight_decay.")
+  learning_rate_factor: float = option(1.0, NOT_NEGATIVE, 'The factor of the learning rate.')
+  weight_decay_factor: float = option(
+    1.0, NOT_NEGATIVE, "The factor of the optimizer's weight_decay."
+  )
   schedule_epochs: float | None = option(
-    None, POSITIVE, "The schedule squeezed into so many epochs; None: over the run's.", 'epochs'
+    None, POSITIVE, "The epochs into which the schedule is squeezed; None: the run's.", 'epochs'
   )
   frozen_from_epoch: float | None = option(
-    None, NOT_NEGATIVE, 'No update from here on; 0: never any; None: to the end.', 'epochs'
+    None,
+    NOT_NEGATIVE,
+    'The epoch from which on nothing is updated; 0: never anything; None: no such epoch.',
+    'epochs',
   )
   rule: Mapping[str, Any]
 

@@ -65,17 +65,17 @@ _FACTORS = Constraint(
   ((-0.1,), ('1',), 0.1, None),
 )
 _end_factor = functools.partial(
-  option, constraint=NOT_NEGATIVE, doc='Of the learning rate, at the last update.'
+  option, constraint=NOT_NEGATIVE, doc='The factor of the learning rate at the last update.'
 )
 _start_factor = functools.partial(
-  option, constraint=NOT_NEGATIVE, doc='Of the learning rate, at the first update.'
+  option, constraint=NOT_NEGATIVE, doc='The factor of the learning rate at the first update.'
 )
 
 
 @schedule('constant')
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
-  """lr."""
+  """Keeps lr for the whole run."""
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
     """Builds this schedule, as `Schedule.build` describes."""
@@ -85,13 +85,13 @@ class Constant(Schedule):
 @schedule('piecewise')
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Piecewise(Schedule):
-  """lr, from the epoch boundaries[i] on factors[i] * lr."""
+  """Has the rate lr, and factors[i] * lr from the epoch boundaries[i] on."""
 
   boundaries: tuple[float, ...] = option(
-    REQUIRED, _BOUNDARIES, 'When the rate changes, with the first update of the epoch.', 'epochs'
+    REQUIRED, _BOUNDARIES, 'The epochs at whose first update the rate changes.', 'epochs'
   )
   factors: tuple[float, ...] | None = option(
-    None, _FACTORS, 'Of the rate, after each boundary; None: 0.1, 0.01 and so on.'
+    None, _FACTORS, 'The factor of the rate after each boundary; None: 0.1, 0.01 and so on.'
   )
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
@@ -135,7 +135,7 @@ class WarmupCosine(Schedule):
   """
 
   start_factor: float = _start_factor(0.0)
-  warmup_epochs: float = option(5.0, NOT_NEGATIVE, 'How long the rate rises.', 'epochs')
+  warmup_epochs: float = option(5.0, NOT_NEGATIVE, 'The length of the rise of the rate.', 'epochs')
   end_factor: float = _end_factor(0.0)
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
@@ -167,7 +167,10 @@ class Triangular(Schedule):
 
   start_factor: float = _start_factor(0.2)
   peak_epoch: float | None = option(
-    None, NOT_NEGATIVE, 'When the rate is highest; None: after 23 % of the run.', 'epochs'
+    None,
+    NOT_NEGATIVE,
+    'The epoch at which the rate is highest; None: after 23 % of the run.',
+    'epochs',
   )
   end_factor: float = _end_factor(0.07)
 
@@ -194,7 +197,7 @@ class Triangular(Schedule):
 class Exponential(Schedule):
   """lr * factor ** (t in epochs), smooth, as ExponentialDecay of Keras is by default."""
 
-  factor: float = option(REQUIRED, POSITIVE, 'Of the rate, per epoch.')
+  factor: float = option(REQUIRED, POSITIVE, 'The factor of the rate per epoch.')
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
     """Builds this schedule, as `Schedule.build` describes."""
@@ -209,7 +212,7 @@ class TimeDecay(Schedule):
   It counts updates, not epochs.
   """
 
-  decay: float = option(REQUIRED, NOT_NEGATIVE, 'How fast the rate falls, per update.')
+  decay: float = option(REQUIRED, NOT_NEGATIVE, 'The decay of the rate per update.')
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
     """Builds this schedule, as `Schedule.build` describes."""

@@ -16,7 +16,7 @@ def whitening_kernel(
 ) -> Filters:
   """Filters v / sqrt(l + epsilon) for the eigenvectors v of the patches' second moment, and -v.
 
-  The moment is not centred. The filters of the largest eigenvalues l come first, then, in the same
+  The moment is not centered. The filters of the largest eigenvalues l come first, then, in the same
   order, their negations: an activation that cuts negative values off loses nothing. Page (2019)
   put such a layer into a fast network; this form is that of airbench94 (Jordan, 2024).
 

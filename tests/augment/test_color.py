@@ -1,4 +1,4 @@
-"""Colours against PIL's ImageEnhance and Python's colorsys."""
+"""Colors against PIL's ImageEnhance and Python's colorsys."""
 
 import colorsys
 
@@ -33,7 +33,7 @@ def test_is_that_of_pil(function, name, factor) -> None:
     np.asarray(getattr(enhance, name)(image.fromarray(level)).enhance(factor)) / 255
     for level in LEVELS
   ]
-  # PIL rounds to whole levels, also the grey in between.
+  # PIL rounds to whole levels, also the gray in between.
   np.testing.assert_allclose(found, expected, atol=2.1 / 255)
 
 
@@ -49,7 +49,7 @@ def test_factor_of_one_changes_nothing_and_each_image_has_its_own(function) -> N
 @given(turn=st.floats(-1, 1), seed=st.integers(0, 2**31))
 def test_hue_is_that_of_colorsys(turn, seed) -> None:
   generator = np.random.default_rng(seed)
-  # Few levels, so that channels are often equal: black, white, grey and pure colours.
+  # Few levels, so that channels are often equal: black, white, gray and pure colors.
   images = generator.integers(0, 4, (1, 4, 4, 3)).astype(np.float32) / 3
   found = np.asarray(color.hue(images, jnp.full(1, turn)))
   for pixel, result in zip(images.reshape(-1, 3), found.reshape(-1, 3), strict=True):

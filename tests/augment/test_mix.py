@@ -13,7 +13,7 @@ from cifar_jax.augment.mix import random_partners, symmetric_beta
 from cifar_jax.training import losses
 
 ROWS = 600
-# Row i has the colour i + 1 everywhere, so that a mixture shows what it is made of.
+# Row i has the color i + 1 everywhere, so that a mixture shows what it is made of.
 IMAGES = np.broadcast_to(np.arange(1.0, ROWS + 1)[:, None, None, None], (ROWS, 8, 6, 2))
 IMAGES = np.ascontiguousarray(IMAGES, np.float32)
 
@@ -72,7 +72,7 @@ def test_cutmix_puts_a_box_of_the_partner_into_the_image() -> None:
 def test_both_are_chosen_by_a_coin_for_each_image() -> None:
   result = mixed(1.0, 1.0)
   flat = result.images.reshape(ROWS, -1)
-  # A blend is one colour, between two whole numbers as a rule; a patched image has whole ones.
+  # A blend is one color, between two whole numbers as a rule; a patched image has whole ones.
   blended = (flat == flat[:, :1]).all(1) & (flat[:, 0] % 1 != 0)
   assert 0.4 < blended.mean() < 0.6
 

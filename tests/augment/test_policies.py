@@ -13,7 +13,7 @@ ImageEnhance = pytest.importorskip('PIL.ImageEnhance')
 ImageOps = pytest.importorskip('PIL.ImageOps')
 
 GENERATOR = np.random.default_rng(0)
-# Smooth enough that equalisation has something to do, with few levels in one channel.
+# Smooth enough that equalization has something to do, with few levels in one channel.
 LEVELS = GENERATOR.integers(40, 200, (5, 32, 32, 3)).astype(np.uint8)
 LEVELS[..., 1] = LEVELS[..., 1] // 16 * 16
 LEVELS[1] = 77
@@ -23,7 +23,7 @@ APPLY = jax.jit(policies.apply, static_argnames='ranges')
 
 
 def affine(level: np.ndarray, *coefficients: float) -> np.ndarray:
-  """PIL's nearest-pixel map, from places in the result to places in the image, grey outside."""
+  """PIL's nearest-pixel map, from places in the result to places in the image, gray outside."""
   image = Image.fromarray(level)
   return np.asarray(
     image.transform(image.size, Image.Transform.AFFINE, coefficients, fillcolor=(128, 128, 128))

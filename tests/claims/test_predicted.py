@@ -48,7 +48,7 @@ def assert_same(run: pathlib.Path, folder: pathlib.Path) -> None:
 
 @pytest.mark.parametrize('resize', ['stretch', 'pad'])
 def test_photographs(photographs, tmp_path, resize) -> None:
-  """Of many shapes, by a network that has learnt little: other pixels would be other answers."""
+  """Of many shapes, by a network that has learned little: other pixels would be other answers."""
   options = [f'data.dir={photographs}', f'data.folder.resize={resize}', 'epochs=3']
   options += ['data.folder.image_size=(64,64)', 'augment.shear=0.0', 'augment.zoom=0.0']
   launch(tmp_path, 'catsdogs_scratch', *options)

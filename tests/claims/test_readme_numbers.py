@@ -57,7 +57,7 @@ def config_of(name: str) -> ConfigDict:
 
 
 def parameters_of(name: str, channels: int = 3) -> tuple[int, int]:
-  """Trainable numbers and moving statistics of a config's network for ten classes."""
+  """Trainable numbers and running statistics of a config's network for ten classes."""
   module = models.create(config_of(name).model, 10)
   blank = jnp.zeros((1, 32, 32, channels))
   shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), blank, train=False))

@@ -17,7 +17,7 @@ from cifar_jax.utils.errors import UserError
 from tests.helpers import official_files
 from tests.helpers.only_user_errors import only_user_errors
 
-_COUNT = 6  # images a batch, instead of 10,000 or 50,000
+_COUNT = 6  # images per batch, instead of 10,000 or 50,000
 
 
 @pytest.fixture(autouse=True)

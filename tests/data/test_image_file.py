@@ -235,7 +235,7 @@ def test_the_middle_is_kept() -> None:
 
 
 def gray_of(values: np.ndarray, kind: str = 'TIFF', **options) -> np.ndarray:
-  """What is decoded of an image of these values, [H, W], grey."""
+  """What is decoded of an image of these values, [H, W], gray."""
   height, width = values.shape
   found = decode(content(Image.fromarray(values), kind, **options), geometry(height, width)).pixels
   assert (found == found[..., :1]).all()

@@ -36,7 +36,7 @@ def test_explanations_are_compiled_once_and_show_the_same(tiny_run) -> None:
   for image, slope, heat, shown in zip(images, slopes, heats, found, strict=True):
     expected = (image_utils.colored(np.sqrt(slope), 'inferno'), image_utils.overlay(image, heat))
     for picture, wanted in zip(shown, expected, strict=True):
-      assert np.abs(picture.astype(int) - wanted).max() <= 12  # a step of the colour map
+      assert np.abs(picture.astype(int) - wanted).max() <= 12  # a step of the color map
 
 
 def test_of_many_layers_a_few_are_shown() -> None:

@@ -11,7 +11,7 @@ from configs import base
 
 
 def picture(number: int, height: int = 20, width: int = 30) -> Image.Image:
-  """Smooth random colours: each number another picture, which survives JPEG."""
+  """Smooth random colors: each number another picture, which survives JPEG."""
   generator = np.random.default_rng(number)
   small = generator.integers(0, 256, (4, 5, 3)).astype(np.uint8)
   return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)

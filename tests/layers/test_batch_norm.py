@@ -148,7 +148,7 @@ def test_statistics_are_shared_over_a_mapped_axis():
 
 
 def test_init_leaves_fresh_statistics():
-  """Though the step's axis is not bound where a network is initialised."""
+  """Though the step's axis is not bound where a network is initialized."""
   with batch_axis_context(BatchAxis('shards', 2)):
     state = layers.BatchNorm().init(
       jax.random.key(0), jnp.full((4, 3), 5.0), use_running_average=False

@@ -17,14 +17,14 @@ def test_rate_is_the_fraction_dropped_and_the_rest_is_scaled(rate: float):
   kept = result != 0
   np.testing.assert_allclose(result[kept], 3 / (1 - rate), rtol=1e-6)
   # Six standard deviations of a binomial fraction of 200,000; 1/256 for implementations that
-  # quantise the rate.
+  # quantize the rate.
   deviation = np.sqrt(rate * (1 - rate) / result.size)
   assert abs((1 - kept.mean()) - rate) < 6 * deviation + 1 / 512
   np.testing.assert_allclose(result.mean(), 3, rtol=0.03)
 
 
 def test_elements_are_independent():
-  """No row, column or neighbour tells about another: covariances within six standard deviations."""
+  """No row, column or neighbor tells about another: covariances within six standard deviations."""
   kept = (drop(0.5, jnp.ones((256, 256))) != 0).astype(float) - 0.5
   for first, second in [
     (kept[1:], kept[:-1]),

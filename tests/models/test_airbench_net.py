@@ -24,7 +24,7 @@ def create(**fields):
   return models.create({**SMALL, **fields}, num_classes=10)
 
 
-# Parameters count everything but moving statistics, the whitening kernel included.
+# Parameters count everything but running statistics, the whitening kernel included.
 @pytest.mark.parametrize(
   ('widths', 'each', 'residual', 'parameters', 'mega_macs'),
   [

@@ -142,7 +142,7 @@ def test_rematerialised_densenet_has_the_same_parameters():
 
 
 def test_rematerialised_layer_has_the_same_values_and_gradients():
-  """Its random numbers and moving statistics included."""
+  """Its random numbers and running statistics included."""
   inputs = jnp.asarray(images(3)[:, :4, :4])
   fields = (2, False, 0.5, jnp.float32, None)
   variables = drawn(DenseLayer(*fields), inputs, False, None)

@@ -118,7 +118,7 @@ def test_gradient_of_batch_norm_far_from_zero_against_float64():
   scale = np.array([0.5, 1.0, 2.0])
   exact = inputs.astype(np.float64)
   centred = (exact - exact.mean(0)) / np.sqrt(exact.var(0) + 1e-3)
-  # Ioffe and Szegedy (2015), section 3, in the form with normalised inputs.
+  # Ioffe and Szegedy (2015), section 3, in the form with normalized inputs.
   expected = (scale / np.sqrt(exact.var(0) + 1e-3)) * (
     cotangent - cotangent.mean(0) - centred * (cotangent * centred).mean(0)
   )
@@ -153,7 +153,7 @@ def test_packed_bernoulli_has_the_probability(shape, probability):
 
 @pytest.mark.parametrize('probability', [0.75, 0.9])
 def test_lanes_of_a_word_are_independent(probability):
-  """Elements 1 to 7 apart share a random word or sit in neighbouring ones."""
+  """Elements 1 to 7 apart share a random word or sit in neighboring ones."""
   draws = np.asarray(dropout.packed_bernoulli(jax.random.key(0), probability, (2**18,)), np.float64)
   centred = draws - probability
   variance = probability * (1 - probability)

@@ -19,7 +19,7 @@ SYSTEM = System(networks.HeadOnMaps, rules.of_optax(optax.sgd(0.01, 0.9)), side=
 
 
 def maps(images: np.ndarray) -> np.ndarray:
-  """The frozen network, float64: a 3x3 convolution of stride 2, moving statistics, ReLU.
+  """The frozen network, float64: a 3x3 convolution of stride 2, running statistics, ReLU.
 
   Even sides with 'SAME' padding get one row and one column of zeros, at the end.
   """

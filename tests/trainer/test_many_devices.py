@@ -33,7 +33,7 @@ ADV = str(REPOSITORY / 'configs' / 'cnn_adv.py')
 SILENT = Progress('silent')
 TWENTY_STEPS = {
   'data.name': 'synthetic',
-  'data.validation': '9488',  # leaves 512 pictures: four steps an epoch
+  'data.validation': '9488',  # leaves 512 pictures: four steps per epoch
   'batch_size': 128,
   'epochs': 5,
   'tensorboard': False,

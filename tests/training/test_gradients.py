@@ -1,4 +1,4 @@
-"""Gradients in parts, of weighted and penalised losses, and uphill, against NumPy and Optax."""
+"""Gradients in parts, of weighted and penalized losses, and uphill, against NumPy and Optax."""
 
 import functools
 from typing import Any
@@ -97,7 +97,7 @@ def test_statistics_of_a_part_of_padding_alone_do_not_count() -> None:
   mask = np.arange(BATCH) < 2
   _, gradients, aux = gradients_of(Linear(batch_norm=True), mask, grad_accum_steps=4)
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
-  # Rows 0 and 1 are parts of their own: the moving mean is updated by each of them, momentum 0.99.
+  # Rows 0 and 1 are parts of their own: the running mean is updated by each of them, momentum 0.99.
   pixels = IMAGES.reshape(BATCH, -1)
   expected = 0.99 * 0.01 * pixels[0] + 0.01 * pixels[1]
   found = aux.batch_stats['BatchNorm_0']['mean']
@@ -155,7 +155,7 @@ def test_no_penalty() -> None:
 
 
 def test_uphill_gradients_are_those_of_optax_sam() -> None:
-  """`optax.contrib.sam` with its adversarial step normalised, as in its documentation."""
+  """`optax.contrib.sam` with its adversarial step normalized, as in its documentation."""
   params, found, _ = gradients_of(Linear(), sam_rho=0.3)
 
   def loss(params, _):

@@ -92,7 +92,7 @@ def test_padded_rows_have_no_influence(batch_norm) -> None:
 
 
 def test_batch_norm_of_the_short_batch_by_hand() -> None:
-  """Mean and variance of its two real rows alone enter the moving averages (momentum 0.99)."""
+  """Mean and variance of its two real rows alone enter the running averages (momentum 0.99)."""
   trainer = Trainer(Linear(batch_norm=True))
   state, _ = trainer.dispatch(trainer.start)
   state, _ = trainer.dispatch(state)
@@ -125,7 +125,7 @@ def test_padded_row_with_an_infinite_loss_has_no_influence() -> None:
 
 
 def test_bad_step_is_the_first_one() -> None:
-  """A loss of NaN for one of ten examples: once an epoch, in the step that the order says."""
+  """A loss of NaN for one of ten examples: once per epoch, in the step that the order says."""
   labels = np.zeros(EXAMPLES, np.int32)
   labels[6] = 1
 

@@ -12,12 +12,12 @@ from cifar_jax.training.whitening import make_whitening, whitening_kernel
 from cifar_jax.utils.errors import UserError
 
 GENERATOR = np.random.default_rng(1)
-# Neighbouring pixels go together, as in photographs.
+# Neighboring pixels go together, as in photographs.
 SMOOTH = np.cumsum(np.cumsum(GENERATOR.standard_normal((60, 9, 8, 3)), 1), 2).astype(np.float32)
 
 
 def patches(images: np.ndarray, height: int, width: int) -> np.ndarray:
-  """All windows, one a row, in the order [height, width, channel]."""
+  """All windows, one per row, in the order [height, width, channel]."""
   windows = np.lib.stride_tricks.sliding_window_view(images, (height, width), axis=(1, 2))
   return np.moveaxis(windows, 3, -1).reshape(-1, height * width * images.shape[-1])
 
@@ -30,7 +30,7 @@ def test_against_numpy_up_to_the_sign_of_eigenvectors(window) -> None:
   filters = kernel.reshape(size, 2 * size)
   np.testing.assert_array_equal(filters[:, size:], -filters[:, :size])
   rows = patches(SMOOTH, *window).astype(np.float64)
-  moment = rows.T @ rows / len(rows)  # not centred
+  moment = rows.T @ rows / len(rows)  # not centered
   eigenvalues, vectors = np.linalg.eigh(moment)
   expected = (vectors / np.sqrt(eigenvalues + 5e-4))[:, ::-1]
   signs = np.sign(np.sum(expected * filters[:, :size], axis=0))

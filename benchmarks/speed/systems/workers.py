@@ -133,7 +133,7 @@ def take_turns(
 
   Returns:
     For each name the columns of a table: the median rate with the lowest and the highest, CPU time
-    per image (user and system together over all threads, less disturbed by neighbours than the
+    per image (user and system together over all threads, less disturbed by neighbors than the
     clock), the cost of starting, and the peak memory.
   """
   steps, first = {}, {}

@@ -33,7 +33,7 @@ class Pretrained(nn.Module):
   num_classes: int
   network: str = option('efficientnet_lite0', TEXT, 'The name of a published network.')
   weights: str = option(
-    '', TEXT, "File of the base's weights; '' looks in the usual places, 'random' takes none."
+    '', TEXT, "The file of the base's weights; '' looks in the usual places, 'random' takes none."
   )
   pooled: bool = option(True, BOOLEAN, 'Whether the head gets the average over each map.')
   head: tuple[str, ...] = option(
@@ -50,14 +50,14 @@ class Pretrained(nn.Module):
   batch_norm: str = option(
     'frozen',
     one_of(*_BATCH_NORMS),
-    "Of the base; 'frozen' uses its moving statistics in training too and leaves them, 'trained' "
-    'does as everywhere.',
+    "How BatchNorm of the base trains: 'frozen' uses its running statistics in training too and "
+    "leaves them unchanged; 'trained' uses those of the batch.",
   )
   features: str = option(
     'computed',
     one_of(*_FEATURES),
-    "Of the base, 'computed' in each step, or 'cached': it is frozen, so its maps of all images "
-    'are computed once and kept on disk.',
+    "Whether the maps of the base are 'computed' in each step, or 'cached': the base is frozen, so "
+    'the maps of all images are computed once and kept on disk.',
   )
   dtype: Any = jnp.float32
 

@@ -21,7 +21,7 @@ OPTIONS = {
   'augment.flip': 'random',
   'augment.shear': 0.2,
   'augment.zoom': 0.2,
-  'batch_size': 8,  # 44 images: six steps an epoch, the last one short
+  'batch_size': 8,  # 44 images: six steps per epoch, the last one short
 }
 KINDS = {
   'cached': {'data.folder.cache': True},
