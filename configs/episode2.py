@@ -3,9 +3,9 @@
 After "[Deep Learning Lab] Episode-2: CIFAR-10" (Deep Learning Turkey, 2018), which trains on
 40,000 images, validates on 10,000 and reports on the test set 77.37 % after 100 epochs (loss
 0.670), 78.22 % after 150 (0.646) and 77.77 % after 200 (0.670), the first in about four hours on a
-GPU of Google Colab. The copies at hand of the article lack activations, dropout and the head; these
-are those of two public notebooks of its readers, which agree. `episode2_as_printed` adds no more
-than it must.
+GPU of Google Colab. The available copies of the article lack activations, dropout and the head;
+these are those of two public notebooks of its readers, which agree. `episode2_as_printed` adds no
+more than it must.
 
   python launch.py --config=configs/episode2.py
   python launch.py --config=configs/episode2.py --config.epochs=150
