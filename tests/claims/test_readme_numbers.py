@@ -239,7 +239,7 @@ def test_accuracies_on_photographs() -> None:
 def test_photographs_a_second() -> None:
   stages = {row['stage']: float(row['images_per_second']) for row in measured('pipeline')}
   text = ' '.join(README.split())
-  assert f'augmented at {stages["cold"]:,.0f} images a second with an empty cache' in text
+  assert f'augmented at {stages["cold"]:,.0f} images per second with an empty cache' in text
   assert f'at {stages["cached"]:,.0f} from the cache' in text
 
 
