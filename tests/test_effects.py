@@ -241,7 +241,7 @@ def effects(tmp_path_factory) -> Iterator[Effects]:
   keep_compiled_programs()
   shortest = jax.config.jax_persistent_cache_min_compile_time_secs
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
-  optimized = not jax.config.jax_disable_most_optimizations
+  before = jax.config.values['jax_disable_most_optimizations']
   jax.config.update('jax_disable_most_optimizations', True)
   found = Effects(folder)
   start = found({'seed': 7})
@@ -251,7 +251,7 @@ def effects(tmp_path_factory) -> Iterator[Effects]:
   configs.save(config_of(folder, {'seed': 7}), folder / 'run')
   yield found
   jax.config.update('jax_persistent_cache_min_compile_time_secs', shortest)
-  jax.config.update('jax_disable_most_optimizations', not optimized)
+  jax.config.update('jax_disable_most_optimizations', before)
 
 
 def both(effects: Effects, option: str, case: Case) -> tuple[Outcome | str, Outcome | str]:
