@@ -25,7 +25,17 @@ array_checks.install()
 # Folders and files that train, compile networks or start processes. All other tests, new ones too,
 # are fast; one that then keeps the processor busy for longer is named at the end.
 NOT_FAST = (
-  *('analysis/', 'benchmarks/', 'demos/', 'devices/', 'figures/', 'layers/', 'models/', 'ops/'),
+  *(
+    'analysis/',
+    'augment/test_pipeline',
+    'benchmarks/',
+    'demos/',
+    'devices/',
+    'figures/',
+    'layers/',
+    'models/',
+    'ops/',
+  ),
   *('predict/', 'reference/', 'report/', 'run_dir/', 'serve/', 'startup/', 'trainer/', 'training/'),
   *('test_effects', 'test_launch', 'test_notebook', 'test_old_runs', 'test_readiness'),
 )
