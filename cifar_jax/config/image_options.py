@@ -14,7 +14,7 @@ from cifar_jax.schema.constraints import (
   numbers,
   one_of,
 )
-from cifar_jax.schema.options import Option
+from cifar_jax.schema.options import declare, free
 
 _CHANNELS = Constraint(
   lambda value: value in (0, 1, 3) and is_number(value),
@@ -25,75 +25,45 @@ _CHANNELS = Constraint(
 )
 _ABOVE_0 = number('above 0', lambda value: value > 0, (0.5, 1), (0.0, -1.0))
 DATA = (
-  Option('name', 'cifar10', TEXT, "A TFDS data set, 'folder', or 'synthetic' (built in)."),
-  Option(
-    'dir',
-    '',
-    TEXT,
-    "The folder, archive or .npz of the data; '': $CIFAR_JAX_DATA and the usual places.",
-    resumable=True,
-    neutral=True,
+  declare('name', 'cifar10', TEXT)("A TFDS data set, 'folder', or 'synthetic' (built in)."),
+  free('dir', '', TEXT)(
+    "The folder, archive or .npz of the data; '': $CIFAR_JAX_DATA and the usual places."
   ),
-  Option(
-    'validation',
-    '0.1',
-    TEXT,
-    "The fraction or number of training images that are held out; 'test': the test set is used.",
+  declare('validation', '0.1', TEXT)(
+    "The fraction or number of training images that are held out; 'test': the test set is used."
   ),
-  Option(
-    'validation_from',
-    'random',
-    one_of('random', 'last'),
-    "Which images are held out: 'random' (seeded) or 'last' (the end of the arrays).",
+  declare('validation_from', 'random', one_of('random', 'last'))(
+    "Which images are held out: 'random' (seeded) or 'last' (the end of the arrays)."
   ),
-  Option('keep_duplicates_together', False, BOOLEAN, 'Whether equal images are held out together.'),
-  Option(
-    'drop_remainder',
-    False,
-    BOOLEAN,
-    'Whether the short last batch of an epoch is left out; otherwise it is masked.',
-    since=2,
+  declare('keep_duplicates_together', False, BOOLEAN)(
+    'Whether equal images are held out together.'
   ),
-  Option('channels', 0, _CHANNELS, '1 makes images gray, 3 repeats gray channels, 0 does neither.'),
-  Option(
-    'pad_to',
-    0,
-    integer(0),
-    'The side of a black square with each image in its middle; 0: images stay as they are.',
-    'pixels',
+  declare('drop_remainder', False, BOOLEAN, since=2)(
+    'Whether the short last batch of an epoch is left out; otherwise it is masked.'
   ),
-  Option(
-    'placement',
-    'device',
-    one_of('device', 'host'),
-    "'device' keeps all images on every device; 'host' sends them a few batches ahead.",
-    resumable=True,
-    neutral=True,
+  declare('channels', 0, _CHANNELS)(
+    '1 makes images gray, 3 repeats gray channels, 0 does neither.'
   ),
-  Option(
-    'normalize',
-    'given',
-    one_of('given', 'channel', 'zca'),
+  declare('pad_to', 0, integer(0), 'pixels')(
+    'The side of a black square with each image in its middle; 0: images stay as they are.'
+  ),
+  free('placement', 'device', one_of('device', 'host'))(
+    "'device' keeps all images on every device; 'host' sends them a few batches ahead."
+  ),
+  declare('normalize', 'given', one_of('given', 'channel', 'zca'))(
     "How images are normalized after scaling to 0..1: 'given' by mean and std; 'channel' by those "
-    "of each channel of the training images; 'zca' by ZCA whitening from the training images.",
+    "of each channel of the training images; 'zca' by ZCA whitening from the training images."
   ),
-  Option(
-    'mean', (0.0,), numbers(ANY_NUMBER), 'What is subtracted: one number, or one per channel.'
+  declare('mean', (0.0,), numbers(ANY_NUMBER))(
+    'What is subtracted: one number, or one per channel.'
   ),
-  Option(
-    'std',
-    (1.0,),
-    numbers(_ABOVE_0),
-    'What is divided by after that: one number, or one per channel.',
+  declare('std', (1.0,), numbers(_ABOVE_0))(
+    'What is divided by after that: one number, or one per channel.'
   ),
-  Option(
-    'zca_images',
-    10000,
-    integer(1),
-    'The first training images, from which ZCA is computed.',
-    'images',
+  declare('zca_images', 10000, integer(1), 'images')(
+    'The first training images, from which ZCA is computed.'
   ),
-  Option('zca_epsilon', 1e-6, POSITIVE, 'What is added to the variances of ZCA.'),
+  declare('zca_epsilon', 1e-6, POSITIVE)('What is added to the variances of ZCA.'),
 )
 
 _SIZE = Constraint(
@@ -104,159 +74,98 @@ _SIZE = Constraint(
   ((150,), (0, 5), (5, 5.0), (1, 2, 3), 32, None),
 )
 FOLDER = (
-  Option('image_size', (32, 32), _SIZE, 'The height and width of the inputs.', 'pixels'),
-  Option(
-    'resize',
-    'stretch',
-    one_of('stretch', 'crop', 'pad'),
-    "How images get that size: 'stretch', 'crop' (center) or 'pad' (black bars).",
+  declare('image_size', (32, 32), _SIZE, 'pixels')('The height and width of the inputs.'),
+  declare('resize', 'stretch', one_of('stretch', 'crop', 'pad'))(
+    "How images get that size: 'stretch', 'crop' (center) or 'pad' (black bars)."
   ),
-  Option(
-    'interpolation', 'bilinear', one_of('nearest', 'bilinear', 'lanczos'), 'The method of resizing.'
+  declare('interpolation', 'bilinear', one_of('nearest', 'bilinear', 'lanczos'))(
+    'The method of resizing.'
   ),
-  Option(
-    'damaged',
-    'error',
-    one_of('error', 'skip'),
-    "'error' stops at a file that cannot be decoded; 'skip' leaves it out.",
+  declare('damaged', 'error', one_of('error', 'skip'))(
+    "'error' stops at a file that cannot be decoded; 'skip' leaves it out."
   ),
-  Option(
-    'max_megapixels',
-    64.0,
-    POSITIVE,
-    'Larger images count as damaged, and are not decoded.',
-    'megapixels',
+  declare('max_megapixels', 64.0, POSITIVE, 'megapixels')(
+    'Larger images count as damaged, and are not decoded.'
   ),
-  Option(
-    'cache',
-    True,
-    BOOLEAN,
+  free('cache', True, BOOLEAN)(
     'Whether images are decoded once and kept on disk; otherwise they are decoded in each epoch by '
-    "worker processes, data.placement 'host'.",
-    resumable=True,
-    neutral=True,
+    "worker processes, data.placement 'host'."
   ),
-  Option(
-    'workers',
-    0,
-    integer(0, 1024),
-    'The number of threads or processes that decode; 0: one per processor core.',
-    resumable=True,
-    neutral=True,
+  free('workers', 0, integer(0, 1024))(
+    'The number of threads or processes that decode; 0: one per processor core.'
   ),
 )
 
 _HALF = number('from 0 to 0.5', lambda value: 0 <= value <= 0.5, (0, 0.5), (-0.1, 0.6, 1))
 _UNIT = number('from 0 to 1', lambda value: 0 <= value <= 1, (0, 1, 0.25), (-0.1, 1.1))
 AUGMENT = (
-  Option(
-    'from_epoch',
-    0,
-    integer(0),
-    'The first epoch with augmentation, from 0; mixup and cutmix do not wait.',
-    'epochs',
+  declare('from_epoch', 0, integer(0), 'epochs')(
+    'The first epoch with augmentation, from 0; mixup and cutmix do not wait.'
   ),
-  Option(
-    'flip',
-    'none',
-    one_of('none', 'random', 'alternating'),
+  declare('flip', 'none', one_of('none', 'random', 'alternating'))(
     "Flips left to right: 'random' with probability 1/2; 'alternating' in every other epoch, for "
-    'each image the even or the odd ones at random.',
+    'each image the even or the odd ones at random.'
   ),
-  Option('vertical_flip', False, BOOLEAN, 'Whether to flip upside down with probability 1/2.'),
-  Option(
-    'rotation',
-    0.0,
-    NOT_NEGATIVE,
-    'The largest rotation to either side, in one affine map with the four below; 0: none.',
-    'degrees',
+  declare('vertical_flip', False, BOOLEAN)('Whether to flip upside down with probability 1/2.'),
+  declare('rotation', 0.0, NOT_NEGATIVE, 'degrees')(
+    'The largest rotation to either side, in one affine map with the four below; 0: none.'
   ),
-  Option('height_shift', 0.0, NOT_NEGATIVE, 'The largest shift up or down.', 'of the height'),
-  Option('width_shift', 0.0, NOT_NEGATIVE, 'The largest shift sideways.', 'of the width'),
-  Option('shear', 0.0, NOT_NEGATIVE, 'The largest shear to either side.', 'radians'),
-  Option(
-    'zoom', 0.0, BELOW_ONE, 'Rows and columns are scaled by factors from 1 - zoom to 1 + zoom.'
+  declare('height_shift', 0.0, NOT_NEGATIVE, 'of the height')('The largest shift up or down.'),
+  declare('width_shift', 0.0, NOT_NEGATIVE, 'of the width')('The largest shift sideways.'),
+  declare('shear', 0.0, NOT_NEGATIVE, 'radians')('The largest shear to either side.'),
+  declare('zoom', 0.0, BELOW_ONE)(
+    'Rows and columns are scaled by factors from 1 - zoom to 1 + zoom.'
   ),
-  Option(
-    'interpolation', 'bilinear', one_of('nearest', 'bilinear'), 'The method of the affine map.'
+  declare('interpolation', 'bilinear', one_of('nearest', 'bilinear'))(
+    'The method of the affine map.'
   ),
-  Option(
-    'border',
-    'nearest',
-    one_of('nearest', 'reflect', 'wrap', 'zero'),
-    "What fills the outside of the image: the 'nearest' pixel, 'reflect', 'wrap' or 'zero'.",
+  declare('border', 'nearest', one_of('nearest', 'reflect', 'wrap', 'zero'))(
+    "What fills the outside of the image: the 'nearest' pixel, 'reflect', 'wrap' or 'zero'."
   ),
-  Option(
-    'crop_padding',
-    0,
-    integer(0),
-    'The border added before a random crop of the old size; 0: none.',
-    'pixels',
+  declare('crop_padding', 0, integer(0), 'pixels')(
+    'The border added before a random crop of the old size; 0: none.'
   ),
-  Option(
-    'crop_border', 'reflect', one_of('reflect', 'zero'), "The border of the crop; 'zero': black."
+  declare('crop_border', 'reflect', one_of('reflect', 'zero'))(
+    "The border of the crop; 'zero': black."
   ),
-  Option(
-    'brightness',
-    0.0,
-    NOT_NEGATIVE,
-    'Brightness is changed by a factor from 1 - brightness to 1 + brightness; 0: it is not.',
+  declare('brightness', 0.0, NOT_NEGATIVE)(
+    'Brightness is changed by a factor from 1 - brightness to 1 + brightness; 0: it is not.'
   ),
-  Option(
-    'contrast',
-    0.0,
-    NOT_NEGATIVE,
-    'Contrast is changed by a factor from 1 - contrast to 1 + contrast.',
+  declare('contrast', 0.0, NOT_NEGATIVE)(
+    'Contrast is changed by a factor from 1 - contrast to 1 + contrast.'
   ),
-  Option(
-    'saturation',
-    0.0,
-    NOT_NEGATIVE,
-    'Saturation is changed by a factor from 1 - saturation to 1 + saturation.',
+  declare('saturation', 0.0, NOT_NEGATIVE)(
+    'Saturation is changed by a factor from 1 - saturation to 1 + saturation.'
   ),
-  Option('hue', 0.0, _HALF, 'Hue is turned to either side by up to this part of the circle.'),
-  Option(
-    'policy', 'none', one_of('none', 'randaugment', 'trivialaugment'), 'The policy of operations.'
+  declare('hue', 0.0, _HALF)('Hue is turned to either side by up to this part of the circle.'),
+  declare('policy', 'none', one_of('none', 'randaugment', 'trivialaugment'))(
+    'The policy of operations.'
   ),
-  Option(
-    'policy_operations', 2, integer(1, 100), 'How many randaugment applies per image.', 'operations'
+  declare('policy_operations', 2, integer(1, 100), 'operations')(
+    'How many randaugment applies per image.'
   ),
-  Option('policy_magnitude', 9, integer(0, 30), 'The magnitude of the operations of randaugment.'),
-  Option(
-    'cutout',
-    0,
-    integer(0),
-    'The side of a box at a random place that is set to 0, the mean after normalization; 0: none.',
-    'pixels',
+  declare('policy_magnitude', 9, integer(0, 30))('The magnitude of the operations of randaugment.'),
+  declare('cutout', 0, integer(0), 'pixels')(
+    'The side of a box at a random place that is set to 0, the mean after normalization; 0: none.'
   ),
-  Option(
-    'erasing', 0.0, _UNIT, 'The probability of a box of random size and shape that is set to 0.'
+  declare('erasing', 0.0, _UNIT)(
+    'The probability of a box of random size and shape that is set to 0.'
   ),
-  Option(
-    'mixup',
-    0.0,
-    NOT_NEGATIVE,
-    'Alpha of the Beta distribution of the weights of two images; 0: none.',
+  declare('mixup', 0.0, NOT_NEGATIVE)(
+    'Alpha of the Beta distribution of the weights of two images; 0: none.'
   ),
-  Option(
-    'cutmix',
-    0.0,
-    NOT_NEGATIVE,
+  declare('cutmix', 0.0, NOT_NEGATIVE)(
     'Alpha of the Beta distribution of the area of a box that another image fills; 0: none. With '
-    'mixup, one of the two is drawn for each image.',
+    'mixup, one of the two is drawn for each image.'
   ),
 )
 
 WHITENING = (
-  Option(
-    'layer', '', TEXT, "The convolution of the images that gets its kernel from the data; '': none."
+  declare('layer', '', TEXT)(
+    "The convolution of the images that gets its kernel from the data; '': none."
   ),
-  Option(
-    'images',
-    5000,
-    integer(1),
-    'The first training images, from which the kernel is computed.',
-    'images',
+  declare('images', 5000, integer(1), 'images')(
+    'The first training images, from which the kernel is computed.'
   ),
-  Option('epsilon', 5e-4, POSITIVE, 'What is added to the eigenvalues.'),
+  declare('epsilon', 5e-4, POSITIVE)('What is added to the eigenvalues.'),
 )

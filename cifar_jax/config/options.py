@@ -2,13 +2,12 @@
 
 From this table come the config and its flags, all checks, what a resumed run may change, and
 docs/options.md. Options of an optimizer, a schedule, an average or a network are declared beside
-their code. A new plain option is an entry here; `neutral` and `resumable` are explained in
-`schema.options.Option`.
+their code. A new plain option is an entry here: name, default, constraint and unit, then a sentence.
+What a resumed run may change is `resumable`, or `free` where it leaves all arithmetic as it is too.
 """
 
 import dataclasses
-import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cifar_jax.config.image_options import AUGMENT, DATA, FOLDER, WHITENING
@@ -24,75 +23,41 @@ from cifar_jax.schema.constraints import (
   numbers,
   one_of,
 )
-from cifar_jax.schema.options import Option
+from cifar_jax.schema.options import Option, declare, free, resumable
 from cifar_jax.training.monitor import MONITORS, PATIENCE_SEMANTICS
 
-# It alters no update already made, nor the arithmetic of any.
-_free = functools.partial(Option, resumable=True, neutral=True)
-_resumable = functools.partial(Option, resumable=True)
-
 _RUN = (
-  Option(
-    'seed', 0, integer(0, 2**32 - 1), 'All random numbers follow from (seed, step).', neutral=True
+  declare('seed', 0, integer(0, 2**32 - 1), neutral=True)(
+    'All random numbers follow from (seed, step).'
   ),
-  _free('epochs', 20, integer(1), 'The length of the run.', 'epochs'),
-  _free(
-    'max_steps',
-    0,
-    integer(0),
-    'The run ends after so many updates if its epochs are not over; 0: no limit.',
-    'steps',
+  free('epochs', 20, integer(1), 'epochs')('The length of the run.'),
+  free('max_steps', 0, integer(0), 'steps')(
+    'The run ends after so many updates if its epochs are not over; 0: no limit.'
   ),
-  Option(
-    'batch_size',
-    128,
-    integer(1),
-    'The number of images per step, over all devices together.',
-    'images',
+  declare('batch_size', 128, integer(1), 'images')(
+    'The number of images per step, over all devices together.'
   ),
-  Option(
-    'grad_accum_steps',
-    1,
-    integer(1),
-    'The number of parts of a batch that are computed one after another, to save memory.',
-    since=2,
+  declare('grad_accum_steps', 1, integer(1), since=2)(
+    'The number of parts of a batch that are computed one after another, to save memory.'
   ),
-  _resumable(
-    'parallel',
-    'jit',
-    one_of('jit', 'pmap'),
-    "'jit' compiles one program over a device mesh; 'pmap' maps the same step over the devices.",
+  resumable('parallel', 'jit', one_of('jit', 'pmap'))(
+    "'jit' compiles one program over a device mesh; 'pmap' maps the same step over the devices."
   ),
-  _resumable(
-    'pad_to_devices',
-    False,
-    BOOLEAN,
+  resumable('pad_to_devices', False, BOOLEAN, since=2)(
     'Whether a batch that does not divide by the devices is filled with rows that do not count; '
-    'otherwise it is an error.',
-    since=2,
+    'otherwise it is an error.'
   ),
-  _free('devices', 0, integer(0), 'The number of devices to use; 0: all.'),
-  _resumable(
-    'steps_per_dispatch',
-    0,
-    integer(0),
+  free('devices', 0, integer(0))('The number of devices to use; 0: all.'),
+  resumable('steps_per_dispatch', 0, integer(0), 'steps')(
     'The number of updates per dispatch; 0: one on CPU, elsewhere as many as fit between two host '
-    'events.',
-    'steps',
+    'events.'
   ),
-  Option(
-    'init_from',
-    '',
-    TEXT,
-    "The folder of a run whose best checkpoint gives the first parameters; '': none.",
-    since=2,
+  declare('init_from', '', TEXT, since=2)(
+    "The folder of a run whose best checkpoint gives the first parameters; '': none."
   ),
-  _free('tags', (), WORDS, 'Words of your choice that are kept with the run.'),
-  _free(
-    'tensorboard',
-    True,
-    BOOLEAN,
-    'Whether to write TensorBoard events; False saves the import of TensorFlow: 4 s and 500 MB.',
+  free('tags', (), WORDS)('Words of your choice that are kept with the run.'),
+  free('tensorboard', True, BOOLEAN)(
+    'Whether to write TensorBoard events; False saves the import of TensorFlow: 4 s and 500 MB.'
   ),
 )
 
@@ -104,162 +69,96 @@ _CLASS_WEIGHTS = Constraint(
   (1.0, (-1.0,), ('a',), (float('nan'),), (0, 0.0, 0), (True, 1), None),
 )
 _LOSS = (
-  Option(
-    'label_smoothing', 0.0, BELOW_ONE, 'The share of each label that is divided among all classes.'
+  declare('label_smoothing', 0.0, BELOW_ONE)(
+    'The share of each label that is divided among all classes.'
   ),
-  Option(
-    'class_weights', (), _CLASS_WEIGHTS, 'The factor of the training loss of each class; (): all 1.'
+  declare('class_weights', (), _CLASS_WEIGHTS)(
+    'The factor of the training loss of each class; (): all 1.'
   ),
-  Option(
-    'l1',
-    0.0,
-    NOT_NEGATIVE,
-    "The factor of the sum of the kernels' absolute values, which is added to the training loss.",
+  declare('l1', 0.0, NOT_NEGATIVE)(
+    "The factor of the sum of the kernels' absolute values, which is added to the training loss."
   ),
-  Option(
-    'l2',
-    0.0,
-    NOT_NEGATIVE,
-    "The factor of the sum of the kernels' squares, which is added to the training loss.",
+  declare('l2', 0.0, NOT_NEGATIVE)(
+    "The factor of the sum of the kernels' squares, which is added to the training loss."
   ),
 )
 
 
-def _watching(resumable: bool) -> tuple[Option, ...]:
+def _watching(declare: Callable[..., Callable[[str], Option]]) -> tuple[Option, ...]:
   """What early stopping and the plateau rule have in common."""
   return (
-    Option(
-      'monitor', 'val_loss', one_of(*MONITORS), 'The metric that is watched.', resumable=resumable
-    ),
-    Option(
-      'patience_semantics',
-      'keras',
-      one_of(*PATIENCE_SEMANTICS),
-      "'keras' counts epochs as its later releases do; 'keras2.0' waits for one epoch more.",
-      resumable=resumable,
-      since=2,
+    declare('monitor', 'val_loss', one_of(*MONITORS))('The metric that is watched.'),
+    declare('patience_semantics', 'keras', one_of(*PATIENCE_SEMANTICS), since=2)(
+      "'keras' counts epochs as its later releases do; 'keras2.0' waits for one epoch more."
     ),
   )
 
 
 _EARLY_STOPPING = (
-  _resumable(
-    'patience',
-    0,
-    integer(0),
-    'The number of epochs without improvement after which the run stops; 0: it never does.',
-    'epochs',
+  resumable('patience', 0, integer(0), 'epochs')(
+    'The number of epochs without improvement after which the run stops; 0: it never does.'
   ),
-  _resumable(
-    'min_delta', 0.0, NOT_NEGATIVE, 'A change must be larger than this to count as an improvement.'
+  resumable('min_delta', 0.0, NOT_NEGATIVE)(
+    'A change must be larger than this to count as an improvement.'
   ),
-  *_watching(resumable=True),
+  *_watching(resumable),
 )
+_BELOW = number('between 0 and 1', lambda value: 0 < value < 1, (0.1, 0.99), (0, 1, 1.0, -0.5))
 _PLATEAU = (
-  Option(
-    'patience',
-    0,
-    integer(0),
-    'The number of epochs without improvement after which the rate is lowered; 0: it never is.',
-    'epochs',
+  declare('patience', 0, integer(0), 'epochs')(
+    'The number of epochs without improvement after which the rate is lowered; 0: it never is.'
   ),
-  Option(
-    'factor',
-    0.1,
-    number('between 0 and 1', lambda value: 0 < value < 1, (0.1, 0.99), (0, 1, 1.0, -0.5)),
-    'The factor by which the learning rate is multiplied.',
+  declare('factor', 0.1, _BELOW)('The factor by which the learning rate is multiplied.'),
+  declare('min_delta', 1e-4, NOT_NEGATIVE)(
+    'A change must be larger than this to count as an improvement.'
   ),
-  Option(
-    'min_delta', 1e-4, NOT_NEGATIVE, 'A change must be larger than this to count as an improvement.'
+  declare('cooldown', 0, integer(0), 'epochs')(
+    'The number of epochs after a reduction that are not counted.'
   ),
-  Option(
-    'cooldown',
-    0,
-    integer(0),
-    'The number of epochs after a reduction that are not counted.',
-    'epochs',
+  declare('min_learning_rate', 0.0, NOT_NEGATIVE)(
+    'The learning rate is not lowered below this value.'
   ),
-  Option(
-    'min_learning_rate', 0.0, NOT_NEGATIVE, 'The learning rate is not lowered below this value.'
-  ),
-  *_watching(resumable=False),
+  *_watching(declare),
 )
 _BATCH_NORM = (
-  Option(
-    'ghost_batch_size',
-    0,
-    integer(0),
+  declare('ghost_batch_size', 0, integer(0), 'images', since=2)(
     'The rows over which statistics are taken ("ghost" batches); 0: the whole batch, whatever the '
-    'number of devices; batch_size / devices: each device by itself.',
-    'images',
-    since=2,
+    'number of devices; batch_size / devices: each device by itself.'
   ),
 )
 _EVALUATE = (
-  _free('every_epochs', 1, integer(0), 'How often to validate; 0: only at the end.', 'epochs'),
-  _resumable(
-    'drop_remainder',
-    False,
-    BOOLEAN,
-    'Whether to validate on whole batches only, as old articles did.',
-    since=2,
+  free('every_epochs', 1, integer(0), 'epochs')('How often to validate; 0: only at the end.'),
+  resumable('drop_remainder', False, BOOLEAN, since=2)(
+    'Whether to validate on whole batches only, as old articles did.'
   ),
-  _resumable(
-    'tta',
-    'none',
-    one_of('none', 'flip', 'flip_translate'),
-    "The views of each image over which logits are averaged: 'flip' (2) or 'flip_translate' (6).",
+  resumable('tta', 'none', one_of('none', 'flip', 'flip_translate'))(
+    "The views of each image over which logits are averaged: 'flip' (2) or 'flip_translate' (6)."
   ),
-  _free(
-    'images_every_epochs',
-    0,
-    integer(0),
-    'How often confusion, misclassified images and samples go to TensorBoard; 0: never.',
-    'epochs',
-    since=2,
+  free('images_every_epochs', 0, integer(0), 'epochs', since=2)(
+    'How often confusion, misclassified images and samples go to TensorBoard; 0: never.'
   ),
-  _free(
-    'max_misclassified',
-    20,
-    integer(-1),
-    'The number of misclassified images among them; -1: all.',
-    'images',
-    since=2,
+  free('max_misclassified', 20, integer(-1), 'images', since=2)(
+    'The number of misclassified images among them; -1: all.'
   ),
 )
 _PROFILE = (
-  _free(
-    'steps',
-    0,
-    integer(0),
-    'The number of updates to record for TensorBoard and Perfetto, in RUN/tensorboard; 0: none.',
-    'steps',
+  free('steps', 0, integer(0), 'steps')(
+    'The number of updates to record for TensorBoard and Perfetto, in RUN/tensorboard; 0: none.'
   ),
-  _free(
-    'after_steps',
-    20,
-    integer(0),
-    'The number of updates per session before the recording, so that compilation is left out.',
-    'steps',
+  free('after_steps', 20, integer(0), 'steps')(
+    'The number of updates per session before the recording, so that compilation is left out.'
   ),
 )
 _CHECKPOINT = (
-  _free(
-    'every_epochs',
-    1,
-    integer(0),
-    'How often to save; 0: only at the end and on a signal.',
-    'epochs',
+  free('every_epochs', 1, integer(0), 'epochs')(
+    'How often to save; 0: only at the end and on a signal.'
   ),
-  _free('every_steps', 0, integer(0), 'How often to save within an epoch; 0: never.', 'steps'),
-  _free(
-    'keep', 2, integer(1), 'The number of latest checkpoints to keep, in addition to the best one.'
+  free('every_steps', 0, integer(0), 'steps')('How often to save within an epoch; 0: never.'),
+  free('keep', 2, integer(1))(
+    'The number of latest checkpoints to keep, in addition to the best one.'
   ),
-  _free(
-    'best',
-    'val_accuracy',
-    one_of('val_accuracy', 'val_loss'),
-    'The metric that chooses the best checkpoint.',
+  free('best', 'val_accuracy', one_of('val_accuracy', 'val_loss'))(
+    'The metric that chooses the best checkpoint.'
   ),
 )
 

@@ -37,40 +37,32 @@ class AirbenchNet(nn.Module):
   """
 
   num_classes: int
-  widths: tuple[int, ...] = option(
-    (64, 256, 256), INTS, 'Filters of the convolutions of each group.'
+  widths: tuple[int, ...] = option((64, 256, 256), INTS)(
+    'Filters of the convolutions of each group.'
   )
-  convolutions: tuple[int, ...] = option((2, 2, 2), INTS, 'Number of convolutions of each group.')
-  residual: bool = option(
-    False,
-    BOOLEAN,
+  convolutions: tuple[int, ...] = option((2, 2, 2), INTS)('Number of convolutions of each group.')
+  residual: bool = option(False, BOOLEAN)(
     'Adds what left the first convolution of a group, BatchNorm and activation included, to what '
-    'leaves its last one, before the activation.',
+    'leaves its last one, before the activation.'
   )
-  whitening_window: int = option(
-    2,
-    POSITIVE_INT,
+  whitening_window: int = option(2, POSITIVE_INT)(
     'Height and width of the first convolution, which has twice as many filters as a window has '
-    'values; `config.whitening` gives it a kernel.',
+    'values; `config.whitening` gives it a kernel.'
   )
-  whitening_stride: int = option(1, POSITIVE_INT, 'Step of the window of the first convolution.')
-  whitening_bias: str = option(
-    'zeros',
-    one_of('zeros', 'uniform'),
-    "Initial bias of the first convolution, 'zeros' or 'uniform' (PyTorch's default).",
+  whitening_stride: int = option(1, POSITIVE_INT)('Step of the window of the first convolution.')
+  whitening_bias: str = option('zeros', one_of('zeros', 'uniform'))(
+    "Initial bias of the first convolution, 'zeros' or 'uniform' (PyTorch's default)."
   )
-  head: str = option(
-    'uniform',
-    one_of('uniform', 'unit'),
+  head: str = option('uniform', one_of('uniform', 'unit'))(
     "Initial kernel of the linear layer, 'uniform' (PyTorch's default) or 'unit', the same with "
-    'a standard deviation of 1.',
+    'a standard deviation of 1.'
   )
-  logit_scale: float = option(1 / 9, POSITIVE, 'Factor of the logits.')
-  activation: str = option('gelu', TEXT, 'Activation after each BatchNorm and after the whitening.')
-  momentum: float = option(
-    0.6, BELOW_ONE, "Share of the old value in each update of BatchNorm's running statistics."
+  logit_scale: float = option(1 / 9, POSITIVE)('Factor of the logits.')
+  activation: str = option('gelu', TEXT)('Activation after each BatchNorm and after the whitening.')
+  momentum: float = option(0.6, BELOW_ONE)(
+    "Share of the old value in each update of BatchNorm's running statistics."
   )
-  epsilon: float = option(1e-12, POSITIVE, "What is added to BatchNorm's variance.")
+  epsilon: float = option(1e-12, POSITIVE)("What is added to BatchNorm's variance.")
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:

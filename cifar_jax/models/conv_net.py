@@ -49,17 +49,17 @@ class ConvNet(nn.Module):
   """
 
   num_classes: int
-  widths: tuple[int, ...] = option(
-    (), INTS, 'Filters of the convolutions of each block; () has no blocks.'
+  widths: tuple[int, ...] = option((), INTS)(
+    'Filters of the convolutions of each block; () has no blocks.'
   )
-  block: tuple[str, ...] | tuple[tuple[str, ...], ...] = option(
-    (), SPECS, 'The specs of every block, or one tuple of specs for each block.'
+  block: tuple[str, ...] | tuple[tuple[str, ...], ...] = option((), SPECS)(
+    'The specs of every block, or one tuple of specs for each block.'
   )
-  head: tuple[str, ...] = option(
-    ('flatten',), SPECS, 'The specs after the last block; must make vectors of the maps.'
+  head: tuple[str, ...] = option(('flatten',), SPECS)(
+    'The specs after the last block; must make vectors of the maps.'
   )
-  activation: str = option(
-    'relu', TEXT, 'Activation of every convolution and dense layer whose spec names none.'
+  activation: str = option('relu', TEXT)(
+    'Activation of every convolution and dense layer whose spec names none.'
   )
   dtype: Any = jnp.float32
 

@@ -27,19 +27,15 @@ class ConvNeXt(nn.Module):
   """
 
   num_classes: int
-  depths: tuple[int, ...] = option((3, 3, 9, 3), WIDTHS, 'Number of blocks of each stage.')
-  widths: tuple[int, ...] = option(
-    (96, 192, 384, 768),
-    WIDTHS,
-    'Channels of each stage; a 2x2 convolution halves the maps between them.',
+  depths: tuple[int, ...] = option((3, 3, 9, 3), WIDTHS)('Number of blocks of each stage.')
+  widths: tuple[int, ...] = option((96, 192, 384, 768), WIDTHS)(
+    'Channels of each stage; a 2x2 convolution halves the maps between them.'
   )
-  patch: int = option(
-    2,
-    POSITIVE_INT,
-    'Height and width of the patches of the stem; 4 in the paper, for images of 224x224.',
+  patch: int = option(2, POSITIVE_INT)(
+    'Height and width of the patches of the stem; 4 in the paper, for images of 224x224.'
   )
-  drop_path: float = option(
-    0.0, BELOW_ONE, 'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
+  drop_path: float = option(0.0, BELOW_ONE)(
+    'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
   )
   dtype: Any = jnp.float32
 

@@ -30,33 +30,24 @@ class DenseNet(nn.Module):
   """
 
   num_classes: int
-  depth: int = option(
-    40,
-    POSITIVE_INT,
+  depth: int = option(40, POSITIVE_INT)(
     'Layers with a kernel: 3 n + 4 without bottlenecks, n layers per block (40, 100), 6 n + 4 with '
-    'them (100, 190, 250).',
+    'them (100, 190, 250).'
   )
-  growth: int = option(12, POSITIVE_INT, 'Filters that each layer adds, "k".')
-  bottleneck: bool = option(
-    False,
-    BOOLEAN,
+  growth: int = option(12, POSITIVE_INT)('Filters that each layer adds, "k".')
+  bottleneck: bool = option(False, BOOLEAN)(
     'A 1x1 convolution to four growths before each 3x3 one, and twice the growth in the stem, '
-    'which otherwise has 16 filters; "B".',
+    'which otherwise has 16 filters; "B".'
   )
-  compression: float = option(
-    1.0, _SHARE, 'Share of the channels that a transition keeps, above 0 up to 1; "C" is 0.5.'
+  compression: float = option(1.0, _SHARE)(
+    'Share of the channels that a transition keeps, above 0 up to 1; "C" is 0.5.'
   )
-  dropout: float = option(
-    0.0,
-    BELOW_ONE,
-    'Rate of dropout after each convolution but the first; the paper uses 0.2 without '
-    'augmentation.',
+  dropout: float = option(0.0, BELOW_ONE)(
+    'Rate of dropout after each convolution but the first; the paper uses 0.2 without augmentation.'
   )
-  remat: bool = option(
-    False,
-    BOOLEAN,
+  remat: bool = option(False, BOOLEAN)(
     'Computes the layers again for the gradient and keeps their concatenated inputs only: much '
-    'less memory, about a third more time (Pleiss et al., 2017).',
+    'less memory, about a third more time (Pleiss et al., 2017).'
   )
   dtype: Any = jnp.float32
 

@@ -48,8 +48,8 @@ class GoogLeNet(nn.Module):
   """
 
   num_classes: int
-  width: float = option(1.0, FACTOR, 'Factor of all filters.')
-  dropout: float = option(0.4, BELOW_ONE, 'Rate of dropout before the logits; the paper uses 0.4.')
+  width: float = option(1.0, FACTOR)('Factor of all filters.')
+  dropout: float = option(0.4, BELOW_ONE)('Rate of dropout before the logits; the paper uses 0.4.')
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:
@@ -86,7 +86,7 @@ class SmallInception(nn.Module):
   """
 
   num_classes: int
-  width: float = option(1.0, FACTOR, 'Factor of all filters.')
+  width: float = option(1.0, FACTOR)('Factor of all filters.')
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:

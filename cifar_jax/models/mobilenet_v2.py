@@ -39,12 +39,10 @@ class MobileNetV2(nn.Module):
   """
 
   num_classes: int
-  width: float = option(
-    1.0,
-    FACTOR,
-    'Factor of all filters, which become multiples of 8; the last layer never has fewer than 1280.',
+  width: float = option(1.0, FACTOR)(
+    'Factor of all filters, which become multiples of 8; the last layer never has fewer than 1280.'
   )
-  dropout: float = option(0.2, BELOW_ONE, 'Rate of dropout before the logits.')
+  dropout: float = option(0.2, BELOW_ONE)('Rate of dropout before the logits.')
   dtype: Any = jnp.float32
 
   def __post_init__(self) -> None:

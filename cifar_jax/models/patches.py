@@ -31,20 +31,20 @@ class VisionTransformer(nn.Module):
   """
 
   num_classes: int
-  patch: int = option(
-    4, POSITIVE_INT, 'Height and width of a patch in pixels; they must divide those of the images.'
+  patch: int = option(4, POSITIVE_INT)(
+    'Height and width of a patch in pixels; they must divide those of the images.'
   )
-  width: int = option(192, POSITIVE_INT, 'Length of a token.')
-  depth: int = option(12, POSITIVE_INT, 'Number of encoder blocks.')
-  heads: int = option(3, POSITIVE_INT, 'Number of heads of the attention; must divide the width.')
-  hidden_factor: int = option(
-    4, POSITIVE_INT, 'Units of the MLP in a block, as a multiple of the width.'
+  width: int = option(192, POSITIVE_INT)('Length of a token.')
+  depth: int = option(12, POSITIVE_INT)('Number of encoder blocks.')
+  heads: int = option(3, POSITIVE_INT)('Number of heads of the attention; must divide the width.')
+  hidden_factor: int = option(4, POSITIVE_INT)(
+    'Units of the MLP in a block, as a multiple of the width.'
   )
-  dropout: float = option(
-    0.0, BELOW_ONE, 'Rate of dropout after each dense layer of a branch and after the positions.'
+  dropout: float = option(0.0, BELOW_ONE)(
+    'Rate of dropout after each dense layer of a branch and after the positions.'
   )
-  drop_path: float = option(
-    0.0, BELOW_ONE, 'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
+  drop_path: float = option(0.0, BELOW_ONE)(
+    'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
   )
   dtype: Any = jnp.float32
 
@@ -89,16 +89,16 @@ class MlpMixer(nn.Module):
   """
 
   num_classes: int
-  patch: int = option(
-    4, POSITIVE_INT, 'Height and width of a patch in pixels; they must divide those of the images.'
+  patch: int = option(4, POSITIVE_INT)(
+    'Height and width of a patch in pixels; they must divide those of the images.'
   )
-  width: int = option(128, POSITIVE_INT, 'Length of a token.')
-  depth: int = option(8, POSITIVE_INT, 'Number of blocks.')
-  token_units: int = option(64, POSITIVE_INT, 'Units of the MLP across places.')
-  channel_units: int = option(512, POSITIVE_INT, 'Units of the MLP across channels.')
-  dropout: float = option(0.0, BELOW_ONE, 'Rate of dropout after each dense layer of a branch.')
-  drop_path: float = option(
-    0.0, BELOW_ONE, 'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
+  width: int = option(128, POSITIVE_INT)('Length of a token.')
+  depth: int = option(8, POSITIVE_INT)('Number of blocks.')
+  token_units: int = option(64, POSITIVE_INT)('Units of the MLP across places.')
+  channel_units: int = option(512, POSITIVE_INT)('Units of the MLP across channels.')
+  dropout: float = option(0.0, BELOW_ONE)('Rate of dropout after each dense layer of a branch.')
+  drop_path: float = option(0.0, BELOW_ONE)(
+    'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
   )
   dtype: Any = jnp.float32
 

@@ -40,41 +40,29 @@ class ResNet(nn.Module):
   """
 
   num_classes: int
-  depth: int = option(
-    20,
-    POSITIVE_INT,
+  depth: int = option(20, POSITIVE_INT)(
     'Layers with a kernel, shortcuts aside: 6 n + 2 for three stages of n basic blocks (20, 32, '
-    '44, 56, 110), 9 n + 2 for bottlenecks; with four stages 18, 34, 50, 101, 152.',
+    '44, 56, 110), 9 n + 2 for bottlenecks; with four stages 18, 34, 50, 101, 152.'
   )
-  widths: tuple[int, ...] = option(
-    (16, 32, 64), WIDTHS, 'Filters of the 3x3 convolutions of each stage, before `group_width`.'
+  widths: tuple[int, ...] = option((16, 32, 64), WIDTHS)(
+    'Filters of the 3x3 convolutions of each stage, before `group_width`.'
   )
-  block: str = option(
-    'basic',
-    one_of(*_LAYERS),
+  block: str = option('basic', one_of(*_LAYERS))(
     "The branch: 'basic', two 3x3 convolutions, or 'bottleneck', 1x1, 3x3 and 1x1 with four times "
-    'the width.',
+    'the width.'
   )
-  shortcut: str = option(
-    'pad',
-    one_of('pad', 'project'),
+  shortcut: str = option('pad', one_of('pad', 'project'))(
     "What is added where the shape changes: 'pad', every other pixel and zeros for new channels, "
-    "without parameters (option A), or 'project', a 1x1 convolution and BatchNorm (option B).",
+    "without parameters (option A), or 'project', a 1x1 convolution and BatchNorm (option B)."
   )
-  groups: int = option(
-    1,
-    POSITIVE_INT,
-    'Number of groups of the 3x3 convolution of a bottleneck, the "cardinality" of ResNeXt.',
+  groups: int = option(1, POSITIVE_INT)(
+    'Number of groups of the 3x3 convolution of a bottleneck, the "cardinality" of ResNeXt.'
   )
-  group_width: int = option(
-    64,
-    POSITIVE_INT,
-    'Filters of such a group in a stage of width 64; 64 with one group is a ResNet.',
+  group_width: int = option(64, POSITIVE_INT)(
+    'Filters of such a group in a stage of width 64; 64 with one group is a ResNet.'
   )
-  squeeze: int = option(
-    0,
-    integer(0),
-    'Reduction of a squeeze-and-excitation unit at the end of each branch; 0 for none.',
+  squeeze: int = option(0, integer(0))(
+    'Reduction of a squeeze-and-excitation unit at the end of each branch; 0 for none.'
   )
   dtype: Any = jnp.float32
 

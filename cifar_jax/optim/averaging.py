@@ -4,7 +4,6 @@ that of Schedule-Free learning. A new one is a dataclass here; nothing else name
 
 import abc
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -17,7 +16,7 @@ from ml_collections import ConfigDict
 from cifar_jax.optim.optimizers import Optimizer
 from cifar_jax.optim.plan import Plan
 from cifar_jax.schema.constraints import BELOW_ONE, NOT_NEGATIVE, integer
-from cifar_jax.schema.options import REQUIRED, option
+from cifar_jax.schema.options import REQUIRED, option, shared_option
 from cifar_jax.schema.registry import Registry
 from cifar_jax.utils.errors import UserError
 
@@ -68,12 +67,8 @@ class Averaging(abc.ABC):
 AVERAGES: Registry[Averaging] = Registry('weight_averaging')
 average = AVERAGES.register
 
-_every_steps = functools.partial(
-  option,
-  constraint=dataclasses.replace(integer(1), description='a whole number from 1 up'),
-  doc='How often the slow copy is updated.',
-  unit='steps',
-)
+_COUNT = dataclasses.replace(integer(1), description='a whole number from 1 up')
+_every_steps = shared_option(_COUNT, 'How often the slow copy is updated.', 'steps')
 
 
 @average('none')
@@ -102,11 +97,11 @@ class Lookahead(Averaging):
 
   is_evaluated = False
   every_steps: int = _every_steps(5)
-  decay: float = option(
-    0.95, BELOW_ONE, 'The decay of the slow copy per step, at the end of the run.'
+  decay: float = option(0.95, BELOW_ONE)(
+    'The decay of the slow copy per step, at the end of the run.'
   )
-  power: float = option(
-    3.0, NOT_NEGATIVE, 'The power of time with which the decay grows to that from 0.'
+  power: float = option(3.0, NOT_NEGATIVE)(
+    'The power of time with which the decay grows to that from 0.'
   )
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:
@@ -138,7 +133,7 @@ class EMA(Averaging):
   """
 
   every_steps: int = _every_steps(1)
-  decay: float = option(0.999, BELOW_ONE, 'The decay of the slow copy per step.')
+  decay: float = option(0.999, BELOW_ONE)('The decay of the slow copy per step.')
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:
     """Builds this average, as `Averaging.build` describes."""
@@ -162,11 +157,11 @@ class SWA(Averaging):
   training set. Until `start_epoch` the slow copy is the fast one.
   """
 
-  every_steps: int | None = _every_steps(
-    None, doc='How often the weights enter the mean; None: once per epoch.'
+  every_steps: int | None = option(None, _COUNT, 'steps')(
+    'How often the weights enter the mean; None: once per epoch.'
   )
-  start_epoch: float = option(
-    REQUIRED, NOT_NEGATIVE, 'The number of epochs after which weights are first averaged.', 'epochs'
+  start_epoch: float = option(REQUIRED, NOT_NEGATIVE, 'epochs')(
+    'The number of epochs after which weights are first averaged.'
   )
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:
@@ -196,10 +191,8 @@ class ScheduleFree(Averaging):
   Running statistics of BatchNorm are those at y.
   """
 
-  beta: float = option(
-    0.9,
-    BELOW_ONE,
-    'The weight of the average at the point where gradients are taken; 1: at the average.',
+  beta: float = option(0.9, BELOW_ONE)(
+    'The weight of the average at the point where gradients are taken; 1: at the average.'
   )
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:

@@ -51,7 +51,7 @@ class SGD(Optimizer):
   momentum: float = fields.momentum(0.0)
   nesterov: bool = fields.nesterov(False)
   weight_decay: float = fields.weight_decay(0.0)
-  weight_decay_mask: str = fields.weight_decay_mask()
+  weight_decay_mask: str = fields.weight_decay_mask('all')
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Builds the chain of this rule, as `Optimizer.build` describes."""
@@ -103,7 +103,7 @@ class AdamW(Optimizer):
   beta2: float = fields.beta2(0.999)
   epsilon: float = fields.epsilon(1e-8)
   weight_decay: float = fields.weight_decay(1e-4)
-  weight_decay_mask: str = fields.weight_decay_mask()
+  weight_decay_mask: str = fields.weight_decay_mask('all')
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Builds the chain of this rule, as `Optimizer.build` describes."""
@@ -184,7 +184,7 @@ class LAMB(Optimizer):
   beta2: float = fields.beta2(0.999)
   epsilon: float = fields.epsilon(1e-6)
   weight_decay: float = fields.weight_decay(0.0)
-  weight_decay_mask: str = fields.weight_decay_mask()
+  weight_decay_mask: str = fields.weight_decay_mask('all')
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Builds the chain of this rule, as `Optimizer.build` describes."""
@@ -206,11 +206,11 @@ class LARS(Optimizer):
   learning_rate: float = fields.learning_rate(1.0)
   momentum: float = fields.momentum(0.9)
   nesterov: bool = fields.nesterov(False)
-  trust: float = option(
-    0.001, POSITIVE, 'The length of a step as a share of the norm of its array.'
+  trust: float = option(0.001, POSITIVE)(
+    'The length of a step as a share of the norm of its array.'
   )
   weight_decay: float = fields.weight_decay(0.0)
-  weight_decay_mask: str = fields.weight_decay_mask()
+  weight_decay_mask: str = fields.weight_decay_mask('all')
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Builds the chain of this rule, as `Optimizer.build` describes."""
@@ -233,7 +233,7 @@ class Lion(Optimizer):
   beta1: float = fields.beta1(0.9)
   beta2: float = fields.beta2(0.99)
   weight_decay: float = fields.weight_decay(0.001)
-  weight_decay_mask: str = fields.weight_decay_mask()
+  weight_decay_mask: str = fields.weight_decay_mask('all')
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Builds the chain of this rule, as `Optimizer.build` describes."""
@@ -258,7 +258,7 @@ class Muon(Optimizer):
   momentum: float = fields.momentum(0.95)
   nesterov: bool = fields.nesterov(True)
   weight_decay: float = fields.weight_decay(0.0)
-  weight_decay_mask: str = fields.weight_decay_mask()
+  weight_decay_mask: str = fields.weight_decay_mask('all')
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Builds the chain of this rule, as `Optimizer.build` describes."""
@@ -305,7 +305,7 @@ class NadamW(Optimizer):
   beta2: float = fields.beta2(0.999)
   epsilon: float = fields.epsilon(1e-8)
   weight_decay: float = fields.weight_decay(1e-4)
-  weight_decay_mask: str = fields.weight_decay_mask()
+  weight_decay_mask: str = fields.weight_decay_mask('all')
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Builds the chain of this rule, as `Optimizer.build` describes."""

@@ -30,22 +30,15 @@ class Optimizer(abc.ABC):
   """An optimizer with its options; those here every one has."""
 
   learning_rate: float
-  gradient_clip_norm: float | None = option(
-    None,
-    POSITIVE,
+  gradient_clip_norm: float | None = option(None, POSITIVE)(
     'Gradients with a larger global L2 norm are scaled down to it before anything else, weight '
-    'decay included, sees them; None: never.',
+    'decay included, sees them; None: never.'
   )
-  max_norm: float | None = option(
-    None,
-    POSITIVE,
-    'The largest norm of the weights of each unit or filter after an update; None: no bound.',
+  max_norm: float | None = option(None, POSITIVE)(
+    'The largest norm of the weights of each unit or filter after an update; None: no bound.'
   )
-  sam_rho: float | None = option(
-    None,
-    POSITIVE,
-    'Sharpness-aware minimization: gradients are taken so far uphill; None: at the parameters.',
-    since=2,
+  sam_rho: float | None = option(None, POSITIVE, since=2)(
+    'Sharpness-aware minimization: gradients are taken so far uphill; None: at the parameters.'
   )
 
   @abc.abstractmethod

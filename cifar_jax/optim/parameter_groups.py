@@ -45,21 +45,18 @@ class Group:
   """
 
   name: str
-  pattern: str = option(
-    REQUIRED, _PATTERN, "A regular expression for whole paths, such as 'Group_0/Conv_1/kernel'."
+  pattern: str = option(REQUIRED, _PATTERN)(
+    "A regular expression for whole paths, such as 'Group_0/Conv_1/kernel'."
   )
-  learning_rate_factor: float = option(1.0, NOT_NEGATIVE, 'The factor of the learning rate.')
-  weight_decay_factor: float = option(
-    1.0, NOT_NEGATIVE, "The factor of the optimizer's weight_decay."
+  learning_rate_factor: float = option(1.0, NOT_NEGATIVE)('The factor of the learning rate.')
+  weight_decay_factor: float = option(1.0, NOT_NEGATIVE)(
+    "The factor of the optimizer's weight_decay."
   )
-  schedule_epochs: float | None = option(
-    None, POSITIVE, "The epochs into which the schedule is squeezed; None: the run's.", 'epochs'
+  schedule_epochs: float | None = option(None, POSITIVE, 'epochs')(
+    "The epochs into which the schedule is squeezed; None: the run's."
   )
-  frozen_from_epoch: float | None = option(
-    None,
-    NOT_NEGATIVE,
-    'The epoch from which on nothing is updated; 0: never anything; None: no such epoch.',
-    'epochs',
+  frozen_from_epoch: float | None = option(None, NOT_NEGATIVE, 'epochs')(
+    'The epoch from which on nothing is updated; 0: never anything; None: no such epoch.'
   )
   rule: Mapping[str, Any]
 

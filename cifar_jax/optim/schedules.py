@@ -10,7 +10,6 @@ schedule is a dataclass here; nothing else names it.
 
 import abc
 import dataclasses
-import functools
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +21,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax.optim.plan import Plan
 from cifar_jax.schema.constraints import NOT_NEGATIVE, POSITIVE, Constraint, is_number
-from cifar_jax.schema.options import REQUIRED, option
+from cifar_jax.schema.options import REQUIRED, option, shared_option
 from cifar_jax.schema.registry import Registry
 from cifar_jax.utils.errors import UserError
 
@@ -64,12 +63,8 @@ _FACTORS = Constraint(
   ((), (0.1, 0)),
   ((-0.1,), ('1',), 0.1, None),
 )
-_end_factor = functools.partial(
-  option, constraint=NOT_NEGATIVE, doc='The factor of the learning rate at the last update.'
-)
-_start_factor = functools.partial(
-  option, constraint=NOT_NEGATIVE, doc='The factor of the learning rate at the first update.'
-)
+_end_factor = shared_option(NOT_NEGATIVE, 'The factor of the learning rate at the last update.')
+_start_factor = shared_option(NOT_NEGATIVE, 'The factor of the learning rate at the first update.')
 
 
 @schedule('constant')
@@ -87,11 +82,11 @@ class Constant(Schedule):
 class Piecewise(Schedule):
   """Has the rate lr, and factors[i] * lr from the epoch boundaries[i] on."""
 
-  boundaries: tuple[float, ...] = option(
-    REQUIRED, _BOUNDARIES, 'The epochs at whose first update the rate changes.', 'epochs'
+  boundaries: tuple[float, ...] = option(REQUIRED, _BOUNDARIES, 'epochs')(
+    'The epochs at whose first update the rate changes.'
   )
-  factors: tuple[float, ...] | None = option(
-    None, _FACTORS, 'The factor of the rate after each boundary; None: 0.1, 0.01 and so on.'
+  factors: tuple[float, ...] | None = option(None, _FACTORS)(
+    'The factor of the rate after each boundary; None: 0.1, 0.01 and so on.'
   )
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
@@ -135,7 +130,7 @@ class WarmupCosine(Schedule):
   """
 
   start_factor: float = _start_factor(0.0)
-  warmup_epochs: float = option(5.0, NOT_NEGATIVE, 'The length of the rise of the rate.', 'epochs')
+  warmup_epochs: float = option(5.0, NOT_NEGATIVE, 'epochs')('The length of the rise of the rate.')
   end_factor: float = _end_factor(0.0)
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
@@ -166,11 +161,8 @@ class Triangular(Schedule):
   """
 
   start_factor: float = _start_factor(0.2)
-  peak_epoch: float | None = option(
-    None,
-    NOT_NEGATIVE,
-    'The epoch at which the rate is highest; None: after 23 % of the run.',
-    'epochs',
+  peak_epoch: float | None = option(None, NOT_NEGATIVE, 'epochs')(
+    'The epoch at which the rate is highest; None: after 23 % of the run.'
   )
   end_factor: float = _end_factor(0.07)
 
@@ -197,7 +189,7 @@ class Triangular(Schedule):
 class Exponential(Schedule):
   """lr * factor ** (t in epochs), smooth, as ExponentialDecay of Keras is by default."""
 
-  factor: float = option(REQUIRED, POSITIVE, 'The factor of the rate per epoch.')
+  factor: float = option(REQUIRED, POSITIVE)('The factor of the rate per epoch.')
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
     """Builds this schedule, as `Schedule.build` describes."""
@@ -212,7 +204,7 @@ class TimeDecay(Schedule):
   It counts updates, not epochs.
   """
 
-  decay: float = option(REQUIRED, NOT_NEGATIVE, 'The decay of the rate per update.')
+  decay: float = option(REQUIRED, NOT_NEGATIVE)('The decay of the rate per update.')
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
     """Builds this schedule, as `Schedule.build` describes."""

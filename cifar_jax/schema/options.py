@@ -5,10 +5,12 @@ A thing that is chosen by name is a frozen dataclass whose fields are its option
   @optimizer('adamw')
   @dataclasses.dataclass(frozen=True, kw_only=True)
   class AdamW(Optimizer):
-    beta1: float = option(0.9, BELOW_ONE, 'Decay of the first moment per step.')
+    beta1: float = option(0.9, BELOW_ONE)('Decay of the first moment per step.')
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from cifar_jax.schema.constraints import Constraint
@@ -43,26 +45,44 @@ class Option:
   since: int = 1
 
 
-def option(default: Any, constraint: Constraint, doc: str, unit: str = '', since: int = 1) -> Any:
-  """A field of a dataclass that is an option; the arguments are those of `Option`."""
-  known = Option('', default, constraint, doc, unit, since=since)
-  if default is REQUIRED:
-    return dataclasses.field(metadata={'option': known})
-  return dataclasses.field(default=default, metadata={'option': known})
+def declare(
+  name: str, default: Any, constraint: Constraint, unit: str = '', **rules: Any
+) -> Callable[[str], Option]:
+  """Returns sentence -> plain option; the arguments are those of `Option`."""
+  return lambda doc: Option(name, default, constraint, doc, unit, **rules)
+
+
+# It alters no update already made.
+resumable = functools.partial(declare, resumable=True)
+# Nor the arithmetic of any.
+free = functools.partial(declare, resumable=True, neutral=True)
+
+
+def option(
+  default: Any, constraint: Constraint, unit: str = '', since: int = 1
+) -> Callable[[str], Any]:
+  """Returns sentence -> field of a dataclass; the arguments are those of `Option`."""
+
+  def of_sentence(doc: str) -> Any:
+    metadata = {'option': Option('', default, constraint, doc, unit, since=since)}
+    if default is REQUIRED:
+      return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+  return of_sentence
+
+
+def shared_option(constraint: Constraint, doc: str, unit: str = '') -> Callable[[Any], Any]:
+  """Returns default -> field, for an option that several dataclasses have."""
+  return lambda default: option(default, constraint, unit)(doc)
 
 
 def options_of(cls: type) -> dict[str, Option]:
   """Name -> option of each field that is one, those that all of a kind share at the end."""
-  fields = dataclasses.fields(cls)
-  shared = {
-    field.name
-    for base in cls.__mro__[1:]
-    if dataclasses.is_dataclass(base)
-    for field in dataclasses.fields(base)
-    if 'option' in field.metadata
-  }
+  kind = [base for base in cls.__mro__ if dataclasses.is_dataclass(base)][-1]
+  shared = {field.name for field in dataclasses.fields(kind) if 'option' in field.metadata}
   return {
     field.name: dataclasses.replace(field.metadata['option'], name=field.name)
-    for field in sorted(fields, key=lambda field: field.name in shared)
+    for field in sorted(dataclasses.fields(cls), key=lambda field: field.name in shared)
     if 'option' in field.metadata
   }

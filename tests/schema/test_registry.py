@@ -15,7 +15,7 @@ from cifar_jax.utils.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pizza:
-  shared: float | None = option(None, POSITIVE, 'Of all.')
+  shared: float | None = option(None, POSITIVE)('Of all.')
 
 
 PIZZAS: Registry[Pizza] = Registry('pizza')
@@ -26,14 +26,14 @@ PIZZAS: Registry[Pizza] = Registry('pizza')
 class Plain(Pizza):
   """Without anything."""
 
-  salt: float = option(0.5, BELOW_ONE, 'How much.')
+  salt: float = option(0.5, BELOW_ONE)('How much.')
 
 
 @PIZZAS.register('olives')
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Olives(Pizza):
-  salt: float = option(0.25, BELOW_ONE, 'How much of it.')
-  olives: int = option(REQUIRED, integer(1, 9), 'How many.', 'olives')
+  salt: float = option(0.25, BELOW_ONE)('How much of it.')
+  olives: int = option(REQUIRED, integer(1, 9), 'olives')('How many.')
 
 
 def test_a_choice_with_its_defaults() -> None:

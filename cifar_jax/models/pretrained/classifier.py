@@ -31,33 +31,25 @@ class Pretrained(nn.Module):
   """
 
   num_classes: int
-  network: str = option('efficientnet_lite0', TEXT, 'The name of a published network.')
-  weights: str = option(
-    '', TEXT, "The file of the base's weights; '' looks in the usual places, 'random' takes none."
+  network: str = option('efficientnet_lite0', TEXT)('The name of a published network.')
+  weights: str = option('', TEXT)(
+    "The file of the base's weights; '' looks in the usual places, 'random' takes none."
   )
-  pooled: bool = option(True, BOOLEAN, 'Whether the head gets the average over each map.')
-  head: tuple[str, ...] = option(
-    ('flatten',),
-    SPECS,
-    'Specs (`layer_specs`) that make vectors of the maps, before the dense layer of logits.',
+  pooled: bool = option(True, BOOLEAN)('Whether the head gets the average over each map.')
+  head: tuple[str, ...] = option(('flatten',), SPECS)(
+    'Specs (`layer_specs`) that make vectors of the maps, before the dense layer of logits.'
   )
-  one_sigmoid: bool = option(
-    False,
-    BOOLEAN,
+  one_sigmoid: bool = option(False, BOOLEAN)(
     'The head ends in one unit instead of two, the log-odds of the second class; its loss is the '
-    'binary cross-entropy.',
+    'binary cross-entropy.'
   )
-  batch_norm: str = option(
-    'frozen',
-    one_of(*_BATCH_NORMS),
+  batch_norm: str = option('frozen', one_of(*_BATCH_NORMS))(
     "How BatchNorm of the base trains: 'frozen' uses its running statistics in training too and "
-    "leaves them unchanged; 'trained' uses those of the batch.",
+    "leaves them unchanged; 'trained' uses those of the batch."
   )
-  features: str = option(
-    'computed',
-    one_of(*_FEATURES),
+  features: str = option('computed', one_of(*_FEATURES))(
     "Whether the maps of the base are 'computed' in each step, or 'cached': the base is frozen, so "
-    'the maps of all images are computed once and kept on disk.',
+    'the maps of all images are computed once and kept on disk.'
   )
   dtype: Any = jnp.float32
 
