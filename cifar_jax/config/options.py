@@ -2,7 +2,7 @@
 
 From this table come the config and its flags, all checks, what a resumed run may change, and
 docs/options.md. Options of an optimizer, a schedule, an average or a network are declared beside
-their code. A new plain option is an entry here: name, default, constraint and unit, then a sentence.
+their code. A new plain option is an entry here: name, default, constraint, unit, then a sentence.
 What a resumed run may change is `resumable`, or `free` where it leaves all arithmetic as it is too.
 """
 

@@ -72,7 +72,6 @@ _every_steps = shared_option(_COUNT, 'How often the slow copy is updated.', 'ste
 
 
 @average('none')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class NoAverage(Averaging):
   """The trained weights themselves."""
 
@@ -83,7 +82,6 @@ class NoAverage(Averaging):
 
 
 @average('lookahead')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Lookahead(Averaging):
   """A slow copy that the trained weights are set back to, which acts at the end of the run.
 
@@ -124,7 +122,6 @@ class Lookahead(Averaging):
 
 
 @average('ema')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class EMA(Averaging):
   """The exponential moving average: slow <- d slow + (1 - d) fast after every `every_steps`.
 
@@ -148,7 +145,6 @@ class EMA(Averaging):
 
 
 @average('swa')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class SWA(Averaging):
   """Stochastic weight averaging (Izmailov et al., 2018): a plain mean from some epoch on.
 
@@ -178,7 +174,6 @@ class SWA(Averaging):
 
 
 @average('schedule_free')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class ScheduleFree(Averaging):
   """Schedule-Free learning (Defazio et al., 2024), for any rule without momentum of its own.
 

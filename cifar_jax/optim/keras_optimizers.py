@@ -3,7 +3,6 @@
 Their `decay` argument is the schedule 'time_decay'.
 """
 
-import dataclasses
 import math
 
 import jax
@@ -11,12 +10,11 @@ import jax.numpy as jnp
 import optax
 
 from cifar_jax.optim import fields
-from cifar_jax.optim.optax_optimizers import momentum_trace
+from cifar_jax.optim.optax_optimizers import AdamLike, RMSprop, momentum_trace
 from cifar_jax.optim.optimizers import Optimizer, optimizer
 
 
 @optimizer('keras_sgd')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class KerasSGD(Optimizer):
   """v <- momentum v - lr g ; p <- p + v, with nesterov p <- p + momentum v - lr g.
 
@@ -35,13 +33,8 @@ class KerasSGD(Optimizer):
 
 
 @optimizer('keras_rmsprop')
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class KerasRMSprop(Optimizer):
+class KerasRMSprop(RMSprop):
   """a <- rho a + (1 - rho) g^2, from 0 ; p <- p - lr g / (sqrt(a) + epsilon)."""
-
-  learning_rate: float = fields.learning_rate(0.001)
-  rho: float = fields.rho(0.9)
-  epsilon: float = fields.epsilon(1e-8)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Builds the chain of this rule, as `Optimizer.build` describes."""
@@ -52,18 +45,12 @@ class KerasRMSprop(Optimizer):
 
 
 @optimizer('keras_adam')
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class KerasAdam(Optimizer):
+class KerasAdam(AdamLike):
   """Adam with "epsilon hat" of Kingma and Ba: epsilon is added to the uncorrected root.
 
   m <- beta1 m + (1 - beta1) g ; v <- beta2 v + (1 - beta2) g^2 ;
   p <- p - lr sqrt(1 - beta2^T) / (1 - beta1^T) m / (sqrt(v) + epsilon).
   """
-
-  learning_rate: float = fields.learning_rate(0.001)
-  beta1: float = fields.beta1(0.9)
-  beta2: float = fields.beta2(0.999)
-  epsilon: float = fields.epsilon(1e-8)
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Builds the chain of this rule, as `Optimizer.build` describes."""

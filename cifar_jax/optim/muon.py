@@ -1,6 +1,5 @@
 """The Muon rule of airbench94_muon."""
 
-import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -49,7 +48,6 @@ def _product(left: jax.Array, right: jax.Array) -> jax.Array:
 
 
 @optimizer('airbench_muon')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class AirbenchMuon(Optimizer):
   """Muon (Jordan, 2024) for kernels of convolutions alone, as in airbench94_muon.
 

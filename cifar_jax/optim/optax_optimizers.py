@@ -5,7 +5,8 @@ lars is L2. Optimizers for which weight_decay has meant both do not take it.
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import jax
 import optax
@@ -38,7 +39,6 @@ def momentum_trace(momentum: float, nesterov: bool) -> optax.GradientTransformat
 
 
 @optimizer('sgd')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class SGD(Optimizer):
   """v <- momentum v + g ; p <- p - lr v, with nesterov p <- p - lr (g + momentum v).
 
@@ -65,7 +65,6 @@ class SGD(Optimizer):
 
 
 @optimizer('rmsprop')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class RMSprop(Optimizer):
   """a <- rho a + (1 - rho) g^2 ; p <- p - lr g / sqrt(a + epsilon): epsilon inside the root."""
 
@@ -78,11 +77,11 @@ class RMSprop(Optimizer):
     return optax.rmsprop(schedule, decay=self.rho, eps=self.epsilon)
 
 
-@optimizer('adam')
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Adam(Optimizer):
-  """Kingma and Ba (2015), both moments bias-corrected before epsilon is added."""
+class AdamLike(Optimizer):
+  """A rule with a first and a second moment; `rule` is Optax's name of it."""
 
+  rule: ClassVar[Callable[..., optax.GradientTransformation]]
   learning_rate: float = fields.learning_rate(0.001)
   beta1: float = fields.beta1(0.9)
   beta2: float = fields.beta2(0.999)
@@ -90,50 +89,49 @@ class Adam(Optimizer):
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Builds the chain of this rule, as `Optimizer.build` describes."""
-    return optax.adam(schedule, self.beta1, self.beta2, self.epsilon)
+    return self.rule(schedule, self.beta1, self.beta2, self.epsilon)
 
 
-@optimizer('adamw')
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AdamW(Optimizer):
-  """Adam with decoupled decay (Loshchilov and Hutter, 2019): p <- p - lr (step + decay p)."""
+class DecayedAdam(AdamLike):
+  """The same with decoupled weight decay."""
 
-  learning_rate: float = fields.learning_rate(0.001)
-  beta1: float = fields.beta1(0.9)
-  beta2: float = fields.beta2(0.999)
-  epsilon: float = fields.epsilon(1e-8)
+  masks: ClassVar[Mapping[str, Any]] = _MASKS
   weight_decay: float = fields.weight_decay(1e-4)
   weight_decay_mask: str = fields.weight_decay_mask('all')
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Builds the chain of this rule, as `Optimizer.build` describes."""
-    return optax.adamw(
-      schedule,
-      self.beta1,
-      self.beta2,
-      self.epsilon,
-      weight_decay=self.weight_decay,
-      mask=_MASKS_OR_NONE[self.weight_decay_mask],
+    mask = self.masks[self.weight_decay_mask]
+    return self.rule(
+      schedule, self.beta1, self.beta2, self.epsilon, weight_decay=self.weight_decay, mask=mask
     )
 
 
+@optimizer('adam')
+class Adam(AdamLike):
+  """Kingma and Ba (2015), both moments bias-corrected before epsilon is added."""
+
+  rule = staticmethod(optax.adam)
+
+
+@optimizer('adamw')
+class AdamW(DecayedAdam):
+  """Adam with decoupled decay (Loshchilov and Hutter, 2019): p <- p - lr (step + decay p)."""
+
+  rule = staticmethod(optax.adamw)
+  masks = _MASKS_OR_NONE
+
+
 @optimizer('adabelief')
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AdaBelief(Optimizer):
+class AdaBelief(AdamLike):
   """Zhuang et al. (2020): Adam whose second moment is that of g - m."""
 
-  learning_rate: float = fields.learning_rate(0.001)
-  beta1: float = fields.beta1(0.9)
-  beta2: float = fields.beta2(0.999)
+  rule = staticmethod(optax.adabelief)
   epsilon: float = fields.epsilon(1e-16)
-
-  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Builds the chain of this rule, as `Optimizer.build` describes."""
-    return optax.adabelief(schedule, self.beta1, self.beta2, self.epsilon)
 
 
 @optimizer('adadelta')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class AdaDelta(Optimizer):
   """Zeiler (2012)."""
 
@@ -147,7 +145,6 @@ class AdaDelta(Optimizer):
 
 
 @optimizer('adagrad')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class AdaGrad(Optimizer):
   """Duchi et al. (2011), the sum of squares from 0.1."""
 
@@ -160,46 +157,22 @@ class AdaGrad(Optimizer):
 
 
 @optimizer('adamax')
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AdaMax(Optimizer):
+class AdaMax(AdamLike):
   """Kingma and Ba (2015), the infinity norm in place of the second moment."""
 
-  learning_rate: float = fields.learning_rate(0.001)
-  beta1: float = fields.beta1(0.9)
-  beta2: float = fields.beta2(0.999)
-  epsilon: float = fields.epsilon(1e-8)
-
-  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Builds the chain of this rule, as `Optimizer.build` describes."""
-    return optax.adamax(schedule, self.beta1, self.beta2, self.epsilon)
+  rule = staticmethod(optax.adamax)
 
 
 @optimizer('lamb')
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LAMB(Optimizer):
+class LAMB(DecayedAdam):
   """You et al. (2020): adamw, the step of each array scaled to its norm."""
 
-  learning_rate: float = fields.learning_rate(0.001)
-  beta1: float = fields.beta1(0.9)
-  beta2: float = fields.beta2(0.999)
+  rule = staticmethod(optax.lamb)
   epsilon: float = fields.epsilon(1e-6)
   weight_decay: float = fields.weight_decay(0.0)
-  weight_decay_mask: str = fields.weight_decay_mask('all')
-
-  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Builds the chain of this rule, as `Optimizer.build` describes."""
-    return optax.lamb(
-      schedule,
-      self.beta1,
-      self.beta2,
-      self.epsilon,
-      weight_decay=self.weight_decay,
-      mask=_MASKS[self.weight_decay_mask],
-    )
 
 
 @optimizer('lars')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class LARS(Optimizer):
   """You et al. (2017): sgd, the step of each array scaled to `trust` times its norm."""
 
@@ -225,7 +198,6 @@ class LARS(Optimizer):
 
 
 @optimizer('lion')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Lion(Optimizer):
   """Chen et al. (2023): the sign of an average of m and g, with decoupled decay."""
 
@@ -247,7 +219,6 @@ class Lion(Optimizer):
 
 
 @optimizer('muon')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Muon(Optimizer):
   """Jordan (2024), `optax.contrib.muon`: kernels by orthogonalized momentum, all else by nadam.
 
@@ -281,69 +252,29 @@ def _matrices(params: optax.Params) -> Any:
 
 
 @optimizer('nadam')
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Nadam(Optimizer):
+class Nadam(AdamLike):
   """Dozat (2016): Adam with Nesterov's momentum."""
 
-  learning_rate: float = fields.learning_rate(0.001)
-  beta1: float = fields.beta1(0.9)
-  beta2: float = fields.beta2(0.999)
-  epsilon: float = fields.epsilon(1e-8)
-
-  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Builds the chain of this rule, as `Optimizer.build` describes."""
-    return optax.nadam(schedule, self.beta1, self.beta2, self.epsilon)
+  rule = staticmethod(optax.nadam)
 
 
 @optimizer('nadamw')
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NadamW(Optimizer):
+class NadamW(DecayedAdam):
   """nadam with decoupled decay."""
 
-  learning_rate: float = fields.learning_rate(0.001)
-  beta1: float = fields.beta1(0.9)
-  beta2: float = fields.beta2(0.999)
-  epsilon: float = fields.epsilon(1e-8)
-  weight_decay: float = fields.weight_decay(1e-4)
-  weight_decay_mask: str = fields.weight_decay_mask('all')
-
-  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Builds the chain of this rule, as `Optimizer.build` describes."""
-    return optax.nadamw(
-      schedule,
-      self.beta1,
-      self.beta2,
-      self.epsilon,
-      weight_decay=self.weight_decay,
-      mask=_MASKS[self.weight_decay_mask],
-    )
+  rule = staticmethod(optax.nadamw)
 
 
 @optimizer('radam')
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RAdam(Optimizer):
+class RAdam(AdamLike):
   """Liu et al. (2020): Adam with a rectified start."""
 
-  learning_rate: float = fields.learning_rate(0.001)
-  beta1: float = fields.beta1(0.9)
-  beta2: float = fields.beta2(0.999)
-  epsilon: float = fields.epsilon(1e-8)
-
-  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Builds the chain of this rule, as `Optimizer.build` describes."""
-    return optax.radam(schedule, self.beta1, self.beta2, self.epsilon)
+  rule = staticmethod(optax.radam)
 
 
 @optimizer('yogi')
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Yogi(Optimizer):
+class Yogi(AdamLike):
   """Zaheer et al. (2018)."""
 
-  learning_rate: float = fields.learning_rate(0.001)
-  beta1: float = fields.beta1(0.9)
-  beta2: float = fields.beta2(0.999)
+  rule = staticmethod(optax.yogi)
   epsilon: float = fields.epsilon(1e-3)
-
-  def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Builds the chain of this rule, as `Optimizer.build` describes."""
-    return optax.yogi(schedule, self.beta1, self.beta2, self.epsilon)

@@ -9,7 +9,6 @@ schedule is a dataclass here; nothing else names it.
 """
 
 import abc
-import dataclasses
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -68,7 +67,6 @@ _start_factor = shared_option(NOT_NEGATIVE, 'The factor of the learning rate at 
 
 
 @schedule('constant')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Constant(Schedule):
   """Keeps lr for the whole run."""
 
@@ -78,7 +76,6 @@ class Constant(Schedule):
 
 
 @schedule('piecewise')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Piecewise(Schedule):
   """Has the rate lr, and factors[i] * lr from the epoch boundaries[i] on."""
 
@@ -110,7 +107,6 @@ class Piecewise(Schedule):
 
 
 @schedule('cosine')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
   """Half a cosine from lr to end_factor * lr at T (Loshchilov and Hutter, 2017)."""
 
@@ -122,7 +118,6 @@ class Cosine(Schedule):
 
 
 @schedule('warmup_cosine')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class WarmupCosine(Schedule):
   """A line from start_factor * lr to lr, then half a cosine to end_factor * lr at T.
 
@@ -153,7 +148,6 @@ class WarmupCosine(Schedule):
 
 
 @schedule('triangular')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Triangular(Schedule):
   """A line from start_factor * lr to lr at peak_epoch, a line to end_factor * lr at T.
 
@@ -185,7 +179,6 @@ class Triangular(Schedule):
 
 
 @schedule('exponential')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Exponential(Schedule):
   """lr * factor ** (t in epochs), smooth, as ExponentialDecay of Keras is by default."""
 
@@ -197,7 +190,6 @@ class Exponential(Schedule):
 
 
 @schedule('time_decay')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class TimeDecay(Schedule):
   """lr / (1 + decay * t): the `decay` argument of every optimizer of Keras 1 and 2.
 

@@ -3,7 +3,6 @@
 A thing that is chosen by name is a frozen dataclass whose fields are its options:
 
   @optimizer('adamw')
-  @dataclasses.dataclass(frozen=True, kw_only=True)
   class AdamW(Optimizer):
     beta1: float = option(0.9, BELOW_ONE)('Decay of the first moment per step.')
 """

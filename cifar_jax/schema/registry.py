@@ -4,6 +4,7 @@ A section such as `config.optimizer` holds a `name` and the options of *every* c
 left at None means "the default of the named choice".
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -33,10 +34,10 @@ class Registry(Mapping[str, type[T]], Generic[T]):
     return len(self._choices)
 
   def register(self, name: str) -> Callable[[type[T]], type[T]]:
-    """Returns a decorator that makes a dataclass the choice of a name."""
+    """Returns a decorator that makes a class a frozen dataclass, and the choice of a name."""
 
     def add(choice: type[T]) -> type[T]:
-      self._choices[name] = choice
+      self._choices[name] = dataclasses.dataclass(frozen=True, kw_only=True)(choice)
       return choice
 
     return add

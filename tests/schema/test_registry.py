@@ -22,7 +22,6 @@ PIZZAS: Registry[Pizza] = Registry('pizza')
 
 
 @PIZZAS.register('plain')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Plain(Pizza):
   """Without anything."""
 
@@ -30,7 +29,6 @@ class Plain(Pizza):
 
 
 @PIZZAS.register('olives')
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Olives(Pizza):
   salt: float = option(0.25, BELOW_ONE)('How much of it.')
   olives: int = option(REQUIRED, integer(1, 9), 'olives')('How many.')
