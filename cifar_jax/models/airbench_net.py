@@ -13,14 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
-from cifar_jax.layers import activation_function
 from cifar_jax.layers.initializers import (
   dirac_init,
   torch_default_bias_init,
   torch_default_init,
   unit_std_init,
 )
-from cifar_jax.models.fields import INTS, POSITIVE_INT, check_options
+from cifar_jax.models.fields import INTS, POSITIVE_INT, Network, check_activation
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE, BOOLEAN, POSITIVE, TEXT, one_of
 from cifar_jax.schema.options import option
@@ -28,15 +27,9 @@ from cifar_jax.utils.errors import UserError
 
 
 @register('airbench_net')
-class AirbenchNet(nn.Module):
-  """Whitening, groups of convolutions, a linear head; see `configs/airbench94.py` and its kin.
+class AirbenchNet(Network):
+  """Whitening, groups of convolutions, a linear head; see `configs/airbench94.py` and its kin."""
 
-  Attributes:
-    num_classes: Number of logits.
-    dtype: Dtype of the computation; parameters, BatchNorm and logits are float32.
-  """
-
-  num_classes: int
   widths: tuple[int, ...] = option((64, 256, 256), INTS)(
     'Filters of the convolutions of each group.'
   )
@@ -63,26 +56,16 @@ class AirbenchNet(nn.Module):
     "Share of the old value in each update of BatchNorm's running statistics."
   )
   epsilon: float = option(1e-12, POSITIVE)("What is added to BatchNorm's variance.")
-  dtype: Any = jnp.float32
 
-  def __post_init__(self) -> None:
-    """Checks the fields, so that a mistake is found when the network is made.
-
-    Raises:
-      UserError: A field cannot be read.
-    """
-    check_options(self)
+  def check(self) -> None:
+    """Raises UserError, as `Network.check` describes."""
     numbers = (*self.convolutions, *self.widths)
     if len(self.convolutions) != len(self.widths) or min(numbers, default=0) < 1:
       raise UserError(
         f'--config.model.widths={self.widths} and --config.model.convolutions='
         f'{self.convolutions} must be whole numbers from 1 up, one of each for each group'
       )
-    try:
-      activation_function(self.activation)
-    except UserError as error:
-      raise UserError(f'--config.model.activation: {error}') from None
-    super().__post_init__()
+    check_activation(self.activation)
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:

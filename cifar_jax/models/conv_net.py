@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
-from cifar_jax.layers import activation_function
-from cifar_jax.models.fields import INTS, SPECS, check_options
+from cifar_jax.models.fields import INTS, SPECS, Network, check_activation
 from cifar_jax.models.layer_specs import (
   ActivationSpec,
   BatchNormSpec,
@@ -40,15 +39,9 @@ _ONLY_IN_HEAD = (DenseSpec, FlattenSpec, GlobalAveragePoolSpec)
 
 
 @register('conv_net')
-class ConvNet(nn.Module):
-  """A sequential network written in the specs of `layer_specs`.
+class ConvNet(Network):
+  """A sequential network written in the specs of `layer_specs`."""
 
-  Attributes:
-    num_classes: Number of logits.
-    dtype: Dtype of the computation; parameters and logits are float32.
-  """
-
-  num_classes: int
   widths: tuple[int, ...] = option((), INTS)(
     'Filters of the convolutions of each block; () has no blocks.'
   )
@@ -61,22 +54,12 @@ class ConvNet(nn.Module):
   activation: str = option('relu', TEXT)(
     'Activation of every convolution and dense layer whose spec names none.'
   )
-  dtype: Any = jnp.float32
 
-  def __post_init__(self) -> None:
-    """Reads the specs, so that a mistake in them is found when the network is made.
-
-    Raises:
-      UserError: A field cannot be read.
-    """
-    check_options(self)
-    try:
-      activation_function(self.activation)
-    except UserError as error:
-      raise UserError(f'--config.model.activation: {error}') from None
+  def check(self) -> None:
+    """Raises UserError, as `Network.check` describes."""
+    check_activation(self.activation)
     parse_blocks(self.widths, self.block)
     parse_head(self.head)
-    super().__post_init__()
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:

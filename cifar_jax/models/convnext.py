@@ -4,10 +4,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from cifar_jax import layers
-from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, check_options
+from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, Network
 from cifar_jax.models.patches import layer_norm, logits, small_normal
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE
@@ -18,15 +17,9 @@ _SCALE = 1e-6  # initial value of the factor of each channel of a branch
 
 
 @register('convnext')
-class ConvNeXt(nn.Module):
-  """Patches, then stages of blocks of a 7x7 depthwise convolution and two dense layers.
+class ConvNeXt(Network):
+  """Patches, then stages of blocks of a 7x7 depthwise convolution and two dense layers."""
 
-  Attributes:
-    num_classes: Number of logits.
-    dtype: Dtype of the computation; parameters and logits are float32.
-  """
-
-  num_classes: int
   depths: tuple[int, ...] = option((3, 3, 9, 3), WIDTHS)('Number of blocks of each stage.')
   widths: tuple[int, ...] = option((96, 192, 384, 768), WIDTHS)(
     'Channels of each stage; a 2x2 convolution halves the maps between them.'
@@ -37,17 +30,14 @@ class ConvNeXt(nn.Module):
   drop_path: float = option(0.0, BELOW_ONE)(
     'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
   )
-  dtype: Any = jnp.float32
 
-  def __post_init__(self) -> None:
-    """Raises UserError where a field cannot be met."""
-    check_options(self)
+  def check(self) -> None:
+    """Raises UserError, as `Network.check` describes."""
     if len(self.depths) != len(self.widths):
       raise UserError(
         f'--config.model.depths={self.depths} and --config.model.widths={self.widths} must have '
         'one number each for each stage'
       )
-    super().__post_init__()
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.models.conv_units import Logits, NormActivation, plain_conv
-from cifar_jax.models.fields import POSITIVE_INT, blocks_per_stage, check_options
+from cifar_jax.models.fields import POSITIVE_INT, Network, blocks_per_stage
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE, BOOLEAN, number
 from cifar_jax.schema.options import option
@@ -21,15 +21,9 @@ _SHARE = number('a number above 0 up to 1', lambda value: 0 < value <= 1, (0.1, 
 
 
 @register('densenet')
-class DenseNet(nn.Module):
-  """Three dense blocks, in which each layer sees the maps of all before it.
+class DenseNet(Network):
+  """Three dense blocks, in which each layer sees the maps of all before it."""
 
-  Attributes:
-    num_classes: Number of logits.
-    dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
-  """
-
-  num_classes: int
   depth: int = option(40, POSITIVE_INT)(
     'Layers with a kernel: 3 n + 4 without bottlenecks, n layers per block (40, 100), 6 n + 4 with '
     'them (100, 190, 250).'
@@ -49,13 +43,10 @@ class DenseNet(nn.Module):
     'Computes the layers again for the gradient and keeps their concatenated inputs only: much '
     'less memory, about a third more time (Pleiss et al., 2017).'
   )
-  dtype: Any = jnp.float32
 
-  def __post_init__(self) -> None:
-    """Raises UserError where a field cannot be met."""
-    check_options(self)
+  def check(self) -> None:
+    """Raises UserError, as `Network.check` describes."""
     self.layers_a_block()
-    super().__post_init__()
 
   def layers_a_block(self) -> int:
     """How many layers each dense block has."""

@@ -1,9 +1,12 @@
-"""What options of several families may be; a mistake in one is found when the network is made."""
+"""What networks by name have in common, and what options of several families may be."""
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 
+from cifar_jax.layers import activation_function
 from cifar_jax.schema.constraints import POSITIVE, Constraint, integer
 from cifar_jax.schema.options import options_of
 from cifar_jax.utils.errors import UserError
@@ -25,10 +28,34 @@ SPECS = Constraint(
 )
 
 
-def check_options(module: nn.Module) -> None:
-  """Raises UserError, naming the flag, unless each option of a network is what it must be."""
-  for name, option in options_of(type(module)).items():
-    option.constraint.check(f'model.{name}', getattr(module, name))
+class Network(nn.Module):
+  """A network whose options are checked when it is made.
+
+  Attributes:
+    num_classes: Number of logits.
+    dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
+  """
+
+  num_classes: int
+  dtype: Any = dataclasses.field(default=jnp.float32, kw_only=True)
+
+  def __post_init__(self) -> None:
+    """Raises UserError, naming the flag, unless each option is what it must be."""
+    for name, option in options_of(type(self)).items():
+      option.constraint.check(f'model.{name}', getattr(self, name))
+    self.check()
+    super().__post_init__()
+
+  def check(self) -> None:
+    """Raises UserError, naming the flag, where options do not go together."""
+
+
+def check_activation(name: str) -> None:
+  """Raises UserError, naming the flag, unless there is such an activation."""
+  try:
+    activation_function(name)
+  except UserError as error:
+    raise UserError(f'--config.model.activation: {error}') from None
 
 
 def blocks_per_stage(depth: int, fixed: int, layers_of_all: int, advice: str) -> int:

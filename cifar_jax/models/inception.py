@@ -7,7 +7,6 @@ Rethinking Generalization" (Zhang et al., 2017).
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.models.conv_units import ConvNorm, Logits
-from cifar_jax.models.fields import FACTOR, check_options
+from cifar_jax.models.fields import FACTOR, Network
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE
 from cifar_jax.schema.options import option
@@ -39,23 +38,11 @@ _SMALL_STEM = 96
 
 
 @register('googlenet')
-class GoogLeNet(nn.Module):
-  """Nine inception modules of four branches.
+class GoogLeNet(Network):
+  """Nine inception modules of four branches."""
 
-  Attributes:
-    num_classes: Number of logits.
-    dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
-  """
-
-  num_classes: int
   width: float = option(1.0, FACTOR)('Factor of all filters.')
   dropout: float = option(0.4, BELOW_ONE)('Rate of dropout before the logits; the paper uses 0.4.')
-  dtype: Any = jnp.float32
-
-  def __post_init__(self) -> None:
-    """Raises UserError where a field cannot be met."""
-    check_options(self)
-    super().__post_init__()
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
@@ -77,22 +64,10 @@ class GoogLeNet(nn.Module):
 
 
 @register('small_inception')
-class SmallInception(nn.Module):
-  """Eight inception modules of two branches, and two that halve the maps.
+class SmallInception(Network):
+  """Eight inception modules of two branches, and two that halve the maps."""
 
-  Attributes:
-    num_classes: Number of logits.
-    dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
-  """
-
-  num_classes: int
   width: float = option(1.0, FACTOR)('Factor of all filters.')
-  dtype: Any = jnp.float32
-
-  def __post_init__(self) -> None:
-    """Raises UserError where a field cannot be met."""
-    check_options(self)
-    super().__post_init__()
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:

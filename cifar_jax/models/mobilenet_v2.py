@@ -8,10 +8,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from cifar_jax.models.conv_units import ConvNorm, Logits
-from cifar_jax.models.fields import FACTOR, check_options
+from cifar_jax.models.fields import FACTOR, Network
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE
 from cifar_jax.schema.options import option
@@ -30,25 +29,13 @@ _STEM, _LAST = 32, 1280
 
 
 @register('mobilenet_v2')
-class MobileNetV2(nn.Module):
-  """Inverted residual blocks.
+class MobileNetV2(Network):
+  """Inverted residual blocks."""
 
-  Attributes:
-    num_classes: Number of logits.
-    dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
-  """
-
-  num_classes: int
   width: float = option(1.0, FACTOR)(
     'Factor of all filters, which become multiples of 8; the last layer never has fewer than 1280.'
   )
   dropout: float = option(0.2, BELOW_ONE)('Rate of dropout before the logits.')
-  dtype: Any = jnp.float32
-
-  def __post_init__(self) -> None:
-    """Raises UserError where a field cannot be met."""
-    check_options(self)
-    super().__post_init__()
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:

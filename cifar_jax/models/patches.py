@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
-from cifar_jax.models.fields import POSITIVE_INT, check_options
+from cifar_jax.models.fields import POSITIVE_INT, Network
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE
 from cifar_jax.schema.options import option
@@ -22,15 +22,9 @@ small_normal = nn.initializers.truncated_normal(0.02)
 
 
 @register('vit')
-class VisionTransformer(nn.Module):
-  """Patches with learned positions and a class token, encoded by self-attention.
+class VisionTransformer(Network):
+  """Patches with learned positions and a class token, encoded by self-attention."""
 
-  Attributes:
-    num_classes: Number of logits.
-    dtype: Dtype of the computation; parameters and logits are float32.
-  """
-
-  num_classes: int
   patch: int = option(4, POSITIVE_INT)(
     'Height and width of a patch in pixels; they must divide those of the images.'
   )
@@ -46,16 +40,13 @@ class VisionTransformer(nn.Module):
   drop_path: float = option(0.0, BELOW_ONE)(
     'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
   )
-  dtype: Any = jnp.float32
 
-  def __post_init__(self) -> None:
-    """Raises UserError where a field cannot be met."""
-    check_options(self)
+  def check(self) -> None:
+    """Raises UserError, as `Network.check` describes."""
     if self.width % self.heads:
       raise UserError(
         f'--config.model.heads={self.heads} does not divide --config.model.width={self.width}'
       )
-    super().__post_init__()
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:
@@ -80,15 +71,9 @@ class VisionTransformer(nn.Module):
 
 
 @register('mixer')
-class MlpMixer(nn.Module):
-  """Patches, mixed in turn across places and across channels by dense layers.
+class MlpMixer(Network):
+  """Patches, mixed in turn across places and across channels by dense layers."""
 
-  Attributes:
-    num_classes: Number of logits.
-    dtype: Dtype of the computation; parameters and logits are float32.
-  """
-
-  num_classes: int
   patch: int = option(4, POSITIVE_INT)(
     'Height and width of a patch in pixels; they must divide those of the images.'
   )
@@ -100,12 +85,6 @@ class MlpMixer(nn.Module):
   drop_path: float = option(0.0, BELOW_ONE)(
     'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
   )
-  dtype: Any = jnp.float32
-
-  def __post_init__(self) -> None:
-    """Raises UserError where a field cannot be met."""
-    check_options(self)
-    super().__post_init__()
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> jax.Array:

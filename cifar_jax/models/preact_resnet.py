@@ -13,34 +13,30 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.models.conv_units import Logits, NormActivation, plain_conv
-from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, blocks_per_stage
+from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, Network, blocks_per_stage
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE, one_of
 
 _LAYERS = {'basic': 2, 'bottleneck': 3}
 
 
-class PreActivationNet(nn.Module):
+class PreActivationNet(Network):
   """Stages of blocks whose sum passes on untouched; each stage but the first halves the maps.
 
   Attributes:
-    num_classes: Number of logits.
     stem: Filters of the first convolution.
     widths: Filters of the stages.
     blocks: Number of blocks of each stage.
     block: 'basic', two 3x3 convolutions, or 'bottleneck', 1x1, 3x3 and 1x1 with four times the
       width.
     dropout: Rate of dropout between the convolutions of a basic block.
-    dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
   """
 
-  num_classes: int
-  stem: int
-  widths: tuple[int, ...]
-  blocks: int
+  stem: int = 16
+  widths: tuple[int, ...] = (16, 32, 64)
+  blocks: int = 3
   block: str = 'basic'
   dropout: float = 0.0
-  dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
@@ -125,7 +121,9 @@ def preact_resnet(
   blocks = blocks_per_stage(
     depth, 2, layers_of_all, f'{2 + 2 * layers_of_all} or {2 + 3 * layers_of_all}'
   )
-  return PreActivationNet(num_classes, widths[0], widths, blocks, block, dtype=dtype)
+  return PreActivationNet(
+    num_classes, stem=widths[0], widths=widths, blocks=blocks, block=block, dtype=dtype
+  )
 
 
 @register('wide_resnet')
@@ -152,4 +150,6 @@ def wide_resnet(
   BELOW_ONE.check('model.dropout', dropout)
   blocks = blocks_per_stage(depth, 4, 6, '16, 22, 28 or 40')
   widths = (16 * width, 32 * width, 64 * width)
-  return PreActivationNet(num_classes, 16, widths, blocks, dropout=dropout, dtype=dtype)
+  return PreActivationNet(
+    num_classes, stem=16, widths=widths, blocks=blocks, dropout=dropout, dtype=dtype
+  )

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.models.conv_units import ConvNorm, Logits, SqueezeExcite
-from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, blocks_per_stage, check_options
+from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, Network, blocks_per_stage
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import integer, one_of
 from cifar_jax.schema.options import option
@@ -31,15 +31,9 @@ _LAYERS = {'basic': 2, 'bottleneck': 3}
 
 
 @register('resnet')
-class ResNet(nn.Module):
-  """Stages of residual blocks; each but the first halves the maps.
+class ResNet(Network):
+  """Stages of residual blocks; each but the first halves the maps."""
 
-  Attributes:
-    num_classes: Number of logits.
-    dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.
-  """
-
-  num_classes: int
   depth: int = option(20, POSITIVE_INT)(
     'Layers with a kernel, shortcuts aside: 6 n + 2 for three stages of n basic blocks (20, 32, '
     '44, 56, 110), 9 n + 2 for bottlenecks; with four stages 18, 34, 50, 101, 152.'
@@ -64,13 +58,10 @@ class ResNet(nn.Module):
   squeeze: int = option(0, integer(0))(
     'Reduction of a squeeze-and-excitation unit at the end of each branch; 0 for none.'
   )
-  dtype: Any = jnp.float32
 
-  def __post_init__(self) -> None:
-    """Raises UserError where a field cannot be met."""
-    check_options(self)
+  def check(self) -> None:
+    """Raises UserError, as `Network.check` describes."""
     self.blocks()
-    super().__post_init__()
 
   def blocks(self) -> tuple[int, ...]:
     """How many blocks each stage has."""

@@ -43,4 +43,4 @@ def vgg(
   WIDTHS.check('model.widths', widths)
   convolution = ('conv3 linear', 'batch_norm', 'relu') if batch_norm else ('conv3',)
   block = tuple((*(convolution * count), 'max_pool') for count in _VGG[depth])
-  return ConvNet(num_classes, widths, block, head, dtype=dtype)
+  return ConvNet(num_classes, widths=widths, block=block, head=head, dtype=dtype)

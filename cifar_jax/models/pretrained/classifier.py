@@ -1,13 +1,10 @@
 """A network trained by others below a head of one's own."""
 
-from typing import Any
-
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from cifar_jax.models.conv_net import ConvNet, parse_head
-from cifar_jax.models.fields import SPECS, check_options
+from cifar_jax.models.fields import SPECS, Network
 from cifar_jax.models.pretrained import network
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BOOLEAN, TEXT, one_of
@@ -19,18 +16,13 @@ _FEATURES = ('computed', 'cached')
 
 
 @register('pretrained')
-class Pretrained(nn.Module):
+class Pretrained(Network):
   """The maps of a published network, then the words of a head.
 
   The parameters of the two are below 'base' and 'head'; so `config.optimizer.groups` can freeze all
   of the base, or some layers, or train them with a rate of their own.
-
-  Attributes:
-    num_classes: The number of logits.
-    dtype: The compute dtype of the head.
   """
 
-  num_classes: int
   network: str = option('efficientnet_lite0', TEXT)('The name of a published network.')
   weights: str = option('', TEXT)(
     "The file of the base's weights; '' looks in the usual places, 'random' takes none."
@@ -51,18 +43,11 @@ class Pretrained(nn.Module):
     "Whether the maps of the base are 'computed' in each step, or 'cached': the base is frozen, so "
     'the maps of all images are computed once and kept on disk.'
   )
-  dtype: Any = jnp.float32
 
-  def __post_init__(self) -> None:
-    """Checks the fields, so that a mistake is found when the network is made.
-
-    Raises:
-      UserError: a field cannot be read.
-    """
-    check_options(self)
+  def check(self) -> None:
+    """Raises UserError, as `Network.check` describes."""
     network(self.network, 'model.network')
     parse_head(self.head)
-    super().__post_init__()
 
   def setup(self) -> None:
     """Makes the two parts."""
