@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax.ops.activations import gelu, relu
+from cifar_jax.utils.array_types import Elements
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
 
@@ -74,6 +75,5 @@ class Activation(nn.Module):
   activation: str
 
   @nn.compact
-  def __call__(self, inputs: jax.Array) -> jax.Array:
-    """Applies the function to an array of any shape."""
+  def __call__(self, inputs: Elements) -> Elements:
     return activation_function(self.activation)(inputs)

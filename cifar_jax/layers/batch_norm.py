@@ -9,6 +9,7 @@ from jax import lax
 
 from cifar_jax.layers.batch_axis import current_batch_axis
 from cifar_jax.ops.batch_norm import normalize_by, normalize_by_batch, on_last_axis
+from cifar_jax.utils.array_types import BatchRows, Mask, PerChannel
 
 
 class BatchNorm(nn.Module):
@@ -41,16 +42,16 @@ class BatchNorm(nn.Module):
   @nn.compact
   def __call__(
     self,
-    inputs: jax.Array,
+    inputs: BatchRows,
     use_running_average: bool | None = None,
-    mask: jax.Array | None = None,
-  ) -> jax.Array:
-    """Normalizes [B, ..., C]; the collection 'batch_stats' holds 'mean' and 'var' [C].
+    mask: Mask | None = None,
+  ) -> BatchRows:
+    """Normalizes a batch; the collection 'batch_stats' holds 'mean' and 'var' of each channel.
 
     Args:
       inputs: The batch.
       use_running_average: Takes the place of the attribute where that is None.
-      mask: Bool [B]; rows where it is False have no part in the statistics.
+      mask: Rows where it is False have no part in the statistics.
     """
     use_running_average = nn.merge_param(
       'use_running_average', self.use_running_average, use_running_average
@@ -89,19 +90,19 @@ class BatchNorm(nn.Module):
 
 
 def normalize_by_ghost_batches(
-  values: jax.Array,
-  mask: jax.Array | None,
-  scale: jax.Array,
-  bias: jax.Array,
+  values: BatchRows,
+  mask: Mask | None,
+  scale: PerChannel,
+  bias: PerChannel,
   epsilon: float,
   rows: int,
   axis_name: str | None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> tuple[BatchRows, PerChannel, PerChannel]:
   """Normalizes every `rows` successive rows by themselves (Hoffer et al., 2017).
 
   Returns:
-    Outputs, and mean and biased variance [C] for the running averages: the means of those of the
-    parts, weighted by the rows that count in each.
+    Outputs, and mean and biased variance for the running averages: the means of those of the parts,
+    weighted by the rows that count in each.
   """
   parts = values.reshape((-1, rows, *values.shape[1:]))
   if mask is None:
@@ -128,13 +129,13 @@ def normalize_by_ghost_batches(
 
 
 def batch_statistics(
-  values: jax.Array, mask: jax.Array | None, axis_name: str | None
-) -> tuple[jax.Array, jax.Array]:
-  """Returns mean and biased variance [C] of [B, ..., C] over the rows that count, in two passes.
+  values: BatchRows, mask: Mask | None, axis_name: str | None
+) -> tuple[PerChannel, PerChannel]:
+  """Returns mean and biased variance over the rows that count, in two passes.
 
   Args:
-    values: The batch, float32.
-    mask: Bool [B] or None for all rows.
+    values: The batch.
+    mask: The rows that count; None for all.
     axis_name: Name of a mapped axis to sum over as well, or None.
   """
   axes = tuple(range(values.ndim - 1))

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 
 from cifar_jax.layers.activation import activation_function
 from cifar_jax.layers.window import Padding, pair, require_room
 from cifar_jax.ops.conv import conv
+from cifar_jax.utils.array_types import AnyFloats, NewMaps
 
 
 class Conv(nn.Module):
@@ -43,12 +43,8 @@ class Conv(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, inputs: jax.Array) -> jax.Array:
-    """Maps [B, H, W, C] to [B, H', W', features].
-
-    Raises:
-      UserError: The map is smaller than the window.
-    """
+  def __call__(self, inputs: AnyFloats) -> NewMaps:
+    """Raises UserError where the input is no batch of maps, or they are smaller than the window."""
     kernel_size, strides = pair(self.kernel_size), pair(self.strides)
     dilation = pair(self.kernel_dilation)
     reach = tuple((size - 1) * step + 1 for size, step in zip(kernel_size, dilation, strict=True))

@@ -3,10 +3,10 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from cifar_jax.layers.activation import activation_function
+from cifar_jax.utils.array_types import Inputs, Outputs
 
 
 class Dense(nn.Module):
@@ -29,8 +29,7 @@ class Dense(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, inputs: jax.Array) -> jax.Array:
-    """Maps [..., inputs] to [..., features]."""
+  def __call__(self, inputs: Inputs) -> Outputs:
     kernel = self.param('kernel', self.kernel_init, (inputs.shape[-1], self.features))
     bias = self.param('bias', self.bias_init, (self.features,)) if self.use_bias else None
     inputs, kernel, bias = nn.dtypes.promote_dtype(inputs, kernel, bias, dtype=self.dtype)

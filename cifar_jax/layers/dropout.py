@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from cifar_jax.layers.batch_axis import current_batch_axis, own_rows
 from cifar_jax.ops.dropout import dropout, keep_mask
+from cifar_jax.utils.array_types import Elements
 
 
 class Dropout(nn.Module):
@@ -22,8 +23,8 @@ class Dropout(nn.Module):
   rng_collection: str = 'dropout'
 
   @nn.compact
-  def __call__(self, inputs: jax.Array, deterministic: bool | None = None) -> jax.Array:
-    """Drops elements of an array of any shape; its leading axis is that of the batch."""
+  def __call__(self, inputs: Elements, deterministic: bool | None = None) -> Elements:
+    """Drops elements; the leading axis is that of the batch."""
     deterministic = nn.merge_param('deterministic', self.deterministic, deterministic)
     if deterministic or self.rate == 0:
       return inputs
@@ -49,8 +50,8 @@ class DropPath(nn.Module):
   rate: float
 
   @nn.compact
-  def __call__(self, branch: jax.Array, deterministic: bool) -> jax.Array:
-    """Keeps the shape [B, ...]; draws from the rng stream 'dropout'."""
+  def __call__(self, branch: Elements, deterministic: bool) -> Elements:
+    """Draws from the rng stream 'dropout', one number for each row of the leading axis."""
     if deterministic or self.rate == 0:
       return branch
     keep = 1 - self.rate

@@ -7,11 +7,11 @@ import math
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from cifar_jax.layers.window import Padding, pair, require_room
 from cifar_jax.ops.max_pool import max_pool
+from cifar_jax.utils.array_types import AnyFloats, ChannelVectors, Maps, NewMaps, Vectors
 
 
 class MaxPool(nn.Module):
@@ -28,12 +28,8 @@ class MaxPool(nn.Module):
   padding: Padding = 'VALID'
 
   @nn.compact
-  def __call__(self, inputs: jax.Array) -> jax.Array:
-    """Maps [B, H, W, C] to [B, H', W', C].
-
-    Raises:
-      UserError: The map is smaller than the window.
-    """
+  def __call__(self, inputs: AnyFloats) -> NewMaps:
+    """Raises UserError where the input is no batch of maps, or they are smaller than the window."""
     window = pair(self.window_shape)
     strides = window if self.strides is None else pair(self.strides)
     require_room('max-pool', inputs.shape, window, self.padding)
@@ -54,12 +50,8 @@ class AveragePool(nn.Module):
   padding: Padding = 'VALID'
 
   @nn.compact
-  def __call__(self, inputs: jax.Array) -> jax.Array:
-    """Maps [B, H, W, C] to [B, H', W', C].
-
-    Raises:
-      UserError: The map is smaller than the window.
-    """
+  def __call__(self, inputs: AnyFloats) -> NewMaps:
+    """Raises UserError where the input is no batch of maps, or they are smaller than the window."""
     window = pair(self.window_shape)
     strides = window if self.strides is None else pair(self.strides)
     require_room('average-pool', inputs.shape, window, self.padding)
@@ -67,18 +59,16 @@ class AveragePool(nn.Module):
 
 
 class Flatten(nn.Module):
-  """[B, ...] to [B, product of the rest], rows first, as in Keras with channels last."""
+  """Keeps the batch axis and joins the others, rows first, as in Keras with channels last."""
 
   @nn.compact
-  def __call__(self, inputs: jax.Array) -> jax.Array:
-    """Keeps the batch axis and joins the others."""
+  def __call__(self, inputs: AnyFloats) -> Vectors:
     return inputs.reshape(inputs.shape[0], math.prod(inputs.shape[1:]))
 
 
 class GlobalAveragePool(nn.Module):
-  """The mean of each channel: [B, H, W, C] to [B, C]."""
+  """The mean of each channel; jnp.mean sums bfloat16 in float32."""
 
   @nn.compact
-  def __call__(self, inputs: jax.Array) -> jax.Array:
-    """Averages over height and width; jnp.mean sums bfloat16 in float32."""
+  def __call__(self, inputs: Maps) -> ChannelVectors:
     return jnp.mean(inputs, axis=(1, 2))

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
@@ -23,6 +22,7 @@ from cifar_jax.models.fields import INTS, POSITIVE_INT, Network, check_activatio
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE, BOOLEAN, POSITIVE, TEXT, one_of
 from cifar_jax.schema.options import option
+from cifar_jax.utils.array_types import ClassLogits, Images, Maps, Mask, NewMaps
 from cifar_jax.utils.errors import UserError
 
 
@@ -68,17 +68,8 @@ class AirbenchNet(Network):
     check_activation(self.activation)
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes].
-
-    Args:
-      images: The batch, normalized.
-      train: Whether BatchNorm uses the statistics of the batch.
-      mask: Bool [B], the rows that count in those statistics; None for all.
-
-    Raises:
-      UserError: The images are too small for the network.
-    """
+  def __call__(self, images: Images, train: bool, mask: Mask | None = None) -> ClassLogits:
+    """Raises UserError where the images are too small for the network."""
     patch = self.whitening_window**2 * images.shape[-1]
     maps = layers.Conv(
       2 * patch,
@@ -128,7 +119,7 @@ class Group(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
+  def __call__(self, maps: Maps, train: bool, mask: Mask | None) -> NewMaps:
     """Maps [B, H, W, C] to [B, H // 2, W // 2, width]."""
     first = maps
     for number in range(self.count):

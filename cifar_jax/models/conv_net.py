@@ -32,6 +32,7 @@ from cifar_jax.models.layer_specs import (
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import TEXT
 from cifar_jax.schema.options import option
+from cifar_jax.utils.array_types import ClassLogits, Maps, Mask
 from cifar_jax.utils.errors import UserError
 
 _ONLY_IN_BLOCKS = (ConvSpec,)
@@ -62,18 +63,8 @@ class ConvNet(Network):
     parse_head(self.head)
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes].
-
-    Args:
-      images: The batch.
-      train: Whether dropout drops (rng stream 'dropout') and BatchNorm uses the statistics of the
-        batch.
-      mask: Bool [B], the rows that count in those statistics; None for all.
-
-    Raises:
-      UserError: The images are too small for the network, or the head does not make vectors.
-    """
+  def __call__(self, images: Maps, train: bool, mask: Mask | None = None) -> ClassLogits:
+    """Raises UserError where images are too small for the network, or the head makes no vectors."""
     maps = images.astype(self.dtype)
     blocks = parse_blocks(self.widths, self.block)
     for number, (width, specs) in enumerate(zip(self.widths, blocks, strict=True), start=1):

@@ -8,11 +8,11 @@ and half the window as border on both sides, where 'SAME' would pad even maps on
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.layers.window import Padding
+from cifar_jax.utils.array_types import ClassLogits, Maps, Mask, NewMaps
 
 he_normal = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
@@ -44,8 +44,7 @@ class ConvNorm(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
-    """Maps [B, H, W, C] to [B, H', W', features]; mask bool [B] as in `layers.BatchNorm`."""
+  def __call__(self, maps: Maps, train: bool, mask: Mask | None) -> NewMaps:
     maps = plain_conv(self.features, self.kernel_size, self.strides, self.groups, self.dtype)(maps)
     maps = batch_norm(self.dtype, self.use_scale)(maps, not train, mask)
     return maps if self.activation == 'linear' else layers.Activation(self.activation)(maps)
@@ -60,8 +59,7 @@ class NormActivation(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
-    """Keeps the shape; mask bool [B] as in `layers.BatchNorm`."""
+  def __call__(self, maps: Maps, train: bool, mask: Mask | None) -> Maps:
     return layers.Activation('relu')(batch_norm(self.dtype)(maps, not train, mask))
 
 
@@ -77,8 +75,7 @@ class SqueezeExcite(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, maps: jax.Array) -> jax.Array:
-    """Keeps the shape [B, H, W, C]."""
+  def __call__(self, maps: Maps) -> Maps:
     batch, _, _, channels = maps.shape
     units = max(channels // self.reduction, 1)
     gates = layers.GlobalAveragePool()(maps)
@@ -122,8 +119,7 @@ class Logits(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, maps: jax.Array, train: bool) -> jax.Array:
-    """Maps [B, H, W, C] to float32 [B, num_classes]."""
+  def __call__(self, maps: Maps, train: bool) -> ClassLogits:
     vectors = layers.GlobalAveragePool()(maps)
     if self.dropout:
       vectors = layers.Dropout(self.dropout)(vectors, deterministic=not train)

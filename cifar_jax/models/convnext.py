@@ -3,7 +3,6 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
 
 from cifar_jax import layers
 from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, Network
@@ -11,6 +10,7 @@ from cifar_jax.models.patches import layer_norm, logits, small_normal
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE
 from cifar_jax.schema.options import option
+from cifar_jax.utils.array_types import ClassLogits, Images, Maps
 from cifar_jax.utils.errors import UserError
 
 _SCALE = 1e-6  # initial value of the factor of each channel of a branch
@@ -40,8 +40,7 @@ class ConvNeXt(Network):
       )
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]."""
+  def __call__(self, images: Images, train: bool) -> ClassLogits:
     rates = iter(layers.linear_drop_path_rates(self.drop_path, sum(self.depths)))
     maps = images.astype(self.dtype)
     for stage, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True)):
@@ -72,8 +71,7 @@ class ConvNeXtBlock(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, maps: jax.Array, train: bool) -> jax.Array:
-    """Keeps the shape [B, H, W, C]."""
+  def __call__(self, maps: Maps, train: bool) -> Maps:
     channels = maps.shape[-1]
     branch = layers.Conv(
       channels, 7, feature_group_count=channels, kernel_init=small_normal, dtype=self.dtype

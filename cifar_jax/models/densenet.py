@@ -3,7 +3,6 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
@@ -12,6 +11,7 @@ from cifar_jax.models.fields import POSITIVE_INT, Network, blocks_per_stage
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE, BOOLEAN, number
 from cifar_jax.schema.options import option
+from cifar_jax.utils.array_types import ClassLogits, Images, Maps, Mask, NewMaps
 
 _BLOCKS = 3
 _BOTTLENECK = 4  # filters of the 1x1 convolution, in growths
@@ -54,8 +54,7 @@ class DenseNet(Network):
     return blocks_per_stage(self.depth, 4, each, '100 or 250' if self.bottleneck else '40 or 100')
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]; mask as in `ConvNet`."""
+  def __call__(self, images: Images, train: bool, mask: Mask | None = None) -> ClassLogits:
     layer = nn.remat(DenseLayer, static_argnums=(2,)) if self.remat else DenseLayer
     common = {'dropout': self.dropout, 'dtype': self.dtype}
     stem = 2 * self.growth if self.bottleneck else 16
@@ -84,7 +83,7 @@ class DenseLayer(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
+  def __call__(self, maps: Maps, train: bool, mask: Mask | None) -> NewMaps:
     """Maps [B, H, W, C] to [B, H, W, growth]."""
     widths = [(_BOTTLENECK * self.growth, 1)] if self.bottleneck else []
     for features, kernel_size in (*widths, (self.growth, 3)):
@@ -106,7 +105,7 @@ class Transition(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
+  def __call__(self, maps: Maps, train: bool, mask: Mask | None) -> NewMaps:
     """Maps [B, H, W, C] to [B, H // 2, W // 2, features]."""
     maps = NormActivation(self.dtype)(maps, train, mask)
     maps = plain_conv(self.features, 1, dtype=self.dtype)(maps)

@@ -31,6 +31,9 @@ SPECS = Constraint(
 class Network(nn.Module):
   """A network whose options are checked when it is made.
 
+  It maps `images` to logits, both float32. With `train`, dropout drops (rng stream 'dropout') and
+  BatchNorm uses the statistics of the batch, of the rows that a `mask` leaves in.
+
   Attributes:
     num_classes: Number of logits.
     dtype: Dtype of the computation; parameters, BatchNorm's statistics and logits are float32.

@@ -18,6 +18,7 @@ from cifar_jax.models.fields import FACTOR, Network
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE
 from cifar_jax.schema.options import option
+from cifar_jax.utils.array_types import ClassLogits, Images, Mask
 
 # Filters of a module: 1x1; 1x1 before 3x3, 3x3; 1x1 before 5x5, 5x5; 1x1 after the pool. A max-pool
 # stands between the stages.
@@ -45,8 +46,7 @@ class GoogLeNet(Network):
   dropout: float = option(0.4, BELOW_ONE)('Rate of dropout before the logits; the paper uses 0.4.')
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]; mask as in `ConvNet`."""
+  def __call__(self, images: Images, train: bool, mask: Mask | None = None) -> ClassLogits:
     conv = _conv_norm(self, train, mask)
     maps = conv(192, 3)(images.astype(self.dtype))
     for stage, modules in enumerate(_GOOGLENET):
@@ -70,8 +70,7 @@ class SmallInception(Network):
   width: float = option(1.0, FACTOR)('Factor of all filters.')
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]; mask as in `ConvNet`."""
+  def __call__(self, images: Images, train: bool, mask: Mask | None = None) -> ClassLogits:
     conv = _conv_norm(self, train, mask, use_scale=False)  # as in the paper's count
     maps = conv(_SMALL_STEM, 3)(images.astype(self.dtype))
     for filters in _SMALL:

@@ -7,13 +7,13 @@ maps are 4x4.
 from typing import Any
 
 import flax.linen as nn
-import jax
 
 from cifar_jax.models.conv_units import ConvNorm, Logits
 from cifar_jax.models.fields import FACTOR, Network
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE
 from cifar_jax.schema.options import option
+from cifar_jax.utils.array_types import ClassLogits, Images, Maps, Mask, NewMaps
 
 # Expansion, filters, blocks, stride of the first one (1 where the paper has 2, in the second row).
 _STAGES = (
@@ -38,8 +38,7 @@ class MobileNetV2(Network):
   dropout: float = option(0.2, BELOW_ONE)('Rate of dropout before the logits.')
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]; mask as in `ConvNet`."""
+  def __call__(self, images: Images, train: bool, mask: Mask | None = None) -> ClassLogits:
     common = {'activation': 'relu6', 'dtype': self.dtype}
     maps = images.astype(self.dtype)
     maps = ConvNorm(multiple_of_8(_STEM * self.width), **common, name='stem')(maps, train, mask)
@@ -73,7 +72,7 @@ class InvertedResidual(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
+  def __call__(self, maps: Maps, train: bool, mask: Mask | None) -> NewMaps:
     """Maps [B, H, W, C] to [B, H / strides, W / strides, features]."""
     channels = maps.shape[-1]
     inner = channels * self.expansion

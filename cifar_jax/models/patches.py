@@ -16,6 +16,7 @@ from cifar_jax.models.fields import POSITIVE_INT, Network
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE
 from cifar_jax.schema.options import option
+from cifar_jax.utils.array_types import ClassLogits, Elements, Images, Tokens, Vectors
 from cifar_jax.utils.errors import UserError
 
 small_normal = nn.initializers.truncated_normal(0.02)
@@ -49,8 +50,7 @@ class VisionTransformer(Network):
       )
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]."""
+  def __call__(self, images: Images, train: bool) -> ClassLogits:
     tokens = Patches(self.patch, self.width, self.dtype, name='patches')(images)
     batch, count, width = tokens.shape
     first = self.param('class_token', nn.initializers.zeros_init(), (1, 1, width))
@@ -87,8 +87,7 @@ class MlpMixer(Network):
   )
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool) -> jax.Array:
-    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]."""
+  def __call__(self, images: Images, train: bool) -> ClassLogits:
     tokens = Patches(self.patch, self.width, self.dtype, name='patches')(images)
     for number, rate in enumerate(layers.linear_drop_path_rates(self.drop_path, self.depth)):
       across_places = Mlp(self.token_units, self.dropout, self.dtype, name=f'block{number}_tokens')
@@ -116,12 +115,8 @@ class Patches(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, images: jax.Array) -> jax.Array:
-    """Maps [B, H, W, C] to [B, H / size * W / size, width], rows first.
-
-    Raises:
-      UserError: The image does not consist of whole patches.
-    """
+  def __call__(self, images: Images) -> Tokens:
+    """The tokens of rows first; raises UserError where images do not consist of whole patches."""
     batch, height, width = images.shape[:3]
     if height % self.size or width % self.size:
       raise UserError(
@@ -144,8 +139,7 @@ class Attention(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, tokens: jax.Array) -> jax.Array:
-    """Keeps the shape [B, tokens, width]."""
+  def __call__(self, tokens: Tokens) -> Tokens:
     batch, count, width = tokens.shape
 
     def project(name: str) -> jax.Array:
@@ -170,8 +164,7 @@ class Mlp(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
-    """Keeps the shape [..., L]."""
+  def __call__(self, inputs: Elements, train: bool) -> Elements:
     hidden = layers.Dense(self.units, activation='gelu', dtype=self.dtype)(inputs)
     hidden = layers.Dropout(self.dropout)(hidden, deterministic=not train)
     outputs = layers.Dense(inputs.shape[-1], dtype=self.dtype)(hidden)
@@ -183,7 +176,7 @@ def layer_norm(dtype: Any) -> nn.LayerNorm:
   return nn.LayerNorm(epsilon=1e-6, dtype=dtype)
 
 
-def logits(vectors: jax.Array, num_classes: int, dtype: Any) -> jax.Array:
-  """Maps [B, width] to float32 [B, num_classes]; the layer is called 'logits'."""
+def logits(vectors: Vectors, num_classes: int, dtype: Any) -> ClassLogits:
+  """The last layer, called 'logits'."""
   head = layers.Dense(num_classes, kernel_init=small_normal, dtype=dtype, name='logits')
   return head(vectors).astype(jnp.float32)

@@ -16,6 +16,7 @@ from cifar_jax.models.conv_units import Logits, NormActivation, plain_conv
 from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, Network, blocks_per_stage
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE, one_of
+from cifar_jax.utils.array_types import ClassLogits, Images, Maps, Mask, NewMaps
 
 _LAYERS = {'basic': 2, 'bottleneck': 3}
 
@@ -39,8 +40,7 @@ class PreActivationNet(Network):
   dropout: float = 0.0
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]; mask as in `ConvNet`."""
+  def __call__(self, images: Images, train: bool, mask: Mask | None = None) -> ClassLogits:
     maps = plain_conv(self.stem, dtype=self.dtype)(images.astype(self.dtype))
     for stage, width in enumerate(self.widths):
       for number in range(self.blocks):
@@ -69,7 +69,7 @@ class PreActivationBlock(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
+  def __call__(self, maps: Maps, train: bool, mask: Mask | None) -> NewMaps:
     """Maps [B, H, W, C] to [B, H / strides, W / strides, width or 4 width]."""
 
     def activate(maps: jax.Array) -> jax.Array:

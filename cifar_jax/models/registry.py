@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
+from cifar_jax.utils.array_types import Maps, Mask
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
 
@@ -86,10 +86,10 @@ def takes_mask(module: nn.Module) -> bool:
 def apply(
   module: nn.Module,
   variables: Mapping[str, Any],
-  images: jax.Array,
+  images: Maps,
   *,
   train: bool,
-  mask: jax.Array | None = None,
+  mask: Mask | None = None,
   **options: Any,
 ) -> Any:
   """Calls `module.apply`, with the mask if the module takes one.
@@ -100,9 +100,9 @@ def apply(
   Args:
     module: The network.
     variables: The collections of the network, 'params' and perhaps 'batch_stats'.
-    images: Float32 [B, H, W, C].
+    images: The batch.
     train: Whether the network is trained, as it takes it.
-    mask: Bool [B] or None.
+    mask: The rows that count; None for all.
     **options: `rngs`, `mutable` and the like, for `module.apply`.
 
   Returns:

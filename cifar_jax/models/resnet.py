@@ -19,6 +19,7 @@ from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, Network, blocks_per_st
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import integer, one_of
 from cifar_jax.schema.options import option
+from cifar_jax.utils.array_types import ClassLogits, Images, Maps, Mask, NewMaps
 
 # Blocks in each of four stages where they are not all equal: (block, depth).
 _UNEVEN = {
@@ -73,8 +74,7 @@ class ResNet(Network):
     return (blocks_per_stage(self.depth, 2, layers_of_all, advice),) * stages
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Maps float32 [B, H, W, C] to logits float32 [B, num_classes]; mask as in `ConvNet`."""
+  def __call__(self, images: Images, train: bool, mask: Mask | None = None) -> ClassLogits:
     stem = ConvNorm(self.widths[0], dtype=self.dtype, name='stem')
     maps = stem(images.astype(self.dtype), train, mask)
     for stage, (width, count) in enumerate(zip(self.widths, self.blocks(), strict=True)):
@@ -109,7 +109,7 @@ class ResidualBlock(nn.Module):
   dtype: Any
 
   @nn.compact
-  def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
+  def __call__(self, maps: Maps, train: bool, mask: Mask | None) -> NewMaps:
     """Maps [B, H, W, C] to [B, H / strides, W / strides, width or 4 width]."""
 
     def conv_norm(

@@ -7,19 +7,20 @@ import jax.numpy as jnp
 from jax import lax
 
 from cifar_jax.ops.dispatch import use_cpu_kernels
+from cifar_jax.utils.array_types import Elements
 
 
-def relu(inputs: jax.Array) -> jax.Array:
-  """Returns max(x, 0) of an array of any shape, with gradient 0 at 0."""
+def relu(inputs: Elements) -> Elements:
+  """Returns max(x, 0), with gradient 0 at 0."""
   return selected_relu(inputs) if use_cpu_kernels() else reference_relu(inputs)
 
 
-def reference_relu(inputs: jax.Array) -> jax.Array:
+def reference_relu(inputs: Elements) -> Elements:
   """ReLU as a maximum."""
   return jax.nn.relu(inputs)
 
 
-def selected_relu(inputs: jax.Array) -> jax.Array:
+def selected_relu(inputs: Elements) -> Elements:
   """ReLU as a choice between 0 and x, by which NaN remains NaN.
 
   Under the flags of `cifar_jax.startup`, XLA writes out a whole array of zeros for the maximum to
@@ -28,21 +29,17 @@ def selected_relu(inputs: jax.Array) -> jax.Array:
   return jnp.where(inputs <= 0, 0, inputs)
 
 
-def gelu(inputs: jax.Array) -> jax.Array:
-  """Returns x times the normal distribution function of x, exactly (Hendrycks and Gimpel, 2016).
-
-  Args:
-    inputs: An array of floating point and of any shape.
-  """
+def gelu(inputs: Elements) -> Elements:
+  """Returns x times the normal distribution function of x, exactly (Hendrycks and Gimpel, 2016)."""
   return erf_gelu(inputs) if use_cpu_kernels() else reference_gelu(inputs)
 
 
-def reference_gelu(inputs: jax.Array) -> jax.Array:
+def reference_gelu(inputs: Elements) -> Elements:
   """GELU by erfc, which keeps relative precision where the result is nearly 0."""
   return jax.nn.gelu(inputs, approximate=False)
 
 
-def erf_gelu(inputs: jax.Array) -> jax.Array:
+def erf_gelu(inputs: Elements) -> Elements:
   """GELU by erf: absolute errors of 2e-7 times x, as in PyTorch.
 
   XLA's CPU backend computes erfc by two series and a choice between them, which takes ten times as

@@ -7,12 +7,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from cifar_jax.ops.dispatch import use_cpu_kernels
+from cifar_jax.utils.array_types import PerChannel, Rows
 
-Normalized = tuple[jax.Array, jax.Array, jax.Array]  # outputs, mean [C], biased variance [C]
+Normalized = tuple[Rows, PerChannel, PerChannel]  # outputs, mean, biased variance
+_Kept = tuple[Rows, PerChannel, PerChannel, PerChannel]
 
 
 def normalize_by_batch(
-  inputs: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+  inputs: Rows, scale: PerChannel, bias: PerChannel, epsilon: float
 ) -> Normalized:
   """Returns (x - mean) / sqrt(variance + epsilon) * scale + bias, with the mean and variance.
 
@@ -20,9 +22,9 @@ def normalize_by_batch(
   zero the mean is.
 
   Args:
-    inputs: The batch, float32 [..., C].
-    scale: The learned factor, float32 [C].
-    bias: The learned offset, float32 [C].
+    inputs: The batch.
+    scale: The learned factor.
+    bias: The learned offset.
     epsilon: What is added to the variance.
   """
   choose = fused_normalize if use_cpu_kernels() else reference_normalize
@@ -30,7 +32,7 @@ def normalize_by_batch(
 
 
 def reference_normalize(
-  inputs: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+  inputs: Rows, scale: PerChannel, bias: PerChannel, epsilon: float
 ) -> Normalized:
   """Normalizes by the batch as JAX derives the gradient."""
   mean, variance = _statistics(inputs)
@@ -38,14 +40,14 @@ def reference_normalize(
 
 
 def normalize_by(
-  inputs: jax.Array,
-  mean: jax.Array,
-  variance: jax.Array,
-  scale: jax.Array,
-  bias: jax.Array,
+  inputs: Rows,
+  mean: PerChannel,
+  variance: PerChannel,
+  scale: PerChannel,
+  bias: PerChannel,
   epsilon: float,
-) -> jax.Array:
-  """Centers [..., C] and scales it by given statistics [C]."""
+) -> Rows:
+  """Centers and scales by given statistics."""
   factor = lax.rsqrt(variance + epsilon) * scale
   rank = inputs.ndim
   centered = inputs - on_last_axis(mean, rank)
@@ -59,7 +61,7 @@ def on_last_axis(channels: jax.Array, rank: int) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def fused_normalize(
-  inputs: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+  inputs: Rows, scale: PerChannel, bias: PerChannel, epsilon: float
 ) -> Normalized:
   """Normalizes by the batch, the gradient being simplified by hand: two sums, one pass over maps.
 
@@ -70,15 +72,15 @@ def fused_normalize(
 
 
 def _forward(
-  inputs: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
-) -> tuple[Normalized, tuple[jax.Array, ...]]:
+  inputs: Rows, scale: PerChannel, bias: PerChannel, epsilon: float
+) -> tuple[Normalized, _Kept]:
   outputs, mean, variance = reference_normalize(inputs, scale, bias, epsilon)
   return (outputs, mean, variance), (inputs, mean, lax.rsqrt(variance + epsilon), scale)
 
 
 def _backward(
-  epsilon: float, residuals: tuple[jax.Array, ...], gradients: Normalized
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+  epsilon: float, residuals: _Kept, gradients: Normalized
+) -> tuple[Rows, PerChannel, PerChannel]:
   del epsilon
   inputs, mean, inverse_deviation, scale = residuals
   of_outputs, of_mean, of_variance = gradients

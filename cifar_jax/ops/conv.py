@@ -2,33 +2,33 @@
 
 from collections.abc import Sequence
 
-import jax
 from jax import lax
 
 from cifar_jax.ops import onednn
 from cifar_jax.ops.activations import relu as rectify
 from cifar_jax.ops.depthwise import depthwise_conv
 from cifar_jax.ops.dispatch import use_cpu_kernels, use_library_calls
+from cifar_jax.utils.array_types import Kernel, Maps, NewMaps, PerFeature, PointwiseMaps
 
 Padding = str | Sequence[tuple[int, int]]
 
 
 def conv(
-  inputs: jax.Array,
-  kernel: jax.Array,
-  bias: jax.Array | None,
+  inputs: Maps,
+  kernel: Kernel,
+  bias: PerFeature | None,
   strides: tuple[int, int],
   padding: Padding,
   dilation: tuple[int, int],
   groups: int,
   relu: bool,
-) -> jax.Array:
-  """Convolves [B, H, W, C] with [kh, kw, C // groups, F] to [B, H', W', F].
+) -> NewMaps:
+  """Convolves maps, adds the bias and takes ReLU.
 
   Args:
     inputs: The feature maps.
-    kernel: The kernel, of the dtype of the inputs.
-    bias: [F] to be added, or None.
+    kernel: The kernel, of the dtype of the inputs; it has `channels // groups` of the channels.
+    bias: What is added, or None.
     strides: Vertical and horizontal step of the window.
     padding: 'SAME', 'VALID' or ((top, bottom), (left, right)).
     dilation: Distance between the taps of the kernel.
@@ -52,13 +52,13 @@ def conv(
 
 
 def reference_conv(
-  inputs: jax.Array,
-  kernel: jax.Array,
+  inputs: Maps,
+  kernel: Kernel,
   strides: tuple[int, int],
   padding: Padding,
   dilation: tuple[int, int],
   groups: int,
-) -> jax.Array:
+) -> NewMaps:
   """Convolves by XLA's own convolution; arguments as for `conv`."""
   return lax.conv_general_dilated(
     inputs,
@@ -71,7 +71,7 @@ def reference_conv(
   )
 
 
-def pointwise_conv(inputs: jax.Array, kernel: jax.Array) -> jax.Array:
+def pointwise_conv(inputs: Maps, kernel: Kernel) -> PointwiseMaps:
   """A convolution with [1, 1, C, F], stride 1, written as the matrix product that it is.
 
   XLA's CPU backend transposes maps in memory to compute the gradients of a convolution; those of a

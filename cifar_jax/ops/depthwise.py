@@ -7,12 +7,11 @@ import jax.numpy as jnp
 
 from cifar_jax.ops.dispatch import use_library_calls
 from cifar_jax.ops.onednn import Pads, call_conv, pads_of_gradient
+from cifar_jax.utils.array_types import Kernel, Maps, NewMaps
 
 
-def depthwise_conv(
-  inputs: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads
-) -> jax.Array:
-  """Convolves [B, H, W, C] with [kh, kw, 1, C] to [B, H', W', C] by a kernel for CPU.
+def depthwise_conv(inputs: Maps, kernel: Kernel, strides: tuple[int, int], pads: Pads) -> NewMaps:
+  """Convolves every channel by itself, by a kernel for CPU.
 
   Args:
     inputs: The feature maps.
@@ -24,9 +23,7 @@ def depthwise_conv(
   return choose(inputs, kernel, strides, pads)
 
 
-def shifted_products(
-  inputs: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads
-) -> jax.Array:
+def shifted_products(inputs: Maps, kernel: Kernel, strides: tuple[int, int], pads: Pads) -> NewMaps:
   """Convolves every channel by itself, as a sum over the places of the window.
 
   XLA's CPU backend has no fast kernel for it: this one takes a fifth to a twentieth of the time.
@@ -48,8 +45,8 @@ def shifted_products(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def library_depthwise(
-  inputs: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads
-) -> jax.Array:
+  inputs: Maps, kernel: Kernel, strides: tuple[int, int], pads: Pads
+) -> NewMaps:
   """Convolves every channel by itself, by oneDNN.
 
   The gradient by the maps is oneDNN's too where the window moves by single steps.

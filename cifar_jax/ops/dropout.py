@@ -7,31 +7,32 @@ import jax.numpy as jnp
 from jax import lax
 
 from cifar_jax.ops.dispatch import use_cpu_kernels
+from cifar_jax.utils.array_types import Booleans, Elements, RandomKey
 
 
-def dropout(key: jax.Array, inputs: jax.Array, rate: float) -> jax.Array:
+def dropout(key: RandomKey, inputs: Elements, rate: float) -> Elements:
   """Zeroes each element with probability `rate` and scales the others by 1 / (1 - rate).
 
   Args:
-    key: A key of JAX's random numbers.
-    inputs: An array of any shape.
+    key: A key of its own.
+    inputs: The elements.
     rate: Probability of 0, 0 < rate < 1; on CPU taken to the nearest multiple of 1 / 65536.
   """
   return jnp.where(keep_mask(key, inputs.shape, rate), inputs / (1 - rate), 0)
 
 
-def keep_mask(key: jax.Array, shape: tuple[int, ...], rate: float) -> jax.Array:
+def keep_mask(key: RandomKey, shape: tuple[int, ...], rate: float) -> Booleans:
   """Returns the booleans of `dropout`: False with probability `rate`."""
   choose = packed_bernoulli if use_cpu_kernels() else reference_bernoulli
   return choose(key, 1 - rate, shape)
 
 
-def reference_bernoulli(key: jax.Array, probability: float, shape: tuple[int, ...]) -> jax.Array:
+def reference_bernoulli(key: RandomKey, probability: float, shape: tuple[int, ...]) -> Booleans:
   """Draws independent booleans, True with a probability, from one 32-bit random word each."""
   return jax.random.bernoulli(key, probability, shape)
 
 
-def packed_bernoulli(key: jax.Array, probability: float, shape: tuple[int, ...]) -> jax.Array:
+def packed_bernoulli(key: RandomKey, probability: float, shape: tuple[int, ...]) -> Booleans:
   """Draws booleans, True with a probability; one random word serves two or four of them.
 
   Drawing the words takes most of the time of dropout on CPU. Eight bits decide exactly for

@@ -9,19 +9,20 @@ import jax.numpy as jnp
 from jax import lax
 
 from cifar_jax.ops.dispatch import use_cpu_kernels
+from cifar_jax.utils.array_types import Maps, PooledMaps
 
 Padding = str | Sequence[tuple[int, int]]
 
 
 def max_pool(
-  inputs: jax.Array, window: tuple[int, int], strides: tuple[int, int], padding: Padding
-) -> jax.Array:
-  """Returns the maximum of each window of [B, H, W, C]; padding never wins.
+  inputs: Maps, window: tuple[int, int], strides: tuple[int, int], padding: Padding
+) -> PooledMaps:
+  """Returns the maximum of each window; padding never wins.
 
   The gradient goes to the first maximum of a window, in reading order.
 
   Args:
-    inputs: Feature maps of floating point.
+    inputs: The feature maps.
     window: Height and width of the window.
     strides: Vertical and horizontal step of the window.
     padding: 'SAME', 'VALID' or ((top, bottom), (left, right)).
@@ -32,14 +33,14 @@ def max_pool(
 
 
 def reference_max_pool(
-  inputs: jax.Array, window: tuple[int, int], strides: tuple[int, int], padding: Padding
-) -> jax.Array:
+  inputs: Maps, window: tuple[int, int], strides: tuple[int, int], padding: Padding
+) -> PooledMaps:
   """Max-pools by `reduce_window`, whose gradient is XLA's select-and-scatter."""
   return nn.max_pool(inputs, window, strides, padding)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def disjoint_max_pool(inputs: jax.Array, window: tuple[int, int]) -> jax.Array:
+def disjoint_max_pool(inputs: Maps, window: tuple[int, int]) -> PooledMaps:
   """Max-pools windows side by side; rows and columns beyond the last whole window are dropped.
 
   XLA's CPU backend runs select-and-scatter one element after the other. Where windows do not

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from cifar_jax.ops.batch_partitioned import batch_partitioned
+from cifar_jax.utils.array_types import Elements, Kernel, Maps, NewMaps, PerFeature
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
@@ -31,19 +32,19 @@ _LARGE_MAP = 150  # places; on smaller maps XLA's own gradient is as fast in flo
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def conv(
-  inputs: jax.Array,
-  kernel: jax.Array,
-  bias: jax.Array | None,
+  inputs: Maps,
+  kernel: Kernel,
+  bias: PerFeature | None,
   strides: tuple[int, int],
   pads: Pads,
   relu: bool,
-) -> jax.Array:
-  """Convolves [B, H, W, C] with [kh, kw, C, F] to [B, H', W', F]; adds the bias, then takes ReLU.
+) -> NewMaps:
+  """Convolves maps, adds the bias, then takes ReLU.
 
   Args:
     inputs: The feature maps, float32 or bfloat16; sums are float32.
     kernel: The kernel, of the same dtype.
-    bias: [F], of the same dtype, or None.
+    bias: What is added, of the same dtype, or None.
     strides: Vertical and horizontal step of the window.
     pads: Zeros put around the maps as (top, bottom), (left, right), each less than the window.
     relu: Whether ReLU is taken. That of NaN is 0 here, but a kernel that met one gets it for its
@@ -97,7 +98,7 @@ def pads_of_gradient(kernel: jax.Array, pads: Pads) -> Pads:
   return (height - 1 - top, height - 1 - bottom), (width - 1 - left, width - 1 - right)
 
 
-def where_positive(outputs: jax.Array, gradient: jax.Array) -> jax.Array:
+def where_positive(outputs: Elements, gradient: Elements) -> Elements:
   """Returns the gradient where outputs of ReLU are above 0, elsewhere 0.
 
   Both are taken as integers of the same bits: XLA's CPU backend would widen bfloat16 to float32 and
@@ -181,14 +182,14 @@ def _kernel_gradient_from_windows(
 
 
 def call_conv(
-  inputs: jax.Array,
-  kernel: jax.Array,
-  bias: jax.Array | None,
+  inputs: Maps,
+  kernel: Kernel,
+  bias: PerFeature | None,
   strides: tuple[int, int],
   pads: Pads,
   relu: bool = False,
   groups: int = 1,
-) -> jax.Array:
+) -> NewMaps:
   """Calls oneDNN's convolution, without gradients; arguments as for `conv`, `groups` as in XLA."""
   bare = functools.partial(_bare_conv, strides=strides, pads=pads, relu=relu, groups=groups)
   if bias is None:

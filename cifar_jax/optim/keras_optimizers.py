@@ -12,6 +12,7 @@ import optax
 from cifar_jax.optim import fields
 from cifar_jax.optim.optax_optimizers import AdamLike, RMSprop, momentum_trace
 from cifar_jax.optim.optimizers import Optimizer, optimizer
+from cifar_jax.utils.array_types import Scalar, Step
 
 
 @optimizer('keras_sgd')
@@ -60,15 +61,15 @@ class KerasAdam(AdamLike):
     )
 
 
-def one_minus_power(base: float, exponent: jax.Array) -> jax.Array:
-  """1 - base**exponent in float32 without cancellation, for a bias correction.
+def one_minus_power(base: float, exponent: Step) -> Scalar:
+  """1 - base**exponent without cancellation, for a bias correction.
 
   Args:
     base: A decay rate in [0, 1).
-    exponent: int32 scalar, at least 1: the number of terms in the moving average.
+    exponent: The number of terms in the moving average, at least 1.
 
   Returns:
-    float32 scalar with a relative error within 4e-7; that of a plain 1 - 0.999**1 is 1e-5.
+    The difference with a relative error within 4e-7; that of a plain 1 - 0.999**1 is 1e-5.
   """
   log_base = math.log(base) if base > 0 else -math.inf
   return -jnp.expm1(exponent * log_base)

@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from cifar_jax.utils.array_types import UnitWeights
+
 _KERAS_EPSILON = 1e-7
 
 
-def project(kernel: jax.Array, limit: float) -> jax.Array:
+def project(kernel: UnitWeights, limit: float) -> UnitWeights:
   """Scales the weights of each unit, or filter, whose norm is above `limit` down to it.
 
   w <- w clip(|w|, 0, limit) / (|w| + 1e-7), |w| the root of the sum of squares over all axes but
@@ -16,7 +18,7 @@ def project(kernel: jax.Array, limit: float) -> jax.Array:
   the window.
 
   Args:
-    kernel: float32 [..., units].
+    kernel: The weights, those of a unit over all axes but the last.
     limit: The largest norm, above 0.
   """
   norm = jnp.sqrt(jnp.sum(jnp.square(kernel), axis=tuple(range(kernel.ndim - 1)), keepdims=True))

@@ -8,6 +8,7 @@ import optax
 
 from cifar_jax.optim import fields
 from cifar_jax.optim.optimizers import Optimizer, optimizer
+from cifar_jax.utils.array_types import Matrix
 from cifar_jax.utils.errors import UserError
 
 # Newton-Schulz iteration X <- a X + b (X X') X + c (X X')^2 X; these coefficients drive singular
@@ -23,15 +24,8 @@ class AirbenchMuonState(NamedTuple):
   velocity: optax.Updates
 
 
-def orthogonalize(matrix: jax.Array) -> jax.Array:
-  """The matrix with its singular values moved near 1, by products of bfloat16 matrices.
-
-  Args:
-    matrix: float32 [rows, columns].
-
-  Returns:
-    float32 of the same shape.
-  """
+def orthogonalize(matrix: Matrix) -> Matrix:
+  """The matrix with its singular values moved near 1, by products of bfloat16 matrices."""
   a, b, c = _COEFFICIENTS
   tall = matrix.shape[0] > matrix.shape[1]
   x = matrix / (jnp.linalg.norm(matrix) + 1e-7)

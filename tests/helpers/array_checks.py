@@ -10,7 +10,8 @@ import jaxtyping
 # As for type checkers, an int is a float.
 _checked = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
 
-ROOMS = ['cifar_jax.analysis', 'cifar_jax.augment', 'cifar_jax.training']
+_NAMES = ('analysis', 'augment', 'layers', 'models', 'ops', 'optim', 'training')
+ROOMS = [f'cifar_jax.{name}' for name in _NAMES]
 
 
 def install() -> None:

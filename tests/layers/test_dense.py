@@ -39,5 +39,5 @@ def test_initialiser_and_dtype_are_options():
 
 
 def test_flatten_keeps_rows_first():
-  images = jnp.arange(2 * 2 * 3 * 2).reshape(2, 2, 3, 2)
+  images = jnp.arange(2.0 * 2 * 3 * 2).reshape(2, 2, 3, 2)
   np.testing.assert_array_equal(layers.Flatten().apply({}, images), np.arange(24).reshape(2, 12))

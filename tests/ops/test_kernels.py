@@ -135,7 +135,7 @@ def test_relu():
   np.testing.assert_array_equal(values, [0, 0, 0, np.float32(1e-30), 3, 0, np.inf])
   np.testing.assert_array_equal(slopes, [0, 0, 0, 1, 1, 0, 1])
   assert_same_function(activations.selected_relu, activations.reference_relu, normal(100))
-  assert np.isnan(activations.selected_relu(jnp.nan))
+  assert np.isnan(activations.selected_relu(jnp.float32(jnp.nan)))
 
 
 @pytest.mark.parametrize('shape', [(64, 50, 8), (64, 50, 7), (4099,), (1000, 3)])

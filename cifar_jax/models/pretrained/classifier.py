@@ -1,6 +1,5 @@
 """A network trained by others below a head of one's own."""
 
-import jax
 import jax.numpy as jnp
 
 from cifar_jax.models.conv_net import ConvNet, parse_head
@@ -9,6 +8,7 @@ from cifar_jax.models.pretrained import network
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BOOLEAN, TEXT, one_of
 from cifar_jax.schema.options import option
+from cifar_jax.utils.array_types import ClassLogits, Images, Maps, Mask, NewMaps
 from cifar_jax.utils.errors import UserError
 
 _BATCH_NORMS = ('frozen', 'trained')
@@ -55,13 +55,8 @@ class Pretrained(Network):
     outputs = 1 if self.one_sigmoid else self.num_classes
     self.head_layers = ConvNet(outputs, head=self.head, dtype=self.dtype, name='head')
 
-  def __call__(self, inputs: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Maps images float32 [B, H, W, 3], or maps that `base_maps` gave, to logits [B, classes].
-
-    Args:
-      inputs: The batch, its images normalized.
-      train: Whether dropout drops, and BatchNorm uses the statistics of the batch.
-      mask: bool [B], the rows that count in those statistics; None for all.
+  def __call__(self, inputs: Maps, train: bool, mask: Mask | None = None) -> ClassLogits:
+    """Logits of images of 3 channels, normalized, or of maps that `base_maps` gave.
 
     Raises:
       UserError: one sigmoid for a number of classes other than two, or images that are not RGB.
@@ -85,9 +80,7 @@ class Pretrained(Network):
     # The softmax of (0, z) is (1 - sigmoid(z), sigmoid(z)).
     return jnp.pad(logits, ((0, 0), (1, 0))) if self.one_sigmoid else logits
 
-  def base_maps(
-    self, images: jax.Array, train: bool = False, mask: jax.Array | None = None
-  ) -> jax.Array:
-    """Maps float32 [B, H, W, 3] to the last maps of the base, [B, 1, 1, C] if they are pooled."""
+  def base_maps(self, images: Images, train: bool = False, mask: Mask | None = None) -> NewMaps:
+    """The last maps of the base, of 1x1 if they are pooled."""
     maps = self.base(images, train and self.batch_norm == 'trained', mask)
     return jnp.mean(maps, axis=(1, 2), keepdims=True) if self.pooled else maps

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.models.pretrained.tensors import BATCH_NORM, Place, convolution, dense, vector
+from cifar_jax.utils.array_types import Images, Maps, MapsOrLogits, Mask, NewMaps
 
 
 class Stage(NamedTuple):
@@ -54,14 +55,8 @@ class EfficientNetLite(nn.Module):
   num_classes: int = 0
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Maps float32 [B, H, W, 3] to maps [B, H / 32, W / 32, 1280], or to logits.
-
-    Args:
-      images: The batch, (x - 127) / 128 of pixels in 0..255.
-      train: Whether BatchNorm uses the statistics of the batch.
-      mask: bool [B], the rows that count in those statistics; None for all.
-    """
+  def __call__(self, images: Images, train: bool, mask: Mask | None = None) -> MapsOrLogits:
+    """Maps [B, H / 32, W / 32, 1280], or logits, of images (x - 127) / 128, x in 0..255."""
     maps = layers.Conv(32, 3, 2, use_bias=False, name='conv_stem')(images)
     maps = jax.nn.relu6(_norm('bn0')(maps, not train, mask))
     number = 0
@@ -96,7 +91,7 @@ class InvertedResidual(nn.Module):
   features: int
 
   @nn.compact
-  def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
+  def __call__(self, maps: Maps, train: bool, mask: Mask | None) -> NewMaps:
     """Maps [B, H, W, C] to [B, ceil(H / strides), ceil(W / strides), features]."""
     entered, inner = maps, maps.shape[-1] * self.expansion
     if self.expansion > 1:

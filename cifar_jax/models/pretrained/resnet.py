@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from cifar_jax import layers
 from cifar_jax.models.pretrained.tensors import BATCH_NORM, Place, convolution, dense, vector
+from cifar_jax.utils.array_types import Images, Maps, MapsOrLogits, Mask, NewMaps
 
 _WIDTHS = (64, 128, 256, 512)
 _MOMENTUM, _EPSILON = 0.9, 1e-5  # PyTorch's 0.1 is the share of the new value
@@ -30,14 +31,8 @@ class ImageNetResNet(nn.Module):
   num_classes: int = 0
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Maps float32 [B, H, W, 3] to maps [B, H / 32, W / 32, C], or to logits.
-
-    Args:
-      images: The batch.
-      train: Whether BatchNorm uses the statistics of the batch.
-      mask: bool [B], the rows that count in those statistics; None for all.
-    """
+  def __call__(self, images: Images, train: bool, mask: Mask | None = None) -> MapsOrLogits:
+    """Maps [B, H / 32, W / 32, C], or logits."""
     maps = layers.Conv(64, 7, 2, ((3, 3), (3, 3)), use_bias=False, name='conv1')(images)
     maps = jax.nn.relu(_norm('bn1')(maps, not train, mask))
     maps = layers.MaxPool(3, 2, ((1, 1), (1, 1)))(maps)
@@ -67,7 +62,7 @@ class Block(nn.Module):
   bottleneck: bool
 
   @nn.compact
-  def __call__(self, maps: jax.Array, train: bool, mask: jax.Array | None) -> jax.Array:
+  def __call__(self, maps: Maps, train: bool, mask: Mask | None) -> NewMaps:
     """Maps [B, H, W, C] to [B, H / strides, W / strides, C']."""
     outer = self.width * (4 if self.bottleneck else 1)
     # (filters, window, step) of each convolution

@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from cifar_jax import layers
 from cifar_jax.models.pretrained.tensors import Place, convolution, dense, vector
+from cifar_jax.utils.array_types import Images, MapsOrLogits, Mask
 
 WIDTHS = (64, 128, 256, 512, 512)
 _TOP = ('fc1', 'fc2', 'predictions')
@@ -30,8 +30,8 @@ class ImageNetVGG(nn.Module):
   num_classes: int = 0
 
   @nn.compact
-  def __call__(self, images: jax.Array, train: bool, mask: jax.Array | None = None) -> jax.Array:
-    """Maps float32 [B, H, W, 3] to maps [B, H // 32, W // 32, 512], or to logits."""
+  def __call__(self, images: Images, train: bool, mask: Mask | None = None) -> MapsOrLogits:
+    """Maps [B, H // 32, W // 32, 512], or logits."""
     maps = images
     for block, (width, count) in enumerate(zip(WIDTHS, self.convolutions, strict=True), 1):
       for number in range(1, count + 1):
