@@ -19,7 +19,7 @@ from cifar_jax import optim
 from cifar_jax.optim import parameter_groups
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.schema.options import options_of
-from cifar_jax.trainer.compilation_cache import keep_compiled_programs
+from cifar_jax.trainer.build import keep_compiled_programs
 from configs import base
 from tests.helpers.effects import CONVOLUTION, Effects, Outcome, config_of, same
 from tests.helpers.picture_files import picture, write_tree

@@ -20,11 +20,6 @@ def layer_outputs(
 ) -> dict[str, jax.Array]:
   """The output of every innermost module, in the order of application (which `jax.jit` loses).
 
-  Args:
-    module: The network.
-    variables: The variables of the network, by collection.
-    images: The images, float32 [B, H, W, C], normalized.
-
   Returns:
     path of the module, as 'Conv_0' or 'Block_1/Conv_0', -> [B, ...]; of a module called twice the
     last output. Functions between modules, as nn.relu, do not show.
@@ -63,13 +58,7 @@ def map_layers(
 
 
 def features(module: nn.Module, variables: Mapping[str, Any], images: Images) -> Features:
-  """What the last layer with parameters is given: float32 [B, F], the network's own description.
-
-  Args:
-    module: The network.
-    variables: The variables of the network, by collection.
-    images: The images, float32 [B, H, W, C], normalized.
-  """
+  """What the last layer with parameters is given: float32 [B, F], the network's own description."""
   inputs: list[jax.Array] = []
 
   def record(method: Any, arguments: Any, options: Any, context: Any) -> Any:
@@ -93,12 +82,6 @@ def saliency(
 
   After "Deep Inside Convolutional Networks" (Simonyan, Vedaldi and Zisserman, 2013).
 
-  Args:
-    module: The network.
-    variables: The variables of the network, by collection.
-    images: The images, float32 [B, H, W, C], normalized.
-    classes: The class of each image whose logit is explained, int32 [B].
-
   Returns:
     float32 [B, H, W].
   """
@@ -119,10 +102,6 @@ def grad_cam(
   """Where a layer's maps speak for a class: Grad-CAM (Selvaraju et al., 2017).
 
   Args:
-    module: The network.
-    variables: The variables of the network, by collection.
-    images: The images, float32 [B, H, W, C], normalized.
-    classes: The class of each image whose logit is explained, int32 [B].
     layer: The path of the layer, a key of `map_layers`.
 
   Returns:

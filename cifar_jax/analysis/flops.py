@@ -39,12 +39,7 @@ _PEAKS: Mapping[str, float] = {
 
 
 def macs(module: nn.Module, image_shape: Sequence[int]) -> int:
-  """Multiply-adds of the forward pass of one image; window positions over padding count in full.
-
-  Args:
-    module: The network, called as (images, train).
-    image_shape: (H, W, C).
-  """
+  """Multiply-adds of the forward pass of one image; window positions over padding count in full."""
   images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
   key = jax.eval_shape(lambda: jax.random.key(0))
   variables = jax.eval_shape(lambda key, images: module.init(key, images, train=False), key, images)

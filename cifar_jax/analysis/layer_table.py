@@ -83,10 +83,6 @@ class NetworkSummary:
 def describe(module: nn.Module, image_shape: Sequence[int]) -> NetworkSummary:
   """Traces a classifier twice: for its layers, and for its arithmetic as XLA's own operations.
 
-  Args:
-    module: The network, called as (images, train).
-    image_shape: The (H, W, C) of its inputs.
-
   Raises:
     UserError: the network cannot take such images.
   """

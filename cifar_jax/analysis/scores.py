@@ -90,8 +90,6 @@ def calibration(probabilities: Probabilities, labels: Classes, bins: int = 15) -
   """Confidence against accuracy in bins of equal width over 0..1.
 
   Args:
-    probabilities: The probabilities of the classes, float32 [N, classes].
-    labels: The true classes, int [N].
     bins: The number of bins, each of which includes its upper end.
   """
   confidence = probabilities.max(1).astype(np.float64)
@@ -158,11 +156,7 @@ def with_article(name: str) -> str:
 
 
 def overfitting(rows: Sequence[dict[str, float]]) -> str:
-  """A sentence on whether validation turned while training went on, and in which epoch.
-
-  Args:
-    rows: The rows of metrics.csv.
-  """
+  """A sentence on whether validation turned while training went on, and in which epoch."""
   rows = [row for row in rows if not np.isnan(row['val_loss'])]
   if len(rows) < 3:
     return 'Too few validated epochs to tell over-fitting.'

@@ -87,8 +87,6 @@ def trace(
   output activation.
 
   Args:
-    module: The network, called as (images, train).
-    image_shape: (H, W, C).
     output_activation: What the loss applies to the logits: 'softmax', 'sigmoid' or '' for nothing.
 
   Raises:

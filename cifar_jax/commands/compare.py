@@ -1,4 +1,13 @@
-"""python -m cifar_jax compare: a leaderboard of runs."""
+"""Runs side by side, data set by data set, the best first; also while they go on.
+
+RUN may be a folder of runs. A damaged run is named on stderr and left out; the exit status is then
+1.
+
+  python -m cifar_jax compare runs
+  python -m cifar_jax compare runs --sort=seconds --format=markdown
+  python -m cifar_jax compare runs --html=leaderboard/index.html
+  python -m cifar_jax compare runs --watch=10
+"""
 
 import argparse
 import sys
@@ -11,18 +20,8 @@ from cifar_jax.utils.errors import UserError
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  parser = parsing.add_verb(
-    verbs,
-    'compare',
-    run,
-    'a leaderboard of runs, and charts of them',
-    'Runs side by side, data set by data set, the best first; also while they go on. RUN may be a\n'
-    'folder of runs. A damaged run is named on stderr and left out; the exit status is then 1.\n\n'
-    '  python -m cifar_jax compare runs\n'
-    '  python -m cifar_jax compare runs --sort=seconds --format=markdown\n'
-    '  python -m cifar_jax compare runs --html=leaderboard/index.html\n'
-    '  python -m cifar_jax compare runs --watch=10',
-  )
+  about = 'a leaderboard of runs, and charts of them'
+  parser = parsing.add_verb(verbs, 'compare', run, about, __doc__)
   parsing.add_run(parser, many=True)
   parser.add_argument('--sort', default='val_accuracy', help='column; default: val_accuracy')
   parser.add_argument(

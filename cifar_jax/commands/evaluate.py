@@ -1,4 +1,8 @@
-"""python -m cifar_jax evaluate: loss and accuracy of a checkpoint."""
+"""Loss and accuracy of a checkpoint over a split, every example once; prints one line, or one JSON
+object.
+
+  python -m cifar_jax evaluate runs/cnn_adv --checkpoint=best
+"""
 
 import argparse
 import json
@@ -9,14 +13,7 @@ from cifar_jax.commands import parsing
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  parser = parsing.add_verb(
-    verbs,
-    'evaluate',
-    run,
-    'loss and accuracy of a checkpoint',
-    'Loss and accuracy of a checkpoint over a split, every example once.\n\n'
-    '  python -m cifar_jax evaluate runs/cnn_adv --checkpoint=best',
-  )
+  parser = parsing.add_verb(verbs, 'evaluate', run, 'loss and accuracy of a checkpoint', __doc__)
   parsing.add_run(parser)
   parsing.add_checkpoint(parser)
   parsing.add_split(parser)

@@ -1,4 +1,11 @@
-"""python -m cifar_jax lesson: convolution, ReLU and pooling shown on an image."""
+"""Shows what the layers of a network do, on an image, computed with the layers of this toolkit, or
+lists the kinds of layers.
+
+  python -m cifar_jax lesson kernels cat.jpg
+  python -m cifar_jax lesson relu cat.jpg --out=lessons
+  python -m cifar_jax lesson pooling cat.jpg
+  python -m cifar_jax lesson layers
+"""
 
 import argparse
 import pathlib
@@ -9,17 +16,8 @@ from cifar_jax.commands import parsing
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb with its lessons to the command line."""
-  parser = parsing.add_verb(
-    verbs,
-    'lesson',
-    run,
-    'convolution, ReLU and pooling shown on an image',
-    'Shows what the layers of a network do, computed with the layers of this toolkit.\n\n'
-    '  python -m cifar_jax lesson kernels cat.jpg\n'
-    '  python -m cifar_jax lesson relu cat.jpg --out=lessons\n'
-    '  python -m cifar_jax lesson pooling cat.jpg\n'
-    '  python -m cifar_jax lesson layers',
-  )
+  about = 'convolution, ReLU and pooling shown on an image'
+  parser = parsing.add_verb(verbs, 'lesson', run, about, __doc__)
   own = parser.add_subparsers(dest='lesson', required=True, metavar='LESSON')
   for name, about in (
     ('kernels', 'gradients, blur, sharpening, Sobel: one image per kernel'),

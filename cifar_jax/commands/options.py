@@ -1,4 +1,8 @@
-"""python -m cifar_jax options: what can be set, and what it does."""
+"""Every option of a config with its default and what it may be, or those in whose name or sentence
+all the words occur.
+
+  python -m cifar_jax options weight decay
+"""
 
 import argparse
 from typing import Any
@@ -8,15 +12,8 @@ from cifar_jax.commands import parsing
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  parser = parsing.add_verb(
-    verbs,
-    'options',
-    run,
-    'every option of a config, or those that have some words in them',
-    'Every option of a config with its default and what it may be, or those in whose name or '
-    'sentence\nall the words occur.\n\n'
-    '  python -m cifar_jax options weight decay',
-  )
+  about = 'every option of a config, or those that have some words in them'
+  parser = parsing.add_verb(verbs, 'options', run, about, __doc__)
   parser.add_argument('words', nargs='*', metavar='WORD', help='that must occur')
   parser.add_argument('--markdown', action='store_true', help='the text of docs/options.md')
 

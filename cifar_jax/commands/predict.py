@@ -1,4 +1,12 @@
-"""python -m cifar_jax predict: what a run's network sees in new images."""
+"""The most probable classes of images of any size: files, folders, addresses, - for stdin.
+
+They become inputs of the network as those of its training did; where it was trained on arrays, an
+image of their size is taken as it is, and others are cut to the middle part. What cannot be read is
+named on stderr and skipped; the exit status is then 1.
+
+  python -m cifar_jax predict runs/cnn_adv holiday.jpg photos/ https://example.org/cat.png
+  python -m cifar_jax predict runs/cnn_adv photos/ --format=csv > found.csv
+"""
 
 import argparse
 import io
@@ -11,18 +19,8 @@ from cifar_jax.utils.errors import UserError
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  parser = parsing.add_verb(
-    verbs,
-    'predict',
-    run,
-    'classes of new images, with probabilities',
-    'The most probable classes of images of any size: files, folders, addresses, - for stdin.\n'
-    'They become inputs of the network as those of its training did; where it was trained on\n'
-    'arrays, an image of their size is taken as it is, and others are cut to the middle part.\n'
-    'What cannot be read is named on stderr and skipped; the exit status is then 1.\n\n'
-    '  python -m cifar_jax predict runs/cnn_adv holiday.jpg photos/ https://example.org/cat.png\n'
-    '  python -m cifar_jax predict runs/cnn_adv photos/ --format=csv > found.csv',
-  )
+  about = 'classes of new images, with probabilities'
+  parser = parsing.add_verb(verbs, 'predict', run, about, __doc__)
   parsing.add_run(parser)
   parser.add_argument('images', nargs='+', metavar='IMAGE', help='file, folder, address or -')
   parsing.add_checkpoint(parser)

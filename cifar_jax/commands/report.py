@@ -1,4 +1,9 @@
-"""python -m cifar_jax report: everything about a run on one page."""
+"""Writes RUN/report/: a page that needs no other file and no network, and its images.
+
+Another split or checkpoint has a folder below that, as RUN/report/validation_best.
+
+  python -m cifar_jax report runs/cnn_adv --checkpoint=best
+"""
 
 import argparse
 from typing import Any
@@ -8,15 +13,8 @@ from cifar_jax.commands import parsing
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  parser = parsing.add_verb(
-    verbs,
-    'report',
-    run,
-    'curves, confusion, mistakes, filters: a page about a run',
-    'Writes RUN/report/: a page that needs no other file and no network, and its images.\n'
-    'Another split or checkpoint has a folder below that, as RUN/report/validation_best.\n\n'
-    '  python -m cifar_jax report runs/cnn_adv --checkpoint=best',
-  )
+  about = 'curves, confusion, mistakes, filters: a page about a run'
+  parser = parsing.add_verb(verbs, 'report', run, about, __doc__)
   parsing.add_run(parser)
   parsing.add_checkpoint(parser)
   parsing.add_split(parser)

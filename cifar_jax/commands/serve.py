@@ -1,4 +1,9 @@
-"""python -m cifar_jax serve: a web page that classifies images."""
+"""A web page where images are dropped and the network's opinion is shown: its classes, what they
+depend on, and the training images that look most alike.
+
+  python -m cifar_jax serve runs/cnn_adv
+  python -m cifar_jax serve runs/cnn_adv --host=0.0.0.0 --port=8000   (for the whole network)
+"""
 
 import argparse
 from typing import Any
@@ -11,17 +16,9 @@ from cifar_jax.utils.errors import UserError
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  parser = parsing.add_verb(
-    verbs,
-    'serve',
-    run,
-    'a web page that classifies images',
-    "A web page where images are dropped and the network's opinion is shown.\n\n"
-    '  python -m cifar_jax serve runs/cnn_adv\n'
-    '  python -m cifar_jax serve runs/cnn_adv --host=0.0.0.0 --port=8000   (for the whole network)',
-    # A page that is open for days must not hold what one large image took.
-    keeps_memory=False,
-  )
+  about = 'a web page that classifies images'
+  # A page that is open for days must not hold what one large image took.
+  parser = parsing.add_verb(verbs, 'serve', run, about, __doc__, keeps_memory=False)
   parsing.add_run(parser)
   parsing.add_checkpoint(parser)
   parser.add_argument('--host', default='127.0.0.1', help='default: 127.0.0.1, this machine alone')

@@ -1,4 +1,8 @@
-"""python -m cifar_jax summary: the network of a config, layer by layer."""
+"""The network of a config, traced from the real module, without any data: a drawing of its layers,
+or a table with totals.
+
+  python -m cifar_jax summary --config=configs/cnn_adv.py --table
+"""
 
 import argparse
 import re
@@ -12,15 +16,8 @@ from cifar_jax.utils.errors import UserError
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  parser = parsing.add_verb(
-    verbs,
-    'summary',
-    run,
-    'the network of a config, layer by layer',
-    'The network of a config, traced from the real module, without any data.\n\n'
-    '  python -m cifar_jax summary --config=configs/cnn_adv.py --table',
-    takes_overrides=True,
-  )
+  about = 'the network of a config, layer by layer'
+  parser = parsing.add_verb(verbs, 'summary', run, about, __doc__, takes_overrides=True)
   parsing.add_config(parser)
   parser.add_argument(
     '--image_shape',

@@ -55,10 +55,6 @@ LAYERS = (
 def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
   """The full two-dimensional convolution: the kernel flipped, zeros around the image.
 
-  Args:
-    image: The image, float32 [H, W].
-    kernel: The kernel, float32 [h, w].
-
   Returns:
     float32 [H + h - 1, W + w - 1].
   """

@@ -1,6 +1,6 @@
 """What several processes must do alike: who writes, what is decided, when to stop."""
 
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -9,17 +9,19 @@ from jax.sharding import Mesh
 
 from cifar_jax.devices import sharding
 
+Number = TypeVar('Number', bool, float)
 
-class Stop(Protocol):
-  """A request to stop, such as that of `run_dir.signals`.
+
+class Stop:
+  """Whether somebody asked this process to stop.
 
   Attributes:
     asked: Whether the run is to stop after the current step.
     saved: Whether the run has stopped, and is saved.
   """
 
-  asked: bool
-  saved: bool
+  asked = False
+  saved = False
 
 
 def is_main_process() -> bool:
@@ -27,18 +29,11 @@ def is_main_process() -> bool:
   return jax.process_index() == 0
 
 
-def broadcast_from_main(answer: bool) -> bool:
-  """The first process's answer, on every process; all must ask."""
-  if jax.process_count() == 1:
-    return answer
-  return bool(multihost_utils.broadcast_one_to_all(np.asarray(answer)))
-
-
-def broadcast_number_from_main(number: float) -> float:
-  """The first process's number, on every process; all must ask."""
+def broadcast_from_main(number: Number) -> Number:
+  """The first process's number, or truth value, on every process; all must ask."""
   if jax.process_count() == 1:
     return number
-  return float(multihost_utils.broadcast_one_to_all(np.asarray(number, np.float32)))
+  return multihost_utils.broadcast_one_to_all(np.asarray(number)).item()
 
 
 class SharedStop:

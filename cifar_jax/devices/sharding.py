@@ -125,8 +125,6 @@ def compile_step(
   """Compiles a step made with `data_parallel`; results are whole on every device.
 
   Args:
-    function: A function of arrays that are whole on every device.
-    mesh: The devices.
     updates: Whether it is a training step, whose argument `state` gives its memory to the new one;
       an argument `masked` of it is static.
   """

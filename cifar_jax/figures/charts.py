@@ -106,7 +106,6 @@ def curves(rows: Sequence[Mapping[str, float]], quantity: str, validation: str) 
   "Understanding Deep Convolutional Neural Networks" (Ahmed Besbes, 2017).
 
   Args:
-    rows: The rows of metrics.csv.
     quantity: 'loss' or 'accuracy'.
     validation: What the validation split is to be called.
   """

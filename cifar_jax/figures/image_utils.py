@@ -28,8 +28,6 @@ def grid(images: Sequence[np.ndarray], columns: int, gap: int = 1, blank: int = 
 
 def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
   """Each pixel of [H, W, C] as a square of `factor` pixels: small images stay sharp."""
-  if factor == 1:
-    return image
   return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
@@ -92,13 +90,17 @@ def of_figure(figure: Any, dpi: int = 80) -> np.ndarray:
   return np.asarray(pillow.open(buffer).convert('RGB'))
 
 
-def data_uri(content: bytes, kind: str = 'image/png') -> str:
-  """Bytes as an address that holds them, for pages that need no other file."""
-  return f'data:{kind};base64,{base64.b64encode(content).decode()}'
+def data_uri(image: np.ndarray) -> str:
+  """uint8 [H, W, C] as an address that holds its PNG, for pages that need no other file."""
+  return _address_of(png(image))
 
 
 def save(image: np.ndarray, path: pathlib.Path) -> str:
   """Writes uint8 [H, W, C] as PNG; returns the same as an address for a page."""
   content = png(image)
   path.write_bytes(content)
-  return data_uri(content)
+  return _address_of(content)
+
+
+def _address_of(content: bytes) -> str:
+  return f'data:image/png;base64,{base64.b64encode(content).decode()}'

@@ -26,11 +26,7 @@ def inspect_network(
   """What the report's section "Inside" shows; the images are written into `folder` too.
 
   Args:
-    network: The network of the run.
-    split: The images that it is judged on.
-    probabilities: Those of the classes for each image of the split, float32 [N, classes].
     image: The index in the split of the image whose feature maps are shown.
-    folder: The folder of the report.
   """
   layers = attribution.map_layers(network.module, network.variables, network.image_shape)
   chosen = _spread(list(layers), _LAYERS)
@@ -145,7 +141,7 @@ def _looks(
     verdict = 'right' if right[index] else f'in truth {network.class_names[split.labels[index]]}'
     examples.append(
       {
-        'images': [image_utils.data_uri(image_utils.png(each)) for each in (colored, *explained)],
+        'images': [image_utils.data_uri(each) for each in (colored, *explained)],
         'caption': f'{network.class_names[predicted[index]]} '
         f'{100 * probabilities[index].max():.1f} %, {verdict}',
       }

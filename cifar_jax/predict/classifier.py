@@ -7,7 +7,7 @@ classes are.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -67,7 +67,7 @@ class Classifier:
     Returns:
       float32 [N, classes].
     """
-    return in_batches(self._probabilities, self.variables, images, len(self.class_names))
+    return in_batches(self._probabilities, self.variables, images)
 
   @functools.cached_property
   def _probabilities(self) -> Any:
@@ -88,15 +88,18 @@ def make_probabilities(module: nn.Module, normalize: Normalize, tta: str) -> Any
   return jax.jit(probabilities)
 
 
-def in_batches(
-  probabilities: Any, variables: Mapping[str, Any], images: Any, classes: int
-) -> np.ndarray:
-  """`probabilities` of `make_probabilities` for any number of images: float32 [N, classes]."""
-  parts = [np.zeros((0, classes), np.float32)]
+def in_batches(function: Any, variables: Mapping[str, Any], images: Any) -> np.ndarray:
+  """A compiled (variables, images uint8 [B, H, W, C]) -> float32 [B, ...] for N images, at least 1.
+
+  The images, uint8 [N, H, W, C], are an array or a stream of them (see `data.Examples`).
+  """
   # A few images need no batch of full size; one size per call means one compilation per call.
-  size = min(batch_size(images.shape[1:]), 1 << max(images.shape[0] - 1, 0).bit_length())
-  for batch, count in padded_batches(images, size):
-    parts.append(np.asarray(probabilities(variables, batch))[:count])
+  size = min(batch_size(images.shape[1:]), 1 << (images.shape[0] - 1).bit_length())
+  parts = []
+  for start in range(0, images.shape[0], size):
+    batch = np.asarray(images[start : start + size])
+    filled = np.resize(batch, (size, *batch.shape[1:]))
+    parts.append(np.asarray(function(variables, filled))[: len(batch)])
   return np.concatenate(parts)
 
 
@@ -109,7 +112,6 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
   """Reads a run's network.
 
   Args:
-    run: The folder of the run.
     checkpoint: 'latest', 'best' or a step number.
     data_dir: Where the data are now, for a run of an old version that has no about.json.
 
@@ -184,10 +186,6 @@ def preprocessing_of_older_run(
 ) -> Preprocessing | None:
   """Returns how a run that did not write it down made its inputs; None where only its data can
   tell.
-
-  Args:
-    data_config: The section `data` of the run's config.
-    image_shape: The (H, W, C) of the network's inputs.
   """
   if data_config.name == 'folder':
     return of_folder(data_config)
@@ -215,15 +213,3 @@ def _check_fits(
       f'{run / configs.CONFIG_NAME} or {run / run_files.ABOUT} is not of the network in its '
       f'checkpoint ({reason}); restore them from a copy'
     ) from None
-
-
-def padded_batches(images: Any, size: int) -> Iterator[tuple[np.ndarray, int]]:
-  """Yields images [N, ...], an array or a stream of them (see `data.Examples`), in batches of one
-  size, the last one filled with blanks, and how many of each count.
-  """
-  for start in range(0, images.shape[0], size):
-    batch = np.asarray(images[start : start + size])
-    count = len(batch)
-    if count < size:
-      batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), batch.dtype)])
-    yield batch, count

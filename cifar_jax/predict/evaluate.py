@@ -18,7 +18,6 @@ def evaluate(
   """Evaluates a checkpoint over every example of a split.
 
   Args:
-    run: The folder of the run.
     checkpoint: 'latest', 'best' or a step number.
     split: 'train', 'validation' or 'test'.
     data_dir: The folder of the data in place of the config's data.dir, if they have moved.

@@ -57,7 +57,6 @@ def read_all(sources: Sequence[str], preprocessing: Preprocessing) -> Iterator[I
   Args:
     sources: Paths of files and folders (all files in them, at any depth, but hidden ones), http and
       https addresses, '-' for standard input, whose name is '-' too.
-    preprocessing: How files become inputs of the network.
   """
   for name, problem in _names(sources):
     try:

@@ -18,7 +18,6 @@ def predict(
   """Yields each image with its `top` most probable classes, the most probable first.
 
   Args:
-    network: The network of a run.
     sources: Where the images are, see `image_files.read_all`.
     top: The number of classes; more than there are means all.
 
@@ -30,8 +29,7 @@ def predict(
 
   def flush() -> Iterator[tuple[InputImage, list[tuple[str, float]]]]:
     pixels = [image.pixels for image in waiting if image.pixels is not None]
-    shape = (0, *network.image_shape)
-    rows = iter(network.probabilities(np.stack(pixels) if pixels else np.zeros(shape, np.uint8)))
+    rows = iter(network.probabilities(np.stack(pixels)) if pixels else ())
     for image in waiting:
       yield image, [] if image.pixels is None else ranked(next(rows), network.class_names, top)
     waiting.clear()

@@ -21,7 +21,6 @@ def data_at(config: ConfigDict, data_dir: str | None = None) -> data.Splits:
   """The data that a run's config names, perhaps moved; `load_known` tells whether they are its own.
 
   Args:
-    config: The config of the run.
     data_dir: Where the data are now, in place of `config.data.dir`.
 
   Raises:
@@ -42,8 +41,6 @@ def load_known(
   """The data of a run, for a use of one of their splits.
 
   Args:
-    run: The folder of the run.
-    config: The config of the run.
     split: 'train', 'validation' or 'test': what will be used.
     data_dir: The folder of the data in place of the config's data.dir.
 

@@ -62,7 +62,7 @@ def write_views(config: ConfigDict, folder: pathlib.Path) -> str:
       ),
     ),
     'balance': figure('balance', charts.counts(counts, dataset.class_names)),
-    'augmentation': image_utils.data_uri(image_utils.png(sheet)),
+    'augmentation': image_utils.data_uri(sheet),
     'augment': config.augment.to_json(indent=2),
   }
   files.write_page(folder / 'index.html', 'data.html', content)
@@ -153,8 +153,6 @@ def augmented_sheet(
 
   Args:
     config: The config, of which the section `augment` and the seed are used.
-    train: The split that the images come from.
-    random: The generator that chooses them.
   """
   chosen = random.choice(len(train), min(6, len(train)), replace=False)
   originals = np.asarray(train.images[chosen])

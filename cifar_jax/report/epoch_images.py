@@ -59,10 +59,6 @@ class EpochImages(Callback):
     """Runs the network over the validation split.
 
     Args:
-      module: The network.
-      normalize: What it is given of an image.
-      splits: The data of the run.
-      variables: The collections 'params' and 'batch_stats'.
       epoch: Counted from 1.
 
     Returns:
@@ -75,7 +71,7 @@ class EpochImages(Callback):
     validation, names = splits.validation, splits.class_names
     if self._probabilities is None:  # compiled once per run
       self._probabilities = make_probabilities(module, normalize, self._config.evaluate.tta)
-    probabilities = in_batches(self._probabilities, variables, validation.images, len(names))
+    probabilities = in_batches(self._probabilities, variables, validation.images)
     predicted = probabilities.argmax(1)
     matrix = scores.confusion(validation.labels, predicted, len(names))
     wrong = np.flatnonzero(predicted != validation.labels)  # the first ones, as in the article

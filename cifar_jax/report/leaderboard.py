@@ -245,8 +245,6 @@ def write_page(page: pathlib.Path, rows: Sequence[Row], columns: Sequence[str]) 
 
   Args:
     page: The path of the HTML file; the charts are written beside it as PNG and SVG.
-    rows: What the table shows, in order.
-    columns: The names of the columns, in order.
 
   Raises:
     UserError: a package is missing, or the page cannot be written.

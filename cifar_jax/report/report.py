@@ -80,7 +80,6 @@ def write_report(
   folder of its own below that, as RUN/report/train or RUN/report/validation_best.
 
   Args:
-    run: The folder of the run.
     checkpoint: 'latest', 'best' or a step number.
     split: 'test', 'validation' or 'train'; what the network is judged on.
     data_dir: The folder of the data in place of the config's data.dir.
@@ -213,7 +212,7 @@ def _confusions(judged: _Judged) -> list[dict[str, Any]]:
         'true': names[true],
         'predicted': names[predicted],
         'count': count,
-        'images': [image_utils.data_uri(image_utils.png(image)) for image in images],
+        'images': [image_utils.data_uri(image) for image in images],
         'alt': f'{with_article(names[true])} taken for {with_article(names[predicted])}',
       }
     )
@@ -231,7 +230,7 @@ def _gallery(judged: _Judged, count: int, folder: pathlib.Path) -> list[dict[str
   labels = judged.split.labels[indices]
   return [
     {
-      'image': image_utils.data_uri(image_utils.png(image)),
+      'image': image_utils.data_uri(image),
       'title': scores.mistake_title(judged.epoch, names[judged.predicted[index]], names[label]),
       'scores': scores.score_lines(judged.probabilities[index], label, names),
     }

@@ -21,10 +21,11 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
+from flax import traverse_util
 from orbax.checkpoint import checkpoint_managers
 
 from cifar_jax.config.migrations import FORMAT, format_of
-from cifar_jax.run_dir import checkpoint_files, checksums
+from cifar_jax.run_dir import checksums
 from cifar_jax.run_dir.state_migrations import migrated
 from cifar_jax.training.steps import TrainState, abstract_state
 from cifar_jax.utils.errors import UserError
@@ -121,7 +122,7 @@ class Checkpoints:
       )
       manager.wait_until_finished()
       if jax.process_index() == 0 and (folder := self._run / name / str(step)).is_dir():
-        checkpoint_files.seal(folder)
+        checksums.seal_files(folder)
 
   def restore(
     self, target: TrainState, which: str = 'latest'
@@ -169,14 +170,9 @@ class Checkpoints:
       return None
     arrays, _ = found
     prefix = 'averaged/' if averaged else ''
-    variables: dict[str, Any] = {'params': {}, 'batch_stats': {}}
-    for path, array in arrays.items():
-      names = path.removeprefix(prefix).split('/')
-      if path.startswith(prefix) and names[0] in variables:
-        tree = variables
-        for name in names[:-1]:
-          tree = tree.setdefault(name, {})
-        tree[names[-1]] = array
+    collections = tuple(f'{prefix}{name}/' for name in ('params', 'batch_stats'))
+    chosen = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(collections)}
+    variables = {'batch_stats': {}, **traverse_util.unflatten_dict(chosen, sep='/')}
     return variables, int(arrays['step'])
 
   def facts(self, which: str = 'latest') -> dict[str, Any]:
@@ -207,7 +203,7 @@ class Checkpoints:
       manager = self._managers[name]
       try:
         with _quiet():
-          checkpoint_files.check(self._run / name / str(step))
+          checksums.check_files(self._run / name / str(step))
           facts, arrays = checksums.opened(self._sealed_facts(name, step))
           saved = manager.item_metadata(step)['state']
           number = format_of(facts, f'checkpoint {self._run / name / str(step)}')
@@ -265,13 +261,12 @@ class Checkpoints:
     """Where to look, the newest first; the best one is the last resort for the latest."""
     if which in ('latest', 'best'):
       folders = [LATEST, BEST] if which == 'latest' else [BEST]
-      found = [
+      return [
         (name, step)
         for name in folders
         if name in self._managers
         for step in sorted(self._managers[name].all_steps(), reverse=True)
       ]
-      return found
     if not which.isdecimal():
       raise UserError(f"checkpoint '{which}' is not 'latest', 'best' or a step number")
     found = [(n, int(which)) for n, m in self._managers.items() if int(which) in m.all_steps()]

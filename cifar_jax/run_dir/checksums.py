@@ -3,17 +3,23 @@ checkpoint of something else.
 
 Compression and TensorStore notice much of what can happen to a file, but a flipped bit in a
 chunk of weights is a chunk of other weights. What is hashed is therefore the bytes of every array
-as the host sees them, after they were read.
+as the host sees them, after they were read. The files have checksums too, looked at before Orbax
+opens any of them: TensorStore reads in threads of its own, and where a file is damaged they print
+tracebacks that nobody can catch.
 """
 
 import hashlib
 import json
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from cifar_jax.utils.files import replacing
+
+_FILES = 'files.json'  # beside the files of a checkpoint
 _ARRAYS, _FACTS = 'arrays', 'checksum'  # the keys of the record among a checkpoint's facts
 
 # Path of an array in the state -> [dtype, shape, checksum], as JSON has it.
@@ -102,6 +108,38 @@ def differences(arrays: Record, target: Any) -> list[str]:
   return found
 
 
+def seal_files(folder: pathlib.Path) -> None:
+  """Writes the sizes and checksums of all files of a complete checkpoint beside them."""
+  content = {
+    str(path.relative_to(folder)): [path.stat().st_size, _of_file(path)]
+    for path in sorted(folder.rglob('*'))
+    if path.is_file() and path.name != _FILES
+  }
+  with replacing(folder / _FILES) as draft:
+    draft.write_text(json.dumps(content))
+
+
+def check_files(folder: pathlib.Path) -> None:
+  """Raises DamagedError, naming a file, where one is missing or is not what was sealed.
+
+  A checkpoint without a record, of an older version or of a process that was killed before it was
+  written, passes.
+  """
+  try:
+    content = json.loads((folder / _FILES).read_text())
+    expected = {name: (int(size), str(checksum)) for name, (size, checksum) in content.items()}
+  except FileNotFoundError:
+    return
+  except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    raise DamagedError(f'{_FILES} cannot be read') from None
+  for name, (size, checksum) in expected.items():
+    path = folder / name
+    if not path.is_file():
+      raise DamagedError(f'{name} is missing')
+    if path.stat().st_size != size or _of_file(path) != checksum:
+      raise DamagedError(f'{name} is not what was saved')
+
+
 def _kind(leaf: Any) -> tuple[str, list[int]]:
   return str(leaf.dtype), list(leaf.shape)
 
@@ -115,3 +153,8 @@ def _of_json(content: Mapping[str, Any]) -> str:
   # Once through JSON: a tuple is a list there, and a number may have lost its type.
   same = json.loads(json.dumps(content))
   return hashlib.blake2b(json.dumps(same, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _of_file(path: pathlib.Path) -> str:
+  with path.open('rb') as file:
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

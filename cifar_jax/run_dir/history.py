@@ -86,8 +86,6 @@ def restore_csv(run: pathlib.Path, rows: Sequence[Row], anew: bool) -> str:
   file that says anything else is kept under another name.
 
   Args:
-    run: The run's folder.
-    rows: The rows that the checkpoint holds.
     anew: Whether there is no checkpoint and the run starts at its beginning.
 
   Returns:

@@ -48,9 +48,6 @@ def run_lock(run: pathlib.Path) -> Iterator[Hold]:
   Two processes would delete each other's checkpoints and mix their rows in metrics.csv. Where the
   system or the file system knows no locks, nobody is kept out.
 
-  Args:
-    run: The folder, which exists.
-
   Raises:
     UserError: another process trains there.
   """

@@ -26,10 +26,6 @@ def save(run: pathlib.Path, statistics: Statistics) -> None:
 def load(run: pathlib.Path, data_config: ConfigDict) -> Normalize:
   """Returns the normalization of a run, for which its training images are not needed.
 
-  Args:
-    run: The folder of the run.
-    data_config: The section `data` of its config.
-
   Raises:
     UserError: the folder lacks the numbers that the run took from its training images.
   """

@@ -87,8 +87,6 @@ def rows_so_far(
   """The rows of the epochs before a checkpoint.
 
   Args:
-    checkpoints: The checkpoints of the run.
-    run: The folder of the run.
     facts: The facts of the checkpoint. Without a history, as older versions saved them, metrics.csv
       is read, and what the facts say of an epoch that ended with a checkpoint.
     step: The number of updates made; later rows will be written again.

@@ -5,19 +5,8 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+from cifar_jax.devices.multihost import Stop
 from cifar_jax.startup import process
-
-
-class Stop:
-  """Whether somebody asked the run to stop.
-
-  Attributes:
-    asked: Whether the run is to stop after the current step.
-    saved: Whether the run has stopped, and is saved.
-  """
-
-  asked = False
-  saved = False
 
 
 @contextlib.contextmanager

@@ -46,7 +46,6 @@ class RunTimer:
     """Counts training time.
 
     Args:
-      seconds: The training time in seconds.
       images: The number of images whose updates were dispatched in that time.
       input_wait_seconds: The part of these seconds in which the devices waited for a batch.
     """

@@ -35,7 +35,6 @@ def make_server(app: Any, host: str, port: int, request_seconds: float = _REQUES
   connection out of 500 and no thread, and are closed when their request does not become whole.
 
   Args:
-    app: The WSGI application.
     host: An address of this machine, or a name of one.
     port: 0 for any free one.
     request_seconds: The seconds that a request may take to arrive.
@@ -126,7 +125,6 @@ def may_ask(
   whatever the Host and the ports are: a proxy may change them.
 
   Args:
-    host_header: The Host header of the request.
     origin: The Origin header of the request; None where it has none.
     bound_to: The host that the server was told to bind to.
     names: The names under which it can be reached besides, as `checked_names` returns them.

@@ -3,22 +3,24 @@
 Nothing that comes in is written to disk, and no path of a request reaches the file system.
 """
 
+import functools
 import io
 import secrets
 import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
+import jax
 import numpy as np
 
-from cifar_jax.data import Split
+from cifar_jax.analysis import attribution
+from cifar_jax.data import Examples, Split
 from cifar_jax.data.image_file import DamagedImageError, decode
 from cifar_jax.figures import files, image_utils
 from cifar_jax.figures.interpretability import make_explanation
-from cifar_jax.predict.classifier import Classifier
+from cifar_jax.predict.classifier import Classifier, in_batches
 from cifar_jax.predict.predictions import ranked
 from cifar_jax.serve import http_server
-from cifar_jax.serve.nearest_neighbors import NearestNeighbors
 from cifar_jax.startup import host_memory
 from cifar_jax.utils.optional_deps import require
 
@@ -27,6 +29,33 @@ _REFUSED = (
   'This page does not know the name that it was asked by: start it with --name=HOST, where HOST is '
   'the name in the address bar, or open it at a plain IP address of its machine.'
 )
+
+
+class NearestNeighbors:
+  """Training images that a network finds most like an image, by its own description of them."""
+
+  def __init__(self, network: Classifier, split: Examples, count: int):
+    """Runs the network over the first `count` images of `split`, which takes a while."""
+
+    @jax.jit
+    def features(variables: Any, images: jax.Array) -> jax.Array:
+      return attribution.features(network.module, variables, network.normalize(images))
+
+    self._features = functools.partial(in_batches, features, network.variables)
+    self.images, self.labels = split.images[:count], split.labels[:count]
+    self._known = self._directions(self.images)
+
+  def nearest(self, image: np.ndarray, count: int) -> np.ndarray:
+    """Places int64 [count] of the images whose features have the smallest angle to those of `image`
+    uint8 [H, W, C], the nearest first.
+    """
+    likeness = self._known @ self._directions(image[None])[0]
+    return np.argsort(-likeness, kind='stable')[:count]
+
+  def _directions(self, images: np.ndarray) -> np.ndarray:
+    """Features float32 [N, F] of length 1."""
+    found = self._features(images)
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
 
 
 def make_app(
@@ -38,7 +67,6 @@ def make_app(
   """The Flask application.
 
   Args:
-    network: The network of a run.
     neighbors: The function that gives the training images to compare with, None while there are
       none.
     host: The address that it is going to be bound to; see `http_server.may_ask`.
@@ -109,14 +137,23 @@ def make_app(
     image = decode(content, network.preprocessing).pixels
     probabilities = network.probabilities(image[None])[0]
     reasons = explain(image[None], probabilities.argmax(keepdims=True))[0]
+    known = neighbors()
     return {
       'classes': [
         {'name': name, 'probability': probability}
         for name, probability in ranked(probabilities, network.class_names, 10)
       ],
-      'seen': _address(image),
-      'reasons': [_address(reason) for reason in reasons],
-      'nearest': _nearest(neighbors(), network, image),
+      'seen': image_utils.data_uri(image),
+      'reasons': [image_utils.data_uri(reason) for reason in reasons],
+      'nearest': [
+        {
+          'image': image_utils.data_uri(known.images[place]),
+          'name': network.class_names[known.labels[place]],
+        }
+        for place in known.nearest(image, _NEAREST)
+      ]
+      if known
+      else [],
     }
 
   @app.errorhandler(413)
@@ -137,12 +174,9 @@ def serve(
   """Serves until Ctrl-C.
 
   Args:
-    network: The network of a run.
     split: The training images to compare with, or None.
     count: How many of them are used; 0 for none.
-    host: The address to bind to.
     port: The port to bind to; 0 for any free one.
-    names: The names under which the page can be reached besides; see `http_server.may_ask`.
 
   Raises:
     UserError: a package is missing, or the port is taken.
@@ -154,34 +188,11 @@ def serve(
     threading.Thread(
       target=lambda: found.append(NearestNeighbors(network, split, count)), daemon=True
     ).start()
-  print(
-    f'serving {network.run} at http://{_in_url(host)}:{http_server.port_of(server)}/ until Ctrl-C'
-  )
+  place = f'[{host}]' if ':' in host else host
+  print(f'serving {network.run} at http://{place}:{http_server.port_of(server)}/ until Ctrl-C')
   if not http_server.is_loopback(host):
     print('whoever can reach this machine can use it')
   try:
     server.run()
   finally:
     server.close()
-
-
-def _nearest(
-  neighbors: NearestNeighbors | None, network: Classifier, image: np.ndarray
-) -> list[dict[str, str]]:
-  if neighbors is None:
-    return []
-  return [
-    {
-      'image': _address(neighbors.images[index]),
-      'name': network.class_names[neighbors.labels[index]],
-    }
-    for index in neighbors.nearest(image, _NEAREST)
-  ]
-
-
-def _address(image: np.ndarray) -> str:
-  return image_utils.data_uri(image_utils.png(np.asarray(image)))
-
-
-def _in_url(host: str) -> str:
-  return f'[{host}]' if ':' in host else host

@@ -27,9 +27,6 @@ _M_ARENA_MAX = -8
 def configure_malloc(environment: Mapping[str, str] = os.environ) -> bool:
   """Sets glibc's allocator to keep what is freed; to be called before threads start.
 
-  Args:
-    environment: The environment variables to read.
-
   Returns:
     Whether it was done: not if it is turned off, nor with another C library or an accelerator.
   """

@@ -38,9 +38,6 @@ for x, y in zip(found, ((b @ a).sum(0), a.mean(1), a.max(0)), strict=True):
 def set_flags(environment: MutableMapping[str, str] = os.environ) -> str:
   """Adds flags to XLA_FLAGS where they are known to help; keeps those that the user set.
 
-  Args:
-    environment: The variables to read and to change.
-
   Returns:
     One line that says what was done, for the log.
   """

@@ -5,12 +5,12 @@ and evaluation share it.
 import dataclasses
 import functools
 import types
+import warnings
 from collections.abc import Callable
 
 import jax
 import numpy as np
 import optax
-from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -21,13 +21,13 @@ from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.models.pretrained.classifier import Pretrained
 from cifar_jax.optim import Plan
 from cifar_jax.trainer import cached_features
-from cifar_jax.trainer.compilation_cache import keep_compiled_programs
 from cifar_jax.trainer.evaluator import Evaluator
 from cifar_jax.trainer.init_from import starting_variables
 from cifar_jax.trainer.recipe import check_fits, make_plan, make_recipe, make_schedule
 from cifar_jax.training import steps
 from cifar_jax.training.recipe import Recipe
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.paths import cache_folder
 
 Update = tuple[steps.TrainState, steps.StepMetrics]  # what each training step returns
 
@@ -55,11 +55,6 @@ class Trainer:
   init_images: np.ndarray
 
   @property
-  def module(self) -> nn.Module:
-    """The network."""
-    return self.recipe.module
-
-  @property
   def total_steps(self) -> int:
     """The number of updates in the whole run."""
     return self.plan.total_steps
@@ -68,11 +63,6 @@ class Trainer:
   def steps_per_epoch(self) -> int:
     """The number of updates per epoch."""
     return self.plan.steps_per_epoch
-
-  @property
-  def short_last_batch(self) -> bool:
-    """Whether the last batch of an epoch has fewer examples than the others."""
-    return self.recipe.short_last_batch
 
   @property
   def epochs(self) -> int:
@@ -84,7 +74,6 @@ class Trainer:
     configured.
 
     Args:
-      step: The number of updates made.
       supports_scan: Whether the input pipeline can make several without the host.
     """
     config, per_epoch = self.config, self.steps_per_epoch
@@ -93,7 +82,7 @@ class Trainer:
       wanted = 1
     position = step % per_epoch
     # The one short batch of an epoch is a program of its own.
-    end = per_epoch - 1 if self.short_last_batch else per_epoch
+    end = per_epoch - 1 if self.recipe.short_last_batch else per_epoch
     count = max(1, min(wanted, end - position, self.total_steps - step))
     if config.checkpoint.every_steps:
       count = min(count, config.checkpoint.every_steps - step % config.checkpoint.every_steps)
@@ -140,7 +129,7 @@ class Trainer:
 
   def init(self) -> steps.TrainState:
     """The state before the first update, on every device."""
-    start = starting_variables(self.config, self.module, self.init_shapes())
+    start = starting_variables(self.config, self.recipe.module, self.init_shapes())
     return self._init(self.keys, self.init_images, start)
 
   def init_shapes(self) -> steps.TrainState:
@@ -175,8 +164,6 @@ def build_trainer(
   """Builds the network, the optimizer and the steps.
 
   Args:
-    config: The config of the run.
-    splits: The data that it is trained or measured on.
     normalize: The normalization of a run that is measured; None fits it to the training images.
 
   Raises:
@@ -216,3 +203,23 @@ def build_trainer(
     if cached:
       cached_features.check(config, shapes.params)
   return trainer
+
+
+def keep_compiled_programs() -> None:
+  """Lets JAX keep compiled programs in the user's cache folder, unless a folder was chosen already.
+
+  A program is compiled once for each network, batch size, device kind and set of XLA flags; the
+  next start reads it, whatever its seed.
+  """
+  if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+    return
+  folder = cache_folder() / 'xla'
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError:
+    return  # no room or no permission: compile each time
+  # What cannot be stored is compiled each time, which is no reason to alarm anybody: a full disk,
+  # or calls of oneDNN (see ops/onednn.py).
+  warnings.filterwarnings('ignore', 'Error writing persistent compilation cache', UserWarning)
+  jax.config.update('jax_compilation_cache_dir', str(folder))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)

@@ -58,7 +58,6 @@ def check(config: ConfigDict, params: Any) -> None:
   """Raises UserError unless nothing in the config changes maps that are computed once.
 
   Args:
-    config: The config of a run with cached features.
     params: The parameters of the network; shapes are enough.
   """
   flag = "--config.model.features='cached' computes the maps of every image once"
@@ -98,7 +97,6 @@ def cached(recipe: Recipe, variables: Mapping[str, Any], split: Examples) -> Spl
   """A split whose images are maps float32 [N, h, w, C], mapped from disk.
 
   Args:
-    recipe: The pure parts of the run.
     variables: The variables of the base, below 'base' in each collection.
     split: The images, uint8 [N, H, W, 3].
 

@@ -5,6 +5,7 @@ from it, decisions are taken before the checkpoint that has to hold them, and wh
 comes last, when all is on disk.
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -20,27 +21,20 @@ from cifar_jax.training import monitor
 from cifar_jax.training.steps import TrainState, with_lr_scale
 
 
-class CheckFolder(Callback):
-  """Stops the run where its folder is no longer this process's, before anything is written there.
+@dataclasses.dataclass
+class WriteMetrics(Callback):
+  """One row per epoch, for metrics.csv and TensorBoard.
 
-  Args:
-    check: Raises UserError in that case.
+  Attributes:
+    check_folder: Raises UserError, before anything is written, if the run's folder is no longer
+      this process's.
   """
 
-  def __init__(self, check: Callable[[], None]):
-    self._check = check
-
-  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
-    """Looks after each epoch; `SaveCheckpoints` looks within epochs."""
-    self._check()
-    return state
-
-
-class WriteMetrics(Callback):
-  """One row per epoch, for metrics.csv and TensorBoard."""
+  check_folder: Callable[[], None]
 
   def end_epoch(self, session: Session, state: TrainState) -> TrainState:
     """Writes the row."""
+    self.check_folder()
     session.writer.write_epoch(session.rows)
     return state
 
@@ -51,9 +45,8 @@ class StopEarly(Callback):
   def start(self, session: Session, step: int) -> None:
     """Decides by the epochs before."""
     # The first process alone knows the rows of a run whose checkpoints keep no history.
-    session.stopped_early = multihost.broadcast_from_main(
-      monitor.stops_early(session.trainer.config.early_stopping, session.rows)
-    )
+    stops = monitor.stops_early(session.trainer.config.early_stopping, session.rows)
+    session.stopped_early = multihost.broadcast_from_main(stops)
 
   def end_epoch(self, session: Session, state: TrainState) -> TrainState:
     """Decides by the epochs so far."""
@@ -79,36 +72,30 @@ class LowerLearningRate(Callback):
     if not config.plateau.patience:
       return state
     scale = monitor.lr_scale(config.plateau, session.rows, optim.learning_rate(config.optimizer))
-    return with_lr_scale(state, multihost.broadcast_number_from_main(scale))
+    return with_lr_scale(state, multihost.broadcast_from_main(scale))
 
 
+@dataclasses.dataclass
 class SaveCheckpoints(Callback):
   """The best state, and those to go on from.
 
-  Args:
+  Attributes:
     config: The section `checkpoint`.
     checkpoints: Where to.
     facts: -> what the host has to remember beside the state.
     check_folder: Raises UserError if the run's folder is no longer this process's.
   """
 
-  def __init__(
-    self,
-    config: ConfigDict,
-    checkpoints: Checkpoints,
-    facts: Callable[[], dict[str, Any]],
-    check_folder: Callable[[], None],
-  ):
-    self._config = config
-    self._checkpoints = checkpoints
-    self._facts = facts
-    self._check_folder = check_folder
+  config: ConfigDict
+  checkpoints: Checkpoints
+  facts: Callable[[], dict[str, Any]]
+  check_folder: Callable[[], None]
 
   def after_updates(self, session: Session, state: TrainState, step: int, count: int) -> None:
     """Saves every `every_steps` within an epoch."""
     trainer = session.trainer
     ends_epoch = step % trainer.steps_per_epoch == 0 or step == trainer.total_steps
-    if not ends_epoch and self._config.every_steps and step % self._config.every_steps == 0:
+    if not ends_epoch and self.config.every_steps and step % self.config.every_steps == 0:
       self._save(session, state)
 
   def end_epoch(self, session: Session, state: TrainState) -> TrainState:
@@ -117,13 +104,13 @@ class SaveCheckpoints(Callback):
     The best is saved before the latest: killed in between, the run repeats this epoch and finds the
     best in place.
     """
-    row, every = session.rows[-1], self._config.every_epochs
-    best = monitor.is_best(row, session.rows[:-1], self._config.best)
+    row, every = session.rows[-1], self.config.every_epochs
+    best = monitor.is_best(row, session.rows[:-1], self.config.best)
     if multihost.broadcast_from_main(best):
-      self._checkpoints.save(state, {**self._facts(), **row}, best=True)
+      self.checkpoints.save(state, {**self.facts(), **row}, best=True)
     last = row['step'] == session.trainer.total_steps or session.stopped_early
     if last or (every and row['epoch'] % every == 0):
-      self._checkpoints.save(state, {**self._facts(), **row})
+      self.checkpoints.save(state, {**self.facts(), **row})
     return state
 
   def end(self, session: Session, state: TrainState, step: int, interrupted: bool) -> None:
@@ -133,8 +120,8 @@ class SaveCheckpoints(Callback):
 
   def _save(self, session: Session, state: TrainState) -> None:
     session.drain()
-    self._check_folder()
-    self._checkpoints.save(state, self._facts())
+    self.check_folder()
+    self.checkpoints.save(state, self.facts())
 
 
 class Profile(Callback):

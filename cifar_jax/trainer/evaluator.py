@@ -37,9 +37,6 @@ class Evaluator:
     """Prepares the programs.
 
     Args:
-      recipe: The pure parts of the run.
-      mesh: The devices.
-      data_parallel: How batches are divided among them.
       compile_step: (step, mesh) -> the compiled step.
       placement: `config.data.placement`.
     """

@@ -18,11 +18,6 @@ from cifar_jax.weights import load
 def starting_variables(config: ConfigDict, module: nn.Module, shapes: TrainState) -> dict[str, Any]:
   """Reads those of the run `config.init_from`, or the published weights of a pretrained base.
 
-  Args:
-    config: The config of the run that starts.
-    module: Its network.
-    shapes: The shapes of its state.
-
   Returns:
     'params' and 'batch_stats', nested like the variables of the module, perhaps a part of them; {}
     where all are drawn at random.

@@ -24,6 +24,7 @@ from cifar_jax.trainer.build import build_trainer
 from cifar_jax.trainer.input_pipeline import make_input_pipeline
 from cifar_jax.trainer.session import Callback, NotFiniteError, Session
 from cifar_jax.trainer.step_memory import check_step_fits
+from cifar_jax.training.steps import variables
 from cifar_jax.utils.files import make_folder, write_json
 
 
@@ -39,7 +40,6 @@ def train(
   Args:
     config: Locked; checked here before anything starts.
     run: The folder of the run; made if missing.
-    progress: What the user is shown.
     startup_note: What was set before JAX started, for the header.
     extra_callbacks: What else is to happen around the updates, such as
       `report.epoch_images.EpochImages`; after the metrics are written, before decisions are taken.
@@ -70,7 +70,7 @@ def train(
   # 3. Build.
   trainer = build_trainer(config, splits)
   check_step_fits(trainer, splits)
-  network = layer_table.describe(trainer.module, splits.image_shape)
+  network = layer_table.describe(trainer.recipe.module, splits.image_shape)
   make_folder(run, 'run folder')
   progress.split_note = run_summary.split_note(splits)
 
@@ -104,7 +104,7 @@ def train(
         progress.note(note)
 
     # 5. Loop.
-    as_trained = cached_features.make_substitute(trainer.recipe, run_summary.variables(state))
+    as_trained = cached_features.make_substitute(trainer.recipe, variables(state))
     validation = trainer.evaluate.place(as_trained(splits.validation))
     timer = RunTimer(facts)
     devices = resume.devices_so_far(facts, sharding.describe(trainer.mesh))
@@ -140,8 +140,7 @@ def train(
         progress=progress,
         writer=writer,
         callbacks=(
-          callbacks.CheckFolder(check_folder),
-          callbacks.WriteMetrics(),
+          callbacks.WriteMetrics(check_folder),
           *extra_callbacks,
           callbacks.StopEarly(),
           callbacks.LowerLearningRate(),

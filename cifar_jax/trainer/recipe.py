@@ -60,9 +60,6 @@ def make_recipe(
   """What a config asks for on some data; pure, no devices.
 
   Args:
-    config: The config of the run.
-    splits: The data that it is trained or measured on.
-    plan: The updates of the run.
     normalize: The normalization of a run that is measured; None fits it to the training images.
     batch_multiple: The batch is filled to a multiple of it with rows that do not count.
   """

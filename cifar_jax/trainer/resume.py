@@ -68,12 +68,7 @@ def fresh_facts(config: ConfigDict, splits: Splits) -> dict[str, Any]:
 
 
 def devices_so_far(facts: Mapping[str, Any], devices: str) -> list[str]:
-  """What the run was trained on, in order, this session's devices last.
-
-  Args:
-    facts: The facts of the checkpoint that the session begins with.
-    devices: The devices of this session.
-  """
+  """What the run was trained on, in order, this session's devices last."""
   before = list(facts.get('devices', []))  # checkpoints of older versions lack them
   return before if before[-1:] == [devices] else [*before, devices]
 
@@ -81,15 +76,7 @@ def devices_so_far(facts: Mapping[str, Any], devices: str) -> list[str]:
 def validate_resume(
   trainer: Trainer, splits: Splits, run: pathlib.Path, step: int, facts: Mapping[str, Any]
 ) -> None:
-  """Raises UserError where a checkpoint is of another config, of other data or of a longer run.
-
-  Args:
-    trainer: The trainer that is to go on.
-    splits: The data that it is to train on.
-    run: The folder of the run.
-    step: The number of updates made, according to the checkpoint.
-    facts: The facts saved with the checkpoint.
-  """
+  """Raises UserError where a checkpoint is of another config, of other data or of a longer run."""
   if 'config' in facts:  # checkpoints of older versions lack it
     configs.check_same(configs.of_json(facts['config'], run), trainer.config, run)
   if not splits.are_those_of(facts):

@@ -23,7 +23,7 @@ from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.timer import RunTimer, images_per_second
 from cifar_jax.startup.processor import processor_name
 from cifar_jax.trainer.build import Trainer
-from cifar_jax.training.steps import TrainState
+from cifar_jax.training.steps import TrainState, variables
 
 _CLASSES = 10  # named in the header
 
@@ -151,11 +151,6 @@ def texts(trainer: Trainer, network: NetworkSummary, state: TrainState) -> dict[
   return {**blocks, 'size': str(network)}
 
 
-def variables(state: TrainState) -> dict[str, Any]:
-  """The collections that a network is applied with."""
-  return {'params': state.params, 'batch_stats': state.batch_stats}
-
-
 def results(
   trainer: Trainer,
   splits: Splits,
@@ -171,15 +166,8 @@ def results(
   others.
 
   Args:
-    trainer: What was trained.
-    splits: The data on which it was trained.
-    network: What it consists of.
     state: The state after the last step; all accuracies are those of the last step, not of the best
       epoch, unless named so.
-    validation: Loss and accuracy on the validation split.
-    test: Loss and accuracy on the test split.
-    rows: The history, one row per epoch.
-    timer: Where the time of the run went.
     devices: What it was trained on, one after the other.
   """
   config = trainer.config

@@ -5,6 +5,7 @@ reads averages of steps that are already finished. Stopping is possible after ev
 """
 
 import collections
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -25,59 +26,39 @@ from cifar_jax.training.steps import StepMetrics, TrainState, lr_scale
 _DISPATCHES_AHEAD = 4
 
 
+@dataclasses.dataclass(eq=False)
 class Session:
   """One process's part of a run: from its start or last checkpoint to its end or an interruption.
 
   Attributes:
     trainer: What is trained.
     splits: The data.
+    pipeline: How the training examples reach the devices.
+    evaluate: State -> loss and accuracy on the validation split.
+    stop: Whether somebody asked the run to stop.
+    timer: Where the time goes; goes on from where the last session ended.
+    rows: The history, one row per epoch; those of earlier sessions come first.
     progress: What the user sees.
     writer: The log of metrics and images.
-    timer: Where the time goes.
-    rows: The history, one row per epoch; those of earlier sessions come first.
+    callbacks: What else happens, in this order.
     validation: Loss and accuracy of the last state on the validation split; {} if not measured.
     stopped_early: Whether the epochs so far are the whole run; set by a callback.
   """
 
-  def __init__(
-    self,
-    trainer: Trainer,
-    splits: Splits,
-    pipeline: InputPipeline,
-    evaluate: Callable[[TrainState], dict[str, float]],
-    stop: multihost.SharedStop,
-    timer: RunTimer,
-    rows: list[dict[str, float]],
-    progress: Progress,
-    writer: RunWriter | NoWriter,
-    callbacks: 'Sequence[Callback]',
-  ):
-    """Prepares a session; nothing is computed before `run`.
+  trainer: Trainer
+  splits: Splits
+  pipeline: InputPipeline
+  evaluate: Callable[[TrainState], dict[str, float]]
+  stop: multihost.SharedStop
+  timer: RunTimer
+  rows: list[dict[str, float]]
+  progress: Progress
+  writer: RunWriter | NoWriter
+  callbacks: 'Sequence[Callback]'
+  validation: dict[str, float] = dataclasses.field(default_factory=dict)
+  stopped_early: bool = False
 
-    Args:
-      trainer: What is trained.
-      splits: The data.
-      pipeline: How the training examples reach the devices.
-      evaluate: State -> loss and accuracy on the validation split.
-      stop: Whether somebody asked the run to stop.
-      timer: Goes on from where the last session ended.
-      rows: The history up to the first step of this session; rows are added to it.
-      progress: What the user sees.
-      writer: The log of metrics and images.
-      callbacks: What else happens, in this order.
-    """
-    self.trainer = trainer
-    self.splits = splits
-    self.progress = progress
-    self.writer = writer
-    self.timer = timer
-    self.rows = rows
-    self.validation: dict[str, float] = {}
-    self.stopped_early = False
-    self._pipeline = pipeline
-    self._evaluate = evaluate
-    self._stop = stop
-    self._callbacks = callbacks
+  def __post_init__(self) -> None:
     self._compiled: set[tuple[int, bool]] = set()
     self._under_way: collections.deque[tuple[int, StepMetrics, Any]] = collections.deque()
     self._first_step = 0
@@ -86,23 +67,23 @@ class Session:
     """Trains from `step` to the end of the run, or until a stop was asked for and all is saved."""
     trainer, per_epoch, total = self.trainer, self.trainer.steps_per_epoch, self.trainer.total_steps
     self._first_step = step
-    for callback in self._callbacks:
+    for callback in self.callbacks:
       callback.start(self, step)
-    while step < total and not self._stop.asked and not self.stopped_early:
-      count = trainer.dispatch_length(step, self._pipeline.supports_scan)
-      for callback in self._callbacks:
+    while step < total and not self.stop.asked and not self.stopped_early:
+      count = trainer.dispatch_length(step, self.pipeline.supports_scan)
+      for callback in self.callbacks:
         callback.before_updates(self, step)
       state = self._dispatch(state, step, count)
       step += count
-      for callback in self._callbacks:
+      for callback in self.callbacks:
         callback.after_updates(self, state, step, count)
       if step % per_epoch == 0 or step == total:
         state = self._end_epoch(state, step)
     interrupted = step < total and not self.stopped_early
-    for callback in self._callbacks:
+    for callback in self.callbacks:
       callback.end(self, state, step, interrupted)
     if interrupted:
-      self._stop.saved()
+      self.stop.saved()
       self.progress.close()
       self.progress.note(
         f'stopped after step {step} of {total} and saved; the same command goes on from there'
@@ -122,11 +103,11 @@ class Session:
 
   def _dispatch(self, state: TrainState, step: int, count: int) -> TrainState:
     per_epoch = self.trainer.steps_per_epoch
-    masked = self.trainer.short_last_batch and step % per_epoch + count == per_epoch
-    start, waited = time.perf_counter(), self._pipeline.input_wait_seconds
+    masked = self.trainer.recipe.short_last_batch and step % per_epoch + count == per_epoch
+    start, waited = time.perf_counter(), self.pipeline.input_wait_seconds
     with jax.profiler.StepTraceAnnotation('train', step_num=step):
-      state, metrics = self._pipeline.update(state, step, count, masked)
-    votes = self._stop.vote()
+      state, metrics = self.pipeline.update(state, step, count, masked)
+    votes = self.stop.vote()
     if (count, masked) not in self._compiled:
       jax.block_until_ready(metrics)
       self._compiled.add((count, masked))
@@ -139,13 +120,13 @@ class Session:
     self.timer.trained(
       time.perf_counter() - start,
       count * self.trainer.config.batch_size,
-      self._pipeline.input_wait_seconds - waited,
+      self.pipeline.input_wait_seconds - waited,
     )
     return state
 
   def _look_at(self, step: int, metrics: StepMetrics, votes: Any) -> None:
     """Reads the metrics of a finished dispatch: stops if something is not finite."""
-    self._stop.count(votes)
+    self.stop.count(votes)
     loss, accuracy, bad_step = jax.device_get((metrics.loss, metrics.accuracy, metrics.bad_step))
     if bad_step >= 0:
       self.progress.close()
@@ -159,7 +140,7 @@ class Session:
     epoch = -(-step // trainer.steps_per_epoch)  # the last one may have ended before its end
     training = {n: float(v) for n, v in jax.device_get(state.metrics).compute().items()}
     validated = step == trainer.total_steps or (every and epoch % every == 0)
-    self.validation = self._evaluate(state) if validated else {}
+    self.validation = self.evaluate(state) if validated else {}
     self.rows.append(
       {
         'step': step,
@@ -172,7 +153,7 @@ class Session:
         **self.timer.end_epoch(),
       }
     )
-    for callback in self._callbacks:
+    for callback in self.callbacks:
       state = callback.end_epoch(self, state)
     return state
 

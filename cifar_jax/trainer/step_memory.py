@@ -28,12 +28,7 @@ class Part(NamedTuple):
 
 
 def check_step_fits(trainer: Trainer, splits: Splits) -> None:
-  """Raises UserError if a step needs more memory than a device has, or the network is impossible.
-
-  Args:
-    trainer: What is to be trained, nothing of it computed yet.
-    splits: Its data.
-  """
+  """Raises UserError if a step needs more memory than a device has, or the network is impossible."""
   there = device_memory.bytes_of_a_device(trainer.mesh)
   needed = parts(trainer, splits)
   total = sum(part.size for part in needed)

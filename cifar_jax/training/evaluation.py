@@ -12,8 +12,9 @@ from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.training.gradients import total_metrics
 from cifar_jax.training.metrics import Metrics, batch_metrics
 from cifar_jax.training.recipe import Recipe
-from cifar_jax.training.steps import WHOLE, Batch, Images, Labels
+from cifar_jax.training.steps import WHOLE, Batch
 from cifar_jax.training.tta import mean_logits
+from cifar_jax.utils.array_types import Images, Labels, Pixels
 
 
 def evaluation_rows(start: Any, size: int, examples: int) -> tuple[Any, Any]:
@@ -59,7 +60,7 @@ def make_eval_step(
   def eval_step(
     params: Any,
     batch_stats: Any,
-    images: Images,
+    images: Pixels | Images,
     labels: Labels,
     start: jax.Array,
     metrics: Metrics,

@@ -59,12 +59,7 @@ def compute_gradients(
   The rest of the result is that of the pass at `params`.
 
   Args:
-    recipe: The pure parts of the run.
-    data_parallel: How the batch is divided among devices.
-    params: The float32 tree of trainable arrays.
-    batch_stats: The running statistics before the pass.
     batch: The rows of this device; what is returned is that of all devices.
-    dropout_key: The key of what this step drops.
   """
   gradients, aux = _in_parts(recipe, data_parallel, params, batch_stats, batch, dropout_key)
   if recipe.sam_rho:

@@ -11,7 +11,7 @@ A run may therefore stop after any step and go on, on any number of devices, wit
 The keys are arguments, so that one program serves every seed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,16 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.training.gradients import AugmentedBatch, compute_gradients
 from cifar_jax.training.losses import MixedLabels
 from cifar_jax.training.metrics import Metrics
 from cifar_jax.training.recipe import Recipe
-from cifar_jax.utils.array_types import Step
+from cifar_jax.utils.array_types import Images, Labels, Pixels, Step
 
-Images = jax.Array  # uint8 [N, H, W, C] in the data set, float32 [B, H, W, C] in a batch
-Labels = jax.Array  # int32 [N]
 WHOLE = DataParallel()  # all rows on one device
 
 
@@ -119,20 +118,18 @@ def init_state(
   """The state before the first update.
 
   Args:
-    recipe: The pure parts of the run.
-    keys: The root keys of the run.
     images: What `recipe.data_dependent_init` looks at, uint8 [N, H, W, C].
     start: Variables that take the place of random ones, a part of the module's tree; or None.
   """
   blank = jnp.zeros((1, *recipe.image_shape), jnp.float32)
-  variables = recipe.module.init(keys.init, blank, train=False)
-  variables = _replaced(variables, start or {})
+  drawn = recipe.module.init(keys.init, blank, train=False)
+  variables = unflatten_dict(flatten_dict(drawn) | flatten_dict(start or {}))
   params, batch_stats = variables['params'], variables.get('batch_stats', {})
   if recipe.data_dependent_init is not None:
     params = recipe.data_dependent_init(params, images)
   averaged = ()
   if recipe.average is not None:  # a copy, since donating one buffer twice is an error
-    averaged = jax.tree.map(jnp.copy, _variables(params, batch_stats))
+    averaged = jax.tree.map(jnp.copy, {'params': params, 'batch_stats': batch_stats})
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
@@ -149,22 +146,16 @@ def abstract_state(state: Any, sharding: jax.sharding.Sharding) -> Any:
   return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state)
 
 
-def _replaced(tree: Any, parts: Any) -> Any:
-  """A tree of dictionaries with some of its leaves replaced."""
-  if not isinstance(tree, Mapping):
-    return parts
-  return {key: _replaced(tree[key], parts[key]) if key in parts else tree[key] for key in tree}
-
-
-def _variables(params: Any, batch_stats: Any) -> dict[str, Any]:
-  return {'params': params, 'batch_stats': batch_stats}
+def variables(state: TrainState) -> dict[str, Any]:
+  """The collections 'params' and 'batch_stats' that the network is trained with."""
+  return {'params': state.params, 'batch_stats': state.batch_stats}
 
 
 def evaluated_variables(recipe: Recipe, state: TrainState) -> dict[str, Any]:
   """The collections 'params' and 'batch_stats' that the network is to be judged and used with."""
   if recipe.average is not None and recipe.average.evaluated:
     return state.averaged
-  return _variables(state.params, state.batch_stats)
+  return variables(state)
 
 
 def lr_scale(state: TrainState) -> Any:
@@ -199,7 +190,6 @@ def make_train_step(
   """Builds the update, `train_step(keys, state, batch) -> (state, metrics)`.
 
   Args:
-    recipe: The pure parts of the run; the state must be of the same one.
     data_parallel: How the batch is divided among devices. Whatever looks at the whole batch, as
       augmentation does, comes before each device takes its own rows.
   """
@@ -227,9 +217,8 @@ def make_train_step(
     params, batch_stats = optax.apply_updates(state.params, updates), aux.batch_stats
     averaged = state.averaged
     if recipe.average is not None:
-      averaged, fast = recipe.average.update(
-        state.step + 1, averaged, _variables(params, batch_stats)
-      )
+      fast = {'params': params, 'batch_stats': batch_stats}
+      averaged, fast = recipe.average.update(state.step + 1, averaged, fast)
       params, batch_stats = fast['params'], fast['batch_stats']
 
     first_of_epoch = position == 0
@@ -261,7 +250,6 @@ def fill_batch(recipe: Recipe, indices: Any, start: Any, masked: bool) -> tuple[
   """Fills a batch to the rows that the devices share, on the host or on a device.
 
   Args:
-    recipe: The pure parts of the run.
     indices: The examples of the batch, int32 [batch_size], of NumPy or of JAX.
     start: The place of the first of them in the epoch's order.
     masked: Whether this is the one short batch at the end of an epoch.
@@ -286,39 +274,28 @@ def make_train_steps(
 
   Returns:
     `train_steps(keys, state, images, labels, order, masked) -> (state, metrics)`, where images
-    uint8 [N, H, W, C] and labels int32 [N] are the whole training set, order is that of the epoch,
+    and labels are the whole training set, order is that of the epoch,
     and the static `masked` is True for the one short batch at the end of an epoch.
   """
   train_step = make_train_step(recipe, data_parallel)
 
-  def next_step(
-    keys: RandomKeys,
-    state: TrainState,
-    images: Images,
-    labels: Labels,
-    order: jax.Array,
-    masked: bool,
-  ) -> tuple[TrainState, StepMetrics]:
-    start = state.step % recipe.steps_per_epoch * recipe.batch_size
-    indices = jax.lax.dynamic_slice(order, (start,), (recipe.batch_size,))
-    indices, mask = data_parallel.shard_batch(fill_batch(recipe, indices, start, masked))
-    return train_step(keys, state, Batch(images[indices], labels[indices], indices, mask))
-
-  if count == 1:
-    return next_step
-
   def train_steps(
     keys: RandomKeys,
     state: TrainState,
-    images: Images,
+    images: Pixels | Images,
     labels: Labels,
     order: jax.Array,
     masked: bool,
   ) -> tuple[TrainState, StepMetrics]:
-    def body(carry: TrainState, _: None) -> tuple[TrainState, StepMetrics]:
-      return next_step(keys, carry, images, labels, order, masked)
+    def next_step(state: TrainState, _: None) -> tuple[TrainState, StepMetrics]:
+      start = state.step % recipe.steps_per_epoch * recipe.batch_size
+      indices = jax.lax.dynamic_slice(order, (start,), (recipe.batch_size,))
+      indices, mask = data_parallel.shard_batch(fill_batch(recipe, indices, start, masked))
+      return train_step(keys, state, Batch(images[indices], labels[indices], indices, mask))
 
-    state, metrics = jax.lax.scan(body, state, None, length=count)
+    if count == 1:
+      return next_step(state, None)
+    state, metrics = jax.lax.scan(next_step, state, None, length=count)
     return state, jax.tree.map(lambda values: values[-1], metrics)
 
   return train_steps

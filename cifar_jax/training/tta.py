@@ -52,8 +52,6 @@ def mean_logits(predict: Callable[[Images], Logits], images: Images, name: str) 
   """The weighted mean of the logits of all transforms.
 
   Args:
-    predict: The network.
-    images: Normalized images.
     name: A key of `TTA_TRANSFORMS`.
   """
   logits = [weight * predict(transform(images)) for weight, transform in TTA_TRANSFORMS[name]]

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import traverse_util
 from ml_collections import ConfigDict
 
 from cifar_jax.utils.array_types import Filters, Images
@@ -58,16 +59,14 @@ def make_whitening(
     return None
 
   def whiten(params: Any, images: jax.Array) -> Any:
-    layer = params
-    for name in path.split('/'):
-      layer = layer.get(name, {}) if isinstance(layer, dict) else {}
-    kernel = layer.get('kernel') if isinstance(layer, dict) else None
-    if kernel is None or kernel.ndim != 4:
+    arrays = traverse_util.flatten_dict(params, sep='/', keep_empty_nodes=True)
+    kernels = {name: a for name, a in arrays.items() if name.endswith('/kernel') and a.ndim == 4}
+    if f'{path}/kernel' not in kernels:
+      convolutions = ', '.join(name.removesuffix('/kernel') for name in kernels) or 'none'
       raise UserError(
-        f'--config.whitening.layer={path} is no convolution of the network; it has '
-        f'{", ".join(_convolutions(params)) or "none"}'
+        f'--config.whitening.layer={path} is no convolution of the network; it has {convolutions}'
       )
-    height, width, channels, features = kernel.shape
+    height, width, channels, features = kernels[f'{path}/kernel'].shape
     most = 2 * height * width * channels
     if channels != images.shape[-1] or features % 2 or features > most:
       raise UserError(
@@ -77,22 +76,6 @@ def make_whitening(
     whitened = whitening_kernel(
       normalize(images), (height, width), features, whitening_config.epsilon
     )
-    return _with_kernel(params, path.split('/'), whitened)
+    return traverse_util.unflatten_dict({**arrays, f'{path}/kernel': whitened}, sep='/')
 
   return whiten
-
-
-def _convolutions(params: Any, above: str = '') -> list[str]:
-  found = []
-  for name, inner in params.items():
-    if isinstance(inner, dict):
-      found += _convolutions(inner, f'{above}{name}/')
-    elif name == 'kernel' and inner.ndim == 4:
-      found.append(above.removesuffix('/'))
-  return found
-
-
-def _with_kernel(params: Any, path: list[str], kernel: jax.Array) -> Any:
-  if not path:
-    return {**params, 'kernel': kernel}
-  return {**params, path[0]: _with_kernel(params[path[0]], path[1:], kernel)}

@@ -38,7 +38,6 @@ def find(name: str, file: str) -> pathlib.Path:
   """The file of a network's weights.
 
   Args:
-    name: The name of the network.
     file: The path of the file, or '' to look where pip, Keras and PyTorch keep theirs.
 
   Raises:
@@ -66,7 +65,6 @@ def load(name: str, path: pathlib.Path, num_classes: int = 0, image_size: int = 
   """The variables of a network, from a file.
 
   Args:
-    name: The name of the network.
     path: .h5, .pth, .pt or .safetensors.
     num_classes: 0 leaves out what follows the last maps.
     image_size: The side of the images in pixels, for the shapes of dense layers.

@@ -29,7 +29,7 @@ def trained(trainer: Trainer, splits: data.Splits, count: int):
   for step in range(count):
     epoch, position = divmod(step, trainer.steps_per_epoch)
     order = trainer.epoch_order(trainer.keys, sharding.replicate(epoch, trainer.mesh))
-    masked = trainer.short_last_batch and position == trainer.steps_per_epoch - 1
+    masked = trainer.recipe.short_last_batch and position == trainer.steps_per_epoch - 1
     arrays = trainer.keys, state, images, labels, order
     state, report = trainer.train_steps(1)(*arrays, masked=masked)
   return state, report
@@ -68,7 +68,7 @@ def test_a_batch_that_does_not_divide_is_filled_if_wanted(tiny_config, kind) -> 
   states = []
   for devices, way in ((1, 'jit'), (4, kind)):
     trainer, splits = trainer_on(tiny_config, devices, parallel=way, **values)
-    assert not trainer.short_last_batch  # so that nothing but the filling masks anything
+    assert not trainer.recipe.short_last_batch  # so that nothing but the filling masks anything
     states.append(trained(trainer, splits, 7)[0])
   assert_close(*states)
 
@@ -189,7 +189,7 @@ def test_evaluation_is_exact_where_the_count_does_not_divide(tiny_config, monkey
     if truth is None:
       variables = {'params': state.params, 'batch_stats': state.batch_stats}
       pixels = jnp.asarray(splits.test.images / 255, jnp.float32)
-      logits = np.asarray(trainer.module.apply(variables, pixels, train=False), np.float64)
+      logits = np.asarray(trainer.recipe.module.apply(variables, pixels, train=False), np.float64)
       shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
       losses = -np.log(shares[np.arange(90), splits.test.labels])
       truth = losses, logits.argmax(1) == splits.test.labels

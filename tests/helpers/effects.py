@@ -76,7 +76,7 @@ def train(config: ConfigDict, steps: int = STEPS) -> Outcome:
     while step < min(steps, trainer.total_steps):
       count = trainer.dispatch_length(step, feed.supports_scan)
       position = step % trainer.steps_per_epoch
-      masked = trainer.short_last_batch and position + count == trainer.steps_per_epoch
+      masked = trainer.recipe.short_last_batch and position + count == trainer.steps_per_epoch
       state, report = feed.update(state, step, count, masked)
       step += count
       losses.append(float(report.loss))

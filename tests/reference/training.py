@@ -175,7 +175,7 @@ def by_toolkit(config: Any, splits: data.Splits, dispatch: int = 1) -> Outcome:
     for step in range(0, UPDATES, dispatch):
       if step % per_epoch == 0:
         total = rows = 0.0
-      masked = trainer.short_last_batch and step % per_epoch == per_epoch - 1
+      masked = trainer.recipe.short_last_batch and step % per_epoch == per_epoch - 1
       state, _ = feed.update(state, step, dispatch, masked)
       sums = jax.device_get(state.metrics.loss)
       losses.append((float(sums.total) - total) / (float(sums.count) - rows))

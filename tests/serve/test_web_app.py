@@ -17,7 +17,6 @@ Image = pytest.importorskip('PIL.Image')
 pytest.importorskip('matplotlib')
 
 from cifar_jax.serve import http_server, web_app  # noqa: E402
-from cifar_jax.serve.nearest_neighbors import NearestNeighbors  # noqa: E402
 
 
 def png(image: np.ndarray) -> bytes:
@@ -38,7 +37,7 @@ def train(network):
 
 @pytest.fixture(scope='module')
 def app(network, train):
-  neighbors = NearestNeighbors(network, train, 50)
+  neighbors = web_app.NearestNeighbors(network, train, 50)
   return web_app.make_app(network, lambda: neighbors, '127.0.0.1')
 
 

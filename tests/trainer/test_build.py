@@ -36,7 +36,7 @@ def test_steps_and_the_short_batch(tiny_config) -> None:
     )
     assert trainer.steps_per_epoch == per_epoch
     assert trainer.total_steps == 7 * per_epoch
-    assert trainer.short_last_batch == short
+    assert trainer.recipe.short_last_batch == short
 
 
 def test_a_batch_that_would_drop_everything(tiny_config) -> None:

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from cifar_jax.trainer.compilation_cache import keep_compiled_programs
+from cifar_jax.trainer.build import keep_compiled_programs
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from cifar_jax.devices import device_memory, sharding
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.trainer.host_batches import train_batches
-from cifar_jax.trainer.prefetcher import HostPrefetcher
+from cifar_jax.trainer.input_pipeline import HostPrefetcher
 from cifar_jax.utils.errors import UserError
 from tests.helpers import tiny
 from tests.helpers.runs import assert_close, changed, rows_of, state_of, trainer_on

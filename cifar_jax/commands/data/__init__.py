@@ -1,5 +1,10 @@
-"""python -m cifar_jax data: views of a data set; every module in this folder is a verb of its own
-below it, with the same two functions.
+"""Views of a data set, and work with data sets. Without a VERB: prints what a data set holds and
+writes a page of images of it.
+
+  python -m cifar_jax data
+  python -m cifar_jax data --config=configs/airbench94.py --out=views
+  python -m cifar_jax data --config.data.name=fashion_mnist --config.augment.flip=random
+  python -m cifar_jax data organize photos tree --class cats=cat
 """
 
 import argparse
@@ -13,18 +18,8 @@ from cifar_jax.commands import parsing
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb with its own verbs to the command line."""
-  parser = parsing.add_verb(
-    verbs,
-    'data',
-    run,
-    'views of a data set, and work with data sets',
-    'Without a VERB: prints what a data set holds and writes a page of images of it.\n\n'
-    '  python -m cifar_jax data\n'
-    '  python -m cifar_jax data --config=configs/airbench94.py --out=views\n'
-    '  python -m cifar_jax data --config.data.name=fashion_mnist --config.augment.flip=random\n'
-    '  python -m cifar_jax data organize photos tree --class cats=cat',
-    takes_overrides=True,
-  )
+  about = 'views of a data set, and work with data sets'
+  parser = parsing.add_verb(verbs, 'data', run, about, __doc__, takes_overrides=True)
   parser.add_argument(
     '--config',
     default='configs/base.py',

@@ -1,12 +1,4 @@
-"""python -m cifar_jax data organize: a tree of class folders out of one flat folder."""
-
-import argparse
-from typing import Any
-
-from cifar_jax.commands import parsing
-
-_DESCRIPTION = """\
-Builds OUT/train/CLASS and OUT/validation/CLASS from images that lie side by side, by their names.
+"""Builds OUT/train/CLASS and OUT/validation/CLASS of images that lie side by side, by their names.
 
   python -m cifar_jax data organize photos tree --class cats=cat --class dogs=dog
   python -m cifar_jax data organize photos tree --class cats=cat --class dogs=dog --count=4000
@@ -14,12 +6,16 @@ Builds OUT/train/CLASS and OUT/validation/CLASS from images that lie side by sid
 A second call with the same OUT removes what the first one made there, and nothing else.
 """
 
+import argparse
+from typing import Any
+
+from cifar_jax.commands import parsing
+
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  parser = parsing.add_verb(
-    verbs, 'organize', run, 'class folders out of a flat folder of images', _DESCRIPTION
-  )
+  about = 'class folders out of a flat folder of images'
+  parser = parsing.add_verb(verbs, 'organize', run, about, __doc__)
   parser.add_argument('flat', type=parsing.path, metavar='FLAT', help='folder with the images')
   parser.add_argument('out', type=parsing.path, metavar='OUT', help='where the tree is made')
   parser.add_argument(
