@@ -8,10 +8,7 @@ in folders of their own, which are no verbs.
 
 import argparse
 import contextlib
-import importlib
 import math
-import pkgutil
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,30 +31,10 @@ Each verb has its own --help with an example.
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs one verb; ends with status 2 and one line on stderr if the user has to mend something."""
-  parser = make_parser()
-  arguments, rest = parser.parse_known_args(argv)
-  arguments.overrides = [word for word in rest if re.match(r'--?(no)?config\.', word)]
-  unknown = rest if not arguments.takes_overrides else set(rest) - set(arguments.overrides)
-  if unknown:
-    parser.error(f'unrecognised: {" ".join(unknown)}')
+  parser = parsing.make_parser('python -m benchmarks', _DESCRIPTION, speed, results)
+  arguments = parsing.parse(parser, argv)
   with exit_on_user_error(), process.catching_interrupts():  # workers and caches are cleared away
     arguments.action(arguments)
-
-
-def make_parser() -> argparse.ArgumentParser:
-  """The command line with all verbs."""
-  parser = argparse.ArgumentParser(
-    'python -m benchmarks',
-    description=_DESCRIPTION,
-    formatter_class=parsing.HelpShape,
-    allow_abbrev=False,
-  )
-  verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
-  for room in (speed, results):
-    for module in pkgutil.iter_modules(room.__path__):
-      if not module.ispkg:
-        importlib.import_module(f'{room.__name__}.{module.name}').add_parser(verbs)
-  return parser
 
 
 def number(kind: type[int] | type[float], lowest: float, highest: float = math.inf) -> Any:

@@ -50,7 +50,7 @@ _PLACES = ('data.dir', 'init_from', 'start_from', 'seed')  # the third of older 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   parser = parsing.add_verb(verbs, 'collect', run, 'finished runs into a table', __doc__)
-  parsing.add_run(parser, many=True)
+  parsing.add_options(parser, 'runs')
   parser.add_argument(
     '--table', choices=tuple(COLUMNS), default='runs', help='which to add to; default: runs'
   )

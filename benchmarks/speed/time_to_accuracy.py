@@ -38,7 +38,7 @@ def add_parser(verbs: Any) -> None:
   parser = parsing.add_verb(
     verbs, 'time_to_accuracy', run, 'accuracy and seconds of seeds', __doc__, takes_overrides=True
   )
-  parsing.add_config(parser)
+  parsing.add_options(parser, '--config')
   count = command_line.number(int, 1)
   parser.add_argument('--runs', type=count, default=5, help='number of seeds; default: 5')
   parser.add_argument('--first_seed', type=int, default=0, help='the others follow; default: 0')

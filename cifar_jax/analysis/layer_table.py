@@ -35,12 +35,7 @@ SYMBOLS = {
   'Dropout': ' | ||',
   'BatchNormalization': ' μ|σ ',  # noqa: RUF001
   'Activation': ' f|  ',
-  **dict.fromkeys(('InputLayer', 'Reshape', 'Permute'), '  |  '),
-  **dict.fromkeys(_by_rank('ZeroPadding'), '\\|||/'),
-  **dict.fromkeys(_by_rank('Cropping'), ' ||| '),
-  **dict.fromkeys(_by_rank('UpSampling'), 'AAAAA'),
   'Embedding': 'emb |',
-  **dict.fromkeys(('LSTM', 'GRU'), 'LLLLL'),
 }
 
 
@@ -87,11 +82,7 @@ def describe(module: nn.Module, image_shape: Sequence[int]) -> NetworkSummary:
     UserError: the network cannot take such images.
   """
   layers = tracing.trace(module, image_shape, 'softmax')
-  trainable = sum(layer.trainable for layer in layers)
-  non_trainable = sum(layer.non_trainable for layer in layers)
-  return NetworkSummary(
-    layers, ParameterCount(trainable, non_trainable), flops.macs(module, image_shape)
-  )
+  return NetworkSummary(layers, _parameters_of(layers), flops.macs(module, image_shape))
 
 
 def parameter_count(variables: Mapping[str, Any]) -> ParameterCount:
@@ -107,7 +98,7 @@ def parameter_overview(variables: Mapping[str, Any]) -> str:
   return clu_overview.get_parameter_overview(dict(variables))
 
 
-def merge_activations(records: Sequence[LayerRecord]) -> tuple[LayerRecord, ...]:
+def merge_activations(records: Sequence[LayerRecord]) -> list[LayerRecord]:
   """Gives each separate activation to the layer before it, if that has none yet."""
   merged: list[LayerRecord] = []
   for record in records:
@@ -115,49 +106,31 @@ def merge_activations(records: Sequence[LayerRecord]) -> tuple[LayerRecord, ...]
       merged[-1] = dataclasses.replace(merged[-1], activation=record.activation)
     else:
       merged.append(record)
-  return tuple(merged)
+  return merged
 
 
-def keras_ascii(
-  records: Sequence[LayerRecord],
-  sparser: bool = False,
-  simplify: bool = True,
-  header: bool = True,
-) -> str:
-  """Draws the network in the format of keras-sequential-ascii.
-
-  Args:
-    records: The layers as `trace` returns them.
-    sparser: Whether an empty line stands before and after each layer.
-    simplify: Whether activations are merged into the layer before them.
-    header: Whether the drawing begins with a line of column titles and an empty line.
-
-  Returns:
-    Lines without a line feed at the end.
+def keras_ascii(records: Sequence[LayerRecord]) -> str:
+  """Draws the layers, as `trace` returns them, in the format of keras-sequential-ascii: lines
+  without a line feed at the end.
   """
   total = sum(record.parameters for record in records)
-  layers = merge_activations(records) if simplify else tuple(records)
-  lines = []
-  if header:
-    gap = ' ' * 11
-    lines += [f'{gap}OPERATION{gap}DATA DIMENSIONS   WEIGHTS(N)   WEIGHTS(%)', '']
+  layers = merge_activations(records)
+  gap = ' ' * 11
+  lines = [f'{gap}OPERATION{gap}DATA DIMENSIONS   WEIGHTS(N)   WEIGHTS(%)', '']
   lines.append(_data_line('Input', layers[0].input_shape))
   for layer in layers:
     kind = '' if layer.kind == 'Activation' else layer.kind
     share = 100 * layer.parameters / total if total else 0.0
     symbol = SYMBOLS.get(layer.kind, '?????')
-    line = f'{kind:>20}   {symbol} {"-" * 19}{layer.parameters:>10}   {share:>5.1f}%'
-    lines += ['', line, ''] if sparser else [line]
+    lines.append(f'{kind:>20}   {symbol} {"-" * 19}{layer.parameters:>10}   {share:>5.1f}%')
     activation = '' if layer.activation in NO_ACTIVATION else layer.activation
     lines.append(_data_line(activation, layer.output_shape))
   return '\n'.join(lines)
 
 
 def keras_table(records: Sequence[LayerRecord]) -> str:
-  """Draws the table of Keras' `model.summary()`, with the names that the parameters have here.
-
-  Returns:
-    Lines without a line feed at the end.
+  """Draws the table of Keras' `model.summary()`, with the names that the parameters have here:
+  lines without a line feed at the end.
   """
   rows = [('Layer (type)', 'Output Shape', 'Param #')]
   for record in records:
@@ -175,16 +148,21 @@ def keras_table(records: Sequence[LayerRecord]) -> str:
   lines = [thin, texts[0], thick]
   for text in texts[1:]:
     lines += [text, thin]
-  trainable = sum(record.trainable for record in records)
-  non_trainable = sum(record.non_trainable for record in records)
+  count = _parameters_of(records)
   lines[-1] = thick
   lines += [
-    f'Total params: {trainable + non_trainable:,}',
-    f'Trainable params: {trainable:,}',
-    f'Non-trainable params: {non_trainable:,}',
+    f'Total params: {count.total:,}',
+    f'Trainable params: {count.trainable:,}',
+    f'Non-trainable params: {count.non_trainable:,}',
     thin,
   ]
   return '\n'.join(lines)
+
+
+def _parameters_of(layers: Sequence[LayerRecord]) -> ParameterCount:
+  return ParameterCount(
+    sum(layer.trainable for layer in layers), sum(layer.non_trainable for layer in layers)
+  )
 
 
 def _data_line(name: str, shape: tuple[int, ...]) -> str:

@@ -100,18 +100,24 @@ def trace(
     images,
   )
   calls: list[_Call] = []
+  under_way: list[_Call] = []
 
   def mark(method: Any, arguments: tuple[Any, ...], options: dict[str, Any], context: Any) -> Any:
     inputs = _first_array((arguments, options))
     if context.method_name != '__call__' or inputs is None:
       return method(*arguments, **options)
     number = len(calls)
-    calls.append(_Call(context.module.path, context.module, inputs.shape[1:]))
+    call = _Call(context.module.path, context.module, inputs.shape[1:])
+    calls.append(call)
+    if under_way:
+      under_way[-1].is_leaf = False
     # An operation that does nothing but carry a name marks the place in the traced program.
     checkpoint_name(inputs, f'{_ENTER}{number}')
+    under_way.append(call)
     outputs = method(*arguments, **options)
+    under_way.pop()
     result = _first_array(outputs)
-    calls[number].output_shape = inputs.shape[1:] if result is None else result.shape[1:]
+    call.output_shape = inputs.shape[1:] if result is None else result.shape[1:]
     checkpoint_name(inputs if result is None else result, f'{_EXIT}{number}')
     return outputs
 
@@ -153,19 +159,10 @@ def _records(
   program: Any, calls: Sequence[_Call], variables: Mapping[str, Any]
 ) -> Iterator[LayerRecord]:
   """Turns the operations of a traced program, in order, into layers."""
-  operations = list(_flat(program))
   stack: list[int] = []
-  for operation in operations:
-    label = _label(operation)
-    if label.startswith(_ENTER):
-      if stack:
-        calls[stack[-1]].is_leaf = False
-      stack.append(int(label.removeprefix(_ENTER)))
-    elif label.startswith(_EXIT):
-      stack.pop()
   counted: set[tuple[str, ...]] = set()
   cubed = False
-  for operation in operations:
+  for operation in _flat(program):
     label = _label(operation)
     if label.startswith(_ENTER):
       stack.append(int(label.removeprefix(_ENTER)))

@@ -1,6 +1,6 @@
 """The commands beside training: python -m cifar_jax VERB ...
 
-Every module in this folder is a verb and has two functions:
+Every module in this folder but `parsing` is a verb and has two functions:
 
 * `add_parser(verbs)` adds the verb with `parsing.add_verb` and then its options;
 * `run(arguments)` does the work; heavy imports (JAX, matplotlib, PIL) stand inside it, so that
@@ -10,12 +10,10 @@ A verb with verbs of its own, as `data`, is a folder whose `__init__` has the sa
 """
 
 import argparse
-import importlib
-import pkgutil
-import re
+import sys
 from collections.abc import Sequence
 
-from cifar_jax.commands.parsing import HelpShape
+from cifar_jax.commands import parsing
 from cifar_jax.startup import host_memory, xla_flags
 from cifar_jax.utils.errors import exit_on_user_error
 
@@ -32,18 +30,11 @@ Works with finished and unfinished runs of launch.py, and with configs.
 
 Each verb has its own --help with an example.
 """
-_NOT_VERBS = ('parsing',)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs one verb; ends with status 2 and one line on stderr if the user has to mend something."""
-  parser = make_parser()
-  arguments, rest = parser.parse_known_args(argv)
-  overrides = [argument for argument in rest if re.match(r'--?(no)?config\.', argument)]
-  unknown = [argument for argument in rest if argument not in overrides]
-  if unknown or (overrides and not arguments.takes_overrides):
-    parser.error(f'unrecognized: {" ".join(unknown or overrides)}')
-  arguments.overrides = overrides
+  arguments = parsing.parse(make_parser(), argv)
   with exit_on_user_error():
     if arguments.keeps_memory:
       host_memory.configure_malloc()
@@ -53,11 +44,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
   """The command line with all verbs."""
-  parser = argparse.ArgumentParser(
-    'python -m cifar_jax', description=_DESCRIPTION, formatter_class=HelpShape, allow_abbrev=False
-  )
-  verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
-  for module in pkgutil.iter_modules(__path__):
-    if module.name not in _NOT_VERBS:
-      importlib.import_module(f'{__name__}.{module.name}').add_parser(verbs)
-  return parser
+  return parsing.make_parser('python -m cifar_jax', _DESCRIPTION, sys.modules[__name__])

@@ -22,7 +22,7 @@ def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'a leaderboard of runs, and charts of them'
   parser = parsing.add_verb(verbs, 'compare', run, about, __doc__)
-  parsing.add_run(parser, many=True)
+  parsing.add_options(parser, 'runs')
   parser.add_argument('--sort', default='val_accuracy', help='column; default: val_accuracy')
   parser.add_argument(
     '--order', default='best', choices=['best', 'ascending', 'descending'], help='default: best'

@@ -1,14 +1,52 @@
 """What the command lines of several verbs have in common."""
 
 import argparse
+import importlib
 import pathlib
-from collections.abc import Callable
+import pkgutil
+import re
+import types
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cifar_jax.utils import paths
 from cifar_jax.utils.errors import UserError
 
 HelpShape = argparse.RawDescriptionHelpFormatter
+
+
+def make_parser(
+  program: str, description: str, *packages: types.ModuleType
+) -> argparse.ArgumentParser:
+  """The command line of a program, with the verbs in some packages."""
+  parser = argparse.ArgumentParser(
+    program, description=description, formatter_class=HelpShape, allow_abbrev=False
+  )
+  verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
+  for package in packages:
+    add_verbs(verbs, package.__name__, package.__path__)
+  return parser
+
+
+def add_verbs(verbs: Any, package: str, path: Sequence[str]) -> None:
+  """Adds the verbs of a package: its modules that have a function `add_parser`."""
+  for found in pkgutil.iter_modules(path):
+    module = importlib.import_module(f'{package}.{found.name}')
+    if hasattr(module, 'add_parser'):
+      module.add_parser(verbs)
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+  """The arguments of a command line, with `overrides` of a config where the verb takes them; ends
+  the process with status 2 and a line on stderr where a word is unknown.
+  """
+  arguments, rest = parser.parse_known_args(argv)
+  arguments.overrides = [word for word in rest if re.match(r'--?(no)?config\.', word)]
+  known = arguments.overrides if arguments.takes_overrides else []
+  unknown = [word for word in rest if word not in known]
+  if unknown:
+    parser.error(f'unrecognized: {" ".join(unknown)}')
+  return arguments
 
 
 def add_verb(
@@ -57,34 +95,24 @@ def run_path(text: str) -> pathlib.Path:
     raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def add_run(parser: argparse.ArgumentParser, many: bool = False) -> None:
-  """Adds the folder of a run, or of several."""
-  parser.add_argument(
-    'runs' if many else 'run',
-    nargs='+' if many else None,
-    type=run_path,
-    metavar='RUN',
-    help='folder of a run' if many else 'folder of the run',
-  )
+_OPTIONS: dict[str, dict[str, Any]] = {
+  'run': {'type': run_path, 'metavar': 'RUN', 'help': 'folder of the run'},
+  'runs': {'type': run_path, 'metavar': 'RUN', 'nargs': '+', 'help': 'folder of a run'},
+  '--checkpoint': {
+    'default': 'latest',
+    'help': "'latest' (default), 'best' or a step number",
+  },
+  '--data_dir': {'help': 'where the data is now, if it has moved since training'},
+  '--split': {
+    'default': 'test',
+    'choices': ['train', 'validation', 'test'],
+    'help': 'which images to measure the network on; default: test',
+  },
+  '--config': {'required': True, 'metavar': 'FILE', 'help': 'path of the config file'},
+}
 
 
-def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-  """Adds which checkpoint to look at, and where its data are now."""
-  parser.add_argument(
-    '--checkpoint', default='latest', help="'latest' (default), 'best' or a step number"
-  )
-  parser.add_argument(
-    '--data_dir', default=None, help='where the data is now, if it has moved since training'
-  )
-
-
-def add_split(parser: argparse.ArgumentParser) -> None:
-  """Adds which images to measure the network on."""
-  parser.add_argument(
-    '--split', default='test', choices=['train', 'validation', 'test'], help='default: test'
-  )
-
-
-def add_config(parser: argparse.ArgumentParser) -> None:
-  """Adds the path of a config file."""
-  parser.add_argument('--config', required=True, metavar='FILE', help='path of the config file')
+def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+  """Adds arguments that several verbs have, by their names above."""
+  for name in names:
+    parser.add_argument(name, **_OPTIONS[name])

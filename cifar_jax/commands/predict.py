@@ -21,9 +21,9 @@ def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'classes of new images, with probabilities'
   parser = parsing.add_verb(verbs, 'predict', run, about, __doc__)
-  parsing.add_run(parser)
+  parsing.add_options(parser, 'run')
   parser.add_argument('images', nargs='+', metavar='IMAGE', help='file, folder, address or -')
-  parsing.add_checkpoint(parser)
+  parsing.add_options(parser, '--checkpoint', '--data_dir')
   parser.add_argument('--top', type=int, default=3, help='classes shown; default: 3')
   parser.add_argument(
     '--format', default='table', choices=['table', 'json', 'csv'], help='json: one object per line'

@@ -19,8 +19,7 @@ def add_parser(verbs: Any) -> None:
   about = 'a web page that classifies images'
   # A page that is open for days must not hold what one large image took.
   parser = parsing.add_verb(verbs, 'serve', run, about, __doc__, keeps_memory=False)
-  parsing.add_run(parser)
-  parsing.add_checkpoint(parser)
+  parsing.add_options(parser, 'run', '--checkpoint', '--data_dir')
   parser.add_argument('--host', default='127.0.0.1', help='default: 127.0.0.1, this machine alone')
   parser.add_argument(
     '--name',

@@ -18,7 +18,7 @@ def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'the network of a config, layer by layer'
   parser = parsing.add_verb(verbs, 'summary', run, about, __doc__, takes_overrides=True)
-  parsing.add_config(parser)
+  parsing.add_options(parser, '--config')
   parser.add_argument(
     '--image_shape',
     metavar='H,W,C',

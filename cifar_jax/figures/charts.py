@@ -196,30 +196,17 @@ def reliability(found: Calibration) -> Any:
 @styled
 def class_bars(values: Sequence[float], class_names: Sequence[str], title: str) -> Any:
   """One horizontal bar per class, in percent."""
-  made, axes = figure(_WIDTH, max(2.5, _bar(values) * len(values) + 1))
-  positions = np.arange(len(values))
-  bars = axes.barh(positions, [100 * value for value in values], color=OTHERS[0], alpha=0.85)
-  axes.bar_label(bars, fmt='%.1f', padding=3)
-  axes.set_yticks(positions, [shortened(name) for name in class_names])
-  axes.invert_yaxis()
+  made, axes = _bars([100 * value for value in values], class_names, title, '%.1f')
   axes.set_xlim(0, 112)
   axes.set_xticks(range(0, 101, 20))
-  axes.grid(axis='y', visible=False)
-  axes.set_title(title)
   return made
 
 
 @styled
 def counts(values: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> Any:
   """One bar per class: how many images it has."""
-  made, axes = figure(_WIDTH, max(2.5, _bar(values) * len(values) + 1))
-  positions = np.arange(len(values))
-  axes.bar_label(axes.barh(positions, values, color=OTHERS[0], alpha=0.85), padding=3)
-  axes.set_yticks(positions, [shortened(name) for name in class_names])
-  axes.invert_yaxis()
+  made, axes = _bars(values, class_names, 'Training images of each class', '%g')
   axes.margins(x=0.15, y=0.5 / max(len(values), 1))
-  axes.grid(axis='y', visible=False)
-  axes.set_title('Training images of each class')
   return made
 
 
@@ -291,9 +278,20 @@ def _looks(count: int) -> list[tuple[Any, str]]:
   return [(color, lines[index % len(lines)]) for index, color in enumerate(colors[:count])]
 
 
-def _bar(values: Sequence[Any] | np.ndarray) -> float:
-  """Inches for each bar of a chart: less where there are many."""
-  return 0.32 if len(values) <= _ANNOTATED else 0.2
+def _bars(
+  values: Sequence[float] | np.ndarray, class_names: Sequence[str], title: str, form: str
+) -> tuple[Any, Any]:
+  """A figure with one horizontal bar per class and its value beside it, and its axes."""
+  inches = 0.32 if len(values) <= _ANNOTATED else 0.2  # for each bar: less where there are many
+  made, axes = figure(_WIDTH, max(2.5, inches * len(values) + 1))
+  positions = np.arange(len(values))
+  bars = axes.barh(positions, values, color=OTHERS[0], alpha=0.85)
+  axes.bar_label(bars, fmt=form, padding=3)
+  axes.set_yticks(positions, [shortened(name) for name in class_names])
+  axes.invert_yaxis()
+  axes.grid(axis='y', visible=False)
+  axes.set_title(title)
+  return made, axes
 
 
 def _epochs(axes: Any) -> None:

@@ -114,13 +114,8 @@ def _filters(network: Classifier, folder: pathlib.Path) -> dict[str, Any] | None
   columns = min(len(filters), 16)
   sheet = image_utils.enlarge(image_utils.grid(filters, columns), max(2, 640 // (columns * 5)))
   height, width, channels, count = kernel.shape
-  return {
-    'name': name,
-    'image': image_utils.save(sheet, folder / 'filters.png'),
-    'width': sheet.shape[1],
-    'caption': f'{count} filters of {height} by {width} by {channels}; mid-gray is 0, all on one '
-    'scale.',
-  }
+  what = f'{count} filters of {height} by {width} by {channels}; mid-gray is 0, all on one scale.'
+  return _saved(sheet, folder / 'filters.png', name, what)
 
 
 def _looks(
@@ -170,14 +165,14 @@ def _feature_maps(
     sheet = image_utils.enlarge(
       image_utils.grid(shown, columns, blank=128), max(1, round(_WIDTH / (columns * (width + 1))))
     )
-    address = image_utils.save(sheet, folder / f'maps_{number:02}_{path.replace("/", "_")}.png')
     of = f'the first {len(shown)} of {count}' if count > len(shown) else f'{count}'
-    sheets.append(
-      {
-        'name': path,
-        'image': address,
-        'width': sheet.shape[1],
-        'caption': f'{path}: {of} maps of {height} by {width}, each on its own scale.',
-      }
-    )
+    what = f'{path}: {of} maps of {height} by {width}, each on its own scale.'
+    file = folder / f'maps_{number:02}_{path.replace("/", "_")}.png'
+    sheets.append(_saved(sheet, file, path, what))
   return sheets
+
+
+def _saved(sheet: np.ndarray, file: pathlib.Path, name: str, caption: str) -> dict[str, Any]:
+  """Writes a sheet of images, and describes it for the page."""
+  address = image_utils.save(sheet, file)
+  return {'name': name, 'image': address, 'width': sheet.shape[1], 'caption': caption}

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import math
 import pathlib
@@ -229,9 +230,9 @@ def as_markdown(rows: Sequence[Row], columns: Sequence[str]) -> str:
 def as_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
   """Plain numbers for programs."""
   buffer = io.StringIO()
-  writer = csv.writer(buffer, lineterminator='\n')
-  writer.writerow(columns)
-  writer.writerows([['' if row.get(c) is None else row[c] for c in columns] for row in rows])
+  writer = csv.DictWriter(buffer, columns, extrasaction='ignore', lineterminator='\n')
+  writer.writeheader()
+  writer.writerows(rows)
   return buffer.getvalue().rstrip('\n')
 
 
@@ -298,17 +299,12 @@ def charts_of(rows: Sequence[Row]) -> dict[str, Any]:
       for name, lines in measured.items()
     }
     figures[key] = charts.compared({n: p for n, p in series.items() if p}, title, unit)
-  times: dict[str, list[tuple[float, float]]] = {}
+  times = {}
   for name, lines in measured.items():
-    total = 0.0
-    times[name] = []
-    for row in lines:
-      total += row['epoch_seconds'] / 60
-      times[name].append((row['epoch'], total))
-  figures['time'] = charts.compared(
-    {n: p for n, p in times.items() if p}, 'Time trained', 'minutes'
-  )
-  return figures
+    minutes = itertools.accumulate(row['epoch_seconds'] / 60 for row in lines)
+    times[name] = [(row['epoch'], total) for row, total in zip(lines, minutes, strict=True)]
+  drawn = {name: points for name, points in times.items() if points}
+  return {**figures, 'time': charts.compared(drawn, 'Time trained', 'minutes')}
 
 
 def _filled(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:

@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import shutil
-import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -66,12 +65,7 @@ class Checkpoints:
   def __enter__(self) -> 'Checkpoints':
     return self
 
-  def __exit__(
-    self,
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    traceback: types.TracebackType | None,
-  ) -> None:
+  def __exit__(self, *_: object) -> None:
     for manager in self._managers.values():
       manager.close()
 

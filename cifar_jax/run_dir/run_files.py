@@ -40,11 +40,8 @@ def read_summary(run: pathlib.Path) -> dict[str, Any]:
     UserError: it cannot be read, or a value that commands rely on is missing or of another type.
   """
   path = run / SUMMARY
-  if not os.path.lexists(path):
-    return {}
-  content = configs.current_results(json_files.read(path), path)
-  _check_types(content, path)
-  for name in _ALWAYS:
+  content = _read(path)
+  for name in _ALWAYS if content else ():
     if name not in content:
       raise json_files.damaged(path, f'it has no {name}')
   return content
@@ -57,10 +54,8 @@ def read_about(run: pathlib.Path) -> dict[str, Any]:
     UserError: it cannot be read, or its classes or the shape of its images are none.
   """
   path = run / ABOUT
-  if not os.path.lexists(path):
+  if not (content := _read(path)):
     return {}
-  content = configs.current_results(json_files.read(path), path)
-  _check_types(content, path)
   names, shape = content.get('class_names'), content.get('image_shape')
   if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
     raise json_files.damaged(path, f'class_names is {str(names)[:80]}')
@@ -73,12 +68,17 @@ def read_about(run: pathlib.Path) -> dict[str, Any]:
   return content
 
 
-def _check_types(content: Mapping[str, Any], path: pathlib.Path) -> None:
+def _read(path: pathlib.Path) -> dict[str, Any]:
+  """A file of results with values of the right types; {} where there is none."""
+  if not os.path.lexists(path):
+    return {}
+  content = configs.current_results(json_files.read(path), path)
   for names, kind in ((_NUMBERS, int | float), (_TEXTS, str)):
     for name in names:
       unknown = name in _UNKNOWN_AT_TIMES and content.get(name) is None
       if name in content and not unknown and not isinstance(content[name], kind):
         raise json_files.damaged(path, f'{name} is {str(content[name])[:80]!r}')
+  return content
 
 
 def rows_so_far(

@@ -105,12 +105,7 @@ def port_of(server: Any) -> int:
 
 def is_loopback(host: str) -> bool:
   """Whether a host name or address means this machine alone."""
-  if host == 'localhost':
-    return True
-  try:
-    return ipaddress.ip_address(host).is_loopback
-  except ValueError:
-    return False
+  return host == 'localhost' or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def may_ask(

@@ -65,6 +65,11 @@ class Trainer:
     return self.plan.steps_per_epoch
 
   @property
+  def short_last_batch(self) -> bool:
+    """Whether the last batch of an epoch has fewer examples than the others."""
+    return self.recipe.short_last_batch
+
+  @property
   def epochs(self) -> int:
     """The number of epochs in the run, the last one perhaps unfinished."""
     return -(-self.total_steps // self.steps_per_epoch)
@@ -82,7 +87,7 @@ class Trainer:
       wanted = 1
     position = step % per_epoch
     # The one short batch of an epoch is a program of its own.
-    end = per_epoch - 1 if self.recipe.short_last_batch else per_epoch
+    end = per_epoch - 1 if self.short_last_batch else per_epoch
     count = max(1, min(wanted, end - position, self.total_steps - step))
     if config.checkpoint.every_steps:
       count = min(count, config.checkpoint.every_steps - step % config.checkpoint.every_steps)

@@ -111,7 +111,8 @@ def train(
 
     def facts_now() -> dict[str, Any]:
       return {
-        **resume.fresh_facts(config, splits),
+        **splits.facts,
+        'config': configs.to_json(config),
         **timer.facts(),
         **history.to_facts(rows),
         'devices': devices,

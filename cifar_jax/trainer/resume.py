@@ -60,13 +60,6 @@ def note_on_losses(config: ConfigDict, facts: Mapping[str, Any]) -> str:
   )
 
 
-def fresh_facts(config: ConfigDict, splits: Splits) -> dict[str, Any]:
-  """What the host remembers beside the state of any step; the timer, the history and the devices
-  add theirs.
-  """
-  return {**splits.facts, 'config': configs.to_json(config)}
-
-
 def devices_so_far(facts: Mapping[str, Any], devices: str) -> list[str]:
   """What the run was trained on, in order, this session's devices last."""
   before = list(facts.get('devices', []))  # checkpoints of older versions lack them
@@ -85,9 +78,11 @@ def validate_resume(
       'that read these data otherwise; give it back its data, or choose another --workdir'
     )
   if step > trainer.total_steps:
+    config = trainer.config
+    limit = f' and --config.max_steps={config.max_steps}' if config.max_steps else ''
     raise UserError(
       f'{run} has already trained {step / trainer.steps_per_epoch:g} epochs, more than '
-      f'{_length(trainer.config)}; ask for more, or choose another --workdir'
+      f'--config.epochs={config.epochs}{limit}; ask for more, or choose another --workdir'
     )
 
 
@@ -109,8 +104,3 @@ def not_finite(
     '--config.optimizer.learning_rate or with --config.optimizer.gradient_clip_norm, which cannot '
     f'change within a run{start}'
   )
-
-
-def _length(config: ConfigDict) -> str:
-  limit = f' and --config.max_steps={config.max_steps}' if config.max_steps else ''
-  return f'--config.epochs={config.epochs}{limit}'

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from cifar_jax.analysis import flops, layer_table
 from cifar_jax.analysis.layer_table import NetworkSummary
 from cifar_jax.data import Splits
@@ -37,11 +35,7 @@ def split_note(splits: Splits) -> str:
 
 
 def header(
-  trainer: Trainer,
-  splits: Splits,
-  network: NetworkSummary,
-  run: pathlib.Path,
-  startup_note: str = '',
+  trainer: Trainer, splits: Splits, network: NetworkSummary, run: pathlib.Path, startup_note: str
 ) -> str:
   """The network, the data, the devices and the plan, printed before the first step."""
   config = trainer.config
@@ -51,6 +45,8 @@ def header(
     if splits.validation_is_test and splits.has_test
     else f'{len(splits.validation)} images'
   )
+  on_each = f'{device_memory.gib(splits.image_bytes)} on each'
+  placement = 'with the host' if config.data.placement == 'host' else on_each
   startup = f'; {startup_note}' if startup_note else ''
   tested = len(splits.test) if splits.has_test else 'which serve as'
   notes = ''.join(f'            {note}\n' for note in splits.notes)
@@ -59,8 +55,7 @@ def header(
     f'data        {splits.name} from {splits.source}: {len(splits.train)} training images, '
     f'validation on {validation}, {tested} test images\n'
     f'            {_classes(splits.class_names)}\n{notes}'
-    f'devices     {sharding.describe(trainer.mesh)}, images {_placement(config, splits)}'
-    f'{startup}\n'
+    f'devices     {sharding.describe(trainer.mesh)}, images {placement}{startup}\n'
     f'training    {trainer.epochs} epochs of {trainer.steps_per_epoch} steps of '
     f'{config.batch_size} images{limit}, {config.optimizer.name}, seed {config.seed}\n'
     f'run         {run}\n'
@@ -71,12 +66,6 @@ def _classes(names: Sequence[str]) -> str:
   """'3 classes: cat, dog, eel'; of many the first few."""
   rest = len(names) - _CLASSES
   return f'{len(names)} classes: {", ".join(names[:_CLASSES])}' + (', ...' if rest > 0 else '')
-
-
-def _placement(config: ConfigDict, splits: Splits) -> str:
-  if config.data.placement == 'host':
-    return 'with the host'
-  return f'{device_memory.gib(splits.image_bytes)} on each'
 
 
 def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:

@@ -103,7 +103,7 @@ class Session:
 
   def _dispatch(self, state: TrainState, step: int, count: int) -> TrainState:
     per_epoch = self.trainer.steps_per_epoch
-    masked = self.trainer.recipe.short_last_batch and step % per_epoch + count == per_epoch
+    masked = self.trainer.short_last_batch and step % per_epoch + count == per_epoch
     start, waited = time.perf_counter(), self.pipeline.input_wait_seconds
     with jax.profiler.StepTraceAnnotation('train', step_num=step):
       state, metrics = self.pipeline.update(state, step, count, masked)

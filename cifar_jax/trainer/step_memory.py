@@ -28,7 +28,7 @@ class Part(NamedTuple):
 
 
 def check_step_fits(trainer: Trainer, splits: Splits) -> None:
-  """Raises UserError if a step needs more memory than a device has, or the network is impossible."""
+  """Raises UserError if a step needs more memory than a device has, or no such network can be."""
   there = device_memory.bytes_of_a_device(trainer.mesh)
   needed = parts(trainer, splits)
   total = sum(part.size for part in needed)

@@ -8,9 +8,7 @@ writes a page of images of it.
 """
 
 import argparse
-import importlib
 import pathlib
-import pkgutil
 from typing import Any
 
 from cifar_jax.commands import parsing
@@ -33,8 +31,7 @@ def add_parser(verbs: Any) -> None:
     help='for the page; default: runs/views/NAME; made if missing',
   )
   own = parser.add_subparsers(dest='data_verb', metavar='VERB')
-  for module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f'{__name__}.{module.name}').add_parser(own)
+  parsing.add_verbs(own, __name__, __path__)
 
 
 def run(arguments: argparse.Namespace) -> None:

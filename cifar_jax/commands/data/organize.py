@@ -1,4 +1,4 @@
-"""Builds OUT/train/CLASS and OUT/validation/CLASS of images that lie side by side, by their names.
+"""Builds OUT/train/CLASS and OUT/validation/CLASS by the names of images that lie side by side.
 
   python -m cifar_jax data organize photos tree --class cats=cat --class dogs=dog
   python -m cifar_jax data organize photos tree --class cats=cat --class dogs=dog --count=4000
