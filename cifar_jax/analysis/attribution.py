@@ -1,7 +1,7 @@
 """What happens inside a network for an image: maps layer by layer, and what a class depends on.
 
 Works with any Flax module: the calls of its innermost modules are intercepted, nothing in the
-network has to be prepared for it.
+network has to be prepared for it. Images are normalized.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from cifar_jax.utils.array_types import Features, HeatMaps, Images, Labels
 
 
 def layer_outputs(
-  module: nn.Module, variables: Mapping[str, Any], images: jax.Array
+  module: nn.Module, variables: Mapping[str, Any], images: Images
 ) -> dict[str, jax.Array]:
   """The output of every innermost module, in the order of application (which `jax.jit` loses).
 
@@ -58,7 +58,7 @@ def map_layers(
 
 
 def features(module: nn.Module, variables: Mapping[str, Any], images: Images) -> Features:
-  """What the last layer with parameters is given: float32 [B, F], the network's own description."""
+  """What the last layer with parameters is given, the network's own description."""
   inputs: list[jax.Array] = []
 
   def record(method: Any, arguments: Any, options: Any, context: Any) -> Any:
@@ -81,9 +81,6 @@ def saliency(
   """How strongly each pixel moves the logit of a class: the largest |gradient| over the channels.
 
   After "Deep Inside Convolutional Networks" (Simonyan, Vedaldi and Zisserman, 2013).
-
-  Returns:
-    float32 [B, H, W].
   """
 
   def chosen_logits(images: jax.Array) -> jax.Array:
@@ -99,13 +96,10 @@ def grad_cam(
   classes: Labels,
   layer: str,
 ) -> HeatMaps:
-  """Where a layer's maps speak for a class: Grad-CAM (Selvaraju et al., 2017).
+  """Where a layer's maps speak for a class, at least 0: Grad-CAM (Selvaraju et al., 2017).
 
   Args:
     layer: The path of the layer, a key of `map_layers`.
-
-  Returns:
-    float32 [B, H', W'] of the size of the layer's maps, not below 0.
   """
 
   def chosen_logits(change: jax.Array) -> tuple[jax.Array, jax.Array]:

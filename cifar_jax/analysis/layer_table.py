@@ -57,7 +57,6 @@ class NetworkSummary:
 
   Attributes:
     layers: The layers in the order of their application, the softmax of the loss the last.
-    parameters: The numbers of trainable and other scalars.
     macs: The number of multiply-adds of the forward pass of one image.
   """
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cifar_jax.utils.array_types import Classes, Probabilities
+from cifar_jax.utils.array_types import Classes, ClassProbabilities, Confusion, Probabilities
 
 _MOST_LINES = 20
 
@@ -29,13 +29,13 @@ class Calibration:
   error: float
 
 
-def confusion(labels: Classes, predicted: Classes, classes: int) -> np.ndarray:
-  """int64 [classes, classes]: rows are true classes, columns predicted ones."""
+def confusion(labels: Classes, predicted: Classes, classes: int) -> Confusion:
+  """How often each class was predicted as each."""
   cells = np.asarray(labels, np.int64) * classes + predicted
   return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
-def matrix_text(matrix: np.ndarray, class_names: Sequence[str]) -> str:
+def matrix_text(matrix: Confusion, class_names: Sequence[str]) -> str:
   """The sums of the rows, one class per line, then the matrix, as "CIFAR-10 classification using
   Keras Tutorial" (plon.io, 2017) prints them.
   """
@@ -51,7 +51,7 @@ def matrix_text(matrix: np.ndarray, class_names: Sequence[str]) -> str:
   return '\n'.join([*sums, '', *rows])
 
 
-def class_report(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, dict[str, float]]:
+def class_report(matrix: Confusion, class_names: Sequence[str]) -> dict[str, dict[str, float]]:
   """Precision, recall and F1 of each class of a confusion matrix, and their means.
 
   As in scikit-learn's classification report, a quotient by 0 is 0, and a class that occurs neither
@@ -104,7 +104,7 @@ def calibration(probabilities: Probabilities, labels: Classes, bins: int = 15) -
 
 
 def cross_entropy(probabilities: Probabilities, labels: Classes) -> float:
-  """Mean cross-entropy of probabilities float32 [N, classes] and labels [N], without smoothing."""
+  """Mean cross-entropy of probabilities with the true classes, without smoothing."""
   chosen = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
   return float(-np.mean(np.log(np.maximum(chosen, np.finfo(np.float32).tiny))))
 
@@ -116,7 +116,7 @@ def mistakes(probabilities: Probabilities, labels: Classes) -> np.ndarray:
   return wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind='stable')]
 
 
-def worst_confusions(matrix: np.ndarray, count: int) -> list[tuple[int, int, int]]:
+def worst_confusions(matrix: Confusion, count: int) -> list[tuple[int, int, int]]:
   """The most frequent (true class, predicted class, number), the most frequent first."""
   off = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
   order = np.argsort(-off, axis=None, kind='stable')[:count]
@@ -129,7 +129,7 @@ def mistake_title(epoch: int, predicted: str, actual: str) -> str:
   return f'[{epoch}] predicted {predicted} actual {actual}'
 
 
-def score_lines(probabilities: np.ndarray, label: int, class_names: Sequence[str]) -> str:
+def score_lines(probabilities: ClassProbabilities, label: int, class_names: Sequence[str]) -> str:
   """One line per class: its probability in percent, its name, and !!! at the true class; of more
   than 20 classes the ten most probable ones and the true one.
   """

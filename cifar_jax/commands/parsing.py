@@ -61,8 +61,6 @@ def add_verb(
   """Adds a verb to a command line.
 
   Args:
-    verbs: What `add_subparsers` returned.
-    name: The word that users type.
     action: The function that does the work; it gets the parsed arguments, with `overrides` among
       them.
     about: Half a line for the list of verbs.

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.utils.errors import UserError
 
 
+@runtime_checkable
 class Examples(Protocol):
   """A split as training reads it; `Split` is the usual one.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from cifar_jax.layers import MaxPool
 from cifar_jax.ops.conv import conv
+from cifar_jax.utils.array_types import FullConvolution, Map, SmallMap
 
 KERNELS = {
   'horizontal gradient': np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float32),
@@ -52,12 +53,8 @@ LAYERS = (
 )
 
 
-def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-  """The full two-dimensional convolution: the kernel flipped, zeros around the image.
-
-  Returns:
-    float32 [H + h - 1, W + w - 1].
-  """
+def convolve(image: Map, kernel: SmallMap) -> FullConvolution:
+  """The full two-dimensional convolution: the kernel flipped, zeros around the image."""
   height, width = kernel.shape
   # Networks correlate; flipping the kernel makes it a convolution.
   flipped = jnp.asarray(kernel[::-1, ::-1], jnp.float32)[:, :, None, None]
@@ -67,7 +64,7 @@ def convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
   return np.asarray(found)[0, :, :, 0]
 
 
-def sobel(image: np.ndarray) -> np.ndarray:
+def sobel(image: Map) -> SmallMap:
   """The strength of the gradient, sqrt(Gx^2 + Gy^2), scaled to 0..255; float32 [H + 2, W + 2]."""
   across = convolve(image, KERNELS['horizontal gradient'])
   down = convolve(image, KERNELS['vertical gradient'])
@@ -76,11 +73,11 @@ def sobel(image: np.ndarray) -> np.ndarray:
 
 
 def rectify(values: np.ndarray) -> np.ndarray:
-  """ReLU: float32 of the same shape, what is below 0 set to 0."""
+  """ReLU: numbers of any shape; what is below 0 set to 0."""
   return np.maximum(values, 0)
 
 
-def max_pool(values: np.ndarray, window: int = 2) -> np.ndarray:
+def max_pool(values: Map, window: int = 2) -> SmallMap:
   """The largest value of each window: float32 [H, W] -> [H // window, W // window]."""
   pooled = MaxPool(window).apply({}, jnp.asarray(values, jnp.float32)[None, :, :, None])
   return np.asarray(pooled)[0, :, :, 0]

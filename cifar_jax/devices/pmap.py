@@ -34,13 +34,9 @@ def check_config(config: ConfigDict) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class PmapDataParallel(DataParallel):
-  """Each device takes its rows and sums over the mapped axis.
+  """Each device takes its rows and sums over the mapped axis."""
 
-  Attributes:
-    parts: The number of devices.
-  """
-
-  parts: int = 1
+  parts: int = 1  # as many as devices
 
   def local_shard(self, tree: Any) -> Any:
     """This device's [B / parts, ...] of whole arrays [B, ...]."""

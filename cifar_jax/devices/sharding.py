@@ -1,4 +1,4 @@
-"""Devices: the mesh, where arrays live on it, and the jitted forms of the pure steps.
+"""Devices: the mesh, its memory, where arrays live on it, and the jitted forms of the pure steps.
 
 The default is one program over a 1-D mesh ('data',): parameters and the data set are on every
 device, each device works on its part of the batch, and the compiler adds the sums over devices. One
@@ -19,9 +19,12 @@ from ml_collections import ConfigDict
 
 from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.ops.dispatch import on_one_device
+from cifar_jax.startup import host_memory
+from cifar_jax.utils.array_types import PerRow
 from cifar_jax.utils.errors import UserError
 
 AXIS = 'data'  # the one axis of the mesh, over which the rows of a batch lie
+_IMAGES_SHARE = 0.75  # of a device's memory that images may take; the rest is for the network
 
 
 def make_mesh(devices: int) -> Mesh:
@@ -85,8 +88,8 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
   return jax.tree.map(put, tree)
 
 
-def process_rows(rows: np.ndarray, mesh: Mesh) -> np.ndarray:
-  """The rows of a whole batch [B, ...] that this process's devices work on."""
+def process_rows(rows: PerRow, mesh: Mesh) -> np.ndarray:
+  """The rows of a whole batch that this process's devices work on."""
   parts = batch_sharding(mesh).addressable_devices_indices_map(rows.shape).values()
   starts = sorted((part[0].start or 0, part[0].stop) for part in parts if part is not None)
   return np.concatenate([rows[start:stop] for start, stop in starts])
@@ -165,3 +168,31 @@ def describe(mesh: Mesh) -> str:
   plural = '' if mesh.size == 1 else 's'
   processes = f' in {jax.process_count()} processes' if jax.process_count() > 1 else ''
   return f'{mesh.size} {platform} device{plural}{processes} ({", ".join(kinds)})'
+
+
+def bytes_of_a_device(mesh: Mesh) -> int | None:
+  """The memory of one device of this process, None where nobody says; CPU devices share the
+  host's.
+  """
+  device = mesh.local_devices[0]
+  if device.platform == 'cpu':
+    available = host_memory.available()
+    return None if available is None else available // len(mesh.local_devices)
+  return (device.memory_stats() or {}).get('bytes_limit')
+
+
+def check_images_fit(needed: int, mesh: Mesh) -> None:
+  """Raises UserError if images of `needed` bytes would leave the network too little memory on a
+  device.
+  """
+  there = bytes_of_a_device(mesh)
+  if there is not None and needed > _IMAGES_SHARE * there:
+    raise UserError(
+      f'the images take {gib(needed)} on each device, which has {gib(there)}; '
+      '--config.data.placement=host keeps them with the host, or use fewer or smaller images'
+    )
+
+
+def gib(count: float) -> str:
+  """'0.18 GiB'."""
+  return f'{count / 2**30:,.2f} GiB'

@@ -15,6 +15,7 @@ import numpy as np
 
 from cifar_jax.analysis.scores import Calibration
 from cifar_jax.analysis.tracing import LayerRecord
+from cifar_jax.utils.array_types import Confusion
 from cifar_jax.utils.optional_deps import require
 
 INK = '#123456'  # dark on white; in a page it stands for the reader's text color
@@ -138,10 +139,8 @@ def over_epochs(rows: Sequence[Mapping[str, float]], name: str, title: str) -> A
 
 
 @styled
-def heat_map(matrix: np.ndarray, class_names: Sequence[str]) -> Any:
-  """The confusion matrix: rows true, columns predicted; with its numbers up to 20 classes, and the
-  names of the classes up to 200.
-  """
+def heat_map(matrix: Confusion, class_names: Sequence[str]) -> Any:
+  """The confusion matrix, with its numbers up to 20 classes and their names up to 200."""
   classes = len(matrix)
   annotated = classes <= _ANNOTATED
   names = [shortened(name) for name in class_names]

@@ -17,8 +17,10 @@ def save_figure(figure: Any, folder: pathlib.Path, name: str) -> str:
   The files have a white background; the returned SVG has none, and takes the text color of its
   surroundings.
   """
-  text = _svg(figure)
+  buffer = io.StringIO()
   with disk_errors(folder), style():
+    figure.savefig(buffer, format='svg', metadata={'Date': None})
+    text = buffer.getvalue()
     (folder / f'{name}.svg').write_text(text, 'utf-8', 'replace')
     figure.savefig(folder / f'{name}.png', dpi=150, facecolor='white')
   return inline_svg(text)
@@ -57,10 +59,3 @@ def write_page(path: pathlib.Path, template: str, content: Mapping[str, Any]) ->
   text = render(template, content)
   with disk_errors(path.parent):
     path.write_text(text, 'utf-8', 'replace')
-
-
-def _svg(figure: Any) -> str:
-  buffer = io.StringIO()
-  with style():
-    figure.savefig(buffer, format='svg', metadata={'Date': None})
-  return buffer.getvalue()

@@ -10,11 +10,12 @@ import numpy as np
 
 from cifar_jax.data.preprocessing import with_channels
 from cifar_jax.figures import charts
+from cifar_jax.utils.array_types import ColorImage, Image, Map, Sheet, SmallMap
 from cifar_jax.utils.optional_deps import require
 
 
-def grid(images: Sequence[np.ndarray], columns: int, gap: int = 1, blank: int = 255) -> np.ndarray:
-  """Images of one size in rows: uint8 [H, W, C] each -> one uint8 [H', W', C]; rows fill up."""
+def grid(images: Sequence[Image], columns: int, gap: int = 1, blank: int = 255) -> Sheet:
+  """Images of one size in rows; rows fill up."""
   height, width, channels = images[0].shape
   rows = -(-len(images) // columns)
   shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)
@@ -26,13 +27,13 @@ def grid(images: Sequence[np.ndarray], columns: int, gap: int = 1, blank: int = 
   return canvas
 
 
-def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
-  """Each pixel of [H, W, C] as a square of `factor` pixels: small images stay sharp."""
+def enlarge(image: Image, factor: int) -> Sheet:
+  """Each pixel as a square of `factor` pixels: small images stay sharp."""
   return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def sheet(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
-  """A grid of images uint8 [H, W, C], small ones enlarged to about 96 pixels."""
+def sheet(images: Sequence[Image], columns: int) -> Sheet:
+  """A grid of images, small ones enlarged to about 96 pixels."""
   return enlarge(grid(images, columns), max(1, round(96 / images[0].shape[1])))
 
 
@@ -42,21 +43,21 @@ def to_range(values: np.ndarray) -> np.ndarray:
   return np.round((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
 
 
-def colored(values: np.ndarray, color_map: str = 'viridis') -> np.ndarray:
-  """[H, W] of any numbers as uint8 [H, W, 3] in a color map of matplotlib."""
+def colored(values: Map, color_map: str = 'viridis') -> ColorImage:
+  """Numbers in a color map of matplotlib."""
   (matplotlib,) = require('report', 'matplotlib')
   return (matplotlib.colormaps[color_map](to_range(values))[..., :3] * 255).astype(np.uint8)
 
 
-def resized(values: np.ndarray, height: int, width: int) -> np.ndarray:
-  """A map float [H, W] stretched to another size, bilinearly."""
+def resized(values: Map, height: int, width: int) -> SmallMap:
+  """A map stretched to another size, bilinearly."""
   (pillow,) = require('report', 'PIL.Image')
   image = pillow.fromarray(values.astype(np.float32))
   return np.asarray(image.resize((width, height), pillow.Resampling.BILINEAR))
 
 
-def rgb(image: np.ndarray) -> np.ndarray:
-  """uint8 [H, W, C] as it is shown, [H, W, 3]: gray repeated, transparency on white; of two
+def rgb(image: Image) -> ColorImage:
+  """An image as it is shown: gray repeated, transparency on white; of two
   channels, or of more than four, the first one or three.
   """
   channels = image.shape[-1]
@@ -65,15 +66,15 @@ def rgb(image: np.ndarray) -> np.ndarray:
   return with_channels(image[None], 3)[0]
 
 
-def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-  """A heat map [H', W'] laid over an image uint8 [H, W, C] -> uint8 [H, W, 3]."""
+def overlay(image: Image, heat: SmallMap) -> ColorImage:
+  """A heat map laid over an image."""
   height, width = image.shape[:2]
   colors = colored(resized(heat, height, width), 'inferno').astype(np.float32)
   return (0.5 * colors + 0.5 * rgb(image)).astype(np.uint8)
 
 
-def png(image: np.ndarray) -> bytes:
-  """uint8 [H, W, C] as the bytes of a PNG file: gray, or as `rgb` shows it."""
+def png(image: Image) -> bytes:
+  """An image as the bytes of a PNG file: gray, or as `rgb` shows it."""
   (pillow,) = require('report', 'PIL.Image')
   buffer = io.BytesIO()
   # optimize=True would save a hundredth and take half as long again.
@@ -81,8 +82,8 @@ def png(image: np.ndarray) -> bytes:
   return buffer.getvalue()
 
 
-def of_figure(figure: Any, dpi: int = 80) -> np.ndarray:
-  """A matplotlib figure on white as uint8 [H, W, 3]."""
+def of_figure(figure: Any, dpi: int = 80) -> ColorImage:
+  """A matplotlib figure on white."""
   (pillow,) = require('report', 'PIL.Image')
   buffer = io.BytesIO()
   with charts.style():
@@ -90,13 +91,13 @@ def of_figure(figure: Any, dpi: int = 80) -> np.ndarray:
   return np.asarray(pillow.open(buffer).convert('RGB'))
 
 
-def data_uri(image: np.ndarray) -> str:
-  """uint8 [H, W, C] as an address that holds its PNG, for pages that need no other file."""
+def data_uri(image: Image) -> str:
+  """An image as an address that holds its PNG, for pages that need no other file."""
   return _address_of(png(image))
 
 
-def save(image: np.ndarray, path: pathlib.Path) -> str:
-  """Writes uint8 [H, W, C] as PNG; returns the same as an address for a page."""
+def save(image: Image, path: pathlib.Path) -> str:
+  """Writes an image as PNG; returns the same as an address for a page."""
   content = png(image)
   path.write_bytes(content)
   return _address_of(content)

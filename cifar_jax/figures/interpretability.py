@@ -13,6 +13,7 @@ from cifar_jax.analysis.scores import with_article
 from cifar_jax.data import Examples
 from cifar_jax.figures import image_utils
 from cifar_jax.predict.classifier import Classifier
+from cifar_jax.utils.array_types import Kernel, Probabilities, Sheet
 
 _LOOKS = 6
 _MAPS = 32  # of a layer, at most
@@ -21,7 +22,11 @@ _WIDTH = 900  # pixels of a page
 
 
 def inspect_network(
-  network: Classifier, split: Examples, probabilities: np.ndarray, image: int, folder: pathlib.Path
+  network: Classifier,
+  split: Examples,
+  probabilities: Probabilities,
+  image: int,
+  folder: pathlib.Path,
 ) -> dict[str, Any]:
   """What the report's section "Inside" shows; the images are written into `folder` too.
 
@@ -40,8 +45,8 @@ def inspect_network(
   }
 
 
-def first_kernel(variables: Any) -> tuple[str, np.ndarray] | None:
-  """Path and float32 [kh, kw, C, filters] of the first convolution of images, if there is one."""
+def first_kernel(variables: Any) -> tuple[str, Kernel] | None:
+  """Path and kernel of the first convolution of images, if there is one."""
   leaves = jax.tree_util.tree_flatten_with_path(variables['params'])[0]
   for path, leaf in leaves:
     if leaf.ndim == 4 and leaf.shape[2] in (1, 3) and leaf.shape[0] * leaf.shape[1] > 1:
@@ -49,8 +54,8 @@ def first_kernel(variables: Any) -> tuple[str, np.ndarray] | None:
   return None
 
 
-def filter_images(kernel: np.ndarray) -> list[np.ndarray]:
-  """float [kh, kw, C, filters] -> uint8 [kh, kw, C] each; 0 is mid-gray, one scale for all."""
+def filter_images(kernel: Kernel) -> list[Sheet]:
+  """An image of each filter; 0 is mid-gray, one scale for all."""
   limit = max(float(np.abs(kernel).max()), 1e-12)
   scaled = np.round(127.5 + 127.5 * kernel / limit).astype(np.uint8)
   return list(np.moveaxis(scaled, -1, 0))

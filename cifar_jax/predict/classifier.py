@@ -24,9 +24,10 @@ from cifar_jax.data.expected import known
 from cifar_jax.data.preprocessing import Preprocessing, from_facts, of_arrays, of_folder
 from cifar_jax.optim import averaging
 from cifar_jax.predict.run_data import data_at
-from cifar_jax.run_dir import normalization, run_files
+from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.training.tta import mean_logits
+from cifar_jax.utils.array_types import PerRow, Pixels, Probabilities
 from cifar_jax.utils.errors import UserError
 
 BATCH = 256  # images in one dispatch
@@ -37,12 +38,8 @@ class Classifier:
   """The network of a run as one of its checkpoints holds it.
 
   Attributes:
-    run: The folder of the run.
-    config: The config of the run.
-    module: The network.
     variables: Its collections 'params' and 'batch_stats'.
     step: The number of updates made.
-    class_names: One name per class.
     image_shape: (H, W, C) of the images that it takes.
     preprocessing: How an image file becomes one of those.
     normalize: The function that makes of images uint8 [B, H, W, C] what the network takes, float32.
@@ -58,14 +55,9 @@ class Classifier:
   preprocessing: Preprocessing
   normalize: Normalize
 
-  def probabilities(self, images: Any) -> np.ndarray:
-    """The softmax over the classes, averaged over the run's test-time views.
-
-    Args:
-      images: The images, uint8 [N, H, W, C].
-
-    Returns:
-      float32 [N, classes].
+  def probabilities(self, images: Any) -> Probabilities:
+    """The softmax over the classes, averaged over the run's test-time views, of images uint8
+    [N, H, W, C], as `in_batches` takes them.
     """
     return in_batches(self._probabilities, self.variables, images)
 
@@ -79,7 +71,7 @@ def make_probabilities(module: nn.Module, normalize: Normalize, tta: str) -> Any
   over the test-time views `tta`.
   """
 
-  def probabilities(variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
+  def probabilities(variables: Mapping[str, Any], images: Pixels) -> jax.Array:
     def predict(images: jax.Array) -> jax.Array:
       return models.apply(module, variables, images, train=False)
 
@@ -88,15 +80,15 @@ def make_probabilities(module: nn.Module, normalize: Normalize, tta: str) -> Any
   return jax.jit(probabilities)
 
 
-def in_batches(function: Any, variables: Mapping[str, Any], images: Any) -> np.ndarray:
-  """A compiled (variables, images uint8 [B, H, W, C]) -> float32 [B, ...] for N images, at least 1.
+def in_batches(function: Any, variables: Mapping[str, Any], images: Any) -> PerRow:
+  """A compiled (variables, images uint8 [B, H, W, C]) -> float32 [B, ...] for N images.
 
   The images, uint8 [N, H, W, C], are an array or a stream of them (see `data.Examples`).
   """
   # A few images need no batch of full size; one size per call means one compilation per call.
-  size = min(batch_size(images.shape[1:]), 1 << (images.shape[0] - 1).bit_length())
+  size = min(batch_size(images.shape[1:]), 1 << max(images.shape[0] - 1, 0).bit_length())
   parts = []
-  for start in range(0, images.shape[0], size):
+  for start in range(0, max(images.shape[0], 1), size):
     batch = np.asarray(images[start : start + size])
     filled = np.resize(batch, (size, *batch.shape[1:]))
     parts.append(np.asarray(function(variables, filled))[: len(batch)])
@@ -143,7 +135,7 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     class_names=tuple(about['class_names']),
     image_shape=(height, width, channels),
     preprocessing=_preprocessing(run, config, about, data_dir),
-    normalize=normalization.load(run, config.data),
+    normalize=run_files.load_normalization(run, config.data),
   )
 
 

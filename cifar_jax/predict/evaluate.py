@@ -5,7 +5,7 @@ from typing import Any
 
 from cifar_jax import config as configs
 from cifar_jax.predict.run_data import load_known
-from cifar_jax.run_dir import normalization
+from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.trainer.run_summary import split_note
@@ -35,7 +35,7 @@ def evaluate(
   configs.validate(config)
   splits = load_known(run, config, split, data_dir)
   # Other training images must not decide how the images are normalized.
-  trainer = build_trainer(config, splits, normalization.load(run, config.data))
+  trainer = build_trainer(config, splits, run_files.load_normalization(run, config.data))
   with Checkpoints(run, read_only=True) as checkpoints:
     restored = checkpoints.restore(trainer.abstract_state(), checkpoint)
   if restored is None:

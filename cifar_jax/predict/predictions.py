@@ -10,6 +10,7 @@ import numpy as np
 
 from cifar_jax.predict.classifier import Classifier, batch_size
 from cifar_jax.predict.image_files import InputImage, read_all
+from cifar_jax.utils.array_types import ClassProbabilities
 
 
 def predict(
@@ -42,9 +43,9 @@ def predict(
 
 
 def ranked(
-  probabilities: np.ndarray, class_names: Sequence[str], top: int
+  probabilities: ClassProbabilities, class_names: Sequence[str], top: int
 ) -> list[tuple[str, float]]:
-  """The `top` most probable classes of float32 [classes], the most probable first."""
+  """The `top` most probable classes, the most probable first."""
   order = np.argsort(-probabilities, kind='stable')[:top]
   return [(class_names[index], float(probabilities[index])) for index in order]
 

@@ -15,6 +15,7 @@ from cifar_jax.augment.normalize import channel_moments, scale
 from cifar_jax.data import statistics
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.figures import charts, files, image_utils
+from cifar_jax.utils.array_types import Image, Sheet
 from cifar_jax.utils.files import make_folder
 from cifar_jax.utils.optional_deps import require
 
@@ -101,9 +102,7 @@ def _duplicates(found: statistics.Duplicates) -> str:
   return ', '.join([*within, *across, f'{found.contradictions} with two labels'])
 
 
-def class_samples(
-  split: Split, label: int, count: int, random: np.random.Generator
-) -> list[np.ndarray]:
+def class_samples(split: Split, label: int, count: int, random: np.random.Generator) -> list[Image]:
   """`count` random images of a class, fewer if it has fewer; a blank one if it has none."""
   indices = np.flatnonzero(split.labels == label)
   if not len(indices):
@@ -112,7 +111,7 @@ def class_samples(
 
 
 @charts.styled
-def titled_grid(images: Sequence[np.ndarray], titles: Sequence[str], columns: int) -> Any:
+def titled_grid(images: Sequence[Image], titles: Sequence[str], columns: int) -> Any:
   """Images with a title above each, without ticks; ten in two rows of five are 8 x 3 inches, as in
   "CIFAR-10 classification using Keras Tutorial" (plon.io, 2017).
   """
@@ -129,7 +128,7 @@ def titled_grid(images: Sequence[np.ndarray], titles: Sequence[str], columns: in
 
 
 @charts.styled
-def labeled_rows(by_class: Sequence[Sequence[np.ndarray]], names: Sequence[str]) -> Any:
+def labeled_rows(by_class: Sequence[Sequence[Image]], names: Sequence[str]) -> Any:
   """One row of images per class, with its name at the left."""
   columns = max(len(images) for images in by_class)
   made, axes = charts.figure(
@@ -146,10 +145,8 @@ def labeled_rows(by_class: Sequence[Sequence[np.ndarray]], names: Sequence[str])
   return made
 
 
-def augmented_sheet(
-  config: ConfigDict, train: data.Examples, random: np.random.Generator
-) -> np.ndarray:
-  """A contact sheet, uint8 [H, W, C]: six images, each beside eight draws of the augmentation.
+def augmented_sheet(config: ConfigDict, train: data.Examples, random: np.random.Generator) -> Sheet:
+  """A contact sheet: six images, each beside eight draws of the augmentation.
 
   Args:
     config: The config, of which the section `augment` and the seed are used.

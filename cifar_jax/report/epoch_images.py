@@ -7,16 +7,15 @@ Migdał, deepsense.ai, 2017). They are drawn from the state and change nothing i
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from cifar_jax.augment.normalize import Normalize
 from cifar_jax.data import Splits
 from cifar_jax.devices import multihost
 from cifar_jax.predict.classifier import in_batches, make_probabilities
 from cifar_jax.trainer.session import Callback, Session
+from cifar_jax.training.recipe import Recipe
 from cifar_jax.training.steps import TrainState, evaluated_variables
 from cifar_jax.utils.optional_deps import require
 
@@ -44,17 +43,12 @@ class EpochImages(Callback):
     if self.due(epoch) and multihost.is_main_process():
       recipe = session.trainer.recipe
       variables = jax.device_get(evaluated_variables(recipe, state))
-      drawn = self.draw(recipe.module, recipe.normalize, session.splits, variables, epoch)
+      drawn = self.draw(recipe, session.splits, variables, epoch)
       session.writer.write_images(step, *drawn)
     return state
 
   def draw(
-    self,
-    module: nn.Module,
-    normalize: Normalize,
-    splits: Splits,
-    variables: Mapping[str, Any],
-    epoch: int,
+    self, recipe: Recipe, splits: Splits, variables: Mapping[str, Any], epoch: int
   ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Runs the network over the validation split.
 
@@ -70,7 +64,7 @@ class EpochImages(Callback):
 
     validation, names = splits.validation, splits.class_names
     if self._probabilities is None:  # compiled once per run
-      self._probabilities = make_probabilities(module, normalize, self._config.evaluate.tta)
+      self._probabilities = make_probabilities(recipe.module, recipe.normalize, recipe.tta)
     probabilities = in_batches(self._probabilities, variables, validation.images)
     predicted = probabilities.argmax(1)
     matrix = scores.confusion(validation.labels, predicted, len(names))
@@ -85,9 +79,9 @@ class EpochImages(Callback):
     if len(wrong):
       images['misclassified'] = np.asarray(validation.images[wrong])
     described = [
-      f'{scores.mistake_title(epoch, names[predicted[index]], names[validation.labels[index]])}\n'
-      f'{scores.score_lines(probabilities[index], validation.labels[index], names)}'
-      for index in wrong
+      f'{scores.mistake_title(epoch, names[predicted[index]], names[label])}\n'
+      f'{scores.score_lines(probabilities[index], label, names)}'
+      for index, label in zip(wrong, validation.labels[wrong].tolist(), strict=True)
     ]
     texts = {
       'confusion_matrix': f'```\n{scores.matrix_text(matrix, names)}\n```',

@@ -227,7 +227,7 @@ def _gallery(judged: _Judged, count: int, folder: pathlib.Path) -> list[dict[str
     return []
   images = judged.split.images[indices]
   image_utils.save(image_utils.sheet(list(images), 8), folder / 'mistakes.png')
-  labels = judged.split.labels[indices]
+  labels = judged.split.labels[indices].tolist()
   return [
     {
       'image': image_utils.data_uri(image),

@@ -61,20 +61,17 @@ def read_rows(run: pathlib.Path) -> list[dict[str, float]]:
   except (OSError, UnicodeDecodeError) as error:
     reason = error.strerror if isinstance(error, OSError) else 'it is not UTF-8'
     raise _unreadable(path, str(reason)) from None
-  reader = csv.reader(text.split('\n')[:-1], strict=True)
+  reader = csv.DictReader(text.split('\n')[:-1], strict=True)
   try:
-    header = next(reader, [])
-    if text and not set(COLUMNS) <= set(header):
+    if text and not set(COLUMNS) <= set(reader.fieldnames or ()):
       raise _unreadable(path, f'its first line does not name the columns {",".join(COLUMNS)}')
-    places = [header.index(name) for name in COLUMNS] if header else []
     rows = []
     for cells in reader:
-      if cells:
-        row = dict(zip(COLUMNS, (float(cells[place]) for place in places), strict=True))
-        if not (row['step'].is_integer() and row['epoch'].is_integer()):
-          raise ValueError(f'step {row["step"]}, epoch {row["epoch"]}')
-        rows.append(row)
-  except (csv.Error, ValueError, IndexError) as error:
+      row = {name: float(cells[name] or '') for name in COLUMNS}
+      if not (row['step'].is_integer() and row['epoch'].is_integer()):
+        raise ValueError(f'step {row["step"]}, epoch {row["epoch"]}')
+      rows.append(row)
+  except (csv.Error, ValueError) as error:
     raise _unreadable(path, f'line {reader.line_num}: {error}') from None
   return rows
 

@@ -1,14 +1,18 @@
-"""What others read of a run's folder: its summary, what it is about, its history."""
+"""What others read of a run's folder: its summary, subject, history and normalization."""
 
 import math
 import os
 import pathlib
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from absl import logging
+from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
+from cifar_jax.augment.normalize import Normalize, Statistics, make_normalize
 from cifar_jax.run_dir import history
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.utils import json_files
@@ -16,6 +20,8 @@ from cifar_jax.utils.errors import UserError
 
 SUMMARY = 'summary.json'
 ABOUT = 'about.json'
+# With whitening they are many numbers, and no checkpoint need repeat them.
+NORMALIZATION = 'normalization.npz'
 
 _NUMBERS = (
   *('val_loss', 'val_accuracy', 'test_loss', 'test_accuracy', 'train_loss', 'train_accuracy'),
@@ -134,3 +140,30 @@ def has_begun(run: pathlib.Path) -> bool:
   """Whether a run has a checkpoint to go on from."""
   with Checkpoints(run, read_only=True) as checkpoints:
     return checkpoints.latest() is not None
+
+
+def save_normalization(run: pathlib.Path, statistics: Statistics) -> None:
+  """Writes what the training images gave into the folder of a run."""
+  arrays: dict[str, Any] = {'mean': statistics.mean, 'std': statistics.std}
+  if statistics.whitening is not None:
+    arrays['whitening'] = statistics.whitening
+  np.savez(run / NORMALIZATION, **arrays)
+
+
+def load_normalization(run: pathlib.Path, data_config: ConfigDict) -> Normalize:
+  """Returns the normalization of a run, for which its training images are not needed.
+
+  Raises:
+    UserError: the folder lacks the numbers that the run took from its training images.
+  """
+  if data_config.get('normalize', 'given') == 'given':
+    return make_normalize(data_config.mean, data_config.std)
+  path = run / NORMALIZATION
+  try:
+    with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
+      return Statistics(**{name: arrays[name] for name in arrays.files})
+  except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    raise UserError(
+      f'{path} cannot be read ({type(error).__name__}); it holds what the images of this run are '
+      'normalised by, and going on with its training writes it again'
+    ) from error

@@ -78,11 +78,8 @@ class RunTimer:
     return self._waiting_seconds / max(self._training_seconds, 1e-9)
 
   def left(self, done: int, rest: int) -> float | None:
-    """Seconds that the rest of the run takes at this session's pace; None before there is one.
-
-    Args:
-      done: The number of updates made in this session.
-      rest: The number of updates to come.
+    """Seconds that `rest` more updates take at the pace of the `done` ones of this session; None
+    before there is one.
     """
     if done <= 0:
       return None

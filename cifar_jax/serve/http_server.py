@@ -37,7 +37,6 @@ def make_server(app: Any, host: str, port: int, request_seconds: float = _REQUES
   Args:
     host: An address of this machine, or a name of one.
     port: 0 for any free one.
-    request_seconds: The seconds that a request may take to arrive.
 
   Raises:
     UserError: a package is missing, the port is none or taken, the address is not of this machine.

@@ -69,8 +69,7 @@ def make_app(
   Args:
     neighbors: The function that gives the training images to compare with, None while there are
       none.
-    host: The address that it is going to be bound to; see `http_server.may_ask`.
-    names: The names that it answers to besides.
+    host: The address that it is going to be bound to; see `http_server.may_ask`, as for `names`.
   """
   (flask,) = require('serve', 'flask')
 

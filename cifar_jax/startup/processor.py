@@ -6,7 +6,6 @@ import importlib.util
 import os
 import pathlib
 import platform
-import re
 from collections.abc import Mapping
 
 _ACCELERATOR_PACKAGES = ('jax_plugins', 'libtpu')
@@ -22,24 +21,23 @@ def runs_on_cpu(environment: Mapping[str, str] = os.environ) -> bool:
 
 def processor_name() -> str:
   """Returns the name of the processor, such as 'AMD EPYC', as far as the system tells it."""
-  with contextlib.suppress(OSError), open('/proc/cpuinfo') as file:
-    for line in file:
-      if line.startswith('model name'):
-        return line.partition(':')[2].strip()
-  return platform.processor() or platform.machine()
+  return _linux_says().get('model name') or platform.processor() or platform.machine()
 
 
-@functools.cache
 def features() -> frozenset[str]:
   """The processor's instruction sets, such as 'avx2', as Linux lists them; none elsewhere."""
-  try:
-    text = pathlib.Path('/proc/cpuinfo').read_text()
-  except OSError:
-    return frozenset()
-  found = re.search(r'^flags\s*:(.*)$', text, re.MULTILINE)
-  return frozenset(found[1].split()) if found else frozenset()
+  return frozenset(_linux_says().get('flags', '').split())
 
 
 def kind() -> str:
   """A text that differs between processors for which compilers make different programs."""
   return ' '.join([platform.machine(), *sorted(features() or [platform.processor()])])
+
+
+@functools.cache
+def _linux_says() -> dict[str, str]:
+  """What Linux lists of the processor, by name; {} elsewhere."""
+  with contextlib.suppress(OSError):
+    lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
+    return {name.strip(): value.strip() for name, _, value in (x.partition(':') for x in lines)}
+  return {}

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax.augment.normalize import Normalize
 from cifar_jax.data import Splits
-from cifar_jax.devices import device_memory, pmap, sharding
+from cifar_jax.devices import pmap, sharding
 from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.models.pretrained.classifier import Pretrained
 from cifar_jax.optim import Plan
@@ -39,10 +39,7 @@ class Trainer:
   The programs among the properties are compiled at first use and serve every seed.
 
   Attributes:
-    config: The validated config.
-    recipe: What the steps compute.
     mesh: The devices in use.
-    plan: The updates of the run.
     schedule: The number of updates made -> the learning rate.
     init_images: The training images that the initialization looks at, uint8 [N, H, W, C].
   """
@@ -188,7 +185,7 @@ def build_trainer(
     )
   cached = cached_features.are_cached(recipe.module)
   if config.data.placement == 'device' and not cached:
-    device_memory.check_fits(splits.image_bytes, mesh)
+    sharding.check_images_fit(splits.image_bytes, mesh)
   if config.parallel == 'pmap':
     pmap.check_config(config)
   trainer = Trainer(

@@ -19,7 +19,7 @@ from cifar_jax.data import Examples, Split
 from cifar_jax.models.pretrained.classifier import Pretrained
 from cifar_jax.optim import parameter_groups
 from cifar_jax.training.recipe import Recipe
-from cifar_jax.utils.array_types import Images, Indices, Pixels, RandomKey, Step
+from cifar_jax.utils.array_types import Images, Indices, PerRow, Pixels, RandomKey, Step
 from cifar_jax.utils.cache import CacheEntry
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import cache_folder
@@ -129,7 +129,7 @@ def _read(path: pathlib.Path) -> np.ndarray:
   return np.load(path, mmap_mode='r', allow_pickle=False).view(np.ndarray)
 
 
-def _compute(recipe: Recipe, variables: Mapping[str, Any], images: np.ndarray) -> np.ndarray:
+def _compute(recipe: Recipe, variables: Mapping[str, Any], images: np.ndarray) -> PerRow:
   @jax.jit
   def maps(variables: Mapping[str, Any], batch: jax.Array) -> jax.Array:
     found: Any = recipe.module.apply(variables, recipe.normalize(batch), method='base_maps')

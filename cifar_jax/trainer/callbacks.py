@@ -81,7 +81,6 @@ class SaveCheckpoints(Callback):
 
   Attributes:
     config: The section `checkpoint`.
-    checkpoints: Where to.
     facts: -> what the host has to remember beside the state.
     check_folder: Raises UserError if the run's folder is no longer this process's.
   """
@@ -134,7 +133,6 @@ class Profile(Callback):
   Args:
     config: The section `profile`; `after_steps` counts from the first update of a session, since
       that compiles.
-    run: The run's folder.
   """
 
   def __init__(self, config: ConfigDict, run: pathlib.Path):

@@ -12,7 +12,7 @@ from cifar_jax.devices import sharding
 from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.trainer.host_batches import evaluation_batches
 from cifar_jax.training.evaluation import make_eval_step, make_evaluate_batch
-from cifar_jax.training.metrics import Metrics
+from cifar_jax.training.losses import Metrics
 from cifar_jax.training.recipe import Recipe
 from cifar_jax.training.steps import TrainState, evaluated_variables
 

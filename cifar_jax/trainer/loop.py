@@ -12,7 +12,7 @@ from cifar_jax import config as configs
 from cifar_jax import data
 from cifar_jax.analysis import layer_table
 from cifar_jax.devices import multihost, sharding
-from cifar_jax.run_dir import history, normalization, run_files
+from cifar_jax.run_dir import history, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.lock import run_lock
 from cifar_jax.run_dir.metric_writers import NoWriter, RunWriter
@@ -96,7 +96,7 @@ def train(
       about = run_summary.about(splits, network)
       write_json(run / run_files.ABOUT, {'format': configs.FORMAT, **about})
       if trainer.recipe.statistics is not None:
-        normalization.save(run, trainer.recipe.statistics)
+        run_files.save_normalization(run, trainer.recipe.statistics)
     progress.note(run_summary.header(trainer, splits, network, run, startup_note))
     if restored:
       progress.note(f'resuming after step {step} of {trainer.total_steps}\n')

@@ -10,7 +10,6 @@ from cifar_jax import config as configs
 from cifar_jax.data import Splits
 from cifar_jax.run_dir import history, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
-from cifar_jax.run_dir.normalization import NORMALIZATION_NAME
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import run_summary
 from cifar_jax.trainer.build import Trainer
@@ -34,19 +33,15 @@ def finished(config: ConfigDict, run: pathlib.Path, progress: Progress) -> dict[
   stopped_early = summary.get('stopped_early')  # older summaries lack it
   if stopped_early and not stops_early(config.early_stopping, run_files.saved_rows(run)):
     return {}
-  if not _is_complete(config, run):
+  # What evaluation and prediction read beside the checkpoints.
+  names = [configs.CONFIG_NAME, run_files.ABOUT]
+  if config.data.normalize != 'given':
+    names.append(run_files.NORMALIZATION)
+  if not all((run / name).exists() for name in names):
     return {}
   progress.note(f'{run} has finished; --config.epochs={2 * config.epochs} would go on')
   progress.note(run_summary.closing(summary, run))
   return summary
-
-
-def _is_complete(config: ConfigDict, run: pathlib.Path) -> bool:
-  """Whether a run's folder has what evaluation and prediction read beside the checkpoints."""
-  names = [configs.CONFIG_NAME, run_files.ABOUT]
-  if config.data.normalize != 'given':
-    names.append(NORMALIZATION_NAME)
-  return all((run / name).exists() for name in names)
 
 
 def note_on_losses(config: ConfigDict, facts: Mapping[str, Any]) -> str:

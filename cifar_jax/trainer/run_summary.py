@@ -15,7 +15,7 @@ from cifar_jax.analysis import flops, layer_table
 from cifar_jax.analysis.layer_table import NetworkSummary
 from cifar_jax.data import Splits
 from cifar_jax.data.identity import fingerprint
-from cifar_jax.devices import device_memory, sharding
+from cifar_jax.devices import sharding
 from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.timer import RunTimer, images_per_second
@@ -45,7 +45,7 @@ def header(
     if splits.validation_is_test and splits.has_test
     else f'{len(splits.validation)} images'
   )
-  on_each = f'{device_memory.gib(splits.image_bytes)} on each'
+  on_each = f'{sharding.gib(splits.image_bytes)} on each'
   placement = 'with the host' if config.data.placement == 'host' else on_each
   startup = f'; {startup_note}' if startup_note else ''
   tested = len(splits.test) if splits.has_test else 'which serve as'

@@ -31,14 +31,10 @@ class Session:
   """One process's part of a run: from its start or last checkpoint to its end or an interruption.
 
   Attributes:
-    trainer: What is trained.
-    splits: The data.
     pipeline: How the training examples reach the devices.
     evaluate: State -> loss and accuracy on the validation split.
-    stop: Whether somebody asked the run to stop.
     timer: Where the time goes; goes on from where the last session ended.
     rows: The history, one row per epoch; those of earlier sessions come first.
-    progress: What the user sees.
     writer: The log of metrics and images.
     callbacks: What else happens, in this order.
     validation: Loss and accuracy of the last state on the validation split; {} if not measured.

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 
 from cifar_jax.data import Splits
-from cifar_jax.devices import device_memory
+from cifar_jax.devices import sharding
 from cifar_jax.trainer import cached_features
 from cifar_jax.trainer.build import Trainer
 from cifar_jax.utils.errors import UserError
@@ -29,20 +29,20 @@ class Part(NamedTuple):
 
 def check_step_fits(trainer: Trainer, splits: Splits) -> None:
   """Raises UserError if a step needs more memory than a device has, or no such network can be."""
-  there = device_memory.bytes_of_a_device(trainer.mesh)
+  there = sharding.bytes_of_a_device(trainer.mesh)
   needed = parts(trainer, splits)
   total = sum(part.size for part in needed)
   if there is None or total <= there:
     return
   largest = max(needed)
   named = ', '.join(
-    f'{device_memory.gib(part.size)} for {part.what}'
+    f'{sharding.gib(part.size)} for {part.what}'
     for part in sorted(needed, reverse=True)
     if part.size > total / 20
   )
   raise UserError(
-    f'training needs at least {device_memory.gib(total)} on each device, which has '
-    f'{device_memory.gib(there)} free: {named}; {largest.advice}'
+    f'training needs at least {sharding.gib(total)} on each device, which has '
+    f'{sharding.gib(there)} free: {named}; {largest.advice}'
   )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from cifar_jax import models
 from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.training.gradients import total_metrics
-from cifar_jax.training.metrics import Metrics, batch_metrics
+from cifar_jax.training.losses import Metrics, batch_metrics
 from cifar_jax.training.recipe import Recipe
 from cifar_jax.training.steps import WHOLE, Batch
 from cifar_jax.training.tta import mean_logits

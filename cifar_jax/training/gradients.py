@@ -11,8 +11,7 @@ from flax import struct
 
 from cifar_jax import models
 from cifar_jax.layers.batch_axis import DataParallel, batch_axis_context
-from cifar_jax.training.losses import MixedLabels
-from cifar_jax.training.metrics import Metrics, batch_metrics
+from cifar_jax.training.losses import Metrics, MixedLabels, batch_metrics
 from cifar_jax.training.recipe import Recipe
 
 

@@ -23,8 +23,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.training.gradients import AugmentedBatch, compute_gradients
-from cifar_jax.training.losses import MixedLabels
-from cifar_jax.training.metrics import Metrics
+from cifar_jax.training.losses import Metrics, MixedLabels
 from cifar_jax.training.recipe import Recipe
 from cifar_jax.utils.array_types import Images, Labels, Pixels, Step
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int32, Key, UInt8
+from jaxtyping import Bool, Float, Float32, Int, Int32, Key, Real, Shaped, UInt8
 
 if TYPE_CHECKING:
   Array = jax.Array
@@ -54,6 +54,18 @@ Logits = Float[Array, 'batch classes']
 Features = Float32[Array, 'batch features']
 HeatMaps = Float32[Array, 'batch rows columns']
 
-# Of a whole split, with the host.
+# With the host, of a whole split.
 Probabilities = Float[np.ndarray, 'examples classes']
 Classes = Int[np.ndarray, 'examples']  # true or predicted ones, in 0..classes - 1
+PerRow = Shaped[np.ndarray, 'examples ...']
+Confusion = Int[np.ndarray, 'classes classes']  # rows are true classes, columns predicted ones
+ClassProbabilities = Float[np.ndarray, 'classes']  # of one example
+
+# With the host, as people see them.
+Image = UInt8[np.ndarray, 'height width channels']
+ColorImage = UInt8[np.ndarray, 'height width 3']
+Kernel = Float32[np.ndarray, 'rows columns channels filters']
+Sheet = UInt8[np.ndarray, 'rows columns channels']  # made of images, or of the filters of a kernel
+Map = Real[np.ndarray, 'height width']  # of any numbers
+SmallMap = Real[np.ndarray, 'rows columns']
+FullConvolution = Float32[np.ndarray, 'height+rows-1 width+columns-1']  # of these two

@@ -94,10 +94,7 @@ def _without_wrappers(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
   name of the attribute, mostly 'model.'; several may stand one after another.
   """
   found = dict(tensors)
-  while found:
-    wrapper = next((w for w in _WRAPPERS if all(name.startswith(w) for name in found)), None)
-    if wrapper is None:
-      break
+  while wrapper := next((w for w in _WRAPPERS if all(n.startswith(w) for n in found)), None):
     found = {name.removeprefix(wrapper): tensor for name, tensor in found.items()}
   return found
 

@@ -135,18 +135,10 @@ class _StorageType:
     self.kind = kind
 
 
-def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
-  return _Tensor(storage, offset, shape, strides)
-
-
-def _rebuild_parameter(tensor: Any, *_: Any) -> Any:
-  return tensor
-
-
 _ALLOWED: Mapping[tuple[str, str], Any] = {
   ('collections', 'OrderedDict'): Allowed(lambda *_: _Dict()),
-  ('torch._utils', '_rebuild_tensor_v2'): Allowed(_rebuild_tensor),
-  ('torch._utils', '_rebuild_parameter'): Allowed(_rebuild_parameter),
+  ('torch._utils', '_rebuild_tensor_v2'): Allowed(lambda *described: _Tensor(*described[:4])),
+  ('torch._utils', '_rebuild_parameter'): Allowed(lambda tensor, *_: tensor),
   **{('torch', name): _StorageType(kind) for name, kind in _TYPES.items()},
 }
 

@@ -10,8 +10,13 @@ import jaxtyping
 # As for type checkers, an int is a float.
 _checked = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
 
-_NAMES = ('analysis', 'augment', 'layers', 'models', 'ops', 'optim', 'training')
-ROOMS = [f'cifar_jax.{name}' for name in _NAMES]
+ROOMS = [
+  f'cifar_jax.{room}'
+  for room in (
+    *('ops', 'layers', 'augment', 'optim', 'models', 'training', 'analysis', 'devices', 'weights'),
+    *('run_dir', 'trainer', 'predict', 'figures', 'report', 'serve', 'demos'),
+  )
+]
 
 
 def install() -> None:

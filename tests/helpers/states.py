@@ -11,7 +11,7 @@ import optax
 
 from cifar_jax.run_dir import checkpoint
 from cifar_jax.run_dir.checkpoint import Checkpoints
-from cifar_jax.training.metrics import Metrics
+from cifar_jax.training.losses import Metrics
 from cifar_jax.training.steps import TrainState
 from tests.helpers import REPOSITORY
 

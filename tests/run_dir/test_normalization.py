@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax.augment import normalize
-from cifar_jax.run_dir import normalization
+from cifar_jax.run_dir import run_files
 from cifar_jax.utils.errors import UserError
 
 
@@ -16,14 +16,14 @@ from cifar_jax.utils.errors import UserError
 def test_a_run_keeps_its_statistics(fit, tmp_path) -> None:
   images = np.random.default_rng(0).integers(0, 256, (50, 4, 3, 2), dtype=np.uint8)
   fitted = fit(images)
-  normalization.save(tmp_path, fitted)
-  found = normalization.load(tmp_path, ConfigDict({'normalize': 'zca'}))
+  run_files.save_normalization(tmp_path, fitted)
+  found = run_files.load_normalization(tmp_path, ConfigDict({'normalize': 'zca'}))
   np.testing.assert_array_equal(jax.jit(found)(images), jax.jit(fitted)(images))
 
 
 def test_given_numbers_need_no_file(tmp_path) -> None:
   """A config of an older version names no kind of normalization."""
-  found = normalization.load(tmp_path, ConfigDict({'mean': (0.5,), 'std': (0.25,)}))
+  found = run_files.load_normalization(tmp_path, ConfigDict({'mean': (0.5,), 'std': (0.25,)}))
   pixels = np.array([0, 51, 255], np.uint8).reshape(1, 1, 3, 1)
   np.testing.assert_allclose(np.ravel(found(pixels)), [-2, -1.2, 2], rtol=1e-6)
 
@@ -31,7 +31,7 @@ def test_given_numbers_need_no_file(tmp_path) -> None:
 def test_statistics_that_are_missing_or_damaged(tmp_path) -> None:
   section = ConfigDict({'normalize': 'channel'})
   with pytest.raises(UserError, match=r'normalization\.npz cannot be read'):
-    normalization.load(tmp_path, section)
+    run_files.load_normalization(tmp_path, section)
   (tmp_path / 'normalization.npz').write_bytes(b'PK\x03\x04 nothing')
   with pytest.raises(UserError, match=r'normalization\.npz cannot be read'):
-    normalization.load(tmp_path, section)
+    run_files.load_normalization(tmp_path, section)

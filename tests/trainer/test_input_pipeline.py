@@ -13,7 +13,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from cifar_jax import data
-from cifar_jax.devices import device_memory, sharding
+from cifar_jax.devices import sharding
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.trainer.host_batches import train_batches
@@ -198,16 +198,16 @@ def test_only_idle_devices_wait(tiny_config, busy, waited) -> None:
 
 def test_images_that_do_not_fit(tiny_config, monkeypatch) -> None:
   """180 + 20 + 90 images of 192 bytes are 54.4 KiB, more than three quarters of 72 KiB."""
-  monkeypatch.setattr(device_memory, 'bytes_of_a_device', lambda mesh: 72 * 2**10)
+  monkeypatch.setattr(sharding, 'bytes_of_a_device', lambda mesh: 72 * 2**10)
   with pytest.raises(UserError, match=r'take .* on each device, .*--config\.data\.placement=host'):
     trainer_on(tiny_config, 1)
   trainer_on(tiny_config, 1, **{'data.placement': 'host'})
-  monkeypatch.setattr(device_memory, 'bytes_of_a_device', lambda mesh: 73 * 2**10)
+  monkeypatch.setattr(sharding, 'bytes_of_a_device', lambda mesh: 73 * 2**10)
   trainer_on(tiny_config, 1)
 
 
 def test_memory_of_a_cpu_device_is_a_share_of_the_hosts() -> None:
-  one, eight = (device_memory.bytes_of_a_device(sharding.make_mesh(count)) for count in (1, 8))
+  one, eight = (sharding.bytes_of_a_device(sharding.make_mesh(count)) for count in (1, 8))
   assert one is not None
   assert eight is not None
   assert eight == pytest.approx(one / 8, rel=0.2)

@@ -4,7 +4,7 @@ import pytest
 
 from cifar_jax import data
 from cifar_jax.data import preprocessing
-from cifar_jax.devices import device_memory
+from cifar_jax.devices import sharding
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.startup import host_memory
 from cifar_jax.trainer import loop, step_memory
@@ -71,16 +71,16 @@ def test_what_fits_to_the_byte_is_taken(tiny_config, monkeypatch) -> None:
   config = changed(tiny_config, **LINEAR)
   splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
   needed = sum(part.size for part in step_memory.parts(build_trainer(config, splits), splits))
-  monkeypatch.setattr(device_memory, 'bytes_of_a_device', lambda mesh: needed)
+  monkeypatch.setattr(sharding, 'bytes_of_a_device', lambda mesh: needed)
   step_memory.check_step_fits(build_trainer(config, splits), splits)
-  monkeypatch.setattr(device_memory, 'bytes_of_a_device', lambda mesh: needed - 1)
+  monkeypatch.setattr(sharding, 'bytes_of_a_device', lambda mesh: needed - 1)
   trainer = build_trainer(changed(config, **{'data.placement': 'host'}), splits)
   step_memory.check_step_fits(trainer, splits)  # without the images
   trainer = build_trainer(changed(config, **{'data.placement': 'host'}), splits)
-  monkeypatch.setattr(device_memory, 'bytes_of_a_device', lambda mesh: needed - 290 * 192 - 1)
+  monkeypatch.setattr(sharding, 'bytes_of_a_device', lambda mesh: needed - 290 * 192 - 1)
   with pytest.raises(UserError, match='training needs at least'):
     step_memory.check_step_fits(trainer, splits)
-  monkeypatch.setattr(device_memory, 'bytes_of_a_device', lambda mesh: None)  # nobody says
+  monkeypatch.setattr(sharding, 'bytes_of_a_device', lambda mesh: None)  # nobody says
   step_memory.check_step_fits(trainer, splits)
 
 

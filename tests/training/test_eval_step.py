@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cifar_jax.training import evaluation, losses
-from cifar_jax.training.metrics import Metrics
+from cifar_jax.training.losses import Metrics
 from cifar_jax.training.tta import TTA_TRANSFORMS
 from tests.helpers.pure_steps import (
   EXAMPLES,
