@@ -166,7 +166,7 @@ class Checkpoints:
     prefix = 'averaged/' if averaged else ''
     collections = tuple(f'{prefix}{name}/' for name in ('params', 'batch_stats'))
     chosen = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(collections)}
-    variables = {'batch_stats': {}, **traverse_util.unflatten_dict(chosen, sep='/')}
+    variables = {'params': {}, 'batch_stats': {}, **traverse_util.unflatten_dict(chosen, sep='/')}
     return variables, int(arrays['step'])
 
   def facts(self, which: str = 'latest') -> dict[str, Any]:
@@ -182,7 +182,7 @@ class Checkpoints:
     """The arrays, by path, and the facts of the newest checkpoint that is not damaged.
 
     Args:
-      which: 'latest', 'best', or a step number as text.
+      which: As for `restore`.
       target: The abstract state that the arrays must fit, and whose devices they are put on. None:
         whatever is there, on the first device.
 

@@ -47,7 +47,9 @@ def read_summary(run: pathlib.Path) -> dict[str, Any]:
   """
   path = run / SUMMARY
   content = _read(path)
-  for name in _ALWAYS if content else ():
+  if content is None:
+    return {}
+  for name in _ALWAYS:
     if name not in content:
       raise json_files.damaged(path, f'it has no {name}')
   return content
@@ -60,7 +62,8 @@ def read_about(run: pathlib.Path) -> dict[str, Any]:
     UserError: it cannot be read, or its classes or the shape of its images are none.
   """
   path = run / ABOUT
-  if not (content := _read(path)):
+  content = _read(path)
+  if content is None:
     return {}
   names, shape = content.get('class_names'), content.get('image_shape')
   if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
@@ -74,10 +77,10 @@ def read_about(run: pathlib.Path) -> dict[str, Any]:
   return content
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
-  """A file of results with values of the right types; {} where there is none."""
+def _read(path: pathlib.Path) -> dict[str, Any] | None:
+  """A file of results with values of the right types; None where there is none."""
   if not os.path.lexists(path):
-    return {}
+    return None
   content = configs.current_results(json_files.read(path), path)
   for names, kind in ((_NUMBERS, int | float), (_TEXTS, str)):
     for name in names:

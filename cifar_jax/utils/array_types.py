@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int32, Key, Real, Shaped, UInt8
+from jaxtyping import Bool, Float, Float32, Int, Int32, Key, Real, Shaped, UInt8, UInt16
 
 if TYPE_CHECKING:
   Array = jax.Array
@@ -60,6 +60,10 @@ Classes = Int[np.ndarray, 'examples']  # true or predicted ones, in 0..classes -
 PerRow = Shaped[np.ndarray, 'examples ...']
 Confusion = Int[np.ndarray, 'classes classes']  # rows are true classes, columns predicted ones
 ClassProbabilities = Float[np.ndarray, 'classes']  # of one example
+
+# With the host, of any shape.
+UpperHalves = UInt16[np.ndarray, '*shape']  # of float32 numbers: bfloat16
+Numbers = Float32[np.ndarray, '*shape']
 
 # With the host, as people see them.
 Image = UInt8[np.ndarray, 'height width channels']

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cifar_jax.utils.array_types import Numbers, UpperHalves
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.pickles import Allowed, ForbiddenError, RestrictedUnpickler
 
@@ -67,8 +68,8 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     ) from None
 
 
-def from_bfloat16(values: np.ndarray) -> np.ndarray:
-  """Returns the float32 whose upper halves are `values`, uint16 of any shape."""
+def from_bfloat16(values: UpperHalves) -> Numbers:
+  """Returns the numbers whose upper halves are `values`."""
   return (values.astype(np.uint32) << 16).view(np.float32)
 
 

@@ -14,7 +14,7 @@ ROOMS = [
   f'cifar_jax.{room}'
   for room in (
     *('ops', 'layers', 'augment', 'optim', 'models', 'training', 'analysis', 'devices', 'weights'),
-    *('run_dir', 'trainer', 'predict', 'figures', 'report', 'serve', 'demos'),
+    *('run_dir', 'trainer', 'predict', 'figures', 'report', 'demos'),
   )
 ]
 
