@@ -50,11 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     return
   from cifar_jax.demos import figures
 
-  draw = {
-    'kernels': figures.kernels,
-    'relu': figures.relu,
-    'pooling': figures.pooling,
-  }[arguments.lesson]
-  drawn = draw(figures.gray(arguments.image))
+  draw = {'kernels': figures.kernels, 'relu': figures.relu, 'pooling': figures.pooling}
+  drawn = draw[arguments.lesson](figures.gray(arguments.image))
   for path in figures.save(drawn, arguments.out / arguments.lesson):
     print(path)

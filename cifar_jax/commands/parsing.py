@@ -77,29 +77,23 @@ def add_verb(
   return parser
 
 
-def path(text: str) -> pathlib.Path:
-  """The `type` of an argument that is a path: see `paths.user_path`."""
-  try:
-    return paths.user_path(text)
-  except UserError as error:
-    raise argparse.ArgumentTypeError(str(error)) from None
+def _type_of(read: Callable[[str], pathlib.Path]) -> Callable[[str], pathlib.Path]:
+  """The `type` of an argument that is a path as a function of `paths` reads it."""
+
+  def parse(text: str) -> pathlib.Path:
+    try:
+      return read(text)
+    except UserError as error:
+      raise argparse.ArgumentTypeError(str(error)) from None
+
+  return parse
 
 
-def run_path(text: str) -> pathlib.Path:
-  """The `type` of an argument that is the folder of a run: see `paths.run_path`."""
-  try:
-    return paths.run_path(text)
-  except UserError as error:
-    raise argparse.ArgumentTypeError(str(error)) from None
-
-
+path, run_path = _type_of(paths.user_path), _type_of(paths.run_path)
 _OPTIONS: dict[str, dict[str, Any]] = {
   'run': {'type': run_path, 'metavar': 'RUN', 'help': 'folder of the run'},
   'runs': {'type': run_path, 'metavar': 'RUN', 'nargs': '+', 'help': 'folder of a run'},
-  '--checkpoint': {
-    'default': 'latest',
-    'help': "'latest' (default), 'best' or a step number",
-  },
+  '--checkpoint': {'default': 'latest', 'help': "'latest' (default), 'best' or a step number"},
   '--data_dir': {'help': 'where the data is now, if it has moved since training'},
   '--split': {
     'default': 'test',

@@ -119,11 +119,11 @@ def titled_grid(images: Sequence[Image], titles: Sequence[str], columns: int) ->
   made, axes = charts.figure(
     1.6 * columns, 1.5 * rows + 0.3, nrows=rows, ncols=columns, squeeze=False
   )
-  for index, axis in enumerate(axes.flat):
+  for axis in axes.flat:
     axis.axis('off')
-    if index < len(images):
-      axis.imshow(_shown(images[index]), cmap='gray', vmin=0, vmax=255)
-      axis.set_title(titles[index], fontsize=10)
+  for axis, image, title in zip(axes.flat, images, titles, strict=False):
+    _show(axis, image)
+    axis.set_title(title, fontsize=10)
   return made
 
 
@@ -135,10 +135,10 @@ def labeled_rows(by_class: Sequence[Sequence[Image]], names: Sequence[str]) -> A
     0.62 * columns + 1.6, 0.66 * len(names), nrows=len(names), ncols=columns, squeeze=False
   )
   for row, (images, name) in enumerate(zip(by_class, names, strict=True)):
-    for column, axis in enumerate(axes[row]):
+    for axis in axes[row]:
       axis.axis('off')
-      if column < len(images):
-        axis.imshow(_shown(images[column]), cmap='gray', vmin=0, vmax=255)
+    for axis, image in zip(axes[row], images, strict=False):
+      _show(axis, image)
     axes[row][0].text(
       -0.2, 0.5, name, transform=axes[row][0].transAxes, ha='right', va='center', fontsize=11
     )
@@ -174,5 +174,5 @@ def _numbers(values: np.ndarray) -> str:
   return f'({", ".join(f"{value:.4f}" for value in values)})'
 
 
-def _shown(image: np.ndarray) -> np.ndarray:
-  return image[..., 0] if image.shape[-1] == 1 else image
+def _show(axis: Any, image: Image) -> None:
+  axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap='gray', vmin=0, vmax=255)

@@ -106,10 +106,7 @@ def restore_csv(run: pathlib.Path, rows: Sequence[Row], anew: bool) -> str:
     elif not found.startswith(text):
       kept = _set_aside(path)
       note = f'{path} is not what the checkpoint says: it is kept as {kept}, and written again'
-  with (
-    replacing(path) as draft,
-    draft.open('w', encoding='utf-8', newline=_LINE_END) as file,
-  ):
+  with replacing(path) as draft, draft.open('w', encoding='utf-8', newline=_LINE_END) as file:
     file.write(text)
     _sync(file)
   return note

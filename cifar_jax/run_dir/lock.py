@@ -1,9 +1,10 @@
 """One training process at a time in a run's folder, and only while that folder is there."""
 
 import contextlib
+import functools
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from cifar_jax.config import CONFIG_NAME
@@ -17,33 +18,12 @@ except ImportError:  # Windows has none
 LOCK_NAME = '.lock'
 
 
-class Hold:
-  """A run's folder, in the hands of this process."""
-
-  def __init__(self, run: pathlib.Path, file: IO[str]):
-    self._run = run
-    self._file = file
-
-  def check(self) -> None:
-    """Raises UserError if the folder was deleted or is another process's by now: what is written
-    into it would be a part of no run, or of another one.
-    """
-    if not (self._run / CONFIG_NAME).is_file():
-      raise UserError(
-        f'{self._run} or the {CONFIG_NAME} in it was deleted while the run was training, which '
-        'has stopped; the same command starts it again, from what is left'
-      )
-    with contextlib.suppress(FileNotFoundError):
-      if not os.path.samestat(os.fstat(self._file.fileno()), (self._run / LOCK_NAME).stat()):
-        raise UserError(
-          f'{self._run} was deleted and made again while the run was training, which has stopped; '
-          'choose another --workdir for one of the two'
-        )
-
-
 @contextlib.contextmanager
-def run_lock(run: pathlib.Path) -> Iterator[Hold]:
+def run_lock(run: pathlib.Path) -> Iterator[Callable[[], None]]:
   """Keeps others out of a run's folder; a process that is killed lets them in at once.
+
+  Yields a function that raises UserError if the folder, which must exist, was deleted or is another
+  process's by now: what is written into it would be a part of no run, or of another one.
 
   Two processes would delete each other's checkpoints and mix their rows in metrics.csv. Where the
   system or the file system knows no locks, nobody is kept out.
@@ -66,4 +46,18 @@ def run_lock(run: pathlib.Path) -> Iterator[Hold]:
       ) from None
     except OSError:  # a network file system without locks
       pass
-    yield Hold(run, file)
+    yield functools.partial(_check, run, file)
+
+
+def _check(run: pathlib.Path, file: IO[str]) -> None:
+  if not (run / CONFIG_NAME).is_file():
+    raise UserError(
+      f'{run} or the {CONFIG_NAME} in it was deleted while the run was training, which has '
+      'stopped; the same command starts it again, from what is left'
+    )
+  with contextlib.suppress(FileNotFoundError):
+    if not os.path.samestat(os.fstat(file.fileno()), (run / LOCK_NAME).stat()):
+      raise UserError(
+        f'{run} was deleted and made again while the run was training, which has stopped; '
+        'choose another --workdir for one of the two'
+      )

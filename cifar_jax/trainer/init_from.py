@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax.models.pretrained.classifier import Pretrained
 from cifar_jax.run_dir.checkpoint import Checkpoints
-from cifar_jax.training.steps import TrainState
+from cifar_jax.training.steps import TrainState, variables
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import run_path
 from cifar_jax.weights import load
@@ -42,13 +42,14 @@ def _of_run(run: pathlib.Path, shapes: TrainState) -> dict[str, Any]:
     restored = checkpoints.restore_variables('best')
   if restored is None:
     raise UserError(f'{flag} has no checkpoint yet; train it first')
-  variables = dict(restored[0])
-  wanted = {'params': shapes.params, 'batch_stats': shapes.batch_stats}
-  for collection, tree in wanted.items():
-    found = variables.get(collection, {})
-    if jax.tree.map(lambda leaf: leaf.shape, tree) != jax.tree.map(lambda leaf: leaf.shape, found):
+  found, _ = restored
+  for collection, tree in variables(shapes).items():
+    there, here = (
+      jax.tree.map(lambda leaf: leaf.shape, each) for each in (found[collection], tree)
+    )
+    if there != here:
       raise UserError(
         f'{flag} holds another network: its {collection} have other names or shapes; set '
         'config.model as that run has it'
       )
-  return variables
+  return found

@@ -76,7 +76,7 @@ def train(
 
   with (
     stop_signals() as stop,
-    run_lock(run) if is_main else contextlib.nullcontext() as hold,
+    run_lock(run) if is_main else contextlib.nullcontext(lambda: None) as check_folder,
     Checkpoints(run, config.checkpoint.keep) as checkpoints,
   ):
     # 4. Initialize: the first that there is of
@@ -118,7 +118,6 @@ def train(
         'devices': devices,
       }
 
-    check_folder = hold.check if hold is not None else lambda: None
     with (
       RunWriter(
         *(run, rows, step if restored else None),
