@@ -13,7 +13,7 @@ from cifar_jax.analysis.scores import with_article
 from cifar_jax.data import Examples
 from cifar_jax.figures import image_utils
 from cifar_jax.predict.classifier import Classifier
-from cifar_jax.utils.array_types import Kernel, Probabilities, Sheet
+from cifar_jax.utils.array_types import HostKernel, Probabilities, Sheet
 
 _LOOKS = 6
 _MAPS = 32  # of a layer, at most
@@ -45,7 +45,7 @@ def inspect_network(
   }
 
 
-def first_kernel(variables: Any) -> tuple[str, Kernel] | None:
+def first_kernel(variables: Any) -> tuple[str, HostKernel] | None:
   """Path and kernel of the first convolution of images, if there is one."""
   leaves = jax.tree_util.tree_flatten_with_path(variables['params'])[0]
   for path, leaf in leaves:
@@ -54,7 +54,7 @@ def first_kernel(variables: Any) -> tuple[str, Kernel] | None:
   return None
 
 
-def filter_images(kernel: Kernel) -> list[Sheet]:
+def filter_images(kernel: HostKernel) -> list[Sheet]:
   """An image of each filter; 0 is mid-gray, one scale for all."""
   limit = max(float(np.abs(kernel).max()), 1e-12)
   scaled = np.round(127.5 + 127.5 * kernel / limit).astype(np.uint8)

@@ -68,7 +68,7 @@ Numbers = Float32[np.ndarray, '*shape']
 # With the host, as people see them.
 Image = UInt8[np.ndarray, 'height width channels']
 ColorImage = UInt8[np.ndarray, 'height width 3']
-Kernel = Float32[np.ndarray, 'rows columns channels filters']
+HostKernel = Float32[np.ndarray, 'rows columns channels filters']
 Sheet = UInt8[np.ndarray, 'rows columns channels']  # made of images, or of the filters of a kernel
 Map = Real[np.ndarray, 'height width']  # of any numbers
 SmallMap = Real[np.ndarray, 'rows columns']
