@@ -13,14 +13,43 @@ def normal(*shape: int) -> jax.Array:
 
 
 def assert_same_function(form, plain, *inputs):
-  """Values and the gradients by all inputs agree to 1e-5 of the largest, for a random cotangent."""
-  values, pull_back = jax.vjp(form, *inputs)
-  plain_values, plain_pull_back = jax.vjp(plain, *inputs)
-  cotangent = jax.tree.map(lambda value: normal(*value.shape), values)
-  pairs = zip(
-    jax.tree.leaves((values, pull_back(cotangent))),
-    jax.tree.leaves((plain_values, plain_pull_back(cotangent))),
-    strict=True,
-  )
-  for actual, expected in pairs:
+  """Values and the gradients by all inputs agree to 1e-5 of the largest, for a random cotangent.
+
+  One program computes all, since each operation outside of one is compiled by itself.
+  """
+
+  def both(cotangent, *inputs):
+    pairs = []
+    for function in (form, plain):
+      values, pull_back = jax.vjp(function, *inputs)
+      pairs.append((values, pull_back(cotangent)))
+    return pairs
+
+  cotangent = jax.tree.map(lambda value: normal(*value.shape), jax.eval_shape(form, *inputs))
+  found, wanted = jax.jit(both)(cotangent, *inputs)
+  for actual, expected in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+    expected = np.asarray(expected)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def assert_gradients(form, *inputs, step, tolerance=1e-3):
+  """The gradients by all inputs give the difference of the values along a random direction."""
+  directions = [normal(*each.shape) for each in inputs]
+  cotangent = jax.tree.map(lambda value: normal(*value.shape), jax.eval_shape(form, *inputs))
+
+  def slopes(cotangent, inputs, directions):
+    def along(distance):
+      moved = [x + distance * d for x, d in zip(inputs, directions, strict=True)]
+      return jax.tree.leaves(form(*moved))
+
+    gradients = jax.vjp(form, *inputs)[1](cotangent)
+    by_gradients = [g * d for g, d in zip(gradients, directions, strict=True)]
+    ends = zip(along(step), along(-step), jax.tree.leaves(cotangent), strict=True)
+    by_differences = [(right - left) / (2 * step) * c for right, left, c in ends]
+    return by_gradients, by_differences
+
+  gradients, differences = (
+    sum(np.asarray(each, np.float64).sum() for each in terms)
+    for terms in jax.jit(slopes)(cotangent, inputs, directions)
+  )
+  np.testing.assert_allclose(gradients, differences, rtol=tolerance, atol=tolerance)

@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 
 from cifar_jax.ops import activations, batch_norm, conv, dispatch, dropout, max_pool
 from cifar_jax.startup import trials
-from tests.helpers.kernels import RNG, assert_same_function, normal
+from tests.helpers.kernels import RNG, assert_gradients, assert_same_function, normal
 
 
 @pytest.mark.parametrize('shape', [(2, 4, 4, 3), (3, 7, 5, 2), (1, 2, 9, 1)])
@@ -24,7 +23,7 @@ def test_max_pool(shape, window):
 
   assert_same_function(form, plain, normal(*shape))
   distinct = jnp.asarray(RNG.permutation(math.prod(shape)).reshape(shape), jnp.float32)
-  check_grads(form, (distinct,), order=1, modes=['rev'], eps=0.25)
+  assert_gradients(form, distinct, step=0.0625)
 
 
 def test_max_pool_gives_ties_to_the_first_as_select_and_scatter_does():
@@ -75,9 +74,7 @@ def test_pointwise_conv(channels):
     inputs,
     kernel,
   )
-  check_grads(
-    conv.pointwise_conv, (inputs, kernel), order=1, modes=['rev'], rtol=1e-3, atol=1e-3, eps=0.5
-  )
+  assert_gradients(conv.pointwise_conv, inputs, kernel, step=0.5)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +105,7 @@ def test_batch_norm(shape):
   assert_same_function(
     form, lambda *arguments: batch_norm.reference_normalize(*arguments, 1e-3), inputs, scale, bias
   )
-  check_grads(form, (inputs, scale, bias), order=1, modes=['rev'], rtol=2e-2, atol=2e-2)
+  assert_gradients(form, inputs, scale, bias, step=1e-2, tolerance=2e-2)
 
 
 def test_gradient_of_batch_norm_far_from_zero_against_float64():

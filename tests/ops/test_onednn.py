@@ -6,12 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
-from jax.test_util import check_grads
 
 from cifar_jax.analysis.flops import macs
 from cifar_jax.layers import Conv
 from cifar_jax.ops import conv, depthwise, dispatch, onednn, self_test
-from tests.helpers.kernels import assert_same_function, normal
+from tests.helpers.kernels import assert_gradients, assert_same_function, normal
 
 pytestmark = pytest.mark.skipif(
   not dispatch.has_fast_kernels('float32'), reason='oneDNN has no kernels for this processor'
@@ -57,7 +56,7 @@ def test_float32(channels, window, strides, pads, with_bias, relu):
 
   assert_same_function(form, lambda x, k, b=None: plain(x, k, b, strides, pads, relu), *arguments)
   if not relu:  # differences across its corner are no gradients; elsewhere any are exact
-    check_grads(form, arguments, order=1, modes=['rev'], rtol=1e-3, atol=1e-3, eps=0.5)
+    assert_gradients(form, *arguments, step=0.5)
 
 
 @pytest.mark.parametrize('examples', [1, 51])
@@ -103,7 +102,7 @@ def test_depthwise(channels, window, strides, pads, form):
     inputs,
     kernel,
   )
-  check_grads(applied, (inputs, kernel), order=1, modes=['rev'], rtol=1e-3, atol=1e-3, eps=0.5)
+  assert_gradients(applied, inputs, kernel, step=0.5)
 
 
 def test_the_layer_calls_it_for_depthwise_convolutions():
