@@ -1,5 +1,6 @@
 """Every family: counts of the papers, other classes and images, dtypes, masks."""
 
+import functools
 import importlib
 from typing import Any
 
@@ -117,17 +118,37 @@ def test_parameters_are_as_many_as_the_paper_says(name: str):
 def test_other_classes_and_gray_digits(name: str):
   """CIFAR-100 and images of 28x28x1, by nothing but the data; VGG needs a border for its pools."""
   module = models.create(SMALL[name], 100)
-  image_shape = (32, 32, 1) if name == 'vgg' else (28, 28, 1)
-  images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-  variables = shapes(module, image_shape)
-  logits = jax.eval_shape(lambda v, x: models.apply(module, v, x, train=False), variables, images)
+  images = jnp.zeros((2, 32, 32, 1) if name == 'vgg' else (2, 28, 28, 1))
+  logits, _ = jax.eval_shape(
+    lambda: module.init_with_output(jax.random.key(0), images, train=False)
+  )
   assert (logits.shape, logits.dtype) == ((2, 100), jnp.float32)
+
+
+@functools.cache
+def small_in_bfloat16(name: str) -> tuple[Any, list[bool]]:
+  """Shapes of a small network's variables, and whether each BatchNorm was given the mask."""
+  seen = []
+  mask = jnp.array([True, False])
+  options = {'mask': mask} if name in WITH_BATCH_NORM else {}
+
+  def look(method: Any, arguments: Any, named: Any, context: Any) -> Any:
+    if isinstance(context.module, layers.BatchNorm) and context.method_name == '__call__':
+      seen.append(any(value is mask for value in (*arguments, *named.values())))
+    return method(*arguments, **named)
+
+  def run(key: jax.Array) -> Any:
+    module = models.create(SMALL[name] | {'dtype': 'bfloat16'}, 10)
+    with nn.intercept_methods(look):
+      return module.init(key, jnp.zeros((2, 32, 32, 3)), train=False, **options)
+
+  return jax.eval_shape(run, jax.random.key(0)), seen
 
 
 @pytest.mark.parametrize('name', SMALL)
 def test_bfloat16_computes_but_does_not_store(name: str):
   module = models.create(SMALL[name] | {'dtype': 'bfloat16'}, 10)
-  variables = shapes(module, (32, 32, 3))
+  variables, _ = small_in_bfloat16(name)
   assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
   images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
 
@@ -152,30 +173,14 @@ def test_bfloat16_computes_but_does_not_store(name: str):
 @pytest.mark.parametrize('name', WITH_BATCH_NORM)
 def test_the_mask_reaches_every_batch_norm(name: str):
   """What BatchNorm makes of it is tested with the layer."""
-  module = models.create(SMALL[name], 3)
-  seen = []
-
-  def look(method: Any, arguments: Any, options: Any, context: Any) -> Any:
-    if isinstance(context.module, layers.BatchNorm) and context.method_name == '__call__':
-      given = (*arguments, *options.values())
-      seen.append(any(value is mask for value in given))
-    return method(*arguments, **options)
-
-  mask = jnp.array([True, False])
-
-  def run(key: jax.Array) -> Any:
-    with nn.intercept_methods(look):
-      return module.init(key, jnp.zeros((2, 32, 32, 3)), train=False, mask=mask)
-
-  variables = jax.eval_shape(run, jax.random.key(0))
+  variables, seen = small_in_bfloat16(name)
   assert seen == [True] * (len(jax.tree.leaves(variables['batch_stats'])) // 2)
 
 
 @pytest.mark.parametrize('name', SMALL)
 def test_listing_accounts_for_all_parameters(name: str):
-  module = models.create(SMALL[name], 10)
-  records = tracing.trace(module, (32, 32, 3))
-  count = layer_table.parameter_count(shapes(module, (32, 32, 3)))
+  records = tracing.trace(models.create(SMALL[name], 10), (32, 32, 3))
+  count = layer_table.parameter_count(small_in_bfloat16(name)[0])
   assert sum(record.trainable for record in records) == count.trainable
   assert sum(record.non_trainable for record in records) == count.non_trainable
   assert records[-2].output_shape == (10,)
