@@ -18,6 +18,10 @@ from tests.helpers.windows import windows
 
 EXAMPLE_KEY = jax.random.key(9)
 GENERATOR = np.random.default_rng(0)
+CROP = jax.jit(random_crop, static_argnums=2, static_argnames='border')
+CUTOUT = jax.jit(random_cutout, static_argnums=2)
+ERASE = jax.jit(random_erasing, static_argnums=2)
+FLIP = jax.jit(alternating_flip)
 
 
 def random_images(*shape: int) -> np.ndarray:
@@ -52,10 +56,10 @@ def test_alternating_flip_shows_both_sides_in_any_two_epochs(run) -> None:
 def test_alternating_flip_belongs_to_the_example_not_to_its_place_in_the_batch() -> None:
   images, indices = random_images(100, 2, 3, 1), np.arange(100, dtype=np.int32) + 7
   order = GENERATOR.permutation(100)
-  straight = np.asarray(alternating_flip(EXAMPLE_KEY, images, indices, 3))
-  shuffled = np.asarray(alternating_flip(EXAMPLE_KEY, images[order], indices[order], 3))
+  straight = np.asarray(FLIP(EXAMPLE_KEY, images, indices, 3))
+  shuffled = np.asarray(FLIP(EXAMPLE_KEY, images[order], indices[order], 3))
   np.testing.assert_array_equal(shuffled, straight[order])
-  other = np.asarray(alternating_flip(jax.random.key(10), images, indices, 3))
+  other = np.asarray(FLIP(jax.random.key(10), images, indices, 3))
   assert not np.array_equal(other, straight)
 
 
@@ -78,7 +82,7 @@ def test_vertical_flip_turns_each_image_upside_down_by_its_own_coin() -> None:
 def test_crop_is_a_window_of_the_reflected_image(height, width, channels, padding, seed) -> None:
   # NumPy reflects a border wider than the image minus one several times; so must the crop.
   images = random_images(4, height, width, channels)
-  cropped = np.asarray(random_crop(jax.random.key(seed), images, padding))
+  cropped = np.asarray(CROP(jax.random.key(seed), images, padding))
   assert cropped.shape == images.shape
   assert cropped.dtype == np.float32
   for image, crop in zip(images, cropped, strict=True):
@@ -87,8 +91,7 @@ def test_crop_is_a_window_of_the_reflected_image(height, width, channels, paddin
 
 def test_crop_takes_all_offsets_equally_often_and_per_image() -> None:
   images = np.repeat(random_images(1, 7, 6, 1), 2500, axis=0)
-  crop = jax.jit(lambda key, images: random_crop(key, images, 2))
-  cropped = np.asarray(crop(jax.random.key(1), images))
+  cropped = np.asarray(CROP(jax.random.key(1), images, 2))
   every = windows(images[0], 2)
   found = (cropped[:, None] == every).all((2, 3, 4))
   np.testing.assert_array_equal(found.sum(1), 1)
@@ -102,7 +105,7 @@ def test_crop_takes_all_offsets_equally_often_and_per_image() -> None:
 
 def test_zero_border_is_black() -> None:
   images = 1 + random_images(200, 4, 4, 1)
-  cropped = np.asarray(random_crop(jax.random.key(0), images, 1, border='zero'))
+  cropped = np.asarray(CROP(jax.random.key(0), images, 1, border='zero'))
   zeros = (cropped == 0).sum((1, 2, 3))
   # 4 of 9 windows touch a corner of the frame, 4 one side, 1 none.
   assert set(zeros) == {0, 4, 7}
@@ -119,7 +122,7 @@ def test_zero_border_is_black() -> None:
 )
 def test_cutout_is_one_whole_box_of_zeros(height, width, size, seed) -> None:
   images = 1 + random_images(3, height, width, 2)
-  result = np.asarray(random_cutout(jax.random.key(seed), images, size))
+  result = np.asarray(CUTOUT(jax.random.key(seed), images, size))
   for image, cut in zip(images, result, strict=True):
     rows, columns = np.nonzero((cut == 0).all(-1))
     box = (slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1))
@@ -134,7 +137,7 @@ def test_cutout_is_one_whole_box_of_zeros(height, width, size, seed) -> None:
 
 def test_cutout_takes_all_places_equally_often_and_per_image() -> None:
   images = np.ones((1600, 6, 5, 1), np.float32)
-  cut = np.asarray(jax.jit(lambda key, x: random_cutout(key, x, 3))(jax.random.key(2), images))
+  cut = np.asarray(CUTOUT(jax.random.key(2), images, 3))
   tops = (cut == 0).any((2, 3)).argmax(1)
   lefts = (cut == 0).any((1, 3)).argmax(1)
   counts = np.zeros((4, 3), int)
@@ -146,7 +149,7 @@ def test_cutout_takes_all_places_equally_often_and_per_image() -> None:
 @pytest.mark.parametrize(('height', 'width'), [(1, 1), (3, 40), (32, 32), (40, 2)])
 def test_erasing_is_one_box_within_its_ranges(height, width) -> None:
   images, seed = 1 + random_images(50, height, width, 2), height
-  result = np.asarray(random_erasing(jax.random.key(seed), images, 1.0))
+  result = np.asarray(ERASE(jax.random.key(seed), images, 1.0))
   for image, erased in zip(images, result, strict=True):
     rows, columns = np.nonzero((erased == 0).all(-1))
     tall, wide = rows.max() - rows.min() + 1, columns.max() - columns.min() + 1
@@ -159,7 +162,7 @@ def test_erasing_is_one_box_within_its_ranges(height, width) -> None:
 
 def test_erasing_happens_with_its_probability_and_everywhere() -> None:
   images = np.ones((2000, 20, 20, 1), np.float32)
-  result = np.asarray(jax.jit(lambda key: random_erasing(key, images, 0.25))(jax.random.key(1)))
+  result = np.asarray(ERASE(jax.random.key(1), images, 0.25))
   erased = (result == 0).any((1, 2, 3))
   assert 420 < erased.sum() < 580  # 500 expected, four standard deviations are 77
   often = (result[erased] == 0).mean(0)[..., 0]

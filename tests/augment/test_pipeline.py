@@ -28,7 +28,7 @@ def augmentation(normalize=PLAIN, **options: Any) -> Augmentation:
   section = base.get_config().augment
   section.update(options)
   augment = make_augment(section, normalize)
-  return lambda key, *inputs: augment(key, EXAMPLE_KEY, *inputs)
+  return jax.jit(lambda key, *inputs: augment(key, EXAMPLE_KEY, *inputs))
 
 
 def test_nothing_asked_for_is_nothing_done() -> None:
@@ -41,7 +41,7 @@ def test_nothing_asked_for_is_nothing_done() -> None:
 )
 def test_same_key_same_images_and_another_key_others(flip, padding) -> None:
   images = random_images(64, 5, 5, 1)
-  augment = jax.jit(augmentation(flip=flip, crop_padding=padding))
+  augment = augmentation(flip=flip, crop_padding=padding)
   once, twice, other = (
     np.asarray(augment(jax.random.key(k), images, jnp.arange(64), 1)) for k in (3, 3, 4)
   )
@@ -103,10 +103,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
 LEVELS = GENERATOR.integers(0, 256, (48, 8, 8, 3), dtype=np.uint8)
 
 
+@pytest.fixture(scope='module')
+def plain() -> np.ndarray:
+  return np.asarray(augmentation()(jax.random.key(0), LEVELS, jnp.arange(48), 0))
+
+
 @pytest.mark.parametrize('name', OPTIONS)
-def test_each_option_acts_on_most_images_as_the_key_says(name) -> None:
-  plain = np.asarray(augmentation()(jax.random.key(0), LEVELS, jnp.arange(48), 0))
-  augment = jax.jit(augmentation(**OPTIONS[name]))
+def test_each_option_acts_on_most_images_as_the_key_says(plain, name) -> None:
+  augment = augmentation(**OPTIONS[name])
   once, again, other = (
     np.asarray(augment(jax.random.key(k), LEVELS, jnp.arange(48), 0)) for k in (0, 0, 1)
   )
@@ -135,7 +139,7 @@ def test_another_option_leaves_the_draws_of_the_others_alone() -> None:
 
 
 def test_one_and_eight_devices_see_the_same_images() -> None:
-  augment = jax.jit(augmentation(flip='random', rotation=20.0, crop_padding=2, cutout=3))
+  augment = augmentation(flip='random', rotation=20.0, crop_padding=2, cutout=3)
   one = np.asarray(augment(jax.random.key(0), LEVELS, jnp.arange(48), 0))
   mesh = jax.make_mesh((8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
   sharded = jax.device_put(LEVELS, NamedSharding(mesh, PartitionSpec('data')))
@@ -145,8 +149,8 @@ def test_one_and_eight_devices_see_the_same_images() -> None:
 
 def test_later_start_leaves_the_epochs_before_alone() -> None:
   images = random_images(16, 5, 5, 1)
-  later = jax.jit(augmentation(flip='random', zoom=0.2, from_epoch=2))
-  at_once = jax.jit(augmentation(flip='random', zoom=0.2))
+  later = augmentation(flip='random', zoom=0.2, from_epoch=2)
+  at_once = augmentation(flip='random', zoom=0.2)
   key, indices = jax.random.key(3), jnp.arange(16)
   for epoch in (0, 1):
     np.testing.assert_allclose(later(key, images, indices, epoch), images, rtol=1e-6)

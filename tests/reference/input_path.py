@@ -63,9 +63,14 @@ class RandomKeys:
     images, dropout = jax.random.split(jax.random.fold_in(self._step, step))
     return images, dropout
 
-  def example(self, index: int) -> jax.Array:
-    """Of an example throughout the run."""
-    return jax.random.fold_in(self._example, index)
+  def coins(self, indices: np.ndarray) -> np.ndarray:
+    """bool [N], one of each example throughout the run."""
+    return np.asarray(_coins(self._example, indices))
+
+
+@jax.jit
+def _coins(key: jax.Array, indices: np.ndarray) -> jax.Array:
+  return jax.vmap(lambda index: jax.random.bernoulli(jax.random.fold_in(key, index)))(indices)
 
 
 def normalization(wanted: Inputs, train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -115,8 +120,7 @@ def augmented(
   if wanted.flip == 'random':
     mirrored = np.asarray(jax.random.bernoulli(jax.random.fold_in(key, FLIP), shape=(batch,)))
   elif wanted.flip == 'alternating':
-    coins = [bool(jax.random.bernoulli(keys.example(int(index)))) for index in indices]
-    mirrored = np.array(coins) ^ (epoch % 2 == 1)
+    mirrored = keys.coins(indices) ^ (epoch % 2 == 1)
   else:
     mirrored = np.zeros(batch, bool)
   pixels = np.stack([np.fliplr(p) if m else p for p, m in zip(pixels, mirrored, strict=True)])

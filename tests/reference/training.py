@@ -74,7 +74,7 @@ class Reference:
     variables = jax.jit(functools.partial(self.network.init, train=False))(keys.init, blank)
     params = {k: {**tree, **(start or {}).get(k, {})} for k, tree in variables['params'].items()}
     first = variables = {**variables, 'params': params}
-    rule_state = self.rule.init(variables['params'])
+    rule_state = jax.jit(self.rule.init)(variables['params'])
     step_of = jax.jit(self._step)
     per_epoch = -(-len(train) // self.batch_size)
     losses, slow = [], variables
@@ -99,8 +99,7 @@ class Reference:
       made = step + 1
       if self.rule.lookahead and (made % 5 == 0 or made == UPDATES):
         share = 1.0 if made == UPDATES else 0.95**5 * (made / UPDATES) ** 3
-        slow = jax.tree.map(lambda s, f, d=share: d * s + (1 - d) * f, slow, variables)
-        variables = slow
+        variables = slow = _mixed(share, 1 - share, slow, variables)
     logits = self._test_logits(variables, np.asarray(test_inputs))
     found = np.asarray(_losses(logits, test.labels, 0.0), np.float64)
     correct = int(np.sum(np.argmax(np.asarray(logits), 1) == test.labels))
@@ -150,6 +149,11 @@ class Reference:
       return (logits_of(images) + logits_of(images[:, :, ::-1])) / 2
 
     return both_ways(inputs) / 2 + (both_ways(moved[0]) + both_ways(moved[1])) / 4
+
+
+@jax.jit
+def _mixed(share: float, rest: float, slow: Any, fast: Any) -> Any:
+  return jax.tree.map(lambda s, f: share * s + rest * f, slow, fast)
 
 
 def _losses(logits: jax.Array, labels: np.ndarray, smoothing: float) -> jax.Array:
