@@ -87,6 +87,7 @@ def test_gradient_of_masked_rows_is_finite_and_zero():
   mask = jnp.array([True, True, True, False])
   state = variables(2)
 
+  @jax.jit
   def loss(inputs):
     outputs, _ = layers.BatchNorm().apply(
       state, inputs, use_running_average=False, mask=mask, mutable=['batch_stats']

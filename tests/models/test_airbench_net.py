@@ -1,5 +1,6 @@
 """The network of airbench against published counts and against PyTorch's formulas in NumPy."""
 
+import functools
 import importlib
 import math
 
@@ -18,6 +19,10 @@ SMALL = {'name': 'airbench_net', 'widths': (6, 8), 'convolutions': (2, 3), 'resi
 
 def config_of(name: str) -> ConfigDict:
   return importlib.import_module(f'configs.{name}').get_config()
+
+
+def init(module, images, seed=0):
+  return jax.jit(functools.partial(module.init, train=False))(jax.random.key(seed), images)
 
 
 def create(**fields):
@@ -125,17 +130,13 @@ def test_forward_pass_against_numpy() -> None:
   generator = np.random.default_rng(0)
   module = create()
   images = generator.standard_normal((4, 12, 13, 3)).astype(np.float32)
-  variables = module.init(jax.random.key(1), images[:1], train=False)
+  variables = init(module, images[:1], seed=1)
   params = jax.tree.map(
     lambda p: (np.asarray(p) + 0.1 * generator.standard_normal(p.shape)).astype(np.float32),
     variables['params'],
   )
-  logits, updated = module.apply(
-    {'params': params, 'batch_stats': variables['batch_stats']},
-    images,
-    train=True,
-    mutable=['batch_stats'],
-  )
+  apply = jax.jit(functools.partial(module.apply, train=True, mutable=['batch_stats']))
+  logits, updated = apply({'params': params, 'batch_stats': variables['batch_stats']}, images)
   expected = numpy_logits(jax.tree.map(lambda p: np.asarray(p, np.float64), params), images)
   np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
   # Moving variance: 0.6 of the old one, 1, and 0.4 of the batch's.
@@ -149,7 +150,7 @@ def test_forward_pass_against_numpy() -> None:
 
 def test_parameters_and_their_start() -> None:
   module = create(whitening_bias='uniform', head='unit')
-  params = module.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)['params']
+  params = init(module, jnp.zeros((1, 32, 32, 3)))['params']
   assert set(params['Group_0']['BatchNorm_0']) == {'bias'}  # no scale
   assert set(params['Group_0']['Conv_0']) == {'kernel'}
   assert params['whitening']['kernel'].shape == (2, 2, 3, 24)
@@ -158,25 +159,27 @@ def test_parameters_and_their_start() -> None:
   kernel = np.asarray(params['Group_1']['Conv_1']['kernel'])
   np.testing.assert_array_equal(kernel[1, 1], np.eye(8))  # equal widths start as the identity
   assert np.abs(kernel).sum() == 8
-  plain = create().init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)['params']
+  plain = init(create(), jnp.zeros((1, 32, 32, 3)))['params']
   np.testing.assert_array_equal(plain['whitening']['bias'], 0)
   assert np.abs(plain['logits']['kernel']).max() <= 8**-0.5
 
 
 def test_logit_scale() -> None:
   images = jax.random.normal(jax.random.key(2), (2, 16, 16, 3))
-  variables = create().init(jax.random.key(0), images, train=False)
+  variables = init(create(), images)
   one, two = (
-    create(logit_scale=scale).apply(variables, images, train=False) for scale in (1 / 9, 1 / 256)
+    jax.jit(functools.partial(create(logit_scale=scale).apply, train=False))(variables, images)
+    for scale in (1 / 9, 1 / 256)
   )
   np.testing.assert_allclose(one * 9, two * 256, rtol=1e-5)
 
 
 def test_masked_rows_have_no_influence() -> None:
   images = jax.random.normal(jax.random.key(2), (4, 16, 16, 3))
-  variables = create().init(jax.random.key(0), images, train=False)
+  variables = init(create(), images)
   mask = jnp.array([True, True, True, False])
 
+  @jax.jit
   def logits(images, mask):
     options = {'train': True, 'mutable': ['batch_stats']}
     return create().apply(variables, images, mask=mask, **options)[0][:3]
@@ -203,9 +206,7 @@ def test_mistakes_name_the_flag(fields, message) -> None:
 
 def test_images_too_small_for_the_network() -> None:
   with pytest.raises(UserError, match='does not fit'):
-    create(widths=(4, 4, 4), convolutions=(1, 1, 1)).init(
-      jax.random.key(0), jnp.zeros((1, 6, 6, 3)), train=False
-    )
+    init(create(widths=(4, 4, 4), convolutions=(1, 1, 1)), jnp.zeros((1, 6, 6, 3)))
 
 
 @pytest.mark.parametrize(('name', 'limit'), [('fast83', 20), ('fast90', 40)])

@@ -1,3 +1,4 @@
+import functools
 import re
 
 import jax
@@ -15,7 +16,7 @@ BLOCK = ('conv3', 'max_pool', 'batch_norm', 'dropout 0.25')
 
 
 def init(net: ConvNet, shape=(1, 8, 8, 3)):
-  return net.init(jax.random.key(0), jnp.zeros(shape), train=False)
+  return jax.jit(lambda key: net.init(key, jnp.zeros(shape), train=False))(jax.random.key(0))
 
 
 def test_three_more_blocks_wider_is_one_field():
@@ -67,8 +68,12 @@ def test_float32_and_bfloat16_agree():
   fields = {'widths': (4, 8), 'block': BLOCK, 'head': ('global_average_pool',)}
   variables = init(ConvNet(10, **fields))
   images = jax.random.uniform(jax.random.key(2), (4, 8, 8, 3))
-  exact = ConvNet(10, **fields).apply(variables, images, train=False)
-  rough = ConvNet(10, dtype=jnp.bfloat16, **fields).apply(variables, images, train=False)
+  exact, rough = (
+    jax.jit(functools.partial(ConvNet(10, dtype=dtype, **fields).apply, train=False))(
+      variables, images
+    )
+    for dtype in (jnp.float32, jnp.bfloat16)
+  )
   assert not np.array_equal(exact, rough)
   np.testing.assert_allclose(rough, exact, atol=0.02)
 
@@ -96,6 +101,7 @@ def test_dropout_only_in_training():
   variables = init(net)
   images = jnp.ones((2, 8, 8, 3))
 
+  @functools.partial(jax.jit, static_argnums=0)
   def run(train, seed):
     return net.apply(variables, images, train=train, rngs={'dropout': jax.random.key(seed)})
 

@@ -158,15 +158,17 @@ def test_uphill_gradients_are_those_of_optax_sam() -> None:
   """`optax.contrib.sam` with its adversarial step normalized, as in its documentation."""
   params, found, _ = gradients_of(Linear(), sam_rho=0.3)
 
-  def loss(params, _):
+  @jax.jit
+  def gradient(params, _):
+    return jax.grad(loss)(params)
+
+  def loss(params):
     logits = Linear().apply({'params': params}, IMAGES, train=True)
     return losses.cross_entropy(logits, jnp.asarray(LABELS)).mean()
 
   climb = optax.chain(optax.contrib.normalize(), optax.sgd(0.3))
   sam = optax.contrib.sam(optax.sgd(0.1), climb, sync_period=2, opaque_mode=True)
-  updates, _ = sam.update(
-    jax.grad(loss)(params, 0), sam.init(params), params, grad_fn=jax.grad(loss)
-  )
+  updates, _ = sam.update(gradient(params, 0), sam.init(params), params, grad_fn=gradient)
   assert_close(jax.tree.map(lambda g: -0.1 * g, found), updates)
   plain = by_hand(params, np.ones(BATCH), np.ones(CLASSES))
   assert np.abs(found['Dense_0']['kernel'] - plain['kernel']).max() > 1e-3
