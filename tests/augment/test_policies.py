@@ -106,5 +106,5 @@ def test_equalize_of_an_image_with_two_levels() -> None:
   # 300 pixels of 10 and 724 of 20: step = 300 // 255 = 1, so 10 -> 0 and 20 -> min(300, 255).
   levels = np.full((1, 32, 32, 1), 20, np.uint8)
   levels.ravel()[:300] = 10
-  found = np.asarray(color.equalize(jnp.asarray(levels, jnp.float32) / 255))
+  found = np.asarray(jax.jit(color.equalize)((levels / 255).astype(np.float32)))
   np.testing.assert_allclose(np.unique(found), [0, 1])
