@@ -139,6 +139,15 @@ def _forget_programs() -> Iterator[None]:
       gc.collect()
 
 
+@pytest.fixture(scope='module')
+def shared_trainers() -> Iterator[None]:
+  """Within a module that uses it, trainings of an equal config compile their programs once."""
+  from tests.helpers.shared_trainers import trainers_shared
+
+  with trainers_shared():
+    yield
+
+
 @pytest.fixture(scope='session')
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
   """An .npz of 200 training and 90 test images 8x8x3; the class shifts the brightness of one

@@ -19,6 +19,8 @@ from cifar_jax.trainer.build import build_trainer
 from cifar_jax.utils.errors import UserError
 from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
 
+pytestmark = pytest.mark.usefixtures('shared_trainers')
+
 
 def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
   results = loop.train(tiny_config, tmp_path, SILENT)

@@ -22,6 +22,8 @@ from cifar_jax.utils.errors import UserError
 from tests.helpers.before_step import Crash, before_step, crash
 from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
 
+pytestmark = pytest.mark.usefixtures('shared_trainers')
+
 
 @pytest.fixture(scope='module')
 def options(tiny_data):
