@@ -23,27 +23,15 @@ from orbax.checkpoint._src.path import atomicity
 from cifar_jax.run_dir.checkpoint import LATEST
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
-from tests.helpers import REPOSITORY, tiny
+from tests.helpers import tiny, warm_process
 from tests.helpers.before_step import before_step
-
-ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'CIFAR_JAX_ONEDNN': 'on'}
 
 
 def session(
   run: pathlib.Path, data: pathlib.Path, moment: str = 'never', step: int = 0, **options
-) -> subprocess.CompletedProcess:
-  """One process of this module that trains in `run`; options are the config's."""
-  return subprocess.run(
-    [
-      *(sys.executable, '-m', 'tests.helpers.killed_run', str(run), str(data), moment, str(step)),
-      json.dumps(options),
-    ],
-    cwd=REPOSITORY,
-    env=ENVIRONMENT,
-    capture_output=True,
-    text=True,
-    timeout=120,
-  )
+) -> subprocess.CompletedProcess[str]:
+  """One process that trains in `run`; options are the config's."""
+  return warm_process.run(main, str(run), str(data), moment, str(step), json.dumps(options))
 
 
 def die() -> None:

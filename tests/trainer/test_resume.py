@@ -1,5 +1,6 @@
 """Interrupted and resumed against never interrupted: the same bits. Processes are really killed."""
 
+import os
 import pathlib
 import signal
 import subprocess
@@ -11,8 +12,12 @@ import pytest
 from cifar_jax.trainer import loop
 from tests.helpers import REPOSITORY
 from tests.helpers.before_step import Crash, before_step, crash
-from tests.helpers.killed_run import ENVIRONMENT, session
+from tests.helpers.killed_run import session
 from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
+
+pytestmark = pytest.mark.usefixtures('shared_trainers')
+
+ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
 
 
 @pytest.fixture(scope='module')
@@ -62,7 +67,8 @@ def test_kill_9_and_resume(
   'number', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
 def test_signal_saves_and_resumes(uninterrupted, config, tiny_data, tmp_path, number) -> None:
-  """Through the command line that users type."""
+  """Through the command line that users type, with oneDNN as they have it."""
+  environment = {**ENVIRONMENT, 'CIFAR_JAX_ONEDNN': 'on'}
   command = [
     *(sys.executable, 'launch.py', '--config=tests/helpers/tiny.py', f'--workdir={tmp_path}'),
     *(f'--config.data.dir={tiny_data}', '--config.checkpoint.every_steps=4'),
@@ -71,7 +77,7 @@ def test_signal_saves_and_resumes(uninterrupted, config, tiny_data, tmp_path, nu
   process = subprocess.Popen(
     slowly,
     cwd=REPOSITORY,
-    env=ENVIRONMENT,
+    env=environment,
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
@@ -92,7 +98,7 @@ def test_signal_saves_and_resumes(uninterrupted, config, tiny_data, tmp_path, nu
   for run in (tmp_path, tmp_path / 'straight'):
     arguments = [*command, f'--config.epochs={epochs}', f'--workdir={run}', '--progress=silent']
     finished = subprocess.run(
-      arguments, cwd=REPOSITORY, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+      arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120
     )
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout == ''
