@@ -1,6 +1,7 @@
 """Trains tiny configs and compares what the runs leave behind."""
 
 import csv
+import json
 import pathlib
 
 import jax
@@ -10,6 +11,7 @@ from ml_collections import ConfigDict
 from cifar_jax import data
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
+from cifar_jax.trainer import loop
 from cifar_jax.trainer.build import Trainer, build_trainer
 
 SILENT = Progress('silent')
@@ -60,3 +62,19 @@ def assert_close(one, other, tolerance: float = 1e-5) -> None:
       a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
       difference, norm = np.linalg.norm(a - b), np.linalg.norm(a)
       assert difference <= tolerance * norm, (name, jax.tree_util.keystr(path))
+
+
+def resumed(config, run: pathlib.Path, capsys) -> str:
+  """Trains to the end; returns what was printed beside the usual."""
+  capsys.readouterr()
+  loop.train(config, run, Progress('lines'))
+  return capsys.readouterr().out
+
+
+def assert_as_uninterrupted(config, run: pathlib.Path, whole: pathlib.Path) -> None:
+  assert_identical(state_of(config, run), state_of(config, whole))
+  assert_identical(state_of(config, run, 'best'), state_of(config, whole, 'best'))
+  assert rows_of(run) == rows_of(whole)
+  left, right = (json.loads((at / 'summary.json').read_text()) for at in (run, whole))
+  for name in ('best_epoch', 'best_val_loss', 'last_epoch', 'test_loss', 'steps'):
+    assert left[name] == right[name]

@@ -2,7 +2,7 @@
 once: tracing them takes four times as long as a tiny training itself.
 
 What a run remembers is in its folder and in its state; a trainer has none. Trainings that begin in
-processes of their own, as users' do, are in tests/trainer/test_killed.py.
+processes of their own, as users' do, are in tests/trainer/test_resume.py.
 """
 
 import collections

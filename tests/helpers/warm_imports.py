@@ -4,8 +4,8 @@ import os
 
 os.environ['JAX_PLATFORMS'] = 'cpu'
 
-import tqdm  # noqa: E402
+import tqdm
 
-from tests.helpers import killed_run, states  # noqa: E402, F401
+from tests.helpers import killed_run, states  # noqa: F401
 
 tqdm.tqdm.get_lock()  # else each process makes one, and a killed one leaves it behind

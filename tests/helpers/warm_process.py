@@ -2,7 +2,6 @@
 in which JAX has not started. Importing takes longer than a tiny training.
 """
 
-import contextlib
 import multiprocessing
 import os
 import pathlib
@@ -40,10 +39,8 @@ def _redirected(out: str, err: str, target: Callable[..., object], arguments: tu
     file = os.open(path, os.O_WRONLY | os.O_CREAT)
     os.dup2(file, descriptor)
     os.close(file)
-  sys.stdout, sys.stderr = (open(descriptor, 'w', closefd=False) for descriptor in (1, 2))
-  try:
+  with (
+    open(1, 'w', closefd=False) as sys.stdout,
+    open(2, 'w', closefd=False) as sys.stderr,
+  ):
     target(*arguments)
-  finally:
-    with contextlib.suppress(OSError):
-      sys.stdout.flush()
-      sys.stderr.flush()

@@ -3,14 +3,11 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from ml_collections import ConfigDict
 
-from cifar_jax import data, models
-from cifar_jax.analysis import scores
+from cifar_jax import data
 from cifar_jax.devices import sharding
-from cifar_jax.predict import classifier
 from cifar_jax.predict.evaluate import evaluate
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
@@ -42,31 +39,6 @@ def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
     6 * results['macs'] * results['images_per_second']
   )
   assert results['mfu'] is None  # no maker states the peak of a CPU
-
-
-@pytest.mark.parametrize('options', [{}, {'loss.label_smoothing': 0.4}], ids=str)
-def test_evaluate_counts_every_example_once(tiny_config, tmp_path, options) -> None:
-  """Against NumPy over the whole split at once: 90 examples in batches of 512 leave most of a batch
-  masked. The loss is the plain cross-entropy whatever was minimized, wherever it is told.
-  """
-  tiny_config = changed(tiny_config, epochs=1, **options)
-  results = loop.train(tiny_config, tmp_path, SILENT)
-  state = state_of(tiny_config, tmp_path)
-  test = data.load(tiny_config.data).test
-  module = models.create(tiny_config.model, 4)
-  variables = {'params': state.params, 'batch_stats': state.batch_stats}
-  logits = module.apply(variables, jnp.asarray(test.images / 255, jnp.float32), train=False)
-  losses = optax.softmax_cross_entropy_with_integer_labels(logits, test.labels)
-  found = evaluate(tmp_path)
-  assert found['accuracy'] == np.mean(np.argmax(logits, -1) == test.labels)
-  assert found['loss'] == pytest.approx(float(np.mean(losses)), rel=1e-6)
-  assert found['examples'] == 90
-  assert results['test_loss'] == found['loss']
-  network = classifier.load(tmp_path)
-  reported = scores.cross_entropy(network.probabilities(test.images), test.labels)
-  assert reported == pytest.approx(found['loss'], rel=1e-5)
-  validation = evaluate(tmp_path, split='validation')['loss']
-  assert validation == pytest.approx(float(rows_of(tmp_path)[-1]['val_loss']), rel=1e-6)
 
 
 def test_more_epochs_continue_as_if_never_stopped(tiny_config, tmp_path) -> None:
@@ -161,77 +133,9 @@ def test_best_never_evicts_latest(tiny_config, tmp_path) -> None:
   assert evaluate(tmp_path, 'best', 'validation')['accuracy'] == max(accuracies)
 
 
-def test_many_steps_in_one_dispatch_train_the_same(tiny_config, tmp_path) -> None:
-  """lax.scan, the way of GPU and TPU, against one step a dispatch; other compiled code, so not to
-  the last bit.
-  """
-  # Not Adam: it blows rounding errors of gradients that are 0, such as of a bias before BatchNorm,
-  # up to whole steps.
-  single = changed(tiny_config, **{'optimizer.name': 'sgd', 'optimizer.learning_rate': 0.05})
-  loop.train(single, tmp_path / 'one', SILENT)
-  loop.train(changed(single, steps_per_dispatch=100), tmp_path / 'many', SILENT)
-  one, many = (state_of(single, tmp_path / name) for name in ('one', 'many'))
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), one.params, many.params
-  )
-  assert one.step == many.step == 18
-
-
-@pytest.mark.parametrize('session', [(8, 1, 2), pytest.param((1, 8, 4), marks=pytest.mark.slow)])
-def test_a_run_may_move_to_another_number_of_devices(tiny_config, tmp_path, session) -> None:
-  """One epoch on each number of devices gives the curve of one device."""
-  loop.train(tiny_config, tmp_path / 'one', SILENT)
-  for epochs, devices in enumerate(session, 1):
-    config = changed(tiny_config, epochs=epochs, devices=devices)
-    results = loop.train(config, tmp_path / 'moved', SILENT)
-  plural = [f'{devices} cpu device{"s" * (devices > 1)} (cpu)' for devices in session]
-  assert results['devices'] == ', then '.join(plural)
-  one, moved = rows_of(tmp_path / 'one'), rows_of(tmp_path / 'moved')
-  for left, right in zip(one, moved, strict=True):
-    assert float(left['train_loss']) == pytest.approx(float(right['train_loss']), rel=1e-3)
-
-
-def test_batch_that_does_not_divide_by_the_devices(tiny_config, tmp_path) -> None:
-  with pytest.raises(
-    UserError, match=r'--config\.batch_size=30 does not divide by 8 devices; use 32'
-  ):
-    loop.train(changed(tiny_config, batch_size=30, devices=8), tmp_path, SILENT)
-  with pytest.raises(UserError, match=r'--config\.devices=9, but JAX sees 8'):
-    loop.train(changed(tiny_config, devices=9), tmp_path, SILENT)
-
-
 def test_dropped_last_batch(tiny_config, tmp_path) -> None:
   results = loop.train(changed(tiny_config, **{'data.drop_remainder': True}), tmp_path, SILENT)
   assert results['steps'] == 15  # floor(180 / 32) = 5
-
-
-def test_validation_on_whole_batches_only(tiny_config, tmp_path) -> None:
-  """As old articles counted it: 20 images are two batches of 8, and the last four are left out."""
-  config = changed(tiny_config, batch_size=8, epochs=1, **{'evaluate.drop_remainder': True})
-  results = loop.train(config, tmp_path, SILENT)
-  assert 16 * results['val_accuracy'] == pytest.approx(round(16 * results['val_accuracy']))
-  splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
-  part = data.limit_validation_batches(splits, config).validation
-  np.testing.assert_array_equal(part.labels, splits.validation.labels[:16])
-  np.testing.assert_array_equal(part.images, splits.validation.images[:16])
-  assert evaluate(tmp_path)['accuracy'] == pytest.approx(results['test_accuracy'])  # of all 90
-  with pytest.raises(UserError, match=r'drop_remainder=True leaves none of the 20 .*batch_size=32'):
-    loop.train(changed(config, batch_size=32), tmp_path / 'none', SILENT)
-  assert not (tmp_path / 'none').exists()
-
-
-def test_test_used_as_validation_is_said_wherever_accuracy_is(
-  tiny_config, tmp_path, capsys
-) -> None:
-  config = changed(tiny_config, epochs=1, **{'data.validation': 'test'})
-  results = loop.train(config, tmp_path, Progress('lines'))
-  lines = capsys.readouterr().out.splitlines()
-  for line in lines:
-    if 'acc' in line and 'loss' in line:
-      assert '[test used as validation]' in line
-  assert results['split_note'] == 'test used as validation'
-  assert results['val_accuracy'] == results['test_accuracy']
-  assert 'test used as validation' in evaluate(tmp_path)['data']
 
 
 def test_hidden_host_copy_fails_loudly(tiny_config, tmp_path, monkeypatch) -> None:
@@ -246,56 +150,6 @@ def test_hidden_host_copy_fails_loudly(tiny_config, tmp_path, monkeypatch) -> No
   monkeypatch.setattr('cifar_jax.trainer.build.sharding.replicate', forgetful)
   with pytest.raises(Exception, match='Disallowed host-to-device transfer'):
     loop.train(tiny_config, tmp_path, SILENT)
-
-
-def test_validation_only_at_the_end(tiny_config, tmp_path, capsys) -> None:
-  config = changed(tiny_config, **{'evaluate.every_epochs': 0})
-  results = loop.train(config, tmp_path, Progress('lines'))
-  rows = rows_of(tmp_path)
-  assert [row['val_accuracy'] for row in rows[:2]] == ['nan', 'nan']
-  assert results['best_epoch'] == 3
-  assert results['val_accuracy'] == results['best_val_accuracy'] == float(rows[2]['val_accuracy'])
-  assert capsys.readouterr().out.count('val_acc') == 1
-  with Checkpoints(tmp_path, read_only=True) as checkpoints:
-    assert checkpoints.best() == 18
-
-
-def test_averaged_run_stops_and_resumes_as_if_it_never_had(tiny_config, tmp_path) -> None:
-  """Saved in mid-epoch, three steps after the last averaging, with the slow copy in it."""
-  config = changed(
-    tiny_config,
-    **{
-      'weight_averaging.name': 'lookahead',
-      'augment.flip': 'alternating',
-      'checkpoint.every_steps': 8,
-    },
-  )
-  loop.train(config, tmp_path / 'whole', SILENT)
-  with pytest.raises(KeyboardInterrupt):
-    loop.train(config, tmp_path / 'parts', Interrupted(after=9))
-  with Checkpoints(tmp_path / 'parts', read_only=True) as checkpoints:
-    assert checkpoints.latest() == 8
-  loop.train(config, tmp_path / 'parts', SILENT)
-  whole, parts = (state_of(config, tmp_path / name) for name in ('whole', 'parts'))
-  assert_identical(whole, parts)
-  last = {'params': whole.params, 'batch_stats': whole.batch_stats}
-  assert_identical(whole.averaged, last)  # the last step copies
-  plain = changed(config, **{'weight_averaging.name': 'none'})
-  loop.train(plain, tmp_path / 'plain', SILENT)
-  assert state_of(plain, tmp_path / 'plain').averaged == ()
-
-
-class Interrupted(Progress):
-  """Raises in the middle of a run."""
-
-  def __init__(self, after: int):
-    super().__init__('silent')
-    self._left = after
-
-  def advance(self, steps: int) -> None:
-    self._left -= steps
-    if self._left < 0:
-      raise KeyboardInterrupt
 
 
 def test_recipe_end_to_end(tiny_config, tmp_path) -> None:
