@@ -39,8 +39,6 @@ def _redirected(out: str, err: str, target: Callable[..., object], arguments: tu
     file = os.open(path, os.O_WRONLY | os.O_CREAT)
     os.dup2(file, descriptor)
     os.close(file)
-  with (
-    open(1, 'w', closefd=False) as sys.stdout,
-    open(2, 'w', closefd=False) as sys.stderr,
-  ):
-    target(*arguments)
+  # Both stay open: what ends the process in an error is written after this function.
+  sys.stdout, sys.stderr = os.fdopen(1, 'w', closefd=False), os.fdopen(2, 'w', closefd=False)
+  target(*arguments)
