@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from cifar_jax.commands import parsing
-from cifar_jax.startup import host_memory, xla_flags
+from cifar_jax.startup import accelerators, host_memory, xla_flags
 from cifar_jax.utils.errors import exit_on_user_error
 
 _DESCRIPTION = """\
@@ -38,7 +38,10 @@ def main(argv: Sequence[str] | None = None) -> None:
   with exit_on_user_error():
     if arguments.keeps_memory:
       host_memory.configure_malloc()
-    xla_flags.set_flags()
+    if arguments.starts_jax:
+      xla_flags.set_flags()
+    if arguments.computes:
+      accelerators.warn_if_unused()
     arguments.action(arguments)
 
 

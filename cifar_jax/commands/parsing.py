@@ -57,6 +57,8 @@ def add_verb(
   description: str,
   takes_overrides: bool = False,
   keeps_memory: bool = True,
+  computes: bool = False,
+  starts_jax: bool = True,
 ) -> argparse.ArgumentParser:
   """Adds a verb to a command line.
 
@@ -69,11 +71,19 @@ def add_verb(
       `arguments.overrides`, as `config.parse.load` takes them.
     keeps_memory: Whether memory that is freed stays with the process, which makes steps faster; see
       `startup.host_memory`.
+    computes: Whether an accelerator would help, so that one that is not used is spoken of.
+    starts_jax: Whether the process may start JAX, for which flags are set then.
   """
   parser = verbs.add_parser(
     name, help=about, description=description, formatter_class=HelpShape, allow_abbrev=False
   )
-  parser.set_defaults(action=action, takes_overrides=takes_overrides, keeps_memory=keeps_memory)
+  parser.set_defaults(
+    action=action,
+    takes_overrides=takes_overrides,
+    keeps_memory=keeps_memory,
+    computes=computes,
+    starts_jax=starts_jax,
+  )
   return parser
 
 

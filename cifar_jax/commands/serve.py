@@ -18,7 +18,7 @@ def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'a web page that classifies images'
   # A page that is open for days must not hold what one large image took.
-  parser = parsing.add_verb(verbs, 'serve', run, about, __doc__, keeps_memory=False)
+  parser = parsing.add_verb(verbs, 'serve', run, about, __doc__, keeps_memory=False, computes=True)
   parsing.add_options(parser, 'run', '--checkpoint', '--data_dir')
   parser.add_argument('--host', default='127.0.0.1', help='default: 127.0.0.1, this machine alone')
   parser.add_argument(

@@ -49,6 +49,15 @@ def load(data_config: ConfigDict) -> Dataset:
   return convert_channels_and_pad(_load(data_config.name, data_config.dir), data_config)
 
 
+def locate(name: str) -> pathlib.Path | None:
+  """Returns where `load` finds a data set if the config names no folder; None if nowhere yet."""
+  for find in (_find_files, _find_prepared):
+    for location in _usual_locations():
+      if find(name, location):
+        return location
+  return None
+
+
 def convert_channels_and_pad(dataset: Dataset, data_config: ConfigDict) -> Dataset:
   """Makes the images of a data set of arrays fit a network.
 

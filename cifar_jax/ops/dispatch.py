@@ -97,17 +97,24 @@ def has_fast_kernels(dtype: str) -> bool:
   return _NEEDED_FEATURE.get(dtype) in processor.features()
 
 
-@functools.cache
 def has_library(dtype: str) -> bool:
   """Returns whether oneDNN is fast on this processor, and works by the calls of `onednn`.
 
-  The first time with a version of jaxlib, the calls are tried in another process; if they do not
-  work, every process says so in a line.
+  If the calls do not work, every process says so in a line.
   """
   if not has_fast_kernels(dtype):
     return False
-  program = f'from cifar_jax.ops import self_test; self_test.check({dtype!r})'
-  objection = trials.objection(f'onednn_{dtype}', program)
+  objection = objection_to_library(dtype)
   if objection:
     trials.say(f'convolutions in {dtype} run without oneDNN, slowly: {objection}')
   return not objection
+
+
+@functools.cache
+def objection_to_library(dtype: str) -> str:
+  """Returns why oneDNN's calls do not work; '' if they do.
+
+  The first time with a version of jaxlib, they are tried in another process.
+  """
+  program = f'from cifar_jax.ops import self_test; self_test.check({dtype!r})'
+  return trials.objection(f'onednn_{dtype}', program)

@@ -1,6 +1,6 @@
 """Whether oneDNN, called as in `onednn`, computes what XLA's own convolutions do.
 
-`dispatch.has_library` runs this in a process of its own, since a call that jaxlib does not
+`dispatch.objection_to_library` runs this in a process of its own, since a call that jaxlib does not
 understand may end the process.
 """
 

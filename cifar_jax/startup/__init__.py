@@ -1,1 +1,1 @@
-"""What has to be set before JAX starts; nothing here imports it."""
+"""What has to be set, or known, before JAX starts; only `unused_note` imports it, to ask."""

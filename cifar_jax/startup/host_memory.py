@@ -16,7 +16,7 @@ import pathlib
 import sys
 from collections.abc import Mapping
 
-from cifar_jax.startup.processor import runs_on_cpu
+from cifar_jax.startup.accelerators import runs_on_cpu
 
 # Numbers of mallopt's parameters in <malloc.h>.
 _M_TRIM_THRESHOLD = -1

@@ -1,22 +1,10 @@
-"""Which processor there is, and which kind JAX is going to use; told before JAX starts."""
+"""Which processor there is; told before JAX starts."""
 
 import contextlib
 import functools
-import importlib.util
-import os
 import pathlib
 import platform
-from collections.abc import Mapping
-
-_ACCELERATOR_PACKAGES = ('jax_plugins', 'libtpu')
-
-
-def runs_on_cpu(environment: Mapping[str, str] = os.environ) -> bool:
-  """Whether JAX will choose the CPU: it was told to, or no accelerator's package is installed."""
-  chosen = environment.get('JAX_PLATFORMS') or environment.get('JAX_PLATFORM_NAME')
-  if chosen:
-    return chosen.split(',')[0].strip().lower() == 'cpu'
-  return not any(importlib.util.find_spec(package) for package in _ACCELERATOR_PACKAGES)
+import re
 
 
 def processor_name() -> str:

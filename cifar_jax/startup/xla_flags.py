@@ -14,7 +14,7 @@ import re
 from collections.abc import MutableMapping
 
 from cifar_jax.startup import trials
-from cifar_jax.startup.processor import runs_on_cpu
+from cifar_jax.startup.accelerators import runs_on_cpu
 
 # Hands matrix products and reductions to the kernels of YNNPACK, which jaxlib contains. Chains of
 # element-wise operations (eltwise) stay with XLA: YNNPACK writes out what is broadcast to maps and

@@ -227,9 +227,9 @@ def trials_of(monkeypatch):
   monkeypatch.setattr(
     dispatch.trials, 'objection', lambda *trial: tried.append(trial) or 'it fails'
   )
-  dispatch.has_library.cache_clear()
+  dispatch.objection_to_library.cache_clear()
   yield tried
-  dispatch.has_library.cache_clear()
+  dispatch.objection_to_library.cache_clear()
 
 
 def test_what_its_trial_refuses_is_not_called_and_one_line_says_so(trials_of, caplog):

@@ -1,0 +1,102 @@
+"""What is installed, by the metadata of packages alone: nothing is imported that could be broken."""
+
+import importlib.metadata
+import platform
+import struct
+import sys
+from collections.abc import Iterator
+
+from cifar_jax.commands.doctor.findings import Finding
+from cifar_jax.startup import accelerators
+
+_OLDEST_PYTHON = (3, 11)
+_CORE = ('jax', 'jaxlib', 'numpy', 'flax', 'optax', 'orbax-checkpoint', 'ml-collections', 'absl-py')
+_INSTALL = 'pip install -U -e .'
+
+
+def check_python() -> Iterator[Finding]:
+  """Yields one finding on the interpreter."""
+  number = platform.python_version()
+  system = f'{platform.system()} {platform.machine()}'
+  facts = {'version': number, 'system': system, 'executable': sys.executable}
+  if sys.version_info < _OLDEST_PYTHON:
+    oldest = '.'.join(map(str, _OLDEST_PYTHON))
+    what = f'Python {number} is too old: {oldest} or newer is needed'
+    yield Finding('python', 'fault', what, f'install Python {oldest} or newer', facts)
+  elif struct.calcsize('P') != 8:
+    what = f'Python {number} is of 32 bits, for which there is no JAX'
+    yield Finding('python', 'fault', what, 'install Python of 64 bits', facts)
+  else:
+    yield Finding('python', 'ok', f'{number}, {system}, {sys.executable}', facts=facts)
+
+
+def check_packages() -> Iterator[Finding]:
+  """Yields what is installed of the packages without which nothing trains, and each that is missing
+  or does not fit what another wants.
+  """
+  versions = {package: accelerators.version(package) for package in _CORE}
+  problems = [
+    Finding('packages', 'fault', f'{package} is not installed', _INSTALL)
+    for package, number in versions.items()
+    if number is None
+  ]
+  for owner in ('cifar_jax', *_CORE):
+    problems += _unmet(owner, already={finding.what.split()[0] for finding in problems})
+  yield from problems
+  if not problems:
+    shown = ', '.join(f'{package} {number}' for package, number in versions.items())
+    yield Finding('packages', 'ok', shown, facts={'versions': versions})
+
+
+def check_plugins() -> Iterator[Finding]:
+  """Yields what is installed to reach accelerators; `machine.check_accelerators` says what follows
+  where there is one."""
+  jaxlib = accelerators.version('jaxlib')
+  found = {
+    package: number
+    for versions in accelerators.plugins().values()
+    for package, number in versions.items()
+    if number
+  }
+  libtpu, wanted = accelerators.version('libtpu'), accelerators.wanted_libtpu()
+  facts = {'plugins': found, 'jaxlib': jaxlib, 'libtpu': libtpu, 'wanted_libtpu': wanted}
+  fits = True
+  for package, number in found.items():
+    if jaxlib and not accelerators.same_version(number, jaxlib):
+      fits = False
+      extra = package.split('-')[1]
+      what = f'{package} {number} beside jaxlib {jaxlib}: JAX ignores a plugin of another version'
+      yield Finding('plugins', 'note', what, accelerators.install_command(extra), facts)
+  if libtpu and not accelerators.libtpu_fits(libtpu, wanted):
+    fits = False
+    what = f'libtpu {libtpu}, and jax {accelerators.version("jax")} wants {wanted}'
+    yield Finding('plugins', 'note', what, accelerators.install_command('tpu'), facts)
+  if fits:
+    shown = [f'{package} {number}' for package, number in found.items()]
+    shown += [f'libtpu {libtpu}'] if libtpu else []
+    yield Finding('plugins', 'ok', ', '.join(shown) or 'none (computes on the CPU)', facts=facts)
+
+
+def _unmet(owner: str, already: set[str]) -> Iterator[Finding]:
+  """Yields what a package wants of others and does not get."""
+  try:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    lines = importlib.metadata.requires(owner) or []
+  except Exception:  # not installed by pip, or damaged: nothing can be said
+    return
+  for line in lines:
+    try:
+      wanted = Requirement(line)
+    except InvalidRequirement:
+      continue
+    if wanted.name in already or (wanted.marker and not wanted.marker.evaluate({'extra': ''})):
+      continue
+    fix = f'pip install -U "{wanted.name}{wanted.specifier}"'
+    number = accelerators.version(wanted.name)
+    if number is None:
+      what = f'{wanted.name} is not installed, which {owner} needs'
+      yield Finding('packages', 'fault', what, fix)
+    elif not wanted.specifier.contains(number, prereleases=True):
+      what = f'{wanted.name} {number} is installed, and {owner} needs {wanted.specifier}'
+      yield Finding('packages', 'fault', what, fix)

@@ -1,0 +1,37 @@
+"""Program: says where data are, then which devices JAX sees. Run by `child.probe`."""
+
+import collections
+import time
+
+from cifar_jax.commands.doctor.child import tell
+
+
+def main() -> None:
+  """Says what it finds as it finds it: the last question may hang."""
+  start = time.perf_counter()
+  import jax
+
+  tell(jax=jax.__version__, import_seconds=time.perf_counter() - start)
+  try:
+    from cifar_jax import config as configs
+    from cifar_jax.data import sources
+
+    names = [name for name in sources.KNOWN_NAMES if name not in ('synthetic', 'folder')]
+    found = {name: sources.locate(name) for name in names}
+    tell(
+      data={name: None if place is None else str(place) for name, place in found.items()},
+      default_data=configs.get_config().data.name,
+    )
+  except Exception as error:
+    tell(data_trouble=f'{type(error).__name__}: {error}')
+  start = time.perf_counter()
+  devices = collections.Counter(f'{one.platform} {one.device_kind}' for one in jax.devices())
+  tell(
+    backend=jax.default_backend(),
+    devices=dict(devices),
+    start_seconds=time.perf_counter() - start,
+  )
+
+
+if __name__ == '__main__':
+  main()

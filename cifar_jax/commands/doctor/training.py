@@ -1,0 +1,100 @@
+"""Ten steps on every kind of device, in processes of their own, and what their kernels were."""
+
+import contextlib
+import functools
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cifar_jax.commands.doctor import child
+from cifar_jax.commands.doctor.findings import Finding
+from cifar_jax.commands.doctor.ten_steps import TOLERANCE
+
+_SECONDS = 300  # 5 to 15
+_REPORT = (
+  'this is a fault of the toolkit or of JAX here: please report it with the output of --json'
+)
+
+
+def check_training() -> Iterator[Finding]:
+  """Yields one finding per kind of device; nothing of what is trained is left behind."""
+  for name, answer in _ten_steps().items():
+    yield _judge(name, answer)
+
+
+def check_kernels() -> Iterator[Finding]:
+  """Yields which kernels the CPU trains with; XLA's own, if nothing better works, are slow."""
+  facts = _ten_steps().get('cpu', child.Answer({}, 'it was not tried')).facts
+  if 'library' not in facts:
+    yield Finding('kernels', 'note', 'nothing was trained on the CPU, so that nobody knows')
+    return
+  told = {name: facts[name] for name in ('flags', 'chosen', 'fast', 'library', 'objections')}
+  used = [dtype for dtype, calls in facts['library'].items() if calls]
+  what = f'oneDNN for {" and ".join(used)}' if used else "XLA's own, without oneDNN"
+  what = f'{what}; {facts["flags"]}'
+  objections = {text: dtype for dtype, text in facts['objections'].items() if text}
+  if objections:
+    text, dtype = next(iter(objections.items()))
+    what = f'{what}; {dtype} is slow: {text}'
+    yield Finding('kernels', 'note', what, 'pip install -U jax jaxlib', told)
+    return
+  if not facts['chosen'] or (any(facts['fast'].values()) and not used):
+    what = f'{what}; turned off by CIFAR_JAX_CPU_KERNELS or CIFAR_JAX_ONEDNN in the environment'
+  yield Finding('kernels', 'ok', what, facts=told)
+
+
+@functools.cache
+def _ten_steps() -> Mapping[str, child.Answer]:
+  """Kind of device -> what came of it; empty where JAX does not start."""
+  probe = child.probe()
+  if 'jax' not in probe.facts:
+    return {}
+  with _folder() as folder:
+    answers = {'cpu': child.ask('ten_steps', [str(folder), 'cpu'], _SECONDS, _only_cpu())}
+    if (name := probe.facts.get('backend', 'cpu')) != 'cpu' and (folder / 'cpu.npz').exists():
+      precise = {'JAX_DEFAULT_MATMUL_PRECISION': 'highest'}
+      arguments = [str(folder), name, 'cpu']
+      answers[name] = child.ask('ten_steps', arguments, _SECONDS, precise)
+  return answers
+
+
+def _only_cpu() -> dict[str, str]:
+  return {'JAX_PLATFORMS': 'cpu', 'JAX_PLATFORM_NAME': ''}
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[pathlib.Path]:
+  """A folder for a while."""
+  folder = pathlib.Path(tempfile.mkdtemp(prefix='cifar_jax_doctor_'))
+  try:
+    yield folder
+  finally:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _judge(name: str, answer: child.Answer) -> Finding:
+  """What ten steps on a kind of device say."""
+  facts: dict[str, Any] = answer.facts
+  check = f'train_{name}'
+  where = f'{facts["devices"]} x {facts["kind"]}: ' if 'kind' in facts else ''
+  if answer.trouble:
+    return Finding(check, 'fault', f'{where}ten steps failed: {answer.trouble}', facts=facts)
+  faults = []
+  if facts['steps'] != 10 or facts['resumed_steps'] != 10:
+    faults.append(f'{facts["steps"]} and {facts["resumed_steps"]} steps were made in place of 10')
+  if not facts['same_bits']:
+    faults.append('stopped after five steps and resumed, it came to other bits')
+  said = 'resumed after five, to the same bits'
+  for key, other in (('difference', 'the CPU'), ('pmap_difference', 'pmap')):
+    if key in facts:
+      size = f'{facts[key]:.1e} (at most {TOLERANCE:g})'
+      said += f'; from {other} it differs by {size}'
+      if not facts[key] <= TOLERANCE:  # NaN as well
+        faults.append(f'from {other} it differs by {size}')
+  losses = ' -> '.join(f'{loss:.3f}' for loss in facts['losses'])
+  if faults:
+    return Finding(check, 'fault', f'{where}{"; ".join(faults)}', _REPORT, facts)
+  what = f'{where}10 steps in {facts["seconds"]:.0f} s, loss {losses}; {said}'
+  return Finding(check, 'ok', what, facts=facts)

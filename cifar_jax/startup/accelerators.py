@@ -1,0 +1,383 @@
+"""Which accelerators the machine has, and why JAX does not use one.
+
+JAX ignores the plugin of another version and then computes on the CPU, for days if nobody looks.
+Files of devices and the metadata of installed packages tell that without starting anything, so all
+of this costs about a millisecond; `unused_note` alone asks JAX, and that only where an accelerator
+seems to be there.
+"""
+
+import functools
+import importlib.metadata
+import importlib.util
+import os
+import pathlib
+import pkgutil
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from cifar_jax.utils.child_process import run_bounded
+from cifar_jax.utils.errors import UserError
+
+ROOT = pathlib.Path('/')
+CUDA_VERSIONS = ('13', '12')  # in the names of plugins, in the order in which JAX asks them
+_BY_NVIDIA_SMI = 'nvidia-smi'  # the sign of a GPU without a file
+_SECONDS_FOR_NVIDIA_SMI = 10
+_NVIDIA_VENDOR, _GOOGLE_VENDOR = '0x10de', '0x1ae0'
+_DISPLAY_CLASS = '0x03'  # of GPUs, with a screen or without
+# PCI numbers of Google's devices that are TPUs; others are network cards.
+_TPUS = {
+  '0x0027': 'TPU v3',
+  '0x0056': 'TPU',
+  '0x005e': 'TPU v4',
+  '0x0062': 'TPU v5p',
+  '0x0063': 'TPU v5e',
+  '0x006f': 'TPU v6e',
+  '0x0076': 'TPU7x',
+}
+# The environment of a machine with a TPU; the files of its devices may be hidden in a container.
+TPU_VARIABLES = ('TPU_ACCELERATOR_TYPE', 'COLAB_TPU_ADDR')
+CPU_IS_MEANT = 'JAX_PLATFORMS=cpu in the environment says that the CPU is meant'
+
+
+class Accelerator(NamedTuple):
+  """A kind of accelerator of this machine.
+
+  Attributes:
+    platform: JAX's name of it, 'cuda' or 'tpu'.
+    name: What a reader calls it.
+    sign: What shows that it is there, such as '/dev/nvidia0'.
+    has_driver: Whether its driver offers it to this process.
+  """
+
+  platform: str
+  name: str
+  sign: str
+  has_driver: bool = True
+
+
+class Problem(NamedTuple):
+  """Why JAX does not use an accelerator.
+
+  Attributes:
+    what: Half a sentence.
+    fix: What to do, mostly a command to copy.
+    certain: Whether JAX cannot use it, rather than may fail to.
+  """
+
+  what: str
+  fix: str
+  certain: bool = True
+
+
+def runs_on_cpu(environment: Mapping[str, str] = os.environ, root: pathlib.Path = ROOT) -> bool:
+  """Whether JAX will choose the CPU: it was told to, or there is no accelerator that it could use.
+
+  Asked before JAX starts: a plugin counts if its version is jaxlib's and its device is there.
+  """
+  if chosen := chosen_platform(environment):
+    return chosen == 'cpu'
+  known = {f'xla_cuda{number}' for number in CUDA_VERSIONS}
+  if plugin_modules() - known:
+    return False  # nothing is known about it
+  problems = [problem(found, environment) for found in find_devices(environment, root)]
+  return all(found is not None and found.certain for found in problems)
+
+
+def chosen_platform(environment: Mapping[str, str] = os.environ) -> str:
+  """The first platform that the environment tells JAX to use; '' if it leaves that to JAX."""
+  chosen = environment.get('JAX_PLATFORMS') or environment.get('JAX_PLATFORM_NAME') or ''
+  return chosen.split(',')[0].strip().lower()
+
+
+def unused_note(environment: Mapping[str, str] = os.environ, root: pathlib.Path = ROOT) -> str:
+  """Returns a sentence on an accelerator that is there while JAX computes on the CPU; '' if none.
+
+  It starts JAX where an accelerator seems to be there. With JAX_PLATFORMS=cpu it returns ''.
+
+  Raises:
+    UserError: JAX cannot start as the environment, or a plugin, wants it to.
+  """
+  chosen = chosen_platform(environment)
+  if chosen == 'cpu':
+    return ''
+  found = find(environment, root)
+  if not found and not chosen:
+    return ''
+  import jax
+
+  try:
+    backend = jax.default_backend()
+  except RuntimeError as error:
+    reasons = [
+      f'{sentence}. ' for one in found if (sentence := _sentence(one, problem(one, environment)))
+    ]
+    raise UserError(
+      f'JAX does not start: {shortened(str(error))}. {"".join(reasons)}{CPU_IS_MEANT}; '
+      'python -m cifar_jax doctor looks at everything'
+    ) from None
+  if backend != 'cpu' or not found:
+    return ''
+  return '; '.join(
+    _sentence(one, why_unused(one, environment) or _in_words_of_jax(one.platform)) for one in found
+  )
+
+
+def warn_if_unused() -> None:
+  """Prints the sentence of `unused_note` on stderr, if there is one."""
+  if note := unused_note():
+    print(f'WARNING: {note}; {CPU_IS_MEANT}', file=sys.stderr, flush=True)
+
+
+def find(
+  environment: Mapping[str, str] = os.environ, root: pathlib.Path = ROOT
+) -> list[Accelerator]:
+  """Returns the accelerators of this machine; nvidia-smi is asked where no file shows a GPU."""
+  found = find_devices(environment, root)
+  if not any(one.platform == 'cuda' for one in found) and shutil.which('nvidia-smi'):
+    names, _ = nvidia_smi()
+    if names:
+      found.append(Accelerator('cuda', names[0], _BY_NVIDIA_SMI))
+  return found
+
+
+def find_devices(environment: Mapping[str, str], root: pathlib.Path = ROOT) -> list[Accelerator]:
+  """Returns the accelerators that files of devices, the PCI bus and the environment show."""
+  return [*_find_nvidia(root), *_find_tpu(environment, root)]
+
+
+def why_unused(accelerator: Accelerator, environment: Mapping[str, str]) -> Problem | None:
+  """Returns the problem of an accelerator, the driver's included, which may take seconds; or None.
+
+  Raises nothing, whatever the driver does.
+  """
+  found = problem(accelerator, environment)
+  if found or accelerator.platform != 'cuda':
+    return found
+  _, complaint = nvidia_smi()
+  if not complaint:
+    return None
+  return Problem(
+    f'its driver does not answer ({complaint})',
+    'restart the machine, or install the driver again, until nvidia-smi lists the GPU',
+  )
+
+
+def problem(accelerator: Accelerator, environment: Mapping[str, str]) -> Problem | None:
+  """Returns why JAX cannot use an accelerator, by the environment and the installed packages alone;
+  None if nothing speaks against it.
+  """
+  if accelerator.platform == 'tpu':
+    return _problem_of_libtpu(environment)
+  if sys.platform == 'win32':
+    return Problem('JAX for Windows has no CUDA', 'train within WSL2 (wsl --install)')
+  visible = environment.get('CUDA_VISIBLE_DEVICES')
+  if visible is not None and not re.match(r'\d|GPU-|MIG-', visible.strip()):
+    return Problem(
+      f'CUDA_VISIBLE_DEVICES={visible} in the environment hides it',
+      'unset CUDA_VISIBLE_DEVICES',
+    )
+  not_offered = Problem(
+    "NVIDIA's driver does not offer it to this process (no /dev/nvidia0)",
+    'install the driver until nvidia-smi lists the GPU; a container needs docker run --gpus all',
+  )
+  if not accelerator.has_driver:
+    return not_offered
+  return _problem_of_plugin() or (not_offered if accelerator.sign == _BY_NVIDIA_SMI else None)
+
+
+def version(package: str) -> str | None:
+  """The version of an installed package by its metadata; None if it is not there or damaged."""
+  try:
+    return importlib.metadata.version(package) or None
+  except Exception:  # a damaged installation raises all kinds
+    return None
+
+
+def same_version(one: str, other: str) -> bool:
+  """Whether jaxlib takes a plugin's version for its own: by the numbers at the front."""
+  numbers = [re.match(r'\d+(?:\.\d+)*', text) for text in (one, other)]
+  return all(numbers) and len({found[0] for found in numbers if found}) == 1
+
+
+def wanted_libtpu() -> str | None:
+  """What the installed jax wants of libtpu, such as '==0.0.42.*'; None if it does not say."""
+  try:
+    lines = importlib.metadata.requires('jax') or []
+  except Exception:
+    return None
+  found = [re.match(r'libtpu\s*\(?([^;()]+)\)?\s*;.*\btpu\b', line) for line in lines]
+  return next((match[1].replace(' ', '') for match in found if match), None)
+
+
+def libtpu_fits(installed: str, wanted: str | None) -> bool:
+  """Whether a version of libtpu is one that the installed jax wants, as far as that can be told."""
+  try:
+    from packaging.specifiers import SpecifierSet
+  except ImportError:
+    return True
+  return wanted is None or SpecifierSet(wanted).contains(installed, prereleases=True)
+
+
+def plugin_modules() -> set[str]:
+  """The names of the modules by which plugins make themselves known to JAX."""
+  try:
+    spec = importlib.util.find_spec('jax_plugins')
+  except (ImportError, ValueError):
+    return set()
+  locations = spec.submodule_search_locations if spec else None
+  return {module.name for module in pkgutil.iter_modules(list(locations or []))}
+
+
+def plugins() -> dict[str, dict[str, str | None]]:
+  """The CUDA plugins that are installed: '12' -> the versions of its two packages by their names;
+  None for a version that nobody tells.
+  """
+  modules = plugin_modules()
+  found = {}
+  for number in CUDA_VERSIONS:
+    names = (f'jax-cuda{number}-plugin', f'jax-cuda{number}-pjrt')
+    versions = {name: version(name) for name in names}
+    if any(versions.values()) or f'xla_cuda{number}' in modules:
+      found[number] = versions
+  return found
+
+
+def install_command(extra: str) -> str:
+  """The command that installs what JAX needs for an accelerator, in the version that it needs."""
+  return f'pip install -U "jax[{extra}]"'
+
+
+@functools.cache
+def nvidia_smi() -> tuple[tuple[str, ...], str]:
+  """The names of the GPUs by nvidia-smi, and what is wrong with its answer ('' if nothing is, or
+  there is no such program). It is asked once per process.
+  """
+  program = shutil.which('nvidia-smi')
+  if program is None:
+    return (), ''
+  answer = run_bounded([program, '-L'], _SECONDS_FOR_NVIDIA_SMI)
+  if answer.late:
+    return (), f'nvidia-smi did not end within {_SECONDS_FOR_NVIDIA_SMI} seconds'
+  names = tuple(re.findall(r'^GPU \d+: (.+?)(?: \(UUID.*)?$', answer.output, re.MULTILINE))
+  if names and answer.status == 0:
+    return tuple(shortened(name, 60) for name in names), ''
+  said = shortened(answer.output.strip() or answer.errors)
+  return (), f'nvidia-smi says: {said}' if said else 'nvidia-smi says nothing'
+
+
+def shortened(text: str, most: int = 200) -> str:
+  """One line of at most `most` printable letters."""
+  line = ' '.join(''.join(c if c.isprintable() else ' ' for c in text).split())
+  return (line if len(line) <= most else f'{line[: most - 3]}...').rstrip('.')
+
+
+def _find_nvidia(root: pathlib.Path) -> Iterator[Accelerator]:
+  # The same files by which JAX decides; WSL has the last of them on every machine.
+  devices = [path for path in _glob(root, 'dev/nvidia*') if re.fullmatch(r'nvidia\d+', path.name)]
+  devices += _glob(root, 'dev/nvidiactl')
+  if (root / 'usr/lib/wsl/lib/libcuda.so.1').exists():
+    devices += _glob(root, 'dev/dxg')
+  if devices:
+    yield Accelerator('cuda', 'NVIDIA GPU', f'/{devices[0].relative_to(root)}')
+    return
+  for path, _ in _pci_devices(root, _NVIDIA_VENDOR):
+    if _text(path / 'class').startswith(_DISPLAY_CLASS):
+      yield Accelerator('cuda', 'NVIDIA GPU', f'PCI {path.name}', has_driver=False)
+      return
+
+
+def _find_tpu(environment: Mapping[str, str], root: pathlib.Path) -> Iterator[Accelerator]:
+  name = environment.get('TPU_ACCELERATOR_TYPE')
+  for path, number in _pci_devices(root, _GOOGLE_VENDOR):
+    if number in _TPUS:
+      yield Accelerator('tpu', _TPUS[number], f'PCI {path.name}')
+      return
+  signs = [f'/{path.relative_to(root)}' for path in _glob(root, 'dev/accel[0-9]*')]
+  # Any device may be handed over by /dev/vfio, so that it counts only where TPUs are spoken of.
+  signs += [variable for variable in TPU_VARIABLES if environment.get(variable)]
+  if signs:
+    yield Accelerator('tpu', f'TPU {name}' if name else 'TPU', signs[0])
+
+
+def _pci_devices(root: pathlib.Path, vendor: str) -> Iterator[tuple[pathlib.Path, str]]:
+  """The folders of a vendor's devices on the PCI bus, and the devices' numbers."""
+  for path in _glob(root, 'sys/bus/pci/devices/*'):
+    if _text(path / 'vendor') == vendor:
+      yield path, _text(path / 'device')
+
+
+def _glob(root: pathlib.Path, pattern: str) -> list[pathlib.Path]:
+  try:
+    return sorted(root.glob(pattern))
+  except OSError:
+    return []
+
+
+def _text(path: pathlib.Path) -> str:
+  try:
+    return path.read_text(errors='replace').strip().lower()
+  except OSError:
+    return ''
+
+
+def _problem_of_plugin() -> Problem | None:
+  """Why JAX cannot use a GPU with the plugins that are installed; None if one of them fits."""
+  jaxlib, found = version('jaxlib'), plugins()
+  if not found:
+    return Problem('no CUDA plugin of JAX is installed', install_command('cuda12'))
+  problems = []
+  for number, versions in found.items():
+    if not any(versions.values()) or jaxlib is None:
+      return None  # built by hand: JAX has to tell
+    fix = install_command(f'cuda{number}')
+    for package, plugin in versions.items():
+      if plugin is None:
+        problems.append(Problem(f'{package} is missing beside its counterpart', fix))
+      elif not same_version(plugin, jaxlib):
+        what = (
+          f'{package} is of version {plugin} and jaxlib of {jaxlib}, and JAX ignores a plugin of '
+          'another version'
+        )
+        problems.append(Problem(what, fix))
+    if not any(one.fix == fix for one in problems):
+      return None
+  return problems[0]
+
+
+def _problem_of_libtpu(environment: Mapping[str, str]) -> Problem | None:
+  """Why JAX cannot use a TPU by the libtpu that is installed; None if nothing speaks against it."""
+  if environment.get('TPU_LIBRARY_PATH'):
+    return None
+  installed, wanted = version('libtpu'), wanted_libtpu()
+  if installed is None:
+    if importlib.util.find_spec('libtpu'):
+      return None
+    return Problem('libtpu is not installed', install_command('tpu'))
+  if libtpu_fits(installed, wanted):
+    return None
+  what = f'libtpu is of version {installed} and jax {version("jax")} wants {wanted}'
+  return Problem(what, install_command('tpu'), certain=False)
+
+
+def _in_words_of_jax(platform: str) -> Problem:
+  """What JAX itself says about a platform that it does not use."""
+  import jax
+
+  try:
+    jax.devices(platform)
+  except RuntimeError as error:
+    return Problem(f'JAX says: {shortened(str(error))}', 'python -m cifar_jax doctor')
+  return Problem('JAX prefers the CPU', 'python -m cifar_jax doctor')
+
+
+def _sentence(accelerator: Accelerator, found: Problem | None) -> str:
+  """One sentence on an accelerator and its problem; '' if it has none."""
+  if found is None:
+    return ''
+  name, sign = accelerator.name, accelerator.sign
+  if accelerator.platform == 'cuda' and sign != _BY_NVIDIA_SMI and (names := nvidia_smi()[0]):
+    name = names[0]
+  return f'the CPU is used, not {name} ({sign}): {found.what}; mend it with: {found.fix}'
