@@ -3,10 +3,11 @@
 Every module in this folder but `parsing` is a verb and has two functions:
 
 * `add_parser(verbs)` adds the verb with `parsing.add_verb` and then its options;
-* `run(arguments)` does the work; heavy imports (JAX, matplotlib, PIL) stand inside it, so that
-  `--help` of any verb comes at once, and JAX starts with what `startup` sets before.
+* `run(arguments)` does the work; imports of other packages stand inside it, so that `--help` of any
+  verb comes at once, JAX starts with what `startup` sets before, and the doctor can be asked
+  whatever is missing.
 
-A verb with verbs of its own, as `data`, is a folder whose `__init__` has the same two functions.
+A large verb, or one with verbs of its own, is a folder whose `__init__` has the same two functions.
 """
 
 import argparse

@@ -9,7 +9,6 @@ import re
 import sys
 from typing import Any
 
-from cifar_jax import config as configs
 from cifar_jax.commands import parsing
 from cifar_jax.utils.errors import UserError
 
@@ -32,6 +31,8 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
   """Prints the drawing or the table."""
+  from cifar_jax import config as configs
+
   config = configs.load(arguments.config, arguments.overrides)
   configs.validate(config)
   image_shape, num_classes = _shape(arguments.image_shape), arguments.num_classes

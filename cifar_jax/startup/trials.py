@@ -18,8 +18,6 @@ import subprocess
 import sys
 import time
 
-from absl import logging
-
 from cifar_jax.startup import processor
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import replacing
@@ -63,6 +61,8 @@ def objection(name: str, program: str, xla_flags: str = '') -> str:
 @functools.cache
 def say(warning: str) -> None:
   """Tells the user a sentence, once per process."""
+  from absl import logging  # not above: the doctor has to start without any package
+
   logging.warning(warning)
 
 

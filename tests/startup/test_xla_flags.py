@@ -5,7 +5,7 @@ import sys
 import jax
 import pytest
 
-from cifar_jax.startup import processor, xla_flags
+from cifar_jax.startup import accelerators, xla_flags
 from cifar_jax.startup.xla_flags import set_flags
 
 FLAG = '--xla_cpu_experimental_ynn_fusion_type=dot,reduce'
@@ -16,7 +16,8 @@ def machine_where_it_works(monkeypatch):
   """The cases below hold wherever the tests run."""
   monkeypatch.setattr(xla_flags.platform, 'machine', lambda: 'x86_64')
   monkeypatch.setattr(xla_flags.trials, 'objection', lambda *_: '')
-  monkeypatch.setattr(processor.importlib.util, 'find_spec', lambda name: None)
+  monkeypatch.setattr(accelerators, 'plugin_modules', set)
+  monkeypatch.setattr(accelerators, 'find_devices', lambda *_: [])
 
 
 def test_flags_are_added_and_named():
@@ -48,10 +49,8 @@ def test_nothing_is_changed(environment, reason):
   assert environment == before
 
 
-def test_an_accelerator_that_is_installed_counts_unless_cpu_is_chosen(monkeypatch):
-  monkeypatch.setattr(
-    processor.importlib.util, 'find_spec', lambda name: name == 'jax_plugins' or None
-  )
+def test_a_plugin_that_may_work_counts_unless_cpu_is_chosen(monkeypatch):
+  monkeypatch.setattr(accelerators, 'plugin_modules', lambda: {'another'})
   assert 'not on CPU' in set_flags({})
   assert FLAG in set_flags({'JAX_PLATFORMS': 'cpu'})
 

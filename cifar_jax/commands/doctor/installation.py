@@ -1,10 +1,10 @@
-"""What is installed, by the metadata of packages alone: nothing is imported that could be broken."""
+"""What is installed, by the metadata of packages: nothing is imported that could be broken."""
 
 import importlib.metadata
 import platform
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from cifar_jax.commands.doctor.findings import Finding
 from cifar_jax.startup import accelerators
@@ -35,13 +35,16 @@ def check_packages() -> Iterator[Finding]:
   or does not fit what another wants.
   """
   versions = {package: accelerators.version(package) for package in _CORE}
-  problems = [
-    Finding('packages', 'fault', f'{package} is not installed', _INSTALL)
-    for package, number in versions.items()
-    if number is None
-  ]
+  missing = [package for package, number in versions.items() if number is None]
+  problems = []
+  if missing:
+    what = f'not installed: {", ".join(missing)}'
+    problems.append(Finding('packages', 'fault', what, _INSTALL, {'versions': versions}))
+  named = set(missing)
   for owner in ('cifar_jax', *_CORE):
-    problems += _unmet(owner, already={finding.what.split()[0] for finding in problems})
+    for package, finding in _unmet(owner, named):
+      named.add(package)
+      problems.append(finding)
   yield from problems
   if not problems:
     shown = ', '.join(f'{package} {number}' for package, number in versions.items())
@@ -60,25 +63,28 @@ def check_plugins() -> Iterator[Finding]:
   }
   libtpu, wanted = accelerators.version('libtpu'), accelerators.wanted_libtpu()
   facts = {'plugins': found, 'jaxlib': jaxlib, 'libtpu': libtpu, 'wanted_libtpu': wanted}
-  fits = True
+  strange: dict[tuple[str, str], list[str]] = {}
   for package, number in found.items():
     if jaxlib and not accelerators.same_version(number, jaxlib):
-      fits = False
-      extra = package.split('-')[1]
-      what = f'{package} {number} beside jaxlib {jaxlib}: JAX ignores a plugin of another version'
-      yield Finding('plugins', 'note', what, accelerators.install_command(extra), facts)
-  if libtpu and not accelerators.libtpu_fits(libtpu, wanted):
-    fits = False
+      strange.setdefault((package.split('-')[1], number), []).append(package)
+  for (extra, number), packages in strange.items():
+    what = (
+      f'{" and ".join(packages)} {number} beside jaxlib {jaxlib}: JAX ignores a plugin of another '
+      'version'
+    )
+    yield Finding('plugins', 'note', what, accelerators.install_command(extra), facts)
+  fits = libtpu is None or accelerators.libtpu_fits(libtpu, wanted)
+  if not fits:
     what = f'libtpu {libtpu}, and jax {accelerators.version("jax")} wants {wanted}'
     yield Finding('plugins', 'note', what, accelerators.install_command('tpu'), facts)
-  if fits:
+  if fits and not strange:
     shown = [f'{package} {number}' for package, number in found.items()]
     shown += [f'libtpu {libtpu}'] if libtpu else []
     yield Finding('plugins', 'ok', ', '.join(shown) or 'none (computes on the CPU)', facts=facts)
 
 
-def _unmet(owner: str, already: set[str]) -> Iterator[Finding]:
-  """Yields what a package wants of others and does not get."""
+def _unmet(owner: str, named: Set[str]) -> Iterator[tuple[str, Finding]]:
+  """Yields the packages that another wants and does not get, but for those named already."""
   try:
     from packaging.requirements import InvalidRequirement, Requirement
 
@@ -90,13 +96,13 @@ def _unmet(owner: str, already: set[str]) -> Iterator[Finding]:
       wanted = Requirement(line)
     except InvalidRequirement:
       continue
-    if wanted.name in already or (wanted.marker and not wanted.marker.evaluate({'extra': ''})):
+    if wanted.name in named or (wanted.marker and not wanted.marker.evaluate({'extra': ''})):
       continue
     fix = f'pip install -U "{wanted.name}{wanted.specifier}"'
     number = accelerators.version(wanted.name)
     if number is None:
       what = f'{wanted.name} is not installed, which {owner} needs'
-      yield Finding('packages', 'fault', what, fix)
+      yield wanted.name, Finding('packages', 'fault', what, fix)
     elif not wanted.specifier.contains(number, prereleases=True):
       what = f'{wanted.name} {number} is installed, and {owner} needs {wanted.specifier}'
-      yield Finding('packages', 'fault', what, fix)
+      yield wanted.name, Finding('packages', 'fault', what, fix)

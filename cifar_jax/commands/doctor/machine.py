@@ -200,4 +200,6 @@ def _bytes_in(folder: pathlib.Path) -> tuple[int, bool]:
 
 
 def _size(count: int) -> str:
-  return f'{count / _GIB:.1f} GiB' if count >= _GIB else f'{count / _MIB:.0f} MiB'
+  if count >= _GIB:
+    return f'{count / _GIB:.1f} GiB'
+  return f'{count / _MIB:.0f} MiB' if count >= _MIB else f'{count / 1024:.0f} KiB'

@@ -1,6 +1,7 @@
 """Program: says where data are, then which devices JAX sees. Run by `child.probe`."""
 
 import collections
+import sys
 import time
 
 from cifar_jax.commands.doctor.child import tell
@@ -9,8 +10,10 @@ from cifar_jax.commands.doctor.child import tell
 def main() -> None:
   """Says what it finds as it finds it: the last question may hang."""
   start = time.perf_counter()
-  import jax
-
+  try:
+    import jax
+  except Exception as error:
+    sys.exit(_first_cause(error))
   tell(jax=jax.__version__, import_seconds=time.perf_counter() - start)
   try:
     from cifar_jax import config as configs
@@ -25,12 +28,19 @@ def main() -> None:
   except Exception as error:
     tell(data_trouble=f'{type(error).__name__}: {error}')
   start = time.perf_counter()
-  devices = collections.Counter(f'{one.platform} {one.device_kind}' for one in jax.devices())
+  devices = collections.Counter(one.device_kind for one in jax.devices())
   tell(
     backend=jax.default_backend(),
     devices=dict(devices),
     start_seconds=time.perf_counter() - start,
   )
+
+
+def _first_cause(error: BaseException) -> str:
+  """What began it: the error itself is often that of a package further up."""
+  while cause := error.__cause__ or error.__context__:
+    error = cause
+  return f'{type(error).__name__}: {error}'
 
 
 if __name__ == '__main__':

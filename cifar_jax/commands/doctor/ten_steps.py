@@ -16,7 +16,6 @@ from typing import Any
 from cifar_jax.commands.doctor.child import tell
 from cifar_jax.startup import host_memory, xla_flags
 
-TOLERANCE = 1e-3  # of losses and parameters, each relative
 _STEPS, _STOP = 10, 5
 
 
@@ -116,7 +115,7 @@ def _config(data: pathlib.Path, parallel: str) -> Any:
   config.data.dir = str(data)
   config.data.validation = '64'
   config.optimizer.name = 'sgd'
-  config.optimizer.learning_rate = 0.05
+  config.optimizer.learning_rate = 0.01
   config.optimizer.momentum = 0.9
   config.model = ConfigDict()
   config.model.name = 'conv_net'
