@@ -29,6 +29,7 @@ NOT_FAST = (
     'analysis/',
     'augment/test_pipeline',
     'benchmarks/',
+    'commands/test_doctor',
     'demos/',
     'devices/',
     'figures/',

@@ -264,7 +264,7 @@ def nvidia_smi() -> tuple[tuple[str, ...], str]:
   names = tuple(re.findall(r'^GPU \d+: (.+?)(?: \(UUID.*)?$', answer.output, re.MULTILINE))
   if names and answer.status == 0:
     return tuple(shortened(name, 60) for name in names), ''
-  said = shortened(answer.output.strip() or answer.errors)
+  said = shortened(answer.output.strip() or answer.errors, 80)
   return (), f'nvidia-smi says: {said}' if said else 'nvidia-smi says nothing'
 
 

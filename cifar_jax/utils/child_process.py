@@ -55,8 +55,8 @@ def run_bounded(
     output, errors = expired.output or b'', expired.stderr or b''
   finally:
     _end(process)
-  texts = (text.decode(errors='replace') for text in (output, errors))
-  return Outcome(None if late else process.returncode, *texts, late)
+  status = None if late else process.returncode
+  return Outcome(status, output.decode(errors='replace'), errors.decode(errors='replace'), late)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

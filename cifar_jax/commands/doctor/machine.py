@@ -30,7 +30,7 @@ def check_jax() -> Iterator[Finding]:
     what = f'JAX {begun}: {answer.trouble or "it says nothing"}'
     yield Finding('jax', 'fault', what, _fix_of_start(answer), facts)
     return
-  devices = ', '.join(f'{count} x {kind}' for kind, count in facts['devices'].items())
+  devices = ', '.join(f'{count} x {kind}' for kind, count in answer.facts['devices'].items())
   seconds = answer.facts['import_seconds'] + answer.facts['start_seconds']
   what = f'{facts["jax"]} computes on {devices}; it started in {seconds:.1f} s'
   yield Finding('jax', 'ok', what, facts=facts)
@@ -100,7 +100,10 @@ def check_disk() -> Iterator[Finding]:
     places['temporary files'] = pathlib.Path(tempfile.gettempdir())
   except OSError as error:
     what = f'there is no folder for temporary files ({error.strerror})'
-    yield Finding('disk', 'fault', what, 'export TMPDIR=/a/folder/with/room')
+    yield Finding('disk', 'fault', what, _FIXES['temporary files'])
+  if places.get('temporary files') == pathlib.Path.cwd():
+    what = 'the usual folders for temporary files are full or forbidden; this folder serves instead'
+    yield Finding('disk', 'note', what, _FIXES['temporary files'])
   free, full = {}, False
   for purpose, folder in places.items():
     place = _nearest(folder)

@@ -99,5 +99,5 @@ def _judge(name: str, answer: child.Answer) -> Finding:
   losses = ' -> '.join(f'{loss:.3f}' for loss in facts['losses'])
   if faults:
     return Finding(check, 'fault', f'{where}{"; ".join(faults)}', _REPORT, facts)
-  what = f'{where}10 steps in {facts["seconds"]:.0f} s, loss {losses}; {said}'
+  what = f'{where}10 steps, loss {losses}; {said}; {facts["seconds"]:.0f} s in all'
   return Finding(check, 'ok', what, facts=facts)

@@ -1,0 +1,384 @@
+"""The doctor on machines and installations that are broken in all kinds of ways."""
+
+import argparse
+import collections
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import packaging.requirements  # noqa: F401  The fake installations below hide it.
+import pytest
+
+from cifar_jax.commands import doctor
+from cifar_jax.commands.doctor import child, findings, installation, machine, training
+from cifar_jax.commands.doctor.findings import Finding
+from cifar_jax.commands.doctor.ten_steps import _difference, _same_bits
+from cifar_jax.startup import accelerators
+from cifar_jax.startup.accelerators import Accelerator
+from tests.helpers import REPOSITORY
+from tests.helpers.fake_machine import install
+
+PROBED = {
+  'jax': '0.12.0.1',
+  'import_seconds': 0.4,
+  'start_seconds': 0.1,
+  'backend': 'cpu',
+  'devices': {'cpu': 1},
+  'data': {'cifar10': '/data', 'mnist': None},
+  'default_data': 'cifar10',
+}
+TRAINED = {
+  'platform': 'cpu',
+  'kind': 'cpu',
+  'devices': 1,
+  'flags': 'XLA flags: --a=b',
+  'losses': [1.5, 0.5],
+  'steps': 10,
+  'resumed_steps': 10,
+  'same_bits': True,
+  'chosen': True,
+  'fast': {'float32': True, 'bfloat16': False},
+  'library': {'float32': True, 'bfloat16': False},
+  'objections': {'float32': ''},
+  'seconds': 7.0,
+}
+GPU = Accelerator('cuda', 'NVIDIA GPU', '/dev/nvidia0')
+Usage = collections.namedtuple('Usage', 'total used free')
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered(monkeypatch):
+  for function in (accelerators.nvidia_smi, child.probe, training._ten_steps):
+    function.cache_clear()
+  monkeypatch.delenv('JAX_PLATFORMS', raising=False)
+  yield
+  for function in (accelerators.nvidia_smi, child.probe, training._ten_steps):
+    getattr(function, 'cache_clear', lambda: None)()
+
+
+@pytest.fixture
+def answers(monkeypatch):
+  """Sets what the programs that use JAX say, and notes how they are started."""
+  started = []
+
+  def answer(probe: child.Answer, **trained: child.Answer) -> list:
+    def ask(module, arguments, seconds, variables):
+      started.append((module, arguments[1:], dict(variables)))
+      if module == 'probe':
+        return probe
+      (pathlib.Path(arguments[0]) / 'cpu.npz').touch()
+      return trained[arguments[1]]
+
+    monkeypatch.setattr(child, 'ask', ask)
+    return started
+
+  return answer
+
+
+def one(check) -> Finding:
+  (found,) = check()
+  return found
+
+
+def run_doctor(capsys, *options: str) -> tuple[int, str]:
+  try:
+    doctor.run(argparse.Namespace(json='--json' in options))
+    status = 0
+  except SystemExit as end:
+    status = end.code
+  return status, capsys.readouterr().out
+
+
+@pytest.fixture
+def healthy(answers, monkeypatch):
+  """A machine with a CPU and all packages."""
+  monkeypatch.setattr(accelerators, 'find', lambda: [])
+  monkeypatch.setattr(installation, '_unmet', lambda owner, named: iter(()))
+  return answers(child.Answer(PROBED, ''), cpu=child.Answer(TRAINED, ''))
+
+
+def test_a_healthy_machine(healthy, capsys):
+  status, text = run_doctor(capsys)
+  assert status == 0, text
+  assert text.splitlines()[-1] == 'healthy'
+  assert not any(line.strip().startswith('->') for line in text.splitlines())
+  status, text = run_doctor(capsys, '--json')
+  content = json.loads(text)
+  assert (status, content['format'], content['healthy']) == (0, 1, True)
+  checks = [finding['check'] for finding in content['findings']]
+  assert checks == [
+    *('python', 'packages', 'plugins', 'processor', 'memory', 'disk', 'cache', 'jax'),
+    *('accelerators', 'data', 'train_cpu', 'kernels'),
+  ]
+  assert {frozenset(finding) for finding in content['findings']} == {
+    frozenset({'check', 'status', 'what', 'fix', 'facts'})
+  }
+
+
+def test_notes_leave_the_status_and_faults_do_not(healthy, capsys, monkeypatch):
+  missing = {**PROBED, 'data': {'cifar10': None, 'mnist': '/here'}}
+  monkeypatch.setattr(child, 'probe', lambda: child.Answer(missing, ''))
+  status, text = run_doctor(capsys)
+  assert status == 0
+  assert 'cifar10, the data of most configs, is not here, but mnist in /here' in text
+  assert '-> python -m cifar_jax data fetch cifar10' in text
+  assert text.splitlines()[-1] == 'healthy, with 1 note: data'
+  monkeypatch.setattr(machine, '_LEAST_DISK', 1 << 80)
+  monkeypatch.setattr(machine, '_LITTLE_DISK', 1 << 80)
+  status, text = run_doctor(capsys)
+  assert status == 1
+  assert text.splitlines()[-1] == '3 faults to mend: disk'
+
+
+def test_a_check_that_fails_is_a_finding(healthy, capsys, monkeypatch):
+  def fails():
+    raise ZeroDivisionError('of\nall things')
+
+  monkeypatch.setitem(doctor._CHECKS, 'memory', fails)
+  status, text = run_doctor(capsys)
+  assert status == 1
+  assert 'FAULT   this check failed (ZeroDivisionError: of all things)' in text
+  assert 'kernels       ok' in text  # those after it are made
+
+
+def test_without_jax_the_rest_is_looked_at(answers, capsys, monkeypatch):
+  monkeypatch.setattr(accelerators, 'find', lambda: [])
+  started = answers(child.Answer({}, "ModuleNotFoundError: No module named 'jax'"))
+  status, text = run_doctor(capsys)
+  assert status == 1
+  assert "JAX cannot be imported: ModuleNotFoundError: No module named 'jax'" in text
+  assert 'pip install -U --force-reinstall jax jaxlib' in text
+  assert 'not tried, since JAX cannot be imported' in text
+  assert [module for module, *_ in started] == ['probe']
+
+
+def test_jax_that_hangs_when_it_starts_leaves_the_cpu_to_be_tried(answers, monkeypatch):
+  begun = {name: PROBED[name] for name in ('jax', 'import_seconds', 'data', 'default_data')}
+  late = child.Answer(begun, 'it did not end within 120 seconds')
+  answers(late, cpu=child.Answer(TRAINED, ''))
+  found = one(machine.check_jax)
+  assert found.status == 'fault'
+  assert found.what == 'JAX does not start: it did not end within 120 seconds'
+  assert 'JAX_PLATFORMS=cpu' in found.fix
+  assert one(machine.check_data).status == 'ok'
+  assert one(training.check_training).status == 'ok'
+
+
+@pytest.mark.parametrize(
+  ('chosen', 'status', 'fix'),
+  [('', 'fault', 'pip install -U "jax[cuda12]"'), ('cpu', 'note', 'unset JAX_PLATFORMS')],
+)
+def test_an_accelerator_that_is_not_used(answers, monkeypatch, chosen, status, fix):
+  monkeypatch.setenv('JAX_PLATFORMS', chosen)
+  monkeypatch.setattr(accelerators, 'find', lambda: [GPU])
+  monkeypatch.setattr(accelerators, 'nvidia_smi', lambda: (('Tesla T4', 'Tesla T4'), ''))
+  monkeypatch.setattr(accelerators, 'plugins', dict)
+  answers(child.Answer(PROBED, ''))
+  found = one(machine.check_accelerators)
+  assert (found.status, found.fix[: len(fix)]) == (status, fix)
+  assert found.what.startswith('Tesla T4, Tesla T4 (/dev/nvidia0) is not used')
+  assert found.facts['used'] is False
+
+
+def test_an_accelerator_in_use_trains_too_and_is_compared(answers, monkeypatch):
+  monkeypatch.setattr(accelerators, 'find', lambda: [GPU])
+  monkeypatch.setattr(accelerators, 'nvidia_smi', lambda: (('NVIDIA H100',), ''))
+  gpu = {**TRAINED, 'kind': 'NVIDIA H100', 'difference': 3e-6}
+  started = answers(
+    child.Answer({**PROBED, 'backend': 'gpu', 'devices': {'NVIDIA H100': 1}}, ''),
+    cpu=child.Answer(TRAINED, ''),
+    gpu=child.Answer(gpu, ''),
+  )
+  assert one(machine.check_accelerators).what == 'NVIDIA H100 (/dev/nvidia0) is used'
+  cpu, found = training.check_training()
+  assert (cpu.check, found.check, found.status) == ('train_cpu', 'train_gpu', 'ok')
+  assert 'from the CPU it differs by 3.0e-06 (at most 0.001)' in found.what
+  assert started[1] == ('ten_steps', ['cpu'], {'JAX_PLATFORMS': 'cpu', 'JAX_PLATFORM_NAME': ''})
+  assert started[2] == (
+    'ten_steps',
+    ['gpu', 'cpu'],
+    {'JAX_DEFAULT_MATMUL_PRECISION': 'highest'},
+  )
+
+
+@pytest.mark.parametrize(
+  ('change', 'said'),
+  [
+    ({'same_bits': False}, 'stopped after five steps and resumed, it came to other bits'),
+    ({'resumed_steps': 5}, '10 and 5 steps were made in place of 10'),
+    ({'difference': 0.01}, 'from the CPU it differs by 1.0e-02 (at most 0.001)'),
+    ({'difference': math.nan}, 'from the CPU it differs by nan'),
+    ({'pmap_difference': 0.5}, 'from pmap it differs by 5.0e-01'),
+  ],
+)
+def test_training_that_is_wrong_is_a_fault(change, said):
+  found = training._judge('gpu', child.Answer({**TRAINED, **change}, ''))
+  assert found.status == 'fault'
+  assert said in found.what
+  assert training._judge('gpu', child.Answer(TRAINED, '')).status == 'ok'
+
+
+@pytest.mark.parametrize('facts', [{}, {'kind': 'cpu', 'devices': 1, 'platform': 'cpu'}])
+def test_training_that_crashes_is_a_fault(answers, facts):
+  answers(child.Answer(PROBED, ''), cpu=child.Answer(facts, 'SIGILL ended it'))
+  found = one(training.check_training)
+  assert found.status == 'fault'
+  assert 'ten steps failed: SIGILL ended it' in found.what
+  assert one(training.check_kernels).status == 'note'
+
+
+def test_kernels_that_do_not_work_are_a_note(answers):
+  text = 'a trial ended with status 1 with jaxlib 0.7.2'
+  facts = {**TRAINED, 'library': {'float32': False}, 'objections': {'float32': text}}
+  answers(child.Answer(PROBED, ''), cpu=child.Answer(facts, ''))
+  found = one(training.check_kernels)
+  assert found.status == 'note'
+  assert found.what.startswith("XLA's own, without oneDNN")
+  assert f'float32 is slow: {text}' in found.what
+
+
+def test_kernels_that_are_turned_off_are_said_to_be(answers):
+  facts = {**TRAINED, 'library': {'float32': False}}
+  answers(child.Answer(PROBED, ''), cpu=child.Answer(facts, ''))
+  assert 'turned off by CIFAR_JAX_CPU_KERNELS' in one(training.check_kernels).what
+
+
+@pytest.mark.parametrize(
+  ('change', 'said', 'fix'),
+  [
+    ({'jaxlib': '0.11.0'}, 'jaxlib 0.11.0 is installed, and jax needs', 'pip install -U "jaxlib<='),
+    ({'numpy': None, 'flax': None}, 'not installed: numpy, flax', 'pip install -U -e .'),
+  ],
+)
+def test_packages(monkeypatch, tmp_path, change, said, fix):
+  versions = {name.replace('-', '_'): '9.9' for name in installation._CORE}
+  versions |= {'jax': '0.12.0.1', 'jaxlib': '0.12.0.1', **change}
+  install(tmp_path, **{name: number for name, number in versions.items() if number})
+  monkeypatch.setattr(sys, 'path', [str(tmp_path)])
+  found = one(installation.check_packages)
+  assert found.status == 'fault'
+  assert said in found.what
+  assert found.fix.startswith(fix)
+
+
+def test_plugins_and_libtpu_of_other_versions(monkeypatch, tmp_path):
+  plugin = {'jax_cuda12_plugin': '0.7.2', 'jax_cuda12_pjrt': '0.7.2'}
+  install(tmp_path, jax='0.12.0.1', jaxlib='0.12.0.1', libtpu='0.0.21.1', **plugin)
+  monkeypatch.setattr(sys, 'path', [str(tmp_path)])
+  cuda, tpu = installation.check_plugins()
+  assert cuda.what.startswith('jax-cuda12-plugin and jax-cuda12-pjrt 0.7.2 beside jaxlib 0.12.0.1')
+  assert cuda.fix == 'pip install -U "jax[cuda12]"'
+  assert tpu.what == 'libtpu 0.0.21.1, and jax 0.12.0.1 wants ==0.0.50.*'
+  assert tpu.fix == 'pip install -U "jax[tpu]"'
+  assert (cuda.status, tpu.status) == ('note', 'note')
+
+
+def test_a_disk_without_room(monkeypatch):
+  monkeypatch.setattr(machine.shutil, 'disk_usage', lambda _: Usage(2**40, 2**40, 50 * 2**20))
+  found = list(machine.check_disk())
+  assert [finding.status for finding in found] == ['fault'] * 3
+  assert found[1].what.startswith('50 MiB free for cache at ')
+  assert found[1].fix == 'export CIFAR_JAX_CACHE=/a/folder/with/room'
+  monkeypatch.setattr(machine.shutil, 'disk_usage', lambda _: Usage(2**40, 2**40, 2**30))
+  assert {finding.status for finding in machine.check_disk()} == {'note'}
+
+
+def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
+  (tmp_path / 'file').touch()
+  monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'file' / 'cache'))
+  found = one(machine.check_cache)
+  assert found.status == 'fault'
+  assert 'cannot be written' in found.what
+
+
+def test_a_user_without_a_home(monkeypatch):
+  for name in ('HOME', 'CIFAR_JAX_CACHE', 'XDG_CACHE_HOME', 'USERPROFILE'):
+    monkeypatch.delenv(name, raising=False)
+  monkeypatch.setattr(os.path, 'expanduser', lambda text: text)  # as for a user of no name
+  found = one(machine.check_cache)
+  assert found.status == 'fault'
+  assert 'no home folder' in found.what
+  assert not pathlib.Path('~').exists()
+
+
+def test_it_starts_without_any_package(tmp_path):
+  """-S hides all packages from it, and a broken JAX stands in the way of its children."""
+  (tmp_path / 'jax.py').write_text("raise ImportError('libstdc++ is too old')")
+  environment = {**os.environ, 'PYTHONPATH': f'{tmp_path}{os.pathsep}{REPOSITORY}'}
+  done = subprocess.run(
+    [sys.executable, '-S', '-m', 'cifar_jax', 'doctor'],
+    env=environment,
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 1
+  assert done.stderr == ''
+  assert 'not installed: jax, jaxlib, numpy' in done.stdout
+  assert 'JAX cannot be imported: ImportError: libstdc++ is too old' in done.stdout
+
+
+def test_how_a_program_ended_is_told():
+  told = child._trouble
+  assert told(0, False, 'a warning', 9) == ''
+  assert told(1, False, 'Traceback\nValueError: x.\n\n', 9) == 'ValueError: x'
+  assert told(3, False, '', 9) == 'it ended with status 3'
+  assert told(-6, False, 'F0000 check failed', 9) == 'SIGABRT ended it (F0000 check failed)'
+  assert told(None, True, '', 9) == 'it did not end within 9 seconds'
+  assert told(None, False, 'Permission denied', 9) == 'it did not start (Permission denied)'
+
+
+def test_differences_and_bits():
+  arrays = ({'a': np.ones((2, 2), np.float32)}, {}, ())
+  found = {'losses': [2.0, 1.0], 'arrays': arrays}
+  other = {'losses': np.array([2.0, 1.0]), 'parameters': np.ones(4, np.float32)}
+  assert _difference(found, other) == 0
+  assert _difference(found, {**other, 'parameters': np.float32([1, 1, 1, 1.1])}) == pytest.approx(
+    0.1 / math.sqrt(3 + 1.1**2), rel=1e-5
+  )
+  assert _difference({**found, 'losses': [2.0, 1.3]}, other) == pytest.approx(0.3 / math.sqrt(5))
+  assert _same_bits(found, found)
+  negative = ({'a': np.ones((2, 2), np.float32) * np.float32(1 + 2**-23)}, {}, ())
+  assert not _same_bits(found, {**found, 'arrays': negative})
+
+
+def test_text_keeps_commands_whole():
+  fix = 'pip install -U ' + 'x' * 120
+  text = findings.as_text(Finding('jax', 'fault', 'word ' * 60, fix))
+  assert all(len(line) <= 100 for line in text.splitlines()[:-1])
+  assert text.splitlines()[-1].strip() == f'-> {fix}'
+
+
+def test_it_trains_and_resumes_here(tmp_path):
+  """All of it, on this machine's CPU."""
+  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'TMPDIR': str(tmp_path)}
+  done = subprocess.run(
+    [sys.executable, '-m', 'cifar_jax', 'doctor', '--json'],
+    env=environment,
+    cwd=REPOSITORY,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  content = json.loads(done.stdout)
+  (found,) = (one for one in content['findings'] if one['check'] == 'train_cpu')
+  assert found['status'] == 'ok', found
+  assert found['facts']['same_bits'] is True
+  first, last = found['facts']['losses']
+  assert 0 < last < 0.7 * first
+  assert list(tmp_path.iterdir()) == []  # nothing is left behind
+
+
+@pytest.mark.slow
+def test_several_devices_are_compared_with_pmap(tmp_path, monkeypatch):
+  monkeypatch.setenv('XLA_FLAGS', '--xla_force_host_platform_device_count=2')
+  facts, trouble = child.ask('ten_steps', [str(tmp_path), 'cpu'], 600, {'JAX_PLATFORMS': 'cpu'})
+  assert trouble == ''
+  assert facts['devices'] == 2
+  assert facts['same_bits']
+  assert 0 <= facts['pmap_difference'] < 1e-5
