@@ -21,6 +21,7 @@ from cifar_jax.utils.errors import exit_on_user_error
 _DESCRIPTION = """\
 Works with finished and unfinished runs of launch.py, and with configs.
 
+  python -m cifar_jax doctor
   python -m cifar_jax evaluate runs/cnn_adv
   python -m cifar_jax evaluate runs/cnn_adv --checkpoint=best --split=validation
   python -m cifar_jax report runs/cnn_adv

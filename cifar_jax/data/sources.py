@@ -13,7 +13,7 @@ from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.expected import KNOWN_DATASETS
 from cifar_jax.data.preprocessing import of_arrays
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.paths import existing_path, keras_folder
+from cifar_jax.utils.paths import existing_path, keras_folder, user_path
 from cifar_jax.utils.suggestions import nearest
 
 # The names that need no look at TFDS's own list; they are also what an error suggests.
@@ -112,7 +112,7 @@ def _load(name: str, directory: str) -> Dataset:
 def _usual_locations() -> list[pathlib.Path]:
   """The folders in which data are looked for when the config names none."""
   own = os.environ.get('CIFAR_JAX_DATA')
-  locations = [pathlib.Path(own).expanduser()] if own else []
+  locations = [user_path(own)] if own else []
   return [
     *locations,
     pathlib.Path('data').absolute(),

@@ -18,13 +18,14 @@ import numpy as np
 
 from cifar_jax.data.dataset import Dataset, Split, make_split
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.paths import user_path
 
 _CONNECT_SECONDS = 5
 
 
 def default_folder() -> pathlib.Path:
   """Where TFDS keeps what it prepares: $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-  return pathlib.Path(os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets').expanduser()
+  return user_path(os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets')
 
 
 def find(name: str, path: pathlib.Path) -> pathlib.Path | None:

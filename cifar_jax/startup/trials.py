@@ -78,6 +78,7 @@ def _try(program: str, xla_flags: str) -> tuple[str, bool]:
   """Runs a trial; what went wrong ('' for nothing), and whether it would go wrong again."""
   environment = {k: v for k, v in os.environ.items() if not k.startswith(('JAX_', 'XLA_'))}
   environment |= {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': xla_flags}
+  environment['JAX_TRACEBACK_FILTERING'] = 'off'  # else the last line is not the error
   environment['PYTHONPATH'] = os.pathsep.join(
     filter(None, [str(_ROOT), os.environ.get('PYTHONPATH')])
   )

@@ -6,8 +6,10 @@ import json
 import math
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import packaging.requirements  # noqa: F401  The fake installations below hide it.
@@ -321,6 +323,31 @@ def test_it_starts_without_any_package(tmp_path):
   assert done.stderr == ''
   assert 'not installed: jax, jaxlib, numpy' in done.stdout
   assert 'JAX cannot be imported: ImportError: libstdc++ is too old' in done.stdout
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
+def test_ctrl_c_ends_what_it_started(tmp_path):
+  program = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"
+  (tmp_path / 'jax.py').write_text(program)
+  environment = {**os.environ, 'PYTHONPATH': f'{tmp_path}{os.pathsep}{REPOSITORY}'}
+  with subprocess.Popen(
+    [sys.executable, '-S', '-m', 'cifar_jax', 'doctor'],
+    env=environment,
+    cwd=tmp_path,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  ) as process:
+    pid = tmp_path / 'pid'
+    until = time.monotonic() + 60
+    while not (pid.exists() and pid.read_text()) and time.monotonic() < until:
+      time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+  assert process.returncode == 130
+  assert errors == 'interrupted\n'
+  with pytest.raises(ProcessLookupError):
+    os.kill(int(pid.read_text()), 0)
 
 
 def test_how_a_program_ended_is_told():

@@ -73,6 +73,30 @@ def test_the_usual_places_in_their_order(
     assert set(dataset.train.labels.tolist()) == {label}
 
 
+def test_a_place_is_told_without_loading_anything(
+  home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  assert sources.locate('cifar10') is None
+  write_cifar10(tmp_path / 'own', 1)
+  monkeypatch.setenv('CIFAR_JAX_DATA', str(tmp_path / 'own'))
+  assert sources.locate('cifar10') == tmp_path / 'own'
+  assert sources.locate('cifar100') is None
+  monkeypatch.setattr(cifar_files, 'read', lambda *_: pytest.fail('it was read'))
+  assert sources.locate('cifar10') == tmp_path / 'own'
+
+
+def test_a_user_without_a_home_finds_what_is_elsewhere(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  """It was a RuntimeError: a container may run under a number that is no user's."""
+  monkeypatch.delenv('HOME')
+  monkeypatch.setattr('os.path.expanduser', lambda path: path)
+  monkeypatch.setenv('CIFAR_JAX_DATA', str(tmp_path / 'own'))
+  write_cifar10(tmp_path / 'own', 1)
+  assert sources.locate('cifar10') == tmp_path / 'own'
+  assert sources.locate('mnist') is None
+
+
 def test_an_explicit_place_is_the_only_one(home: pathlib.Path, tmp_path: pathlib.Path) -> None:
   write_cifar10(home / 'data' / 'cifar-10-batches-bin', 1)
   empty = tmp_path / 'empty'

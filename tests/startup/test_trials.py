@@ -104,6 +104,13 @@ assert 'JAX_DISABLE_JIT' not in os.environ
   assert trials.objection('a', program, '--tried') == ''
 
 
+def test_what_jax_says_is_told_and_not_its_remark_on_tracebacks():
+  program = 'import jax; jax.jit(lambda x: x.reshape(7))(jax.numpy.ones(3))'
+  found = trials.objection('a', program)
+  assert 'reshape' in found
+  assert 'JAX_TRACEBACK_FILTERING' not in found
+
+
 def test_an_unknown_xla_flag_ends_the_trial_alone():
   """What the trials are for; jaxlib's own doing."""
   program = 'import jax; jax.devices()'

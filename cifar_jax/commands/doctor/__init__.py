@@ -10,6 +10,7 @@ from typing import Any
 
 from cifar_jax.commands import parsing
 from cifar_jax.commands.doctor import findings, installation, machine, training
+from cifar_jax.startup import process
 
 _DESCRIPTION = """\
 Looks at Python, packages, accelerators, kernels, memory, disks and data, then trains ten steps of a
@@ -55,13 +56,14 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
   """Prints findings as they come, and the verdict."""
   found = []
-  for name, check in _CHECKS.items():
-    _show_progress(f'{name} ...')
-    for finding in findings.examine(name, check):
-      found.append(finding)
-      _show_progress('')
-      if not arguments.json:
-        print(findings.as_text(finding), flush=True)
+  with process.catching_interrupts():  # so that Ctrl-C ends what was started, too
+    for name, check in _CHECKS.items():
+      _show_progress(f'{name} ...')
+      for finding in findings.examine(name, check):
+        found.append(finding)
+        _show_progress('')
+        if not arguments.json:
+          print(findings.as_text(finding), flush=True)
   _show_progress('')
   print(findings.as_json(found) if arguments.json else f'\n{findings.verdict(found)}', flush=True)
   if not findings.is_healthy(found):

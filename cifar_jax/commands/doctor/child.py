@@ -47,6 +47,7 @@ def ask(
   """
   paths = [str(_ROOT), os.environ.get('PYTHONPATH')]
   environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths)), **variables}
+  environment['JAX_TRACEBACK_FILTERING'] = 'off'  # else the last line is not the error
   program = [sys.executable or 'python', '-m', f'cifar_jax.commands.doctor.{module}', *arguments]
   outcome = run_bounded(program, seconds, environment)
   facts: dict[str, Any] = {}
