@@ -39,6 +39,7 @@ _TPUS = {
 }
 # The environment of a machine with a TPU; the files of its devices may be hidden in a container.
 TPU_VARIABLES = ('TPU_ACCELERATOR_TYPE', 'COLAB_TPU_ADDR')
+CANNOT_START = (RuntimeError, AssertionError)  # what JAX raises where a platform does not start
 CPU_IS_MEANT = 'JAX_PLATFORMS=cpu in the environment says that the CPU is meant'
 
 
@@ -110,12 +111,12 @@ def unused_note(environment: Mapping[str, str] = os.environ, root: pathlib.Path 
 
   try:
     backend = jax.default_backend()
-  except RuntimeError as error:
+  except CANNOT_START as error:
     reasons = [
       f'{sentence}. ' for one in found if (sentence := _sentence(one, problem(one, environment)))
     ]
     raise UserError(
-      f'JAX does not start: {shortened(str(error))}. {"".join(reasons)}{CPU_IS_MEANT}; '
+      f'JAX does not start: {start_error(error, environment)}. {"".join(reasons)}{CPU_IS_MEANT}; '
       'python -m cifar_jax doctor looks at everything'
     ) from None
   if backend != 'cpu' or not found:
@@ -123,6 +124,13 @@ def unused_note(environment: Mapping[str, str] = os.environ, root: pathlib.Path 
   return '; '.join(
     _sentence(one, why_unused(one, environment) or _in_words_of_jax(one.platform)) for one in found
   )
+
+
+def start_error(error: BaseException, environment: Mapping[str, str] = os.environ) -> str:
+  """Why JAX does not start, by one of `CANNOT_START`, which may say nothing itself."""
+  if text := shortened(str(error)):
+    return text
+  return f'it finds no device of the kind that JAX_PLATFORMS names, {chosen_platform(environment)}'
 
 
 def warn_if_unused() -> None:

@@ -25,14 +25,14 @@ LISTS_A_GPU = 'echo "GPU 0: Tesla T4 (UUID: GPU-1)"'
 class FakeJax(types.ModuleType):
   """A JAX with a CPU, or with the backend given, or one that fails."""
 
-  def __init__(self, backend: str = 'cpu', error: str = ''):
+  def __init__(self, backend: str = 'cpu', error: Exception | None = None):
     super().__init__('jax')
     self.backend, self.error, self.asked = backend, error, 0
 
   def default_backend(self) -> str:
     self.asked += 1
     if self.error:
-      raise RuntimeError(self.error)
+      raise self.error
     return self.backend
 
   def devices(self, platform: str) -> list:
@@ -219,8 +219,16 @@ def test_libtpu_without_a_tpu_leaves_the_cpu(machine):
 
 
 def test_jax_that_cannot_start_is_a_mistake_of_the_user(machine):
-  root, _ = machine({**JAX, **OLD}, GPU, jax=FakeJax(error="Unable to initialize backend 'cuda'"))
+  jax = FakeJax(error=RuntimeError("No backend 'cuda'"))
+  root, _ = machine({**JAX, **OLD}, GPU, jax=jax)
   with pytest.raises(UserError, match=r"backend 'cuda'.*0\.7\.2.*JAX_PLATFORMS=cpu.*doctor"):
+    unused_note({'JAX_PLATFORMS': 'cuda'}, root)
+
+
+def test_a_platform_that_is_not_here(machine):
+  """JAX raises an AssertionError without a word."""
+  root, _ = machine(JAX, {}, jax=FakeJax(error=AssertionError()))
+  with pytest.raises(UserError, match='no device of the kind that JAX_PLATFORMS names, cuda'):
     unused_note({'JAX_PLATFORMS': 'cuda'}, root)
 
 

@@ -5,6 +5,7 @@ import sys
 import time
 
 from cifar_jax.commands.doctor.child import tell
+from cifar_jax.startup.accelerators import CANNOT_START, start_error
 
 
 def main() -> None:
@@ -28,7 +29,10 @@ def main() -> None:
   except Exception as error:
     tell(data_trouble=f'{type(error).__name__}: {error}')
   start = time.perf_counter()
-  devices = collections.Counter(one.device_kind for one in jax.devices())
+  try:
+    devices = collections.Counter(one.device_kind for one in jax.devices())
+  except CANNOT_START as error:
+    sys.exit(start_error(error))
   tell(
     backend=jax.default_backend(),
     devices=dict(devices),
