@@ -79,8 +79,12 @@ def use_library_calls(dtype: Any) -> bool:
 
   It is asked while a function is traced.
   """
-  chosen = use_cpu_kernels() and os.environ.get('CIFAR_JAX_ONEDNN') != 'off'
-  return chosen and has_library(jnp.dtype(dtype).name)
+  return wants_library() and has_library(jnp.dtype(dtype).name)
+
+
+def wants_library() -> bool:
+  """Returns whether oneDNN is to be used where it works; asked while a function is traced."""
+  return use_cpu_kernels() and os.environ.get('CIFAR_JAX_ONEDNN') != 'off'
 
 
 def _chosen_by_environment() -> bool:

@@ -43,8 +43,7 @@ TRAINED = {
   'resumed_steps': 10,
   'same_bits': True,
   'chosen': True,
-  'fast': {'float32': True, 'bfloat16': False},
-  'library': {'float32': True, 'bfloat16': False},
+  'library': ['float32'],
   'objections': {'float32': ''},
   'seconds': 7.0,
 }
@@ -235,7 +234,7 @@ def test_training_that_crashes_is_a_fault(answers, facts):
 
 def test_kernels_that_do_not_work_are_a_note(answers):
   text = 'a trial ended with status 1 with jaxlib 0.7.2'
-  facts = {**TRAINED, 'library': {'float32': False}, 'objections': {'float32': text}}
+  facts = {**TRAINED, 'library': [], 'objections': {'float32': text}}
   answers(child.Answer(PROBED, ''), cpu=child.Answer(facts, ''))
   found = one(training.check_kernels)
   assert found.status == 'note'
@@ -244,7 +243,7 @@ def test_kernels_that_do_not_work_are_a_note(answers):
 
 
 def test_kernels_that_are_turned_off_are_said_to_be(answers):
-  facts = {**TRAINED, 'library': {'float32': False}}
+  facts = {**TRAINED, 'library': [], 'objections': {}, 'chosen': False}
   answers(child.Answer(PROBED, ''), cpu=child.Answer(facts, ''))
   assert 'turned off by CIFAR_JAX_CPU_KERNELS' in one(training.check_kernels).what
 

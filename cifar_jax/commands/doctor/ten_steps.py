@@ -47,16 +47,12 @@ def main() -> None:
     other = {'losses': np.asarray(whole['losses']), 'parameters': _vector(whole)}
     tell(pmap_difference=_difference(mapped, other))
   if devices[0].platform == 'cpu':
-    dtypes = ('float32', 'bfloat16')
+    chosen = dispatch.wants_library()
+    fast = [dtype for dtype in ('float32', 'bfloat16') if dispatch.has_fast_kernels(dtype)]
     tell(
-      chosen=dispatch.use_cpu_kernels(),
-      fast={dtype: dispatch.has_fast_kernels(dtype) for dtype in dtypes},
-      library={dtype: dispatch.use_library_calls(dtype) for dtype in dtypes},
-      objections={
-        dtype: dispatch.objection_to_library(dtype)
-        for dtype in dtypes
-        if dispatch.has_fast_kernels(dtype)
-      },
+      chosen=chosen,
+      library=[dtype for dtype in fast if dispatch.use_library_calls(dtype)],
+      objections={dtype: dispatch.objection_to_library(dtype) for dtype in fast if chosen},
     )
   tell(seconds=time.perf_counter() - start)
 

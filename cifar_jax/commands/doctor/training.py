@@ -33,17 +33,16 @@ def check_kernels() -> Iterator[Finding]:
   if 'library' not in facts:
     yield Finding('kernels', 'note', 'unknown, since training on the CPU did not get there')
     return
-  told = {name: facts[name] for name in ('flags', 'chosen', 'fast', 'library', 'objections')}
-  used = [dtype for dtype, calls in facts['library'].items() if calls]
-  what = f'oneDNN for {" and ".join(used)}' if used else "XLA's own, without oneDNN"
+  told = {name: facts[name] for name in ('flags', 'chosen', 'library', 'objections')}
+  used = ' and '.join(facts['library'])
+  what = f'oneDNN for {used}' if used else "XLA's own, without oneDNN"
   what = f'{what}; {facts["flags"]}'
-  objections = {text: dtype for dtype, text in facts['objections'].items() if text}
-  if objections:
-    text, dtype = next(iter(objections.items()))
-    what = f'{what}; {dtype} is slow: {text}'
-    yield Finding('kernels', 'note', what, 'pip install -U jax jaxlib', told)
-    return
-  if not facts['chosen'] or (any(facts['fast'].values()) and not used):
+  for dtype, objection in facts['objections'].items():
+    if objection:
+      what = f'{what}; {dtype} is slow: {objection}'
+      yield Finding('kernels', 'note', what, 'pip install -U jax jaxlib', told)
+      return
+  if not facts['chosen']:
     what = f'{what}; turned off by CIFAR_JAX_CPU_KERNELS or CIFAR_JAX_ONEDNN in the environment'
   yield Finding('kernels', 'ok', what, facts=told)
 
