@@ -7,22 +7,20 @@ seems to be there.
 """
 
 import functools
-import importlib.metadata
 import importlib.util
 import os
 import pathlib
-import pkgutil
 import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from cifar_jax.startup import installed
 from cifar_jax.utils.child_process import run_bounded
 from cifar_jax.utils.errors import UserError
 
 ROOT = pathlib.Path('/')
-CUDA_VERSIONS = ('13', '12')  # in the names of plugins, in the order in which JAX asks them
 _BY_NVIDIA_SMI = 'nvidia-smi'  # the sign of a GPU without a file
 _SECONDS_FOR_NVIDIA_SMI = 10
 _NVIDIA_VENDOR, _GOOGLE_VENDOR = '0x10de', '0x1ae0'
@@ -80,8 +78,8 @@ def runs_on_cpu(environment: Mapping[str, str] = os.environ, root: pathlib.Path 
   """
   if chosen := chosen_platform(environment):
     return chosen == 'cpu'
-  known = {f'xla_cuda{number}' for number in CUDA_VERSIONS}
-  if plugin_modules() - known:
+  known = {f'xla_cuda{number}' for number in installed.CUDA_VERSIONS}
+  if installed.plugin_modules() - known:
     return False  # nothing is known about it
   problems = [problem(found, environment) for found in find_devices(environment, root)]
   return all(found is not None and found.certain for found in problems)
@@ -196,68 +194,6 @@ def problem(accelerator: Accelerator, environment: Mapping[str, str]) -> Problem
   return _problem_of_plugin() or (not_offered if accelerator.sign == _BY_NVIDIA_SMI else None)
 
 
-def version(package: str) -> str | None:
-  """The version of an installed package by its metadata; None if it is not there or damaged."""
-  try:
-    return importlib.metadata.version(package) or None
-  except Exception:  # a damaged installation raises all kinds
-    return None
-
-
-def same_version(one: str, other: str) -> bool:
-  """Whether jaxlib takes a plugin's version for its own: by the numbers at the front."""
-  numbers = [re.match(r'\d+(?:\.\d+)*', text) for text in (one, other)]
-  return all(numbers) and len({found[0] for found in numbers if found}) == 1
-
-
-def wanted_libtpu() -> str | None:
-  """What the installed jax wants of libtpu, such as '==0.0.42.*'; None if it does not say."""
-  try:
-    lines = importlib.metadata.requires('jax') or []
-  except Exception:
-    return None
-  found = [re.match(r'libtpu\s*\(?([^;()]+)\)?\s*;.*\btpu\b', line) for line in lines]
-  return next((match[1].replace(' ', '') for match in found if match), None)
-
-
-def libtpu_fits(installed: str, wanted: str | None) -> bool:
-  """Whether a version of libtpu is one that the installed jax wants, as far as that can be told."""
-  try:
-    from packaging.specifiers import SpecifierSet
-  except ImportError:
-    return True
-  return wanted is None or SpecifierSet(wanted).contains(installed, prereleases=True)
-
-
-def plugin_modules() -> set[str]:
-  """The names of the modules by which plugins make themselves known to JAX."""
-  try:
-    spec = importlib.util.find_spec('jax_plugins')
-  except (ImportError, ValueError):
-    return set()
-  locations = spec.submodule_search_locations if spec else None
-  return {module.name for module in pkgutil.iter_modules(list(locations or []))}
-
-
-def plugins() -> dict[str, dict[str, str | None]]:
-  """The CUDA plugins that are installed: '12' -> the versions of its two packages by their names;
-  None for a version that nobody tells.
-  """
-  modules = plugin_modules()
-  found = {}
-  for number in CUDA_VERSIONS:
-    names = (f'jax-cuda{number}-plugin', f'jax-cuda{number}-pjrt')
-    versions = {name: version(name) for name in names}
-    if any(versions.values()) or f'xla_cuda{number}' in modules:
-      found[number] = versions
-  return found
-
-
-def install_command(extra: str) -> str:
-  """The command that installs what JAX needs for an accelerator, in the version that it needs."""
-  return f'pip install -U "jax[{extra}]"'
-
-
 @functools.cache
 def nvidia_smi() -> tuple[tuple[str, ...], str]:
   """The names of the GPUs by nvidia-smi, and what is wrong with its answer ('' if nothing is, or
@@ -333,18 +269,18 @@ def _text(path: pathlib.Path) -> str:
 
 def _problem_of_plugin() -> Problem | None:
   """Why JAX cannot use a GPU with the plugins that are installed; None if one of them fits."""
-  jaxlib, found = version('jaxlib'), plugins()
+  jaxlib, found = installed.version('jaxlib'), installed.plugins()
   if not found:
-    return Problem('no CUDA plugin of JAX is installed', install_command('cuda12'))
+    return Problem('no CUDA plugin of JAX is installed', installed.install_command('cuda12'))
   problems = []
   for number, versions in found.items():
     if not any(versions.values()) or jaxlib is None:
       return None  # built by hand: JAX has to tell
-    fix = install_command(f'cuda{number}')
+    fix = installed.install_command(f'cuda{number}')
     for package, plugin in versions.items():
       if plugin is None:
         problems.append(Problem(f'{package} is missing beside its counterpart', fix))
-      elif not same_version(plugin, jaxlib):
+      elif not installed.same_version(plugin, jaxlib):
         what = (
           f'{package} is of version {plugin} and jaxlib of {jaxlib}, and JAX ignores a plugin of '
           'another version'
@@ -359,15 +295,15 @@ def _problem_of_libtpu(environment: Mapping[str, str]) -> Problem | None:
   """Why JAX cannot use a TPU by the libtpu that is installed; None if nothing speaks against it."""
   if environment.get('TPU_LIBRARY_PATH'):
     return None
-  installed, wanted = version('libtpu'), wanted_libtpu()
-  if installed is None:
+  libtpu, wanted = installed.version('libtpu'), installed.wanted_libtpu()
+  if libtpu is None:
     if importlib.util.find_spec('libtpu'):
       return None
-    return Problem('libtpu is not installed', install_command('tpu'))
-  if libtpu_fits(installed, wanted):
+    return Problem('libtpu is not installed', installed.install_command('tpu'))
+  if installed.libtpu_fits(libtpu, wanted):
     return None
-  what = f'libtpu is of version {installed} and jax {version("jax")} wants {wanted}'
-  return Problem(what, install_command('tpu'), certain=False)
+  what = f'libtpu is of version {libtpu} and jax {installed.version("jax")} wants {wanted}'
+  return Problem(what, installed.install_command('tpu'), certain=False)
 
 
 def _in_words_of_jax(platform: str) -> Problem:

@@ -19,7 +19,7 @@ from cifar_jax.commands import doctor
 from cifar_jax.commands.doctor import child, findings, installation, machine, training
 from cifar_jax.commands.doctor.findings import Finding
 from cifar_jax.commands.doctor.ten_steps import _difference, _same_bits
-from cifar_jax.startup import accelerators
+from cifar_jax.startup import accelerators, installed
 from cifar_jax.startup.accelerators import Accelerator
 from tests.helpers import REPOSITORY
 from tests.helpers.fake_machine import install
@@ -177,7 +177,7 @@ def test_an_accelerator_that_is_not_used(answers, monkeypatch, chosen, status, f
   monkeypatch.setenv('JAX_PLATFORMS', chosen)
   monkeypatch.setattr(accelerators, 'find', lambda: [GPU])
   monkeypatch.setattr(accelerators, 'nvidia_smi', lambda: (('Tesla T4', 'Tesla T4'), ''))
-  monkeypatch.setattr(accelerators, 'plugins', dict)
+  monkeypatch.setattr(installed, 'plugins', dict)
   answers(child.Answer(PROBED, ''))
   found = one(machine.check_accelerators)
   assert (found.status, found.fix[: len(fix)]) == (status, fix)

@@ -9,7 +9,7 @@ import types
 import packaging.specifiers  # noqa: F401  The fake installations below hide it.
 import pytest
 
-from cifar_jax.startup import accelerators, xla_flags
+from cifar_jax.startup import accelerators, installed, xla_flags
 from cifar_jax.startup.accelerators import find, runs_on_cpu, unused_note
 from cifar_jax.utils.errors import UserError
 from tests.helpers.fake_machine import install, make_root, nvidia_smi
@@ -250,8 +250,8 @@ def test_a_plugin_that_was_not_installed_by_pip_may_work(machine, tmp_path):
 def test_damaged_metadata_is_no_version(machine, tmp_path):
   machine(JAX, {})
   (tmp_path / 'site/jaxlib-0.12.0.1.dist-info/METADATA').write_bytes(b'\xff\xfe\x00')
-  assert accelerators.version('jaxlib') is None
-  assert accelerators.version('jax') == '0.12.0.1'
+  assert installed.version('jaxlib') is None
+  assert installed.version('jax') == '0.12.0.1'
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_damaged_metadata_is_no_version(machine, tmp_path):
   ],
 )
 def test_versions_are_compared_as_jaxlib_does(one, other, same, recwarn):
-  assert accelerators.same_version(one, other) == same
+  assert installed.same_version(one, other) == same
   support = pytest.importorskip('jaxlib.plugin_support')
   if same or one != other:
     assert support.check_plugin_version('jax_cuda12_plugin', one, other) == same

@@ -5,7 +5,7 @@ import sys
 import jax
 import pytest
 
-from cifar_jax.startup import accelerators, xla_flags
+from cifar_jax.startup import accelerators, installed, xla_flags
 from cifar_jax.startup.xla_flags import set_flags
 
 FLAG = '--xla_cpu_experimental_ynn_fusion_type=dot,reduce'
@@ -16,7 +16,7 @@ def machine_where_it_works(monkeypatch):
   """The cases below hold wherever the tests run."""
   monkeypatch.setattr(xla_flags.platform, 'machine', lambda: 'x86_64')
   monkeypatch.setattr(xla_flags.trials, 'objection', lambda *_: '')
-  monkeypatch.setattr(accelerators, 'plugin_modules', set)
+  monkeypatch.setattr(installed, 'plugin_modules', set)
   monkeypatch.setattr(accelerators, 'find_devices', lambda *_: [])
 
 
@@ -50,7 +50,7 @@ def test_nothing_is_changed(environment, reason):
 
 
 def test_a_plugin_that_may_work_counts_unless_cpu_is_chosen(monkeypatch):
-  monkeypatch.setattr(accelerators, 'plugin_modules', lambda: {'another'})
+  monkeypatch.setattr(installed, 'plugin_modules', lambda: {'another'})
   assert 'not on CPU' in set_flags({})
   assert FLAG in set_flags({'JAX_PLATFORMS': 'cpu'})
 

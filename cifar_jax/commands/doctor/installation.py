@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Set
 
 from cifar_jax.commands.doctor.findings import Finding
-from cifar_jax.startup import accelerators
+from cifar_jax.startup import installed
 
 _OLDEST_PYTHON = (3, 11)
 _CORE = ('jax', 'jaxlib', 'numpy', 'flax', 'optax', 'orbax-checkpoint', 'ml-collections', 'absl-py')
@@ -34,7 +34,7 @@ def check_packages() -> Iterator[Finding]:
   """Yields what is installed of the packages without which nothing trains, and each that is missing
   or does not fit what another wants.
   """
-  versions = {package: accelerators.version(package) for package in _CORE}
+  versions = {package: installed.version(package) for package in _CORE}
   missing = [package for package, number in versions.items() if number is None]
   problems = []
   if missing:
@@ -54,29 +54,29 @@ def check_packages() -> Iterator[Finding]:
 def check_plugins() -> Iterator[Finding]:
   """Yields what is installed to reach accelerators; `machine.check_accelerators` says what follows
   where there is one."""
-  jaxlib = accelerators.version('jaxlib')
+  jaxlib = installed.version('jaxlib')
   found = {
     package: number
-    for versions in accelerators.plugins().values()
+    for versions in installed.plugins().values()
     for package, number in versions.items()
     if number
   }
-  libtpu, wanted = accelerators.version('libtpu'), accelerators.wanted_libtpu()
+  libtpu, wanted = installed.version('libtpu'), installed.wanted_libtpu()
   facts = {'plugins': found, 'jaxlib': jaxlib, 'libtpu': libtpu, 'wanted_libtpu': wanted}
   strange: dict[tuple[str, str], list[str]] = {}
   for package, number in found.items():
-    if jaxlib and not accelerators.same_version(number, jaxlib):
+    if jaxlib and not installed.same_version(number, jaxlib):
       strange.setdefault((package.split('-')[1], number), []).append(package)
   for (extra, number), packages in strange.items():
     what = (
       f'{" and ".join(packages)} {number} beside jaxlib {jaxlib}: JAX ignores a plugin of another '
       'version'
     )
-    yield Finding('plugins', 'note', what, accelerators.install_command(extra), facts)
-  fits = libtpu is None or accelerators.libtpu_fits(libtpu, wanted)
+    yield Finding('plugins', 'note', what, installed.install_command(extra), facts)
+  fits = libtpu is None or installed.libtpu_fits(libtpu, wanted)
   if not fits:
-    what = f'libtpu {libtpu}, and jax {accelerators.version("jax")} wants {wanted}'
-    yield Finding('plugins', 'note', what, accelerators.install_command('tpu'), facts)
+    what = f'libtpu {libtpu}, and jax {installed.version("jax")} wants {wanted}'
+    yield Finding('plugins', 'note', what, installed.install_command('tpu'), facts)
   if fits and not strange:
     shown = [f'{package} {number}' for package, number in found.items()]
     shown += [f'libtpu {libtpu}'] if libtpu else []
@@ -99,7 +99,7 @@ def _unmet(owner: str, named: Set[str]) -> Iterator[tuple[str, Finding]]:
     if wanted.name in named or (wanted.marker and not wanted.marker.evaluate({'extra': ''})):
       continue
     fix = f'pip install -U "{wanted.name}{wanted.specifier}"'
-    number = accelerators.version(wanted.name)
+    number = installed.version(wanted.name)
     if number is None:
       what = f'{wanted.name} is not installed, which {owner} needs'
       yield wanted.name, Finding('packages', 'fault', what, fix)
