@@ -4,7 +4,6 @@ import contextlib
 import functools
 import pathlib
 import platform
-import re
 
 
 def processor_name() -> str:
