@@ -14,7 +14,12 @@ class UserError(Exception):
 
   The message is one sentence that says what is wrong, where, and what to do. `launch.py` and
   `python -m cifar_jax` print it without a traceback and exit with status 2.
+  A notebook shows it in place of a traceback, too.
   """
+
+  def _render_traceback_(self) -> list[str]:
+    """What IPython shows in place of a traceback."""
+    return [f'error: {self}']
 
 
 @contextlib.contextmanager
