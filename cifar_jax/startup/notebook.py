@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from cifar_jax.startup import accelerators
+from cifar_jax.startup import accelerators, installed
 from cifar_jax.utils.errors import UserError
 
 _SECONDS_TO_READ = 2  # between the last line and the end of the process, for the page to show it
@@ -73,7 +73,7 @@ def extra_for(found: list[accelerators.Accelerator]) -> str:
     return 'tpu'
   if 'cuda' not in platforms:
     return ''
-  return f'cuda{next(iter(accelerators.plugins()), "12")}'
+  return f'cuda{next(iter(installed.plugins()), "12")}'
 
 
 def needs_installation(found: list[accelerators.Accelerator], root: pathlib.Path) -> bool:
@@ -92,12 +92,12 @@ def versions_in_use() -> dict[str, str]:
   imported = {name.partition('.')[0] for name in sys.modules}
   packages = importlib.metadata.packages_distributions()
   names = {package for module in imported for package in packages.get(module, ())}
-  return {name: version for name in names if (version := accelerators.version(name))}
+  return {name: version for name in names if (version := installed.version(name))}
 
 
 def changed(before: Mapping[str, str]) -> list[str]:
   """Returns the packages that are of another version than before, with both versions."""
-  after = {name: accelerators.version(name) for name in before}
+  after = {name: installed.version(name) for name in before}
   return sorted(
     f'{name} {version} by {after[name] or "none"}'
     for name, version in before.items()

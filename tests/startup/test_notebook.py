@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cifar_jax.startup import accelerators, notebook
+from cifar_jax.startup import accelerators, installed, notebook
 from cifar_jax.startup.accelerators import Accelerator
 from cifar_jax.utils.errors import UserError
 from tests.helpers import fake_machine
@@ -38,7 +38,7 @@ def _install_toolkit(folder: pathlib.Path, root: pathlib.Path) -> None:
 )
 def test_the_extra_is_that_of_the_accelerator(found, plugin, extra, monkeypatch) -> None:
   plugins = {plugin: {}} if plugin else {}
-  monkeypatch.setattr(accelerators, 'plugins', lambda: plugins)
+  monkeypatch.setattr(installed, 'plugins', lambda: plugins)
   assert notebook.extra_for(found) == extra
 
 
