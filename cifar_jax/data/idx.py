@@ -41,13 +41,13 @@ _FOLDERS = {
   'fashion_mnist': ('FashionMNIST/raw', 'fashion-mnist'),
   'kmnist': ('KMNIST/raw', 'kmnist'),
 }
-_FILES = tuple(
+FILES = tuple(
   f'{part}-{content}'
   for part in ('train', 't10k')
   for content in ('images-idx3-ubyte', 'labels-idx1-ubyte')
 )
 # MD5s of the packed files, as torchvision publishes them.
-_MD5 = {
+MD5 = {
   'mnist': (
     'f68b3c2dcbeaaa9fbdd348bbdeb94873',
     'd53e105ee54ea40749a09fcbcd1e9432',
@@ -75,19 +75,19 @@ _LARGEST = 1 << 28
 def find(name: str, path: pathlib.Path) -> pathlib.Path | None:
   """Finds the folder with the idx files of `name`: `path` or a usual one in it."""
   for folder in (path, *(path / part for part in _FOLDERS.get(name, ()))):
-    if name in CLASSES and any(_file(folder, file).is_file() for file in _FILES):
+    if name in CLASSES and any(_file(folder, file).is_file() for file in FILES):
       return folder
   return None
 
 
 def expected(name: str) -> tuple[str, ...]:
   """The names of the files of `name`, for messages; none where it is no data set of this format."""
-  return _FILES if name in CLASSES else ()
+  return FILES if name in CLASSES else ()
 
 
 def sources(path: pathlib.Path) -> list[pathlib.Path]:
   """The files on which the content of what `find` found depends."""
-  return [file for file in (_file(path, name) for name in _FILES) if file.is_file()]
+  return [file for file in (_file(path, name) for name in FILES) if file.is_file()]
 
 
 def read(name: str, path: pathlib.Path) -> Dataset:
@@ -101,14 +101,14 @@ def read(name: str, path: pathlib.Path) -> Dataset:
   notes: list[str] = []
   arrays = [
     _read(path, file, axes, md5, notes)
-    for file, axes, md5 in zip(_FILES, (3, 1, 3, 1), _MD5[name], strict=True)
+    for file, axes, md5 in zip(FILES, (3, 1, 3, 1), MD5[name], strict=True)
   ]
-  train = make_split(arrays[0], arrays[1], len(classes), str(_file(path, _FILES[0])))
-  test = make_split(arrays[2], arrays[3], len(classes), str(_file(path, _FILES[2])))
+  train = make_split(arrays[0], arrays[1], len(classes), str(_file(path, FILES[0])))
+  test = make_split(arrays[2], arrays[3], len(classes), str(_file(path, FILES[2])))
   sizes = ['x'.join(map(str, part.images.shape[1:3])) for part in (train, test)]
   if sizes[0] != sizes[1]:
     raise UserError(
-      f'{_file(path, _FILES[2])} holds images of {sizes[1]} pixels and {_file(path, _FILES[0])} '
+      f'{_file(path, FILES[2])} holds images of {sizes[1]} pixels and {_file(path, FILES[0])} '
       f'of {sizes[0]}; get the files again.'
     )
   return Dataset(name, train, test, classes, source=str(path), notes=tuple(notes))
@@ -125,7 +125,7 @@ def _read(folder: pathlib.Path, name: str, axes: int, md5: str, notes: list[str]
   path = _file(folder, name)
   if not path.is_file():
     raise UserError(
-      f'{folder} lacks {name} (plain or .gz); expected the four files {", ".join(_FILES)}.'
+      f'{folder} lacks {name} (plain or .gz); expected the four files {", ".join(FILES)}.'
     )
   try:
     with path.open('rb') as file:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from cifar_jax.data import cifar_files, idx, image_folder, npz, synthetic, tfds
+from cifar_jax.data import cifar_files, fetch, idx, image_folder, npz, synthetic, tfds
 from cifar_jax.data.cache import through_cache
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.expected import KNOWN_DATASETS
@@ -30,10 +30,11 @@ def load(data_config: ConfigDict) -> Dataset:
   `data_config.dir` says where its files are: an .npz file, an official archive, a folder with
   official, idx or prepared TFDS files, or the folder around one. Then nothing else is looked at,
   and nothing is downloaded. Without it these locations are searched, in this order:
-  $CIFAR_JAX_DATA, ./data, ~/.keras/datasets and the TFDS folder ($TFDS_DATA_DIR or
-  ~/tensorflow_datasets); last of all, TFDS downloads the data set into its folder. Official files
-  anywhere come before prepared TFDS data, because they keep the official order of the images and
-  need no TensorFlow.
+  $CIFAR_JAX_DATA, ./data, ~/.keras/datasets, the TFDS folder ($TFDS_DATA_DIR or
+  ~/tensorflow_datasets) and `fetch.default_folder()`; last of all the data set is downloaded, into
+  that last folder where `fetch` knows it, else by TFDS into its own. Official files anywhere come
+  before prepared TFDS data, because they keep the official order of the images and need no
+  TensorFlow.
 
   Args:
     data_config: The section `data` of a config. Its `name` is 'cifar10', 'cifar100', 'mnist',
@@ -98,7 +99,7 @@ def _load(name: str, directory: str) -> Dataset:
   if directory:
     locations = [existing_path('data.dir', directory, f'set it to where {name} is.')]
   else:
-    locations = _usual_locations()
+    locations = usual_locations()
   for find in (_find_files, _find_prepared):
     for location in locations:
       if read := find(name, location):
@@ -109,7 +110,7 @@ def _load(name: str, directory: str) -> Dataset:
   return _download(name, locations)
 
 
-def _usual_locations() -> list[pathlib.Path]:
+def usual_locations() -> list[pathlib.Path]:
   """The folders in which data are looked for when the config names none."""
   own = os.environ.get('CIFAR_JAX_DATA')
   locations = [user_path(own)] if own else []
@@ -118,6 +119,7 @@ def _usual_locations() -> list[pathlib.Path]:
     pathlib.Path('data').absolute(),
     keras_folder() / 'datasets',
     tfds.default_folder(),
+    fetch.default_folder(),
   ]
 
 
@@ -186,14 +188,19 @@ def _check_name(name: str) -> None:
 
 def _download(name: str, locations: list[pathlib.Path]) -> Dataset:
   try:
-    dataset = tfds.download(name)
+    if name in fetch.NAMES:
+      fetch.fetch(name)
+    else:
+      dataset = tfds.download(name)
   except UserError as error:
     looked = ', '.join(str(location) for location in locations)
     raise UserError(
-      f'Data set {name} is not in {looked}, and its download failed: {str(error).rstrip(".")}; put '
-      f'its official files into a folder and set --config.data.dir to it, or try '
+      f'Data set {name} is not in {looked}, and its download failed: {str(error).rstrip(".")}; or '
+      'put its official files into a folder and set --config.data.dir to it, or try '
       '--config.data.name=synthetic, which needs no files.'
     ) from error
+  if read := _find_files(name, fetch.default_folder()):
+    return read()
   # Fill the cache now, from the arrays at hand.
   if path := tfds.find(name, tfds.default_folder()):
     return through_cache(name, path, tfds.sources(path), lambda: dataset)

@@ -76,7 +76,7 @@ def test_packed_files_are_compared_with_the_published_sums(
   folder = write(tmp_path, files(), packed=True)
   assert len(idx.read('mnist', folder).notes) == 4
   sums = [hashlib.md5((folder / f'{name}.gz').read_bytes()).hexdigest() for name in files()]
-  monkeypatch.setitem(idx._MD5, 'mnist', (*sums[:3], '0' * 32))
+  monkeypatch.setitem(idx.MD5, 'mnist', (*sums[:3], '0' * 32))
   (note,) = idx.read('mnist', folder).notes
   assert 't10k-labels-idx1-ubyte.gz is not the published file' in note
 

@@ -1,0 +1,81 @@
+"""python -m cifar_jax data fetch: a data set from the fastest mirror."""
+
+import argparse
+from typing import Any
+
+from cifar_jax.commands import parsing
+
+_DESCRIPTION = """\
+Downloads CIFAR-10, CIFAR-100, MNIST or Fashion-MNIST from their official place or a mirror of it,
+whichever is the fastest here. Training does the same at first use.
+
+  python -m cifar_jax data fetch                            # what there is, and what is here
+  python -m cifar_jax data fetch cifar10
+  python -m cifar_jax data fetch cifar10 cifar100 --dir=data
+  python -m cifar_jax data fetch mnist --mirror=http://localhost:8000
+
+Two mirrors are asked at a time, and the faster one goes on; one that falls silent or sends other
+bytes is left for the next. The same command goes on where an interrupted one stopped, and several
+at once download once. Images and labels are compared with published checksums before anything
+takes its place. The files stay as their authors publish them, so other programs can use them too.
+
+Without --dir they are kept in the folder datasets of the cache ($CIFAR_JAX_CACHE, else
+~/.cache/cifar_jax), where --config.data.name=NAME finds them with no other option. With --dir=DIR
+they are found by --config.data.dir=DIR or CIFAR_JAX_DATA=DIR, and in ./data always.
+
+An own mirror has the official files: cifar-10-python.tar.gz, cifar-100-python.tar.gz,
+mnist/train-images-idx3-ubyte.gz ..., fashion-mnist/train-images-idx3-ubyte.gz ... It is named by
+--mirror or by $CIFAR_JAX_MIRROR, several separated by spaces, and then no other host is asked.
+$HTTPS_PROXY, $HTTP_PROXY and $NO_PROXY are honored; $HF_ENDPOINT is a copy of the Hugging Face hub.
+Without a network: copy these files into DIR by hand.
+"""
+
+
+def add_parser(verbs: Any) -> None:
+  """Adds the verb to the command line."""
+  parser = parsing.add_verb(
+    verbs, 'fetch', run, 'downloads a data set from the fastest mirror', _DESCRIPTION
+  )
+  parser.add_argument(
+    'names', nargs='*', metavar='NAME', help='cifar10, cifar100, mnist or fashion_mnist'
+  )
+  parser.add_argument('--dir', type=parsing.path, metavar='DIR', help='where to keep them')
+  parser.add_argument(
+    '--mirror',
+    action='append',
+    default=[],
+    metavar='URL',
+    help='below which the official files lie; asked instead of all others; may be repeated',
+  )
+
+
+def run(arguments: argparse.Namespace) -> None:
+  """Downloads, or prints what can be downloaded and what is here."""
+  from cifar_jax.data import fetch
+
+  if not arguments.names:
+    print(_listing(arguments))
+  for name in arguments.names:
+    fetch.check_name(name)
+  for name in arguments.names:
+    fetched = fetch.fetch(name, arguments.dir, arguments.mirror)
+    if not fetched.host:
+      print(f'{name} is in {fetched.path}')
+    where = f' --config.data.dir={arguments.dir}' if arguments.dir else ''
+    print(f'use it: --config.data.name={name}{where}')
+
+
+def _listing(arguments: argparse.Namespace) -> str:
+  """A line for each data set: its name, its bytes, and where it is or that it is not here."""
+  from cifar_jax.data import fetch
+  from cifar_jax.data.fetch.mirrors import PACKAGES
+  from cifar_jax.data.sources import usual_locations
+
+  locations = [arguments.dir] if arguments.dir else usual_locations()
+  lines = []
+  for name, package in PACKAGES.items():
+    found = (fetch.find(name, location) for location in locations)
+    path = next((path for path in found if path), None)
+    size = sum(size for size, _ in package.packed.values()) / 1e6
+    lines.append(f'{name:14} {size:4.0f} MB  {path or "not here"}')
+  return '\n'.join(lines)

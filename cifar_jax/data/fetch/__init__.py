@@ -1,0 +1,242 @@
+"""Brings a data set onto this machine: from whichever mirror is the fastest, whole or not at all.
+
+What comes over the network is kept where the readers of `cifar_jax.data` find it: the official
+archive as it is, or the official unpacked files, made of the hub's PNGs. Before it takes its place
+it has been read by those readers, and its images and labels were compared with the published ones.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import pathlib
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from cifar_jax.data import cifar_files, idx
+from cifar_jax.data.fetch import contents
+from cifar_jax.data.fetch.mirrors import PACKAGES, SAME_FILES, VARIABLE, Mirror, Package, mirrors
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import make_folder
+from cifar_jax.utils.paths import cache_folder
+from cifar_jax.utils.suggestions import did_you_mean
+
+if TYPE_CHECKING:
+  from cifar_jax.data.fetch.download import Patience
+
+NAMES = (*PACKAGES, *SAME_FILES)
+_MARGIN = 16 << 20  # bytes of disk beyond those of the data: the slower mirror of a trial
+
+
+@dataclasses.dataclass(frozen=True)
+class Fetched:
+  """A data set that is on this machine.
+
+  Attributes:
+    path: The archive, or the folder with its files.
+    host: The host from which it came just now; '' where it was there.
+    transferred: Bytes that came over the network.
+    seconds: What that took.
+    notes: Sentences on what was found in it.
+  """
+
+  path: pathlib.Path
+  host: str = ''
+  transferred: int = 0
+  seconds: float = 0.0
+  notes: tuple[str, ...] = ()
+
+
+def default_folder() -> pathlib.Path:
+  """Where data sets are kept that were fetched: the folder `datasets` of the cache."""
+  return cache_folder() / 'datasets'
+
+
+def find(name: str, folder: pathlib.Path) -> pathlib.Path | None:
+  """The official files of one of `NAMES` in a folder, where they are there."""
+  if name in idx.CLASSES:
+    return idx.find(name, folder)
+  return cifar_files.find(name, folder)
+
+
+def check_name(name: str) -> None:
+  """Raises UserError unless a data set of that name can be fetched."""
+  if name not in NAMES:
+    raise UserError(f'{name} is no data set that can be fetched{did_you_mean(name, NAMES)}')
+
+
+def fetch(
+  name: str,
+  folder: pathlib.Path | None = None,
+  addresses: Sequence[str] = (),
+  say: Callable[[str], None] | None = None,
+  patience: 'Patience | None' = None,
+) -> Fetched:
+  """Downloads a data set, or finds it where it was downloaded before.
+
+  One process downloads at a time; others wait for it, and use what it brought. One that was killed
+  left its part, with which the next one goes on.
+
+  Args:
+    name: One of `NAMES`.
+    folder: Where to keep it; by default `default_folder()`.
+    addresses: Where it is, see `mirrors.mirrors`.
+    say: Is told what is worth a line; by default it stands on stderr.
+    patience: How long to wait for what.
+
+  Raises:
+    UserError: the name is unknown, no mirror has it, there is no room, or the folder cannot be
+      written; one sentence with what to do.
+  """
+  if name not in NAMES:
+    raise UserError(
+      f'{name} is none of the data sets {", ".join(NAMES)}{did_you_mean(name, NAMES)}'
+    )
+  package = PACKAGES[SAME_FILES.get(name, name)]
+  folder = make_folder(default_folder() if folder is None else folder)
+  say = say or _say
+  if path := find(package.name, folder):
+    return Fetched(path)
+  try:
+    with _alone(package, folder, say) as staging:
+      if path := find(package.name, folder):  # Another process was downloading it.
+        return Fetched(path)
+      return _fetch(package, folder, staging, mirrors(package, addresses), say, patience)
+  except OSError as error:
+    raise UserError(
+      f'cannot write to {folder}: {error.strerror or error}; what came so far stays there, so mend '
+      'that and run the same command again, or keep it in another folder: '
+      f'python -m cifar_jax data fetch {package.name} --dir=FOLDER'
+    ) from None
+
+
+def _fetch(
+  package: Package,
+  folder: pathlib.Path,
+  staging: pathlib.Path,
+  candidates: Sequence[Mirror],
+  say: Callable[[str], None],
+  patience: 'Patience | None',
+) -> Fetched:
+  """Downloads by way of the folder `staging`, which stays only where something has failed."""
+  # They import requests, which takes a quarter of a second.
+  from cifar_jax.data.fetch.download import Patience, RefusedError
+  from cifar_jax.data.fetch.race import Runner, race
+
+  def accept(runner: Runner) -> tuple[pathlib.Path, list[str]]:
+    try:
+      made, notes = _checked(package, runner.mirror, runner.folder)
+    except (contents.OtherDataError, UserError) as error:
+      shutil.rmtree(runner.folder)
+      raise RefusedError(str(error)) from None
+    target = folder / (
+      package.unpacked_folder if runner.mirror.parquet else package.folder or made.name
+    )
+    return made.replace(target), notes
+
+  usable = _with_room(package, folder, {m: staging / _key(m) for m in candidates})
+  say(
+    f'{package.title}: downloading {next(iter(usable)).size / 1e6:.0f} MB to {folder}, from '
+    f'{" or ".join(mirror.host for mirror in usable)}'
+  )
+  start = time.monotonic()
+  try:
+    (path, notes), runner = race(usable, accept, package.name, patience or Patience(), say)
+  except UserError as error:
+    if not any(staging.rglob('*.part')):
+      shutil.rmtree(staging, ignore_errors=True)
+    raise UserError(
+      f'{package.title} cannot be downloaded ({error}); bring {", ".join(package.packed)} from '
+      f'another machine into {folder / package.folder}, or set ${VARIABLE} to an address below '
+      f'which {", ".join(package.paths)} can be found'
+    ) from None
+  shutil.rmtree(staging, ignore_errors=True)
+  seconds = time.monotonic() - start
+  say(
+    f'{package.title}: {runner.transferred / 1e6:.1f} MB from {runner.mirror.host} in '
+    f'{seconds:.0f} s, compared with the published checksums; it is in {path}'
+  )
+  for note in notes:
+    say(f'note: {note}')
+  return Fetched(path, runner.mirror.host, runner.transferred, seconds, tuple(notes))
+
+
+@contextlib.contextmanager
+def _alone(
+  package: Package, folder: pathlib.Path, say: Callable[[str], None]
+) -> Iterator[pathlib.Path]:
+  """A folder that no other process works in; the system ends the claim of one that is killed."""
+  import filelock
+
+  lock = filelock.FileLock(folder / f'.{package.name}.lock')
+  try:
+    lock.acquire(timeout=0)
+  except filelock.Timeout:
+    say(f'{package.title}: another process is downloading it to {folder}; waiting for it')
+    lock.acquire()
+  try:
+    yield folder / f'.{package.name}.download'
+  finally:
+    lock.release()
+
+
+def _checked(
+  package: Package, mirror: Mirror, folder: pathlib.Path
+) -> tuple[pathlib.Path, list[str]]:
+  """What of the files of a mirror is to be kept, a file or a folder, and notes on it.
+
+  Raises:
+    UserError: the files are damaged.
+    OtherDataError: they hold other images or labels than those published.
+  """
+  if not mirror.parquet:
+    rows = contents.read(package, folder)
+    notes = [contents.official_files(package, split, rows.pop(split))[1] for split in list(rows)]
+    return folder if package.folder else folder / mirror.files[0].name, _said(notes)
+  from cifar_jax.data.fetch import parquet  # imports Pillow
+
+  made, notes = folder / 'unpacked', []
+  made.mkdir(exist_ok=True)
+  for split, file in zip(package.unpacked, mirror.files, strict=True):
+    rows_of_split = parquet.read(package, split, folder / file.name)
+    files, note = contents.official_files(package, split, rows_of_split)
+    notes.append(note)
+    for name, content in files.items():
+      (made / name).write_bytes(content)
+  return made, _said(notes)
+
+
+def _said(notes: Iterable[str]) -> list[str]:
+  return [note for note in notes if note]
+
+
+def _with_room(
+  package: Package, folder: pathlib.Path, parts: Mapping[Mirror, pathlib.Path]
+) -> dict[Mirror, pathlib.Path]:
+  """The mirrors whose files, and what is made of them, find room on the disk."""
+  free = shutil.disk_usage(folder).free
+  needed = {}
+  for mirror, part in parts.items():
+    here = sum(file.stat().st_size for file in part.glob('*') if file.is_file())
+    made = package.unpacked_size if mirror.parquet else 0
+    needed[mirror] = max(0, mirror.size - here) + made + _MARGIN
+  if min(needed.values()) > free:
+    raise UserError(
+      f'{folder} has {free / 1e6:.0f} MB of room, and {package.title} needs '
+      f'{min(needed.values()) / 1e6:.0f} MB; make room there, or keep it in another folder: '
+      f'python -m cifar_jax data fetch {package.name} --dir=FOLDER'
+    )
+  return {mirror: part for mirror, part in parts.items() if needed[mirror] <= free}
+
+
+def _key(mirror: Mirror) -> str:
+  """A name for the folder of a mirror's parts."""
+  return hashlib.sha256('\0'.join(file.url for file in mirror.files).encode()).hexdigest()[:12]
+
+
+def _say(text: str) -> None:
+  tqdm.write(text, file=sys.stderr)
