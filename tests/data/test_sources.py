@@ -8,7 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import data
-from cifar_jax.data import cifar_files, sources, tfds
+from cifar_jax.data import cifar_files, fetch, sources, tfds
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.utils.errors import UserError
@@ -36,6 +36,7 @@ def home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pat
   def no_network(name: str) -> Dataset:
     raise UserError('the host cannot be reached (no network).')
 
+  monkeypatch.setattr(fetch, 'fetch', no_network)
   monkeypatch.setattr(tfds, 'download', no_network)
   monkeypatch.setattr(tfds, 'names', lambda: ['cifar10', 'eurosat', 'svhn_cropped'])
   return home
@@ -65,7 +66,8 @@ def test_the_usual_places_in_their_order(
   own = tmp_path / 'own'
   own.mkdir()
   monkeypatch.setenv('CIFAR_JAX_DATA', str(own))
-  places = [home / 'tensorflow_datasets', home / '.keras' / 'datasets', home / 'data', own]
+  places = [tmp_path / 'cache' / 'datasets', home / 'tensorflow_datasets']
+  places += [home / '.keras' / 'datasets', home / 'data', own]
   for label, place in enumerate(places):  # From the last resort to the first choice.
     write_cifar10(place / 'cifar-10-batches-bin', label)
     dataset = load('cifar10')
@@ -167,8 +169,8 @@ def test_the_last_word_lists_every_place_and_what_to_do(home: pathlib.Path, name
   with pytest.raises(UserError) as caught:
     load(name)
   message = str(caught.value)
-  for place in ('data', '.keras/datasets', 'tensorflow_datasets'):
-    assert str(home / place) in message
+  for place in ('data', '.keras/datasets', 'tensorflow_datasets', '../cache/datasets'):
+    assert str((home / place).resolve()) in message
   for word in (f'set {name} ', 'no network', '--config.data.dir', '--config.data.name=synthetic'):
     assert word in message
   assert '\n' not in message

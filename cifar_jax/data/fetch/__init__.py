@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from cifar_jax.data import cifar_files, idx
 from cifar_jax.data.fetch import contents
-from cifar_jax.data.fetch.mirrors import PACKAGES, SAME_FILES, VARIABLE, Mirror, Package, mirrors
+from cifar_jax.data.fetch.mirrors import PACKAGES, SAME_FILES, VARIABLE, Mirror, Package, mirrors_of
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import make_folder
 from cifar_jax.utils.paths import cache_folder
@@ -84,7 +84,7 @@ def fetch(
   Args:
     name: One of `NAMES`.
     folder: Where to keep it; by default `default_folder()`.
-    addresses: Where it is, see `mirrors.mirrors`.
+    addresses: Where it is, see `mirrors.mirrors_of`.
     say: Is told what is worth a line; by default it stands on stderr.
     patience: How long to wait for what.
 
@@ -93,9 +93,7 @@ def fetch(
       written; one sentence with what to do.
   """
   if name not in NAMES:
-    raise UserError(
-      f'{name} is none of the data sets {", ".join(NAMES)}{did_you_mean(name, NAMES)}'
-    )
+    raise UserError(f'{name} is no data set that can be fetched{did_you_mean(name, NAMES)}')
   package = PACKAGES[SAME_FILES.get(name, name)]
   folder = make_folder(default_folder() if folder is None else folder)
   say = say or _say
@@ -105,7 +103,7 @@ def fetch(
     with _alone(package, folder, say) as staging:
       if path := find(package.name, folder):  # Another process was downloading it.
         return Fetched(path)
-      return _fetch(package, folder, staging, mirrors(package, addresses), say, patience)
+      return _fetch(package, folder, staging, mirrors_of(package, addresses), say, patience)
   except OSError as error:
     raise UserError(
       f'cannot write to {folder}: {error.strerror or error}; what came so far stays there, so mend '

@@ -117,7 +117,7 @@ class Package:
     return tuple('/'.join(filter(None, (self.folder, name))) for name in self.packed)
 
 
-def mirrors(package: Package, addresses: Sequence[str] = ()) -> list[Mirror]:
+def mirrors_of(package: Package, addresses: Sequence[str] = ()) -> list[Mirror]:
   """The mirrors of a data set, those to ask first before the others.
 
   Args:
