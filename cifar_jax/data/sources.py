@@ -53,7 +53,7 @@ def load(data_config: ConfigDict) -> Dataset:
 def locate(name: str) -> pathlib.Path | None:
   """Returns where `load` finds a data set if the config names no folder; None if nowhere yet."""
   for find in (_find_files, _find_prepared):
-    for location in _usual_locations():
+    for location in usual_locations():
       if find(name, location):
         return location
   return None

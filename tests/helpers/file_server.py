@@ -5,6 +5,7 @@ import dataclasses
 import http.server
 import re
 import threading
+import time
 from collections.abc import Iterator
 
 
@@ -94,7 +95,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     site = self.site
     cut = site.cut.pop(0) if site.cut else len(content)
     size = max(1, int(site.rate / 50)) if site.rate else 1 << 16
-    sent = 0
+    sent, due = 0, time.monotonic()
     with contextlib.suppress(ConnectionError):
       while sent < min(len(content), cut):
         if site.stall is not None and sent >= site.stall:
@@ -107,7 +108,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(chunk)
         sent += len(chunk)
         site.sent += len(chunk)
-        if rate and self.over.wait(len(chunk) / rate):
+        due += len(chunk) / rate if rate else 0
+        if self.over.wait(max(0, due - time.monotonic())):
           return
 
 

@@ -4,6 +4,7 @@ writes a page of images of it.
   python -m cifar_jax data
   python -m cifar_jax data --config=configs/airbench94.py --out=views
   python -m cifar_jax data --config.data.name=fashion_mnist --config.augment.flip=random
+  python -m cifar_jax data fetch cifar10
   python -m cifar_jax data organize photos tree --class cats=cat
 """
 

@@ -21,10 +21,10 @@ def read(package: Package, split: str, path: pathlib.Path) -> np.ndarray:
     OtherDataError: the file is damaged or holds something else; nothing is unpacked before its
       columns, rows and sizes are known to be right.
   """
-  import pyarrow.parquet  # 0.2 s
-
   hub, count = package.hub, package.counts[split]
   try:
+    import pyarrow.parquet  # 0.2 s
+
     with (
       pyarrow.parquet.ParquetFile(path) as table,
       tqdm(total=count, desc=f'decoding {split}', unit='image', disable=None, leave=False) as bar,

@@ -165,6 +165,7 @@ def race(
         if runner.error is not None:
           raise runner.error
         if runner.done:
+          bar.set_description(f'{title}: comparing with the published checksums')
           try:
             return accept(runner), runner
           except RefusedError as error:

@@ -247,6 +247,17 @@ def test_no_server_and_no_address(site, start) -> None:
     refused(download, words)
 
 
+@pytest.mark.usefixtures('whole')
+def test_a_proxy_is_used(site, start, monkeypatch) -> None:
+  monkeypatch.setenv('HTTP_PROXY', site.url)
+  monkeypatch.setenv('http_proxy', site.url)
+  url = 'http://no.such.host.invalid/data.gz'
+  site.files[url] = site.files.pop('/data.gz')
+  download = start()
+  download._file = RemoteFile(url, 'data.gz', len(CONTENT), hashlib.md5(CONTENT).hexdigest())
+  download.run()
+
+
 def test_it_can_be_stopped(site, start) -> None:
   site.rate = 100_000
   download = start()

@@ -43,7 +43,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
   """A server that is the only mirror of official files, and may be the hub."""
   monkeypatch.setenv('NO_PROXY', '127.0.0.1')
   monkeypatch.delenv(mirrors.VARIABLE, raising=False)
-  monkeypatch.delenv('HF_ENDPOINT', raising=False)
+  monkeypatch.setenv('HF_ENDPOINT', 'http://127.0.0.1:1')
   with serving(Site({})) as site:
     yield site
 
@@ -407,6 +407,15 @@ def test_too_little_room(site, cifar10, tmp_path, monkeypatch) -> None:
   with pytest.raises(UserError, match=r'has 17 MB of room, and CIFAR-10 needs 17 MB; .*--dir='):
     get('cifar10', tmp_path)
   assert site.requests == []
+
+
+def test_only_what_finds_room_is_downloaded(site, cifar10, tmp_path, monkeypatch) -> None:
+  # The hub's PNGs, of 143 MB in the table, would not find it.
+  usage = shutil.disk_usage(tmp_path)._replace(free=20 << 20)
+  monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
+  said: list[str] = []
+  get('cifar10', tmp_path, said=said)
+  assert said[0].endswith(f'from {site.url.removeprefix("http://")}')
 
 
 def test_a_folder_that_cannot_be_written(site, cifar10, tmp_path) -> None:
