@@ -166,6 +166,8 @@ def _not_there(name: str, path: pathlib.Path) -> str:
     hint = '; save arrays by numpy.savez(file, x_train=..., y_train=..., x_test=..., y_test=...)'
   elif name not in KNOWN_NAMES and (near := nearest(name, KNOWN_NAMES)):
     hint = f'; did you mean --config.data.name={near}?'
+  elif name in fetch.NAMES and path.is_dir():
+    hint = f'; python -m cifar_jax data fetch {name} --dir={path} downloads it'
   return (
     f'--config.data.dir={path} holds no {name}, but {", ".join(named) or "nothing"}; understood '
     f'are {", ".join(understood)} and prepared TFDS data{hint}'

@@ -200,6 +200,7 @@ def test_suggests_the_nearest_name(name: str, suggestion: str) -> None:
     ('mnist', ['digits.bin'], ['train-images-idx3-ubyte', 't10k-labels-idx1-ubyte', 'mnist.npz']),
     ('emnist', ['emnist-letters-train-images-idx3-ubyte.gz'], ['EMNIST are transposed']),
     ('cifar10', ['x.txt'], ['cifar-10-batches-py', 'cifar-10-binary.tar.gz']),
+    ('cifar100_coarse', [], ['python -m cifar_jax data fetch cifar100_coarse --dir=']),
     ('cifar-10', ['x.txt'], ['did you mean --config.data.name=cifar10?']),
     ('mine', [f'{i}.txt' for i in range(9)], ['0.txt, 1.txt, 2.txt, 3.txt, 4.txt, 4 more']),
     (

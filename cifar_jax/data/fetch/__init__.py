@@ -23,7 +23,7 @@ from cifar_jax.data.fetch.mirrors import PACKAGES, SAME_FILES, VARIABLE, Mirror,
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import make_folder
 from cifar_jax.utils.paths import cache_folder
-from cifar_jax.utils.suggestions import did_you_mean
+from cifar_jax.utils.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
   from cifar_jax.data.fetch.download import Patience
@@ -148,9 +148,9 @@ def _fetch(
     if not any(staging.rglob('*.part')):
       shutil.rmtree(staging, ignore_errors=True)
     raise UserError(
-      f'{package.title} cannot be downloaded ({error}); bring {", ".join(package.packed)} from '
+      f'{package.title} cannot be downloaded ({error}); bring {listed(list(package.packed), 1)} from '
       f'another machine into {folder / package.folder}, or set ${VARIABLE} to an address below '
-      f'which {", ".join(package.paths)} can be found'
+      f'which {listed(package.paths, 1)} can be found'
     ) from None
   shutil.rmtree(staging, ignore_errors=True)
   seconds = time.monotonic() - start
