@@ -148,9 +148,9 @@ def _fetch(
     if not any(staging.rglob('*.part')):
       shutil.rmtree(staging, ignore_errors=True)
     raise UserError(
-      f'{package.title} cannot be downloaded ({error}); bring {listed(list(package.packed), 1)} from '
-      f'another machine into {folder / package.folder}, or set ${VARIABLE} to an address below '
-      f'which {listed(package.paths, 1)} can be found'
+      f'{package.title} cannot be downloaded ({error}); bring {listed(list(package.packed), 1)} '
+      f'from another machine into {folder / package.folder}, or set ${VARIABLE} to an address '
+      f'below which {listed(package.paths, 1)} can be found'
     ) from None
   shutil.rmtree(staging, ignore_errors=True)
   seconds = time.monotonic() - start
