@@ -60,7 +60,10 @@ def run(arguments: argparse.Namespace) -> None:
   for name in arguments.names:
     fetched = fetch.fetch(name, arguments.dir, arguments.mirror)
     if not fetched.host:
-      print(f'{name} is in {fetched.path}')
+      notes = fetch.compare(name, fetched.path)
+      print(
+        '\n'.join([f'{name} is in {fetched.path}, compared with the published checksums', *notes])
+      )
     where = f' --config.data.dir={arguments.dir}' if arguments.dir else ''
     print(f'use it: --config.data.name={name}{where}')
 

@@ -12,7 +12,7 @@ import pathlib
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -112,6 +112,21 @@ def fetch(
     ) from None
 
 
+def compare(name: str, path: pathlib.Path) -> list[str]:
+  """Compares what `find` found with the published images and labels; returns notes on it.
+
+  Raises:
+    UserError: they are others, or damaged.
+  """
+  package = PACKAGES[SAME_FILES.get(name, name)]
+  try:
+    return _compared(package, path)
+  except (contents.OtherDataError, UserError) as error:
+    raise UserError(
+      f'{path}: {str(error).rstrip(".")}; move it away, and the same command downloads it anew'
+    ) from None
+
+
 def _fetch(
   package: Package,
   folder: pathlib.Path,
@@ -192,23 +207,25 @@ def _checked(
     OtherDataError: they hold other images or labels than those published.
   """
   if not mirror.parquet:
-    rows = contents.read(package, folder)
-    notes = [contents.official_files(package, split, rows.pop(split))[1] for split in list(rows)]
-    return folder if package.folder else folder / mirror.files[0].name, _said(notes)
+    return folder if package.folder else folder / mirror.files[0].name, _compared(package, folder)
   from cifar_jax.data.fetch import parquet  # imports Pillow
 
-  made, notes = folder / 'unpacked', []
+  made = folder / 'unpacked'
+  notes: list[str] = []
   made.mkdir(exist_ok=True)
   for split, file in zip(package.unpacked, mirror.files, strict=True):
     rows_of_split = parquet.read(package, split, folder / file.name)
     files, note = contents.official_files(package, split, rows_of_split)
-    notes.append(note)
+    notes += [note] if note else []
     for name, content in files.items():
       (made / name).write_bytes(content)
-  return made, _said(notes)
+  return made, notes
 
 
-def _said(notes: Iterable[str]) -> list[str]:
+def _compared(package: Package, path: pathlib.Path) -> list[str]:
+  """Notes on official files; raises as `_checked` does."""
+  rows = contents.read(package, path)
+  notes = [contents.official_files(package, split, rows.pop(split))[1] for split in list(rows)]
   return [note for note in notes if note]
 
 

@@ -251,32 +251,33 @@ class Download:
   def _chunks(self, response: requests.Response) -> Iterator[bytes]:
     """The body as it comes; `raw`, since .gz files must stay packed whatever the headers say."""
     while True:
-      with self._in_few_words():
+      try:
         chunk = response.raw.read(_CHUNK, decode_content=False)
+      except urllib3.exceptions.ReadTimeoutError:
+        raise _InterruptedError(f'silent for {self._patience.silence:g} s') from None
+      except (urllib3.exceptions.HTTPError, OSError):
+        raise _InterruptedError('broke off') from None
       if not chunk:
         return
       yield chunk
 
   @contextlib.contextmanager
   def _in_few_words(self) -> Iterator[None]:
-    """Turns what requests and urllib3 raise into this module's errors."""
-    patience = self._patience
+    """Turns what requests raises before an answer is there into this module's errors."""
     try:
       yield
-    except (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError):
-      raise _InterruptedError(f'no connection within {patience.connect:g} s') from None
-    except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
-      raise _InterruptedError(f'silent for {patience.silence:g} s') from None
-    except (requests.exceptions.SSLError, urllib3.exceptions.SSLError):
-      raise RefusedError('its certificate cannot be trusted') from None
+    except requests.ConnectTimeout:
+      raise _InterruptedError(f'no connection within {self._patience.connect:g} s') from None
+    except requests.ReadTimeout:
+      raise _InterruptedError(f'silent for {self._patience.silence:g} s') from None
+    except requests.exceptions.SSLError:
+      raise RefusedError('no secure connection, for its certificate or a proxy between') from None
     except requests.exceptions.ProxyError:
       raise RefusedError('the proxy does not reach it') from None
     except requests.ConnectionError as error:
       raise _InterruptedError(_cause(error)) from None
-    except (requests.RequestException, ValueError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
       raise RefusedError(f'is no address ({type(error).__name__})') from None
-    except (urllib3.exceptions.HTTPError, OSError):
-      raise _InterruptedError('broke off') from None
 
   def _most(self) -> int:
     return self._file.size if self._file.md5 else int(self._file.size * _ROOM)

@@ -187,9 +187,15 @@ def test_the_command(site, cifar10, tmp_path, monkeypatch, capsys) -> None:
   assert streams.out == 'use it: --config.data.name=cifar10 --config.data.dir=here\n'
   assert 'compared with the published checksums; it is in here/cifar-10-python' in streams.err
   main(['data', 'fetch', 'cifar10', '--dir=here'])
-  assert capsys.readouterr().out.startswith('cifar10 is in here/cifar-10-python.tar.gz\n')
+  assert capsys.readouterr().out.startswith('cifar10 is in here/cifar-10-python.tar.gz, compared')
   main(['data', 'fetch', '--dir=here'])
   assert capsys.readouterr().out.splitlines()[0].endswith('here/cifar-10-python.tar.gz')
+  (tmp_path / 'here/cifar-10-python.tar.gz').write_bytes(b'damaged')
+  with pytest.raises(SystemExit):
+    main(['data', 'fetch', 'cifar10', '--dir=here'])
+  error = capsys.readouterr().err
+  assert 'here/cifar-10-python.tar.gz cannot be read' in error
+  assert 'move it away, and the same command downloads it anew' in error
   with pytest.raises(SystemExit):
     main(['data', 'fetch', 'cifar10', 'cifar-100', '--dir=there'])
   assert "cifar-100 is no data set that can be fetched; did you mean 'cifar100'?" in (
