@@ -157,6 +157,10 @@ _CHECKPOINT = (
   free('keep', 2, integer(1))(
     'The number of latest checkpoints to keep, in addition to the best one.'
   ),
+  free('read_back', False, BOOLEAN)(
+    'Whether each is read back before an older one is deleted, for folders that may lose what is '
+    'written, such as Google Drive.'
+  ),
   free('best', 'val_accuracy', one_of('val_accuracy', 'val_loss'))(
     'The metric that chooses the best checkpoint.'
   ),

@@ -37,8 +37,12 @@ _MARGIN = 2**17  # bytes of a checkpoint beside the arrays and facts: some twent
 class Checkpoints:
   """The checkpoints under one run folder; use as a context manager."""
 
-  def __init__(self, run: pathlib.Path, keep: int = 1, *, read_only: bool = False):
+  def __init__(
+    self, run: pathlib.Path, keep: int = 1, *, read_only: bool = False, read_back: bool = False
+  ):
     self._run = run.absolute()
+    self._kept = {LATEST: keep, BEST: 1}
+    self._read_back = read_back
     self._unreadable: set[tuple[str, int]] = set()
     with disk_errors(self._run), _quiet():
       self._managers = {
@@ -49,7 +53,8 @@ class Checkpoints:
             'facts': ocp.JsonCheckpointHandler(),
           },
           options=ocp.CheckpointManagerOptions(
-            preservation_policy=checkpoint_managers.LatestN(count),
+            # One more, where the newest has to prove itself first.
+            preservation_policy=checkpoint_managers.LatestN(count + read_back),
             # Eight megabytes are written in a tenth of a second; a synchronous save cannot fail
             # unnoticed.
             enable_async_checkpointing=False,
@@ -58,7 +63,7 @@ class Checkpoints:
             create=not read_only,
           ),
         )
-        for name, count in ((LATEST, keep), (BEST, 1))
+        for name, count in self._kept.items()
         if not read_only or (self._run / name).is_dir()
       }
 
@@ -91,7 +96,8 @@ class Checkpoints:
       best: Whether this is the new best one (which replaces the old) instead of one to resume from.
 
     Raises:
-      UserError: the disk is full or the folder cannot be written; older checkpoints stay complete.
+      UserError: The disk is full, the folder cannot be written, or what was written cannot be read
+        back; older checkpoints stay complete.
     """
     name = BEST if best else LATEST
     manager = self._managers[name]
@@ -107,16 +113,41 @@ class Checkpoints:
       if (name, step) in self._unreadable:
         manager.delete(step)
         self._unreadable.remove((name, step))
-      manager.save(
-        step,
-        args=ocp.args.Composite(
-          state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(sealed)
-        ),
-        force=True,
-      )
-      manager.wait_until_finished()
-      if jax.process_index() == 0 and (folder := self._run / name / str(step)).is_dir():
-        checksums.seal_files(folder)
+      self._write(name, step, state, sealed)
+      if self._read_back:
+        self._prove(name, step, state, sealed)
+
+  def _write(self, name: str, step: int, state: TrainState, sealed: Mapping[str, Any]) -> None:
+    manager = self._managers[name]
+    manager.save(
+      step,
+      args=ocp.args.Composite(state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(sealed)),
+      force=True,
+    )
+    manager.wait_until_finished()
+    if jax.process_index() == 0 and (folder := self._run / name / str(step)).is_dir():
+      checksums.seal_files(folder)
+
+  def _prove(self, name: str, step: int, state: TrainState, sealed: Mapping[str, Any]) -> None:
+    """Reads a new checkpoint, writes it once more where it is damaged, then deletes older ones."""
+    manager = self._managers[name]
+    sharding = jax.tree.leaves(state)[0].sharding
+    try:
+      self._read(name, step, None, sharding)
+    except Exception:  # many kinds, as in `_first_readable`
+      manager.delete(step)
+      self._write(name, step, state, sealed)
+      try:
+        self._read(name, step, None, sharding)
+      except Exception as error:
+        manager.delete(step)
+        raise UserError(
+          f'the checkpoint of step {step} was written to {self._run / name} twice and cannot be '
+          f'read back ({_reason(error)}); older ones are there still: see that the folder keeps '
+          'what is written, then give the same command again'
+        ) from None
+    for old in sorted(manager.all_steps())[: -self._kept[name]]:
+      manager.delete(old)
 
   def restore(
     self, target: TrainState, which: str = 'latest'
@@ -194,32 +225,15 @@ class Checkpoints:
       sharding = jax.tree.leaves(target)[0].sharding
     failures = []
     for name, step in self._candidates(which):
-      manager = self._managers[name]
       try:
-        with _quiet():
-          checksums.check_files(self._run / name / str(step))
-          facts, arrays = checksums.opened(self._sealed_facts(name, step))
-          saved = manager.item_metadata(step)['state']
-          number = format_of(facts, f'checkpoint {self._run / name / str(step)}')
-          if target is not None:
-            record = migrated(arrays or _unchecked_record(saved), number)
-            _check_same(record, target, self._run / name / str(step))
-          state = manager.restore(
-            step,
-            args=ocp.args.Composite(
-              state=ocp.args.StandardRestore(abstract_state(saved, sharding))
-            ),
-          ).state
-          if arrays is not None:
-            checksums.check(state, arrays)
+        state, facts, number = self._read(name, step, target, sharding)
       except UserError:
         raise
       # Orbax and TensorStore raise many kinds for a damaged file; what they have in common is that
       # it is unreadable.
       except Exception as error:
-        reason = str(error).strip().split('\n')[0][:200]
         self._unreadable.add((name, step))
-        failures.append(f'step {step} ({type(error).__name__}: {reason})')
+        failures.append(f'step {step} ({_reason(error)})')
         continue
       if failures:
         logging.warning(
@@ -247,6 +261,31 @@ class Checkpoints:
       )
     return None
 
+  def _read(
+    self, name: str, step: int, target: TrainState | None, sharding: jax.sharding.Sharding
+  ) -> tuple[Any, dict[str, Any], int]:
+    """The state, the facts and the format of a checkpoint, compared with its checksums.
+
+    Raises:
+      UserError: It is of something else than `target`, or of a newer version.
+      Exception: It is damaged; Orbax and TensorStore have many kinds for that.
+    """
+    manager, path = self._managers[name], self._run / name / str(step)
+    with _quiet():
+      checksums.check_files(path)
+      facts, arrays = checksums.opened(self._sealed_facts(name, step))
+      saved = manager.item_metadata(step)['state']
+      number = format_of(facts, f'checkpoint {path}')
+      if target is not None:
+        _check_same(migrated(arrays or _unchecked_record(saved), number), target, path)
+      state = manager.restore(
+        step,
+        args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state(saved, sharding))),
+      ).state
+      if arrays is not None:
+        checksums.check(state, arrays)
+    return state, facts, number
+
   def _sealed_facts(self, name: str, step: int) -> dict[str, Any]:
     args = ocp.args.Composite(facts=ocp.args.JsonRestore())
     return dict(self._managers[name].restore(step, args=args).facts)
@@ -267,6 +306,11 @@ class Checkpoints:
     if not found:
       raise UserError(f'{self._run} has no checkpoint of step {which}; it has {self.steps()}')
     return found
+
+
+def _reason(error: Exception) -> str:
+  first_line, *_ = str(error).strip().split('\n')
+  return f'{type(error).__name__}: {first_line[:200]}'
 
 
 def _check_same(saved: checksums.Record, target: TrainState, path: pathlib.Path) -> None:

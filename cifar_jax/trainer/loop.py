@@ -77,7 +77,7 @@ def train(
   with (
     stop_signals() as stop,
     run_lock(run) if is_main else contextlib.nullcontext(lambda: None) as check_folder,
-    Checkpoints(run, config.checkpoint.keep) as checkpoints,
+    Checkpoints(run, config.checkpoint.keep, read_back=config.checkpoint.read_back) as checkpoints,
   ):
     # 4. Initialize: the first that there is of
     #   a. the last checkpoint of this run,
