@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
   config.max_steps = 288
   config.batch_size = 256
   config.tags = ('cifar10', 'fast')
-  config.tensorboard = False  # importing TensorFlow would take seconds
+  config.tensorboard = False  # its curves end after seconds
   config.data.validation = '1000'
   config.data.drop_remainder = False
   config.checkpoint.every_epochs = 0

@@ -56,9 +56,7 @@ _RUN = (
     "The folder of a run whose best checkpoint gives the first parameters; '': none."
   ),
   free('tags', (), WORDS)('Words of your choice that are kept with the run.'),
-  free('tensorboard', True, BOOLEAN)(
-    'Whether to write TensorBoard events; False saves the import of TensorFlow: 4 s and 500 MB.'
-  ),
+  free('tensorboard', True, BOOLEAN)('Whether to write TensorBoard events.'),
 )
 
 _CLASS_WEIGHTS = Constraint(

@@ -1,22 +1,24 @@
 """What a run leaves behind to read: metrics.csv and TensorBoard events.
 
-CLU's TensorBoard writer imports TensorFlow, which takes seconds. All of it happens in one
-background thread, so training starts at once and a program that never writes events never imports
-TensorFlow.
+Events are written in one background thread, which also imports what they need: training starts at
+once, and a program that writes none imports nothing for them.
 """
 
 import concurrent.futures
+import contextlib
 import math
-import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cifar_jax.run_dir import history
 from cifar_jax.run_dir.history import Row
 from cifar_jax.utils.files import disk_errors
+
+if TYPE_CHECKING:
+  from cifar_jax.run_dir.event_file import EventFile
 
 
 class RunWriter:
@@ -47,7 +49,7 @@ class RunWriter:
     with disk_errors(run):
       self.note = history.restore_csv(run, rows, anew=resume_step is None)
     self._events = _Events(run / 'tensorboard', tensorboard)
-    self._events.submit('train', lambda writer: writer.write_texts(resume_step or 0, texts))
+    self._events.submit('train', lambda file: file.write_texts(resume_step or 0, texts))
 
   def __enter__(self) -> 'RunWriter':
     return self
@@ -68,18 +70,18 @@ class RunWriter:
     }
     validation = {'loss': row['val_loss'], 'accuracy': row['val_accuracy']}
     train = {name: value for name, value in train.items() if not math.isnan(value)}
-    self._events.submit('train', lambda writer: writer.write_scalars(step, train))
+    self._events.submit('train', lambda file: file.write_scalars(step, train))
     if not math.isnan(row['val_accuracy']):  # not every epoch need be validated
-      self._events.submit('validation', lambda writer: writer.write_scalars(step, validation))
+      self._events.submit('validation', lambda file: file.write_scalars(step, validation))
 
   def write_images(
     self, step: int, images: Mapping[str, np.ndarray], texts: Mapping[str, str]
   ) -> None:
     """Hands TensorBoard images, name -> uint8 [N, H, W, C], and Markdown that belongs to them."""
 
-    def write(writer: Any) -> None:
-      writer.write_images(step, images)
-      writer.write_texts(step, texts)
+    def write(file: 'EventFile') -> None:
+      file.write_images(step, images)
+      file.write_texts(step, texts)
 
     self._events.submit('validation', write)
 
@@ -105,23 +107,22 @@ class NoWriter:
 
 
 class _Events:
-  """TensorBoard events by CLU, written in one background thread; a folder a curve, as Keras."""
+  """TensorBoard events, written in one background thread; a folder a curve, as Keras."""
 
   def __init__(self, folder: pathlib.Path, wanted: bool):
     self._folder = folder
     self._wanted = wanted
     self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix='tensorboard')
     self._pending: list[concurrent.futures.Future[None]] = []
-    self._writers: dict[str, Any] = {}
+    self._files: dict[str, EventFile] = {}
 
-  def submit(self, name: str, write: Callable[[Any], None]) -> None:
-    """Runs `write(writer)` later, for the writer of the curve `name`."""
+  def submit(self, name: str, write: Callable[['EventFile'], None]) -> None:
+    """Runs `write(file)` later, for the file of the curve `name`."""
 
     def job() -> None:
-      writer = self._writer(name)
-      if writer is not None:
-        write(writer)
-        writer.flush()
+      file = self._file(name)
+      write(file)
+      file.flush()
 
     if self._wanted:
       self._pending.append(self._thread.submit(job))
@@ -129,34 +130,15 @@ class _Events:
   def close(self) -> None:
     """Waits for all writes; a failed one is raised here."""
     self._thread.shutdown(wait=True)
-    with disk_errors(self._folder):
+    with disk_errors(self._folder), contextlib.ExitStack() as files:
+      for file in self._files.values():
+        files.callback(file.close)
       for future in self._pending:
-        error = future.exception()
-        # TensorFlow's errors are no OSErrors, whatever the disk did.
-        if error is not None and type(error).__module__.startswith('tensorflow'):
-          raise OSError(str(error)) from error
         future.result()
-      for writer in self._writers.values():
-        if writer is not None:
-          writer.close()
 
-  def _writer(self, name: str) -> Any:
-    if name not in self._writers:
-      self._writers[name] = _summary_writer(self._folder / name)
-    return self._writers[name]
+  def _file(self, name: str) -> 'EventFile':
+    from cifar_jax.run_dir.event_file import EventFile
 
-
-def _summary_writer(folder: pathlib.Path) -> Any:
-  """CLU's writer, with TensorFlow kept quiet and away from the GPUs; None where there is no
-  TensorFlow.
-  """
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
-  try:
-    import tensorflow as tf
-  except ImportError:
-    return None
-  tf.config.set_visible_devices([], 'GPU')
-  from clu.metric_writers import SummaryWriter
-
-  return SummaryWriter(str(folder))
+    if name not in self._files:
+      self._files[name] = EventFile(self._folder / name)
+    return self._files[name]

@@ -73,7 +73,7 @@ def test_interrupted_while_importing(tiny_data, tmp_path, command, module, numbe
 
 
 def test_interrupts_after_the_run_was_saved(tiny_data, tmp_path) -> None:
-  """TensorFlow is still being imported, for the events; whoever will not wait ends it, with 0."""
+  """Whoever will not wait for the last events ends the process, with status 0."""
   process = launched(
     tiny_data,
     tmp_path,
