@@ -1,7 +1,8 @@
 """Data sets by their TFDS name: read where they are prepared, downloaded on first use.
 
-TensorFlow is imported inside the functions only, and never sees a GPU: it would take the memory
-that JAX needs.
+TFDS prepares images, and reads its usual files, by TensorFlow, which is no part of the core
+(`pip install -e '.[tfds]'`); what was prepared as array_record files it reads without. TensorFlow
+is imported inside the functions only, and never sees a GPU, whose memory JAX needs.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import importlib
 import os
 import pathlib
 import socket
+import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from cifar_jax.data import cifar_files, idx
 from cifar_jax.data.dataset import Dataset, Split, make_split
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import user_path
@@ -54,9 +57,9 @@ def read(name: str, path: pathlib.Path) -> Dataset:
   """Reads what `find` found.
 
   Raises:
-    UserError: the data are damaged or no images with labels.
+    UserError: the data are damaged, no images with labels, or in files that need TensorFlow.
   """
-  tfds = _import('tensorflow_datasets')
+  tfds = _tfds()
   with _as_user_error(f'{path} cannot be read by TFDS'):
     builder = tfds.builder_from_directory(str(path))
   return _read(name, builder, str(path))
@@ -66,40 +69,56 @@ def download(name: str) -> Dataset:
   """Downloads and prepares a data set in `default_folder()`, with TFDS's own progress bars.
 
   Raises:
-    UserError: there is no network, the download fails, or the data are no images with labels.
+    UserError: there is no TensorFlow or no network, the download fails, or the data are no images
+      with labels.
   """
-  tfds = _import('tensorflow_datasets')
+  tfds = _tfds()
   folder = default_folder()
   with _as_user_error('TFDS cannot prepare it'):
     builder = tfds.builder(name, data_dir=str(folder))
     _check_features(name, builder)
     if not builder.is_prepared():
+      _start_tensorflow(name, f'preparing the TFDS data set {name}')
       _check_network(builder.url_infos)
-      _hide_gpus()
       builder.download_and_prepare()
   return _read(name, builder, str(builder.data_dir))
 
 
 def names() -> list[str]:
   """Every name that TFDS knows."""
-  return list(_import('tensorflow_datasets').list_builders(with_community_datasets=False))
+  return list(_tfds().list_builders(with_community_datasets=False))
 
 
-def _import(module: str) -> Any:
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Errors only: the rest is not for our users.
+def _tfds() -> Any:
   try:
-    return importlib.import_module(module)
+    return importlib.import_module('tensorflow_datasets')
   except ImportError as error:
     raise UserError(
-      f'Reading TFDS data needs tensorflow and tensorflow-datasets ({error}); install them with '
-      'pip, or set --config.data.dir to official files.'
+      f'TFDS cannot be imported ({error}); install it with pip, or set --config.data.dir to '
+      'official files.'
     ) from None
 
 
-def _hide_gpus() -> None:
+def _start_tensorflow(name: str, what: str) -> None:
+  """Imports TensorFlow without GPUs.
+
+  Raises:
+    UserError: that cannot be done; `what` is said to need it.
+  """
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Errors only: the rest is not for our users.
+  try:
+    tensorflow = importlib.import_module('tensorflow')
+  except ImportError as error:
+    is_new = sys.version_info >= (3, 14)
+    note = ' (a release candidate until TensorFlow 2.22 is out)' if is_new else ''
+    fetched = name in cifar_files.CLASSES or name in idx.CLASSES
+    other = f', or python -m cifar_jax data fetch {name}, which needs none' if fetched else ''
+    raise UserError(
+      f"{what} needs TensorFlow ({error}): pip install -e '.[tfds]'{note}{other}"
+    ) from None
   # A RuntimeError says that TensorFlow has already started, GPUs and all: too late to hide any.
   with contextlib.suppress(RuntimeError):
-    _import('tensorflow').config.set_visible_devices([], 'GPU')
+    tensorflow.config.set_visible_devices([], 'GPU')
 
 
 @contextlib.contextmanager
@@ -138,13 +157,20 @@ def _check_features(name: str, builder: Any) -> None:
 
 
 def _read(name: str, builder: Any, where: str) -> Dataset:
-  _hide_gpus()
   _check_features(name, builder)
   classes = tuple(builder.info.features['label'].names)
+  kind = builder.info.file_format.value
+  if kind != 'array_record':
+    _start_tensorflow(name, f'reading the {kind} files in {where}, which TFDS prepared,')
 
   def part(key: str) -> Split:
-    # One batch of everything, in the order of the files.
-    arrays: Any = builder.as_dataset(split=key, batch_size=-1)
+    # Everything at once, in the order of the files.
+    arrays: Any
+    if kind == 'array_record':
+      rows = list(builder.as_data_source(split=key))
+      arrays = {field: [row[field] for row in rows] for field in ('image', 'label')}
+    else:
+      arrays = builder.as_dataset(split=key, batch_size=-1)
     images, labels = (np.asarray(arrays[field]) for field in ('image', 'label'))
     return make_split(images, labels, len(classes), f'{where}, split {key},')
 

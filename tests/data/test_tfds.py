@@ -1,5 +1,6 @@
 """TFDS behind our interface: a stand-in for its module, and once the real one."""
 
+import importlib.util
 import pathlib
 import socket
 import subprocess
@@ -24,11 +25,16 @@ class Builder:
   data_dir = '/prepared/here'
 
   def __init__(
-    self, shape: Any = (4, 5, 3), prepared: bool = True, splits: Any = ('train', 'test')
+    self,
+    shape: Any = (4, 5, 3),
+    prepared: bool = True,
+    splits: Any = ('train', 'test'),
+    file_format: str = 'tfrecord',
   ):
     image = types.SimpleNamespace(shape=shape)
     label = types.SimpleNamespace(num_classes=2, names=['cat', 'dog'])
     self.info = types.SimpleNamespace(features={'image': image, 'label': label, 'id': None})
+    self.info.file_format = types.SimpleNamespace(value=file_format)
     self.prepared, self.splits, self.downloads = prepared, splits, 0
 
   def is_prepared(self) -> bool:
@@ -43,6 +49,10 @@ class Builder:
       raise ValueError(f'Unknown split {split!r}.\n Should be one of ...')
     return {'image': _IMAGES, 'label': _LABELS}
 
+  def as_data_source(self, split: str) -> list[dict[str, Any]]:
+    assert self.info.file_format.value == 'array_record'
+    return [{'image': i, 'label': n} for i, n in zip(_IMAGES, _LABELS, strict=True)]
+
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -52,12 +62,12 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Any:
     config=types.SimpleNamespace(set_visible_devices=lambda *arguments: hidden.append(arguments))
   )
 
-  def install(builder: Builder) -> list[Any]:
+  def install(builder: Builder, tensorflow: Any = tensorflow) -> list[Any]:
     module = types.SimpleNamespace(
       builder=lambda name, data_dir: builder, builder_from_directory=lambda path: builder
     )
-    modules = {'tensorflow': tensorflow, 'tensorflow_datasets': module}
-    monkeypatch.setattr(tfds, '_import', modules.__getitem__)
+    monkeypatch.setitem(sys.modules, 'tensorflow', tensorflow)
+    monkeypatch.setitem(sys.modules, 'tensorflow_datasets', module)
     return hidden
 
   return install
@@ -136,8 +146,38 @@ def test_a_missing_split_is_one_sentence(install: Any) -> None:
 
 def test_without_tfds_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
   monkeypatch.setitem(sys.modules, 'tensorflow_datasets', None)
-  with pytest.raises(UserError, match=r'needs tensorflow and tensorflow-datasets'):
+  with pytest.raises(UserError, match=r'^TFDS cannot be imported .*--config.data.dir'):
     tfds.names()
+
+
+def test_reads_array_records_without_tensorflow(install: Any) -> None:
+  install(Builder(file_format='array_record'), tensorflow=None)
+  check(tfds.read('pets', pathlib.Path('/somewhere')))
+
+
+@pytest.mark.parametrize('name', ['pets', 'cifar10'])
+@pytest.mark.parametrize('version', [(3, 13), (3, 14)])
+def test_what_needs_tensorflow_says_so(
+  install: Any, monkeypatch: pytest.MonkeyPatch, name: str, version: tuple[int, int]
+) -> None:
+  monkeypatch.setattr(sys, 'version_info', version)
+  end = r": pip install -e '\.\[tfds\]'"
+  end += r' \(a release candidate until TensorFlow 2.22 is out\)' if version == (3, 14) else ''
+  end += (
+    ', or python -m cifar_jax data fetch cifar10, which needs none' if name == 'cifar10' else ''
+  )
+  builder = Builder(prepared=False)
+  install(builder, tensorflow=None)
+  with pytest.raises(
+    UserError, match=rf'^preparing the TFDS data set {name} needs TensorFlow \(.*\){end}$'
+  ):
+    tfds.download(name)
+  assert builder.downloads == 0
+  with pytest.raises(
+    UserError,
+    match=rf'^reading the tfrecord files in /some/where, which TFDS prepared, needs .*{end}$',
+  ):
+    tfds.read(name, pathlib.Path('/some/where'))
 
 
 def test_finds_the_newest_prepared_version(tmp_path: pathlib.Path) -> None:
@@ -164,31 +204,51 @@ def test_importing_this_package_imports_no_tensorflow() -> None:
   assert output.strip() == 'set()'
 
 
-@pytest.mark.slow
-def test_the_real_tfds(tmp_path: pathlib.Path) -> None:
-  """Writes a small data set with TFDS and reads it back, in a process of its own."""
-  pytest.importorskip('importlib_resources', reason='TFDS needs it to write')
-  code = f"""
-import pathlib
+WRITE = """
+import sys
 import numpy as np, tensorflow_datasets
-from cifar_jax.data import tfds
 def part(count):
-  return [(i, {{'image': np.full((4, 5, 3), i, np.uint8), 'label': i % 2}}) for i in range(count)]
+  return [(i, {'image': np.full((4, 5, 3), i, np.uint8), 'label': i % 2}) for i in range(count)]
 features = tensorflow_datasets.features
 tensorflow_datasets.dataset_builders.store_as_tfds_dataset(
-  name='pets', version='1.0.0', data_dir={str(tmp_path)!r}, disable_shuffling=True,
-  features=features.FeaturesDict({{
-    'image': features.Image(shape=(4, 5, 3)), 'label': features.ClassLabel(names=['cat', 'dog'])}}),
-  split_datasets={{'train': part(7), 'test': part(3)}})
-path = tfds.find('pets', pathlib.Path({str(tmp_path)!r}))
-dataset = tfds.read('pets', path)
+  name='pets', version='1.0.0', data_dir=sys.argv[1], file_format=sys.argv[2],
+  disable_shuffling=True, split_datasets={'train': part(7), 'test': part(3)},
+  features=features.FeaturesDict({
+    'image': features.Image(shape=(4, 5, 3)), 'label': features.ClassLabel(names=['cat', 'dog'])}))
+"""
+READ = """
+import importlib.machinery, pathlib, sys
+class Hides(importlib.machinery.PathFinder):
+  @classmethod
+  def find_spec(cls, name, *rest):
+    return None if name.partition('.')[0] == 'tensorflow' else super().find_spec(name, *rest)
+if sys.argv[2] == 'array_record':
+  finders = sys.meta_path
+  finders[:] = [Hides if f is importlib.machinery.PathFinder else f for f in finders]
+from cifar_jax.data import tfds
+dataset = tfds.read('pets', tfds.find('pets', pathlib.Path(sys.argv[1])))
 assert dataset.train.images[:, 0, 0, 0].tolist() == list(range(7))
 assert dataset.train.images.shape == (7, 4, 5, 3)
 assert dataset.test.labels.tolist() == [0, 1, 0]
 assert dataset.class_names == ('cat', 'dog')
 """
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('file_format', ['tfrecord', 'array_record'])
+def test_the_real_tfds(tmp_path: pathlib.Path, file_format: str) -> None:
+  """Writes a small data set with TFDS, and reads it in another process, if it can without
+  TensorFlow.
+  """
+  if importlib.util.find_spec('tensorflow') is None:
+    pytest.skip('TFDS writes images by TensorFlow')
   root = pathlib.Path(__file__).parents[2]
-  result = subprocess.run(
-    [sys.executable, '-c', code], cwd=root, check=False, capture_output=True, text=True
-  )
-  assert result.returncode == 0, result.stderr[-2000:]
+  for code in (WRITE, READ):
+    result = subprocess.run(
+      [sys.executable, '-c', code, str(tmp_path), file_format],
+      cwd=root,
+      check=False,
+      capture_output=True,
+      text=True,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
