@@ -20,7 +20,6 @@ from cifar_jax.startup import process
 if __name__ == '__main__':
   process.prepare(patient=True)
 
-import pathlib
 from collections.abc import Sequence
 
 from absl import app, flags, logging
@@ -56,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
     host_memory.configure_malloc()
     flags_note = xla_flags.set_flags()
     config = configs.load(_CONFIG.value, argv[1:])
-    run = paths.run_path(_WORKDIR.value or f'runs/{pathlib.Path(_CONFIG.value).stem}')
+    run = paths.run_path(_WORKDIR.value or f'runs/{configs.name_of(_CONFIG.value)}')
     with distributed.initialize_distributed(
       _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     ):

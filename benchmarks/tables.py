@@ -18,7 +18,7 @@ def read(path: pathlib.Path) -> list[dict[str, str]]:
   """The rows of a table; [] before there is one."""
   if not path.exists():
     return []
-  with path.open(newline='') as file:
+  with path.open(encoding='utf-8', newline='') as file:
     return list(csv.DictReader(file))
 
 
@@ -26,7 +26,7 @@ def write(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], mode: str = 'w'
   """Writes a table of rows with the same columns; with mode 'a' below those that are there."""
   path.parent.mkdir(parents=True, exist_ok=True)
   new = mode == 'w' or not path.exists()
-  with path.open(mode, newline='') as file:
+  with path.open(mode, encoding='utf-8', newline='') as file:
     writer = csv.DictWriter(file, fieldnames=list(rows[0]))
     if new:
       writer.writeheader()

@@ -185,4 +185,4 @@ def update(results: pathlib.Path, readme: pathlib.Path) -> None:
   lengths = [int(row['epochs']) for row in published]
   rows = join(published, cut(tables.read(results / 'runs.csv'), lengths, results / 'curves'))
   tables.write(results / 'reproduction.csv', rows)
-  readme.write_text(with_table(readme.read_text(), markdown(rows)))
+  readme.write_text(with_table(readme.read_text('utf-8'), markdown(rows)), 'utf-8')

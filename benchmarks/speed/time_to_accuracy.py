@@ -22,6 +22,8 @@ import tempfile
 import time
 from typing import Any
 
+import psutil
+
 from benchmarks import command_line, tables
 from cifar_jax import config as configs
 from cifar_jax.commands import parsing
@@ -84,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace, seed: int, operations: float) -> dict[str, Any]:
   """Trains once in a fresh process and folder; what it says on stderr goes to the terminal."""
-  load = os.getloadavg()[0]
+  load = psutil.getloadavg()[0]
   with tempfile.TemporaryDirectory(prefix='time_to_accuracy_') as folder:
     cache = {'CIFAR_JAX_CACHE': f'{folder}/cache'} if arguments.cold else {}
     launch = str(tables.RESULTS.parent / 'launch.py')
@@ -97,7 +99,7 @@ def _train(arguments: argparse.Namespace, seed: int, operations: float) -> dict[
     seconds, after = time.perf_counter() - start, os.times()
     if process.returncode:
       sys.exit(f'{" ".join(command)} ended with status {process.returncode}')
-    summary = json.loads(pathlib.Path(folder, 'run', 'summary.json').read_text())
+    summary = json.loads(pathlib.Path(folder, 'run', 'summary.json').read_text('utf-8'))
   user = after.children_user - before.children_user
   return {
     **{key: summary[key] for key in COLUMNS if key in summary},

@@ -5,6 +5,7 @@ Others use this room as `from cifar_jax import config as configs`.
 
 from cifar_jax.config.checks import flatten, validate
 from cifar_jax.config.defaults import get_config
+from cifar_jax.config.files import name_of
 from cifar_jax.config.migrations import FORMAT, RENAMED_RESULTS, current_results
 from cifar_jax.config.options import NEUTRAL, OPTIONS
 from cifar_jax.config.parse import load, parse_flags, split_overrides
@@ -29,6 +30,7 @@ __all__ = [
   'flatten',
   'get_config',
   'load',
+  'name_of',
   'of_json',
   'parse_flags',
   'read',

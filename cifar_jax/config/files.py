@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pathlib
+import re
 import sys
 import traceback
 import types
@@ -18,19 +19,35 @@ _CLONE = pathlib.Path(__file__).parents[2]
 _SHIPPED = _CLONE / 'configs'
 
 
+# A file, which a drive of Windows may come before, and the argument of its get_config().
+_PARTS = re.compile(r'((?:[a-z]:(?=[\\/]))?[^:]*)(?::(.*))?', re.IGNORECASE | re.DOTALL)
+
+
+def split(path: str) -> tuple[str, str]:
+  """The file and the argument of 'FILE:ARGUMENT'; the argument is '' where there is none."""
+  match = _PARTS.fullmatch(path)
+  assert match, path
+  return match[1], match[2] or ''
+
+
+def name_of(path: str) -> str:
+  """What runs of a config file are called by default."""
+  return pathlib.PurePath(split(path)[0]).stem
+
+
 def find(path: str) -> str:
   """Where a config file is: as given, in the clone, or in its configs by name alone.
 
   Raises:
     UserError: It is nowhere.
   """
-  file, colon, argument = path.partition(':')
+  file, argument = split(path)
   places = [user_path(file), _CLONE / file, _SHIPPED / f'{file}.py']
   if file in ('base', 'configs/base.py'):  # which is there without a clone too
     places.append(pathlib.Path(defaults.__file__))
   for place in places:
     if os.path.isfile(place):  # which a name too long for a file is not
-      return f'{place}{colon}{argument}'
+      return f'{place}:{argument}' if argument else str(place)
   if os.path.isdir(places[0]):
     names = sorted(entry.name for entry in places[0].glob('[!_]*.py'))
     raise UserError(
@@ -54,7 +71,7 @@ def import_config(path: str) -> ConfigDict:
   Raises:
     UserError: A mistake in the file; the message names the line.
   """
-  file, _, argument = path.partition(':')
+  file, argument = split(path)
   _offer_base()
   spec = importlib.util.spec_from_file_location('config_file', file)
   if spec is None or spec.loader is None:

@@ -111,12 +111,12 @@ def differences(arrays: Record, target: Any) -> list[str]:
 def seal_files(folder: pathlib.Path) -> None:
   """Writes the sizes and checksums of all files of a complete checkpoint beside them."""
   content = {
-    str(path.relative_to(folder)): [path.stat().st_size, _of_file(path)]
+    path.relative_to(folder).as_posix(): [path.stat().st_size, _of_file(path)]
     for path in sorted(folder.rglob('*'))
     if path.is_file() and path.name != _FILES
   }
   with replacing(folder / _FILES) as draft:
-    draft.write_text(json.dumps(content))
+    draft.write_text(json.dumps(content), 'utf-8')
 
 
 def check_files(folder: pathlib.Path) -> None:
@@ -126,7 +126,7 @@ def check_files(folder: pathlib.Path) -> None:
   written, passes.
   """
   try:
-    content = json.loads((folder / _FILES).read_text())
+    content = json.loads((folder / _FILES).read_text('utf-8'))
     expected = {name: (int(size), str(checksum)) for name, (size, checksum) in content.items()}
   except FileNotFoundError:
     return

@@ -32,7 +32,7 @@ def run_lock(run: pathlib.Path) -> Iterator[Callable[[], None]]:
     UserError: another process trains there.
   """
   try:
-    file = (run / LOCK_NAME).open('w')
+    file = (run / LOCK_NAME).open('w', encoding='utf-8')
   except OSError as error:
     raise UserError(f'cannot write in the run folder {run}: {error.strerror}') from error
   with file:

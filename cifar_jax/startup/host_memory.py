@@ -18,6 +18,11 @@ from collections.abc import Mapping
 
 from cifar_jax.startup.accelerators import runs_on_cpu
 
+try:
+  import resource
+except ImportError:  # Windows has none
+  resource = None  # type: ignore[assignment]
+
 # Numbers of mallopt's parameters in <malloc.h>.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
@@ -48,16 +53,27 @@ def available(group: pathlib.Path = pathlib.Path('/sys/fs/cgroup')) -> int | Non
     group: The folder in which Linux keeps the bounds of a container.
   """
   found = []
-  with contextlib.suppress(OSError), open('/proc/meminfo') as file:
+  with contextlib.suppress(OSError), open('/proc/meminfo', encoding='utf-8') as file:
     sizes = {line.partition(':')[0]: int(line.split()[1]) * 1024 for line in file}
     found.append(sizes['MemAvailable'] + sizes['SwapFree'])
   with contextlib.suppress(OSError, ValueError):  # 'max': no bound
-    bound = int((group / 'memory.max').read_text())
-    used = int((group / 'memory.current').read_text())
-    lines = (line.split() for line in (group / 'memory.stat').read_text().splitlines())
+    bound = int((group / 'memory.max').read_text('utf-8'))
+    used = int((group / 'memory.current').read_text('utf-8'))
+    lines = (line.split() for line in (group / 'memory.stat').read_text('utf-8').splitlines())
     files = sum(int(count) for name, count in lines if name == 'file')  # given back on demand
     found.append(max(0, bound - used + files))
   return min(found, default=None)
+
+
+def peak() -> int:
+  """The largest number of bytes that this process has had in memory so far."""
+  if resource is None:
+    import psutil
+
+    memory = psutil.Process().memory_info()
+    return getattr(memory, 'peak_wset', memory.rss)
+  unit = 1 if sys.platform == 'darwin' else 1024
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def give_back() -> bool:

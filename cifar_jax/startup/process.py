@@ -90,7 +90,9 @@ def _prepared(stream: Any, descriptor: int, patient: bool) -> Any:
     return stream
   # In the C locale it is 'surrogateescape', which stops at a Greek letter.
   errors = 'replace' if stream.errors in ('strict', 'surrogateescape') else stream.errors
-  if not patient:
+  # The terminal of Windows takes letters, not the bytes of an encoding.
+  raw: Any = getattr(stream.buffer, 'raw', stream.buffer)
+  if not patient or not isinstance(raw, io.FileIO):
     stream.reconfigure(errors=errors)
     return stream
   stream.flush()

@@ -30,7 +30,7 @@ REFUSED: dict[tuple[str, str], str] = {}
 _EDITION = 1  # Raise it whenever a trial, or what it tries, changes.
 _SECONDS = 120  # a trial takes 2 to 10
 # Ctrl-C, an administrator or a lack of memory ended the trial: no verdict on jaxlib.
-_SIGNALS_FROM_OUTSIDE = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+_SIGNALS_FROM_OUTSIDE = ('SIGINT', 'SIGTERM', 'SIGKILL')
 # A trial may have failed for want of memory or threads: it is made again the next day.
 _SECONDS_OF_A_REFUSAL = 24 * 3600
 _ROOT = pathlib.Path(__file__).parents[2]  # where the package lies
@@ -99,7 +99,8 @@ def _try(program: str, xla_flags: str) -> tuple[str, bool]:
     return '', True
   lines = done.stderr.decode(errors='replace').split('\n')
   said = next((line.strip() for line in reversed(lines) if line.strip()), '')
-  is_final = -done.returncode not in _SIGNALS_FROM_OUTSIDE
+  by_signal = {int(s): s.name for s in signal.Signals}.get(-done.returncode)
+  is_final = by_signal not in _SIGNALS_FROM_OUTSIDE
   return f'a trial ended with status {done.returncode} ({said[-200:]})', is_final
 
 

@@ -5,7 +5,6 @@ import math
 import os
 import pathlib
 import platform
-import resource
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -19,6 +18,7 @@ from cifar_jax.devices import sharding
 from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.timer import RunTimer, images_per_second
+from cifar_jax.startup import host_memory
 from cifar_jax.startup.processor import processor_name
 from cifar_jax.trainer.build import Trainer
 from cifar_jax.training.steps import TrainState, variables
@@ -198,7 +198,7 @@ def results(
     'mfu': (
       flops_per_second / sum(known) if flops_per_second and len(known) == len(peaks) else None
     ),
-    'peak_memory_mb': _peak_memory_mb(),
+    'peak_memory_mb': host_memory.peak() / 2**20,
     'seed': config.seed,
     'model': config.model.name,
     'data': splits.name,
@@ -214,9 +214,3 @@ def results(
     'xla_flags': os.environ.get('XLA_FLAGS', ''),
     'command': ' '.join(sys.argv),
   }
-
-
-def _peak_memory_mb() -> float:
-  """Largest resident memory of this process so far, in MiB."""
-  unit = 1024 if sys.platform == 'darwin' else 1
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit / 1024

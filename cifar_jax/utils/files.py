@@ -3,13 +3,18 @@
 import contextlib
 import errno
 import json
+import os
 import pathlib
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cifar_jax.utils.errors import UserError
+
+_IS_WINDOWS = os.name == 'nt'
+_TRIES = 20
 
 
 @contextlib.contextmanager
@@ -30,14 +35,28 @@ def replacing(path: pathlib.Path, shared: bool = False) -> Iterator[pathlib.Path
     if draft.is_dir():  # which no rename puts in the place of a folder that is not empty
       shutil.rmtree(path, ignore_errors=True)
     try:
-      draft.replace(path)
+      _rename(draft, path)
     except OSError as error:
-      if not shared or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+      there = error.errno in (errno.ENOTEMPTY, errno.EEXIST) or (_IS_WINDOWS and path.is_dir())
+      if not shared or not there:
         raise
       shutil.rmtree(draft)  # another process was quicker
   except BaseException:
     shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
     raise
+
+
+def _rename(draft: pathlib.Path, path: pathlib.Path) -> None:
+  """Puts a draft in its place. Windows refuses that while anybody reads what is there: it is tried
+  again for a second.
+  """
+  for _ in range(_TRIES if _IS_WINDOWS else 0):
+    try:
+      draft.replace(path)
+      return
+    except PermissionError:
+      time.sleep(1 / _TRIES)
+  draft.replace(path)
 
 
 def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
@@ -47,7 +66,7 @@ def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
     UserError: the disk is full or the folder cannot be written.
   """
   with disk_errors(path.parent), replacing(path) as draft:
-    draft.write_text(json.dumps(content, indent=2, sort_keys=False) + '\n')
+    draft.write_text(json.dumps(content, indent=2, sort_keys=False) + '\n', 'utf-8', newline='\n')
 
 
 def make_folder(folder: pathlib.Path, what: str = 'folder') -> pathlib.Path:

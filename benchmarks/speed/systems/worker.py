@@ -8,7 +8,6 @@ input, [seconds, seconds of CPU time, peak memory in MiB].
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from ml_collections import ConfigDict
 from benchmarks import tables
 from benchmarks.speed.systems.workers import EXAMPLES, OURS, set_up_process
 from cifar_jax import config as configs
+from cifar_jax.startup import host_memory
 from cifar_jax.utils.errors import UserError, exit_on_user_error
 
 TrainSteps = Callable[[int], None]  # makes that many updates, and returns when they are done
@@ -161,12 +161,11 @@ def main(system: str, path: str, *overrides: str) -> None:
     raise UserError(f'{system} needs the package {error.name}, which is not installed') from None
   print(json.dumps([config.batch_size, versions, gpu_name(system)]), flush=True)
   for line in sys.stdin:
-    before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    before, start = time.process_time(), time.perf_counter()
     train(int(line))
     seconds = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(json.dumps([seconds, cpu_seconds, after.ru_maxrss / 1024]), flush=True)
+    cpu_seconds = time.process_time() - before
+    print(json.dumps([seconds, cpu_seconds, host_memory.peak() / 2**20]), flush=True)
 
 
 if __name__ == '__main__':
