@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import subprocess
 import sys
 
@@ -63,11 +62,11 @@ def called(capsys, *arguments: str) -> tuple[int, str, str]:
 def test_help_comes_within_three_seconds_and_shows_how() -> None:
   seconds = []
   for _ in range(2):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = os.times()
     status, out, err = run(*LAUNCH, '--help')
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    after = os.times()
     # Processor time: that of the clock where nothing else runs, and no accident where much does.
-    seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    seconds.append(sum(after[2:4]) - sum(before[2:4]))
   assert min(seconds) < 3
   text = out + err
   assert 'python launch.py --config=configs/cnn_adv.py\n' in text

@@ -41,9 +41,10 @@ def variables_of(run: pathlib.Path):
   return restored
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
-def test_interrupted_and_resumed(straight, tmp_path, number) -> None:
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGKILL'])
+def test_interrupted_and_resumed(straight, tmp_path, name) -> None:
   """Interrupted between steps 20 and 60."""
+  number = getattr(signal, name)
   run = tmp_path / 'run'
   with subprocess.Popen(
     [sys.executable, *command(run, 'cnn_adv', *OPTIONS)],

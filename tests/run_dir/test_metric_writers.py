@@ -380,6 +380,9 @@ print([name for name in sys.modules if name.startswith(('tensorflow', 'tensorboa
 
 
 def test_full_disk_under_events_is_one_sentence(tmp_path, monkeypatch) -> None:
+  if not pathlib.Path('/dev/full').exists():
+    pytest.skip('this system has no /dev/full')
+
   def on_a_full_disk(file: Any) -> Any:
     file.close()
     return record_writer.RecordWriter(open('/dev/full', 'wb'))
