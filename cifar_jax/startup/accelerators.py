@@ -262,7 +262,7 @@ def _glob(root: pathlib.Path, pattern: str) -> list[pathlib.Path]:
 
 def _text(path: pathlib.Path) -> str:
   try:
-    return path.read_text(errors='replace').strip().lower()
+    return path.read_text('utf-8', 'replace').strip().lower()
   except OSError:
     return ''
 

@@ -25,6 +25,6 @@ def kind() -> str:
 def _linux_says() -> dict[str, str]:
   """What Linux lists of the processor, by name; {} elsewhere."""
   with contextlib.suppress(OSError):
-    lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
+    lines = pathlib.Path('/proc/cpuinfo').read_text('utf-8').splitlines()
     return {name.strip(): value.strip() for name, _, value in (x.partition(':') for x in lines)}
   return {}
