@@ -14,7 +14,12 @@ from cifar_jax.utils import files
 from tests.helpers import REPOSITORY, without_posix
 
 # module or attribute -> the one file that uses it, behind a guard
-GUARDED = {'fcntl': 'cifar_jax/run_dir/lock.py', 'resource': 'cifar_jax/startup/host_memory.py'}
+GUARDED = {
+  'fcntl': 'cifar_jax/run_dir/lock.py',
+  'resource': 'cifar_jax/startup/host_memory.py',
+  'os.killpg': 'cifar_jax/utils/child_process.py',
+  'signal.SIGKILL': 'cifar_jax/utils/child_process.py',
+}
 FILES = [
   *(REPOSITORY / 'cifar_jax').rglob('*.py'),
   *(REPOSITORY / 'benchmarks').rglob('*.py'),
@@ -68,7 +73,7 @@ def without_encoding(tree: ast.AST) -> Iterator[int]:
         yield node.lineno
 
 
-OTHER_OPENS = {'os', 'gzip', 'tarfile', 'PIL', 'pillow', 'Image', 'webbrowser'}
+OTHER_OPENS = {'os', 'gzip', 'tarfile', 'PIL', 'pillow', 'pillow()', 'Image', 'webbrowser'}
 
 
 def test_texts_have_an_encoding() -> None:
