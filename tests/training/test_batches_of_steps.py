@@ -168,7 +168,7 @@ def test_augmentation_and_dropout_do_not_share_a_key() -> None:
   def augment(key, example_key, images, indices, epoch) -> jax.Array:
     del example_key, indices, epoch
     remember(key)
-    return images
+    return scale(images)
 
   class KeyReader(nn.Module):
     @nn.compact
@@ -196,7 +196,8 @@ def test_augmentation_learns_which_examples_it_sees_and_in_which_epoch() -> None
 
   def augment(key, example_key, images, indices, epoch) -> jax.Array:
     del key, example_key
-    return jnp.broadcast_to((indices + 100 * epoch)[:, None, None, None], images.shape)
+    numbers = (indices + 100 * epoch).astype(jnp.float32)
+    return jnp.broadcast_to(numbers[:, None, None, None], images.shape)
 
   trainer = recording(6, drop_remainder=True, augment=augment)
   state = trainer.start
