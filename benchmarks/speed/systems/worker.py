@@ -6,6 +6,7 @@ First prints [batch size, versions, GPU], then, for each line with a number of s
 input, [seconds, seconds of CPU time, peak memory in MiB].
 """
 
+import importlib.metadata
 import json
 import os
 import sys
@@ -123,15 +124,22 @@ def pytorch(config: ConfigDict, bfloat16: bool) -> TrainSteps:
   return train
 
 
+# By the names of their modules: TensorFlow is installed under one of several.
 SYSTEMS: dict[str, tuple[Callable[[ConfigDict], TrainSteps], tuple[str, ...]]] = {
   'ours': (ours, ('jax', 'flax')),
   'ours_bfloat16': (ours, ('jax', 'flax')),
   'plain': (ours, ('jax', 'flax')),
-  'keras_tensorflow': (lambda config: keras(config, 'tensorflow'), ('keras', 'tensorflow-cpu')),
+  'keras_tensorflow': (lambda config: keras(config, 'tensorflow'), ('keras', 'tensorflow')),
   'keras_jax': (lambda config: keras(config, 'jax'), ('keras', 'jax')),
   'pytorch': (lambda config: pytorch(config, bfloat16=False), ('torch',)),
   'pytorch_bfloat16': (lambda config: pytorch(config, bfloat16=True), ('torch',)),
 }
+
+
+def package_of(module: str) -> str:
+  """'tensorflow-cpu', where that is what brought the module 'tensorflow'."""
+  found = importlib.metadata.packages_distributions().get(module, [])
+  return module if module in found or not found else found[0].replace('_', '-')
 
 
 def gpu_name(system: str) -> str:
@@ -154,9 +162,9 @@ def main(system: str, path: str, *overrides: str) -> None:
   if system == 'ours_bfloat16':
     overrides = (*overrides, '--config.model.dtype=bfloat16')
   config = configs.load(path, overrides)
-  build, packages = SYSTEMS[system]
+  build, modules = SYSTEMS[system]
   try:
-    train, versions = build(config), tables.versions(*packages)
+    train, versions = build(config), tables.versions(*map(package_of, modules))
   except ModuleNotFoundError as error:
     raise UserError(f'{system} needs the package {error.name}, which is not installed') from None
   print(json.dumps([config.batch_size, versions, gpu_name(system)]), flush=True)
