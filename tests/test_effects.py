@@ -55,6 +55,7 @@ RANDAUGMENT = {'augment.policy': 'randaugment'}
 # Other losses or parameters.
 ACTS: dict[str, Case] = {
   'seed': Case(1),
+  'rng': Case('rbg', DRAWN),
   'epochs': Case(2, COSINE),
   'max_steps': Case(2, {**COSINE, 'epochs': 2}, steps=2),
   'batch_size': Case(6),

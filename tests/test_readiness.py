@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import models
 from cifar_jax.data import Split, Splits
+from cifar_jax.ops.dispatch import for_platform
 from cifar_jax.trainer.recipe import make_plan, make_recipe
 from cifar_jax.training import steps
 from configs import base
@@ -49,8 +50,10 @@ def splits() -> Splits:
   )
 
 
-def lowered(name: str, batch_norm_rows: int = 0) -> str:
-  """The program of one update, short batch and all, for TPU and CUDA at once, as text."""
+def lowered(name: str, batch_norm_rows: int = 0, only_tpu: bool = False) -> str:
+  """The program of one update, short batch and all, for TPU and CUDA at once, as text; or a whole
+  batch for TPU, as it is traced for that alone.
+  """
   config = base.get_config()
   config.batch_size = 16
   config.model = ConfigDict({'name': name, **FIELDS.get(name, {})})
@@ -62,10 +65,13 @@ def lowered(name: str, batch_norm_rows: int = 0) -> str:
     jax.ShapeDtypeStruct((16, 32, 32, 3), jnp.uint8),
     *(jax.ShapeDtypeStruct((16,), dtype) for dtype in (jnp.int32, jnp.int32, bool)),
   )
-  step = jax.jit(functools.partial(steps.make_train_step(recipe), steps.random_keys(0)))
+  keys = steps.random_keys(0, 'rbg' if only_tpu else 'threefry')
+  step, platforms = functools.partial(steps.make_train_step(recipe), keys), ('tpu', 'cuda')
+  if only_tpu:
+    step, batch, platforms = for_platform(step, 'tpu'), batch.replace(mask=None), ('tpu',)
   # It refuses custom calls that are not promised to stay, callbacks among them.
-  exported = jax.export.export(step, platforms=('tpu', 'cuda'))(state, batch)
-  assert set(exported.platforms) == {'tpu', 'cuda'}
+  exported = jax.export.export(jax.jit(step), platforms=platforms)(state, batch)
+  assert exported.platforms == platforms
   assert all(dtype.dtype != np.float64 for dtype in exported.out_avals)
   return exported.mlir_module()
 
@@ -89,3 +95,10 @@ def test_every_family_lowers_for_tpu_and_cuda(name, monkeypatch) -> None:
 def test_ghost_batches_lower_too(monkeypatch) -> None:
   monkeypatch.setenv('CIFAR_JAX_CPU_KERNELS', 'off')
   assert 'callback' not in lowered('conv_net', batch_norm_rows=4)
+
+
+def test_what_is_traced_for_tpu_alone_lowers() -> None:
+  """Bits of the hardware's generator, one pass of BatchNorm, crops by selection."""
+  program = lowered('conv_net', only_tpu=True)
+  assert program.count('stablehlo.rng_bit_generator') >= 4  # two dropouts, flip, crop and cutout
+  assert 'callback' not in program

@@ -3,7 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from cifar_jax.ops.dispatch import target_platform
 from cifar_jax.utils.array_types import Images, Indices, RandomKey, Step
+
+_MOST_SELECTED = 8  # pixels of padding for which there are few enough windows to take them all
 
 
 def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -55,11 +58,27 @@ def random_crop(
   batch, height, width, channels = images.shape
   padded = pad_by_reflection(images, padding) if border == 'reflect' else _pad(images, padding)
   corners = jax.random.randint(key, (batch, 2), 0, 2 * padding + 1)
+  if target_platform() == 'tpu' and padding <= _MOST_SELECTED:
+    rows = _select_window(padded, 1, corners[:, 0], height)
+    return _select_window(rows, 2, corners[:, 1], width)
 
   def crop(image: jax.Array, corner: jax.Array) -> jax.Array:
     return jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), (height, width, channels))
 
   return jax.vmap(crop)(padded, corners)
+
+
+def _select_window(images: jax.Array, axis: int, starts: jax.Array, length: int) -> jax.Array:
+  """The window of each image along an axis from its own start, int32 [B].
+
+  On TPU a window cut out of each image is a loop over the batch. This takes each of the windows
+  that there can be of the whole batch, and keeps it for those images whose window it is.
+  """
+  chosen = jax.lax.slice_in_dim(images, 0, length, axis=axis)
+  for start in range(1, images.shape[axis] - length + 1):
+    window = jax.lax.slice_in_dim(images, start, start + length, axis=axis)
+    chosen = jnp.where((starts == start)[:, None, None, None], window, chosen)
+  return chosen
 
 
 def pad_by_reflection(images: jax.Array, padding: int) -> jax.Array:

@@ -30,6 +30,11 @@ _RUN = (
   declare('seed', 0, integer(0, 2**32 - 1), neutral=True)(
     'All random numbers follow from (seed, step).'
   ),
+  declare('rng', 'auto', one_of('auto', 'threefry', 'rbg'), since=2)(
+    "What makes the random numbers of augmentation and dropout. 'threefry': the same numbers on "
+    "every platform; 'rbg': by the generator of the hardware, fast on TPU, with other numbers on "
+    "each platform; 'auto': 'rbg' on TPU, elsewhere 'threefry'."
+  ),
   free('epochs', 20, integer(1), 'epochs')('The length of the run.'),
   free('max_steps', 0, integer(0), 'steps')(
     'The run ends after so many updates if its epochs are not over; 0: no limit.'
@@ -155,7 +160,7 @@ _CHECKPOINT = (
   free('keep', 2, integer(1))(
     'The number of latest checkpoints to keep, in addition to the best one.'
   ),
-  free('read_back', False, BOOLEAN)(
+  free('read_back', False, BOOLEAN, since=2)(
     'Whether each is read back before an older one is deleted, for folders that may lose what is '
     'written, such as Google Drive.'
   ),

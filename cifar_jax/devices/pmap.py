@@ -18,9 +18,9 @@ from jax import lax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from cifar_jax.devices.sharding import AXIS, batch_sharding
+from cifar_jax.devices.sharding import AXIS, batch_sharding, platform
 from cifar_jax.layers.batch_axis import BatchAxis, DataParallel, own_rows
-from cifar_jax.ops.dispatch import on_one_device
+from cifar_jax.ops.dispatch import for_platform, on_one_device
 from cifar_jax.utils.errors import UserError
 
 
@@ -72,14 +72,18 @@ def compile_step(
   Nothing is stacked: arguments go to every device whole and come back whole. Only the device's
   number is mapped, since `jax.pmap` wants something to be.
   """
-  numbers = jax.device_put(np.arange(mesh.size, dtype=np.int32), batch_sharding(mesh))
   donated = 1 + list(inspect.signature(function).parameters).index('state') if updates else ()
 
   @functools.cache
-  def mapped(arguments: int, masked: bool | None) -> Callable[..., Any]:
+  def numbers() -> jax.Array:
+    return jax.device_put(np.arange(mesh.size, dtype=np.int32), batch_sharding(mesh))
+
+  @functools.cache
+  def mapped(arguments: int, masked: bool | None) -> Any:
     options = {} if masked is None else {'masked': masked}
+    step = on_one_device(lambda number, *whole: function(*whole, **options))
     return jax.pmap(
-      on_one_device(lambda number, *whole: function(*whole, **options)),
+      for_platform(step, platform(mesh)),
       axis_name=AXIS,
       in_axes=(0, *[None] * arguments),
       out_axes=None,
@@ -88,6 +92,11 @@ def compile_step(
     )
 
   def call(*arguments: Any, masked: bool | None = None) -> Any:
-    return mapped(len(arguments), masked)(numbers, *arguments)
+    return mapped(len(arguments), masked)(numbers(), *arguments)
 
+  def lower(*arguments: Any, masked: bool | None = None) -> Any:
+    number = jax.ShapeDtypeStruct((mesh.size,), np.int32)
+    return mapped(len(arguments), masked).lower(number, *arguments)
+
+  call.lower = lower  # type: ignore[attr-defined]  # as `jax.jit` has it
   return call

@@ -8,7 +8,7 @@ device is a mesh of one. `pmap` runs the same step, with the sums written out ov
 import contextlib
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from cifar_jax.layers.batch_axis import DataParallel
-from cifar_jax.ops.dispatch import on_one_device
+from cifar_jax.ops.dispatch import for_platform, on_one_device
 from cifar_jax.startup import host_memory
 from cifar_jax.utils.array_types import PerRow
 from cifar_jax.utils.errors import UserError
@@ -39,10 +39,18 @@ def make_mesh(devices: int) -> Mesh:
     raise UserError(
       f'--config.devices={devices} with {jax.process_count()} processes; use 0: all their devices'
     )
-  count = devices or available
-  return jax.make_mesh(
-    (count,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:count]
-  )
+  return mesh_over(jax.devices()[: devices or available])
+
+
+def mesh_over(devices: Sequence[jax.Device]) -> Mesh:
+  """A 1-D mesh over devices, which need not be here."""
+  return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def platform(mesh: Mesh) -> str:
+  """'cpu', 'gpu' or 'tpu': what programs over the mesh are compiled for."""
+  kind: str = mesh.devices.flat[0].platform
+  return kind
 
 
 def batch_multiple(config: ConfigDict, mesh: Mesh) -> int:
@@ -86,6 +94,16 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
     return jax.make_array_from_process_local_data(sharding, whole, whole.shape)
 
   return jax.tree.map(put, tree)
+
+
+def as_stored(images: np.ndarray, mesh: Mesh) -> np.ndarray:
+  """The images of a data set [N, H, W, C] in the shape in which a device keeps them.
+
+  On TPU each is a row of pixels, [N, H W C]: memory there is made of tiles, which hold rows without
+  padding, while images of few channels would be copied into another layout at each dispatch.
+  """
+  rows = platform(mesh) == 'tpu' and images.dtype == np.uint8
+  return images.reshape(len(images), -1) if rows else images
 
 
 def process_rows(rows: PerRow, mesh: Mesh) -> np.ndarray:
@@ -132,6 +150,7 @@ def compile_step(
       an argument `masked` of it is static.
   """
   static = 'masked' if 'masked' in inspect.signature(function).parameters else ()
+  function = for_platform(function, platform(mesh))
   return jax.jit(
     on_one_device(function) if mesh.size == 1 else function,
     donate_argnames='state' if updates else (),
@@ -164,10 +183,9 @@ def jit_replicated(function: Callable[..., Any], mesh: Mesh) -> Callable[..., An
 def describe(mesh: Mesh) -> str:
   """'2 cpu devices (AMD EPYC ...)': for headers and summaries."""
   kinds = sorted({device.device_kind for device in np.ravel(mesh.devices)})
-  platform = mesh.devices.flat[0].platform
   plural = '' if mesh.size == 1 else 's'
   processes = f' in {jax.process_count()} processes' if jax.process_count() > 1 else ''
-  return f'{mesh.size} {platform} device{plural}{processes} ({", ".join(kinds)})'
+  return f'{mesh.size} {platform(mesh)} device{plural}{processes} ({", ".join(kinds)})'
 
 
 def bytes_of_a_device(mesh: Mesh) -> int | None:
@@ -178,7 +196,10 @@ def bytes_of_a_device(mesh: Mesh) -> int | None:
   if device.platform == 'cpu':
     available = host_memory.available()
     return None if available is None else available // len(mesh.local_devices)
-  return (device.memory_stats() or {}).get('bytes_limit')
+  try:
+    return (device.memory_stats() or {}).get('bytes_limit')
+  except jax.errors.JaxRuntimeError:  # it is not here, and only compiled for
+    return None
 
 
 def check_images_fit(needed: int, mesh: Mesh) -> None:

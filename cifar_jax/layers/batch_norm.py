@@ -9,6 +9,7 @@ from jax import lax
 
 from cifar_jax.layers.batch_axis import current_batch_axis
 from cifar_jax.ops.batch_norm import normalize_by, normalize_by_batch, on_last_axis
+from cifar_jax.ops.dispatch import target_platform
 from cifar_jax.utils.array_types import BatchRows, Mask, PerChannel
 
 
@@ -76,12 +77,21 @@ class BatchNorm(nn.Module):
       axis_name = None if self.is_initializing() else seen.axis
       if seen.ghost_batch_size and not self.is_initializing():
         outputs, mean, var = normalize_by_ghost_batches(
-          values, mask, scale, bias, self.epsilon, seen.ghost_batch_size, axis_name
+          values,
+          mask,
+          scale,
+          bias,
+          self.epsilon,
+          seen.ghost_batch_size,
+          axis_name,
+          running_mean.value,
         )
       elif mask is None and axis_name is None:
-        outputs, mean, var = normalize_by_batch(values, scale, bias, self.epsilon)
+        outputs, mean, var = normalize_by_batch(
+          values, scale, bias, self.epsilon, running_mean.value
+        )
       else:
-        mean, var = batch_statistics(values, mask, axis_name)
+        mean, var = batch_statistics(values, mask, axis_name, running_mean.value)
         outputs = normalize_by(values, mean, var, scale, bias, self.epsilon)
       if not self.is_initializing():
         running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
@@ -97,6 +107,7 @@ def normalize_by_ghost_batches(
   epsilon: float,
   rows: int,
   axis_name: str | None,
+  expected: PerChannel,
 ) -> tuple[BatchRows, PerChannel, PerChannel]:
   """Normalizes every `rows` successive rows by themselves (Hoffer et al., 2017).
 
@@ -108,13 +119,15 @@ def normalize_by_ghost_batches(
   if mask is None:
 
     def one(part: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-      return normalize_by_batch(part, scale, bias, epsilon)
+      return normalize_by_batch(part, scale, bias, epsilon, expected)
 
     outputs, means, variances = jax.vmap(one)(parts)
     weights = jnp.ones(len(parts))
   else:
     masks = mask.reshape(-1, rows)
-    means, variances = jax.vmap(lambda part, kept: batch_statistics(part, kept, None))(parts, masks)
+    means, variances = jax.vmap(lambda part, kept: batch_statistics(part, kept, None, expected))(
+      parts, masks
+    )
     outputs = jax.vmap(lambda part, mean, var: normalize_by(part, mean, var, scale, bias, epsilon))(
       parts, means, variances
     )
@@ -129,14 +142,16 @@ def normalize_by_ghost_batches(
 
 
 def batch_statistics(
-  values: BatchRows, mask: Mask | None, axis_name: str | None
+  values: BatchRows, mask: Mask | None, axis_name: str | None, expected: PerChannel
 ) -> tuple[PerChannel, PerChannel]:
-  """Returns mean and biased variance over the rows that count, in two passes.
+  """Returns mean and biased variance over the rows that count, in two passes; on TPU in one, whose
+  sums are added up over devices at once.
 
   Args:
     values: The batch.
     mask: The rows that count; None for all.
     axis_name: Name of a mapped axis to sum over as well, or None.
+    expected: About what the mean will be, float32 [C].
   """
   axes = tuple(range(values.ndim - 1))
   positions = values.size // (values.shape[0] * values.shape[-1])
@@ -151,5 +166,9 @@ def batch_statistics(
     return total(jnp.sum(array, axis=axes))
 
   count = jnp.maximum(total(rows) * positions, 1)  # a batch of padding only must not divide by zero
+  if target_platform() == 'tpu':
+    shifted = values - on_last_axis(expected, values.ndim)
+    offset, square = (sum_of_counted(part) / count for part in (shifted, jnp.square(shifted)))
+    return expected + offset, jnp.maximum(square - jnp.square(offset), 0)
   mean = sum_of_counted(values) / count
   return mean, sum_of_counted(jnp.square(values - on_last_axis(mean, values.ndim))) / count

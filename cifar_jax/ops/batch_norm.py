@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cifar_jax.ops.dispatch import use_cpu_kernels
+from cifar_jax.ops.dispatch import target_platform, use_cpu_kernels
 from cifar_jax.utils.array_types import PerChannel, Rows
 
 Normalized = tuple[Rows, PerChannel, PerChannel]  # outputs, mean, biased variance
@@ -14,19 +14,22 @@ _Kept = tuple[Rows, PerChannel, PerChannel, PerChannel]
 
 
 def normalize_by_batch(
-  inputs: Rows, scale: PerChannel, bias: PerChannel, epsilon: float
+  inputs: Rows, scale: PerChannel, bias: PerChannel, epsilon: float, expected: PerChannel
 ) -> Normalized:
   """Returns (x - mean) / sqrt(variance + epsilon) * scale + bias, with the mean and variance.
 
   Both are taken over all axes but the last; the variance is biased, and accurate however far from
-  zero the mean is.
+  zero the mean is; on TPU, however far from zero `expected` is, if the mean is near it.
 
   Args:
     inputs: The batch.
     scale: The learned factor.
     bias: The learned offset.
     epsilon: What is added to the variance.
+    expected: About what the mean will be, float32 [C].
   """
+  if target_platform() == 'tpu':
+    return one_pass_normalize(inputs, scale, bias, epsilon, expected)
   choose = fused_normalize if use_cpu_kernels() else reference_normalize
   return choose(inputs, scale, bias, epsilon)
 
@@ -102,6 +105,42 @@ def _backward(
 
 
 fused_normalize.defvjp(_forward, _backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def one_pass_normalize(
+  inputs: Rows, scale: PerChannel, bias: PerChannel, epsilon: float, expected: PerChannel
+) -> Normalized:
+  """Normalizes by the batch, both sums being taken in one pass: devices add them up at once.
+
+  The gradient is that of `fused_normalize`, whose two sums are added up at once as well.
+  """
+  mean, variance = _one_pass_statistics(inputs, expected)
+  return normalize_by(inputs, mean, variance, scale, bias, epsilon), mean, variance
+
+
+def _one_pass_forward(
+  inputs: Rows, scale: PerChannel, bias: PerChannel, epsilon: float, expected: PerChannel
+) -> tuple[Normalized, _Kept]:
+  found = one_pass_normalize(inputs, scale, bias, epsilon, expected)
+  return found, (inputs, found[1], lax.rsqrt(found[2] + epsilon), scale)
+
+
+def _one_pass_backward(
+  epsilon: float, residuals: _Kept, gradients: Normalized
+) -> tuple[Rows, PerChannel, PerChannel, PerChannel]:
+  return *_backward(epsilon, residuals, gradients), jnp.zeros_like(residuals[1])
+
+
+one_pass_normalize.defvjp(_one_pass_forward, _one_pass_backward)
+
+
+def _one_pass_statistics(inputs: jax.Array, expected: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns the mean and the biased variance [C], both from sums about `expected`."""
+  axes = tuple(range(inputs.ndim - 1))
+  shifted = inputs - on_last_axis(expected, inputs.ndim)
+  offset, square = jnp.mean(shifted, axes), jnp.mean(jnp.square(shifted), axes)
+  return expected + offset, jnp.maximum(square - jnp.square(offset), 0)
 
 
 def _statistics(inputs: jax.Array) -> tuple[jax.Array, jax.Array]:

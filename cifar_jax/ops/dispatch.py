@@ -28,10 +28,12 @@ class _Context:
   Attributes:
     reference: Whether they get the reference kernels.
     one_device: Whether every device computes the whole of them.
+    platform: What they are compiled for; None for JAX's default.
   """
 
   reference: bool = False
   one_device: bool = False
+  platform: str | None = None
 
 
 _OUTERMOST = _Context()
@@ -39,7 +41,7 @@ _CONTEXT = contextvars.ContextVar('_CONTEXT', default=_OUTERMOST)
 
 
 @contextlib.contextmanager
-def _within(**changes: bool) -> Iterator[None]:
+def _within(**changes: Any) -> Iterator[None]:
   token = _CONTEXT.set(dataclasses.replace(_CONTEXT.get(), **changes))
   try:
     yield
@@ -63,6 +65,22 @@ def on_one_device(function: Callable[..., Any]) -> Callable[..., Any]:
   return traced
 
 
+def for_platform(function: Callable[..., Any], platform: str) -> Callable[..., Any]:
+  """Returns the function, to be compiled for 'cpu', 'gpu' or 'tpu', whatever devices are here."""
+
+  @functools.wraps(function)
+  def traced(*arguments: Any, **options: Any) -> Any:
+    with _within(platform=platform):
+      return function(*arguments, **options)
+
+  return traced
+
+
+def target_platform() -> str:
+  """Returns 'cpu', 'gpu' or 'tpu'; asked while a function is traced."""
+  return _CONTEXT.get().platform or jax.default_backend()
+
+
 def is_on_one_device() -> bool:
   """Returns whether nothing is to be divided among devices; asked while a function is traced."""
   return _CONTEXT.get().one_device or jax.device_count() == 1
@@ -71,7 +89,7 @@ def is_on_one_device() -> bool:
 def use_cpu_kernels() -> bool:
   """Returns whether the kernels for XLA on CPU apply; asked while a function is traced."""
   chosen = _chosen_by_environment() and not _CONTEXT.get().reference
-  return chosen and jax.default_backend() == 'cpu'
+  return chosen and target_platform() == 'cpu'
 
 
 def use_library_calls(dtype: Any) -> bool:

@@ -79,7 +79,9 @@ class Trainer:
       supports_scan: Whether the input pipeline can make several without the host.
     """
     config, per_epoch = self.config, self.steps_per_epoch
-    wanted = config.steps_per_dispatch or (1 if jax.default_backend() == 'cpu' else per_epoch)
+    wanted = config.steps_per_dispatch or (
+      1 if sharding.platform(self.mesh) == 'cpu' else per_epoch
+    )
     if not supports_scan:
       wanted = 1
     position = step % per_epoch
@@ -94,7 +96,14 @@ class Trainer:
   def keys(self) -> steps.RandomKeys:
     """The root keys of the run, on every device."""
     seed = sharding.replicate(np.uint32(self.config.seed), self.mesh)
-    return sharding.jit_replicated(steps.random_keys, self.mesh)(seed)
+    return sharding.jit_replicated(self._random_keys, self.mesh)(seed)
+
+  @property
+  def generator(self) -> str:
+    """What makes the random numbers of a step: 'threefry' or 'rbg', as `config.rng` asks for."""
+    if self.config.rng == 'auto':
+      return 'rbg' if sharding.platform(self.mesh) == 'tpu' else 'threefry'
+    return str(self.config.rng)
 
   @functools.cached_property
   def epoch_order(self) -> Callable[[steps.RandomKeys, jax.Array], jax.Array]:
@@ -140,11 +149,19 @@ class Trainer:
     Raises:
       UserError: the images are not those that the network takes.
     """
-    return jax.eval_shape(self._init, self.keys, self.init_images)
+    return jax.eval_shape(self._init, self.abstract_keys(), self.init_images)
+
+  def abstract_keys(self) -> steps.RandomKeys:
+    """The shapes of `keys`."""
+    shapes: steps.RandomKeys = jax.eval_shape(self._random_keys, 0)
+    return shapes
 
   def abstract_state(self) -> steps.TrainState:
     """The target for restoring a checkpoint onto this trainer's devices."""
     return steps.abstract_state(self.init_shapes(), sharding.replicated(self.mesh))
+
+  def _random_keys(self, seed: int | jax.Array) -> steps.RandomKeys:
+    return steps.random_keys(seed, self.generator)
 
   @functools.cached_property
   def _init(self) -> Callable[..., steps.TrainState]:
@@ -161,12 +178,16 @@ class Trainer:
 
 
 def build_trainer(
-  config: ConfigDict, splits: Splits, normalize: Normalize | None = None
+  config: ConfigDict,
+  splits: Splits,
+  normalize: Normalize | None = None,
+  mesh: Mesh | None = None,
 ) -> Trainer:
   """Builds the network, the optimizer and the steps.
 
   Args:
     normalize: The normalization of a run that is measured; None fits it to the training images.
+    mesh: Devices that need not be here, to compile for; None for those of `config.devices`.
 
   Raises:
     UserError: the config cannot be met.
@@ -174,7 +195,7 @@ def build_trainer(
   keep_compiled_programs()
   plan = make_plan(config, len(splits.train))
   check_fits(config, splits, plan)
-  mesh = sharding.make_mesh(config.devices)
+  mesh = mesh or sharding.make_mesh(config.devices)
   recipe = make_recipe(config, splits, plan, normalize, sharding.batch_multiple(config, mesh))
   rows = recipe.padded_batch_size // mesh.size
   if rows % config.grad_accum_steps:

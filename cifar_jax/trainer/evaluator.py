@@ -24,7 +24,11 @@ Placed = tuple[jax.Array, jax.Array] | Examples  # on every device, or with the 
 
 
 class Evaluator:
-  """Measures states; compiled at first use."""
+  """Measures states; compiled at first use.
+
+  Attributes:
+    eval_step: One batch of examples that are on the devices, as `make_eval_step` says.
+  """
 
   def __init__(
     self,
@@ -43,14 +47,16 @@ class Evaluator:
     rows = images_per_batch(recipe.image_shape, EVALUATION_BATCH)
     self._batch_size = -(-rows // mesh.size) * mesh.size  # as many on each device
     self._recipe, self._mesh, self._placement = recipe, mesh, placement
-    self._eval_step = compile_step(make_eval_step(recipe, self._batch_size, data_parallel), mesh)
+    self.eval_step = compile_step(make_eval_step(recipe, self._batch_size, data_parallel), mesh)
     self._evaluate_batch = compile_step(make_evaluate_batch(recipe, data_parallel), mesh)
 
   def place(self, split: Examples) -> Placed:
     """The split on every device, or as it is where `config.data.placement` keeps it on the host."""
     if self._placement == 'host':
       return split
-    return sharding.replicate((split.images, split.labels), self._mesh)
+    return sharding.replicate(
+      (sharding.as_stored(split.images, self._mesh), split.labels), self._mesh
+    )
 
   def __call__(self, state: TrainState, placed: Placed) -> dict[str, float]:
     """The exact mean loss and accuracy over a split."""
@@ -61,7 +67,7 @@ class Evaluator:
       images, labels = placed
       start = sharding.replicate(jnp.zeros((), jnp.int32), self._mesh)
       for _ in range(0, len(labels), self._batch_size):
-        metrics, start = self._eval_step(*collections, images, labels, start, metrics)
+        metrics, start = self.eval_step(*collections, images, labels, start, metrics)
     else:
       for batch in evaluation_batches(placed, self._mesh, self._batch_size):
         metrics = self._evaluate_batch(*collections, batch, metrics)

@@ -60,7 +60,9 @@ class DeviceDataset(InputPipeline):
 
   def __init__(self, trainer: Trainer, split: Examples):
     self._trainer = trainer
-    self._images, self._labels = sharding.replicate((split.images, split.labels), trainer.mesh)
+    self._images, self._labels = sharding.replicate(
+      (sharding.as_stored(split.images, trainer.mesh), split.labels), trainer.mesh
+    )
     self._order: Any = None
     self._ordered_epoch = -1
     self._guard = sharding.TransferGuard()

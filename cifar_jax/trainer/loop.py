@@ -100,8 +100,12 @@ def train(
     progress.note(run_summary.header(trainer, splits, network, run, startup_note))
     if restored:
       progress.note(f'resuming after step {step} of {trainer.total_steps}\n')
-      if note := resume.note_on_losses(config, facts):
-        progress.note(note)
+      for note in (
+        resume.note_on_losses(config, facts),
+        resume.note_on_generator(trainer.generator, facts),
+      ):
+        if note:
+          progress.note(note)
 
     # 5. Loop.
     as_trained = cached_features.make_substitute(trainer.recipe, variables(state))
@@ -116,6 +120,7 @@ def train(
         **timer.facts(),
         **history.to_facts(rows),
         'devices': devices,
+        'rng': trainer.generator,
       }
 
     with (

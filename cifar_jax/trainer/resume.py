@@ -55,6 +55,18 @@ def note_on_losses(config: ConfigDict, facts: Mapping[str, Any]) -> str:
   )
 
 
+def note_on_generator(generator: str, facts: Mapping[str, Any]) -> str:
+  """A sentence where the updates before a checkpoint drew random numbers by another generator."""
+  before = facts.get('rng', 'threefry')  # checkpoints of older versions lack it
+  if before == generator:
+    return ''
+  return (
+    f"the updates before drew by the generator '{before}', those from now on draw by "
+    f"'{generator}', as --config.rng=auto has it for these devices: other numbers for augmentation "
+    'and dropout than without the move\n'
+  )
+
+
 def devices_so_far(facts: Mapping[str, Any], devices: str) -> list[str]:
   """What the run was trained on, in order, this session's devices last."""
   before = list(facts.get('devices', []))  # checkpoints of older versions lack them

@@ -12,7 +12,7 @@ from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.training.gradients import total_metrics
 from cifar_jax.training.losses import Metrics, batch_metrics
 from cifar_jax.training.recipe import Recipe
-from cifar_jax.training.steps import WHOLE, Batch
+from cifar_jax.training.steps import WHOLE, Batch, take_images
 from cifar_jax.training.tta import mean_logits
 from cifar_jax.utils.array_types import Images, Labels, Pixels
 
@@ -67,7 +67,9 @@ def make_eval_step(
   ) -> tuple[Metrics, jax.Array]:
     rows = evaluation_rows(start, batch_size, len(labels))
     indices, mask = data_parallel.local_shard(data_parallel.shard_batch(rows))
-    batch_images, batch_labels = data_parallel.shard_batch((images[indices], labels[indices]))
+    batch_images, batch_labels = data_parallel.shard_batch(
+      (take_images(recipe, images, indices), labels[indices])
+    )
     batch = Batch(batch_images, batch_labels, indices, mask)
     return evaluate_batch(params, batch_stats, batch, metrics), start + batch_size
 

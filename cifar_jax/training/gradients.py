@@ -11,6 +11,7 @@ from flax import struct
 
 from cifar_jax import models
 from cifar_jax.layers.batch_axis import DataParallel, batch_axis_context
+from cifar_jax.ops.dispatch import target_platform
 from cifar_jax.training.losses import Metrics, MixedLabels, batch_metrics
 from cifar_jax.training.recipe import Recipe
 
@@ -116,7 +117,7 @@ def _in_parts(
   nothing = jax.tree.map(jnp.zeros_like, params), Metrics.empty(), batch_stats
   keys = jax.random.split(dropout_key, parts)
   # XLA:CPU computes a loop's body many times slower than the same operations outside of it.
-  unrolled = parts if jax.default_backend() == 'cpu' else 1
+  unrolled = parts if target_platform() == 'cpu' else 1
   (shares, metrics, batch_stats), _ = jax.lax.scan(add, nothing, (split, keys), unroll=unrolled)
   return data_parallel.psum(shares), StepAux(total_metrics(data_parallel, metrics), batch_stats)
 

@@ -106,9 +106,19 @@ class RandomKeys:
   example: jax.Array
 
 
-def random_keys(seed: int | jax.Array) -> RandomKeys:
-  """The root keys of a run, all from its seed: a number or an array, uint32 []."""
-  return RandomKeys(*jax.random.split(jax.random.key(seed), 4))
+def random_keys(seed: int | jax.Array, generator: str = 'threefry') -> RandomKeys:
+  """The root keys of a run, all from its seed.
+
+  Args:
+    seed: A number or an array, uint32 [].
+    generator: What makes the numbers that a step draws. 'threefry': the same everywhere; 'rbg': by
+      the instruction that TPUs have for it, others than on another platform. Parameters, order and
+      what belongs to an example are the same with both.
+  """
+  init, order, step, example = jax.random.split(jax.random.key(seed), 4)
+  if generator == 'rbg':
+    step = jax.random.wrap_key_data(jax.random.bits(step, (4,)), impl='rbg')
+  return RandomKeys(init, order, step, example)
 
 
 def init_state(
@@ -169,6 +179,19 @@ def with_lr_scale(state: TrainState, scale: float) -> TrainState:
   return state.replace(opt_state=opt_state)  # type: ignore[attr-defined]
 
 
+def _key_of_step(keys: RandomKeys, step: jax.Array) -> jax.Array:
+  """The key of all that a step draws.
+
+  Of 'rbg' it is derived by threefry; what is derived from it, for each layer and augmentation, is
+  made by the hardware's generator as well. JAX calls that 'unsafe_rbg', since nobody studied it as
+  a hash; here it tells a handful of keys of one step from each other.
+  """
+  key = jax.random.fold_in(keys.step, step)
+  if jax.random.key_impl(key) != 'rbg':
+    return key
+  return jax.random.wrap_key_data(jax.random.key_data(key), impl='unsafe_rbg')
+
+
 def make_epoch_order(recipe: Recipe) -> Callable[[RandomKeys, Step], jax.Array]:
   """Returns `order(keys, epoch) -> int32 [steps * batch_size]`: the examples in the epoch's order.
 
@@ -196,7 +219,7 @@ def make_train_step(
   def train_step(
     keys: RandomKeys, state: TrainState, batch: Batch
   ) -> tuple[TrainState, StepMetrics]:
-    augment_key, dropout_key = jax.random.split(jax.random.fold_in(keys.step, state.step))
+    augment_key, dropout_key = jax.random.split(_key_of_step(keys, state.step))
     epoch, position = state.step // recipe.steps_per_epoch, state.step % recipe.steps_per_epoch
     batch = data_parallel.shard_batch(batch)
     images = recipe.augment(augment_key, keys.example, batch.images, batch.indices, epoch)
@@ -264,6 +287,12 @@ def fill_batch(recipe: Recipe, indices: Any, start: Any, masked: bool) -> tuple[
   return indices, mask
 
 
+def take_images(recipe: Recipe, images: jax.Array, indices: jax.Array) -> jax.Array:
+  """The images at `indices` of a data set [N, H, W, C] or, of rows of pixels, [N, H W C]."""
+  taken = images[indices]
+  return taken.reshape(-1, *recipe.image_shape) if taken.ndim == 2 else taken
+
+
 def make_train_steps(
   recipe: Recipe, count: int = 1, data_parallel: DataParallel = WHOLE
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
@@ -278,6 +307,23 @@ def make_train_steps(
   """
   train_step = make_train_step(recipe, data_parallel)
 
+  def next_step(
+    keys: RandomKeys,
+    state: TrainState,
+    images: Images,
+    labels: Labels,
+    order: jax.Array,
+    masked: bool,
+  ) -> tuple[TrainState, StepMetrics]:
+    start = state.step % recipe.steps_per_epoch * recipe.batch_size
+    indices = jax.lax.dynamic_slice(order, (start,), (recipe.batch_size,))
+    indices, mask = data_parallel.shard_batch(fill_batch(recipe, indices, start, masked))
+    batch = Batch(take_images(recipe, images, indices), labels[indices], indices, mask)
+    return train_step(keys, state, batch)
+
+  if count == 1:
+    return next_step
+
   def train_steps(
     keys: RandomKeys,
     state: TrainState,
@@ -286,15 +332,10 @@ def make_train_steps(
     order: jax.Array,
     masked: bool,
   ) -> tuple[TrainState, StepMetrics]:
-    def next_step(state: TrainState, _: None) -> tuple[TrainState, StepMetrics]:
-      start = state.step % recipe.steps_per_epoch * recipe.batch_size
-      indices = jax.lax.dynamic_slice(order, (start,), (recipe.batch_size,))
-      indices, mask = data_parallel.shard_batch(fill_batch(recipe, indices, start, masked))
-      return train_step(keys, state, Batch(images[indices], labels[indices], indices, mask))
+    def body(carry: TrainState, _: None) -> tuple[TrainState, StepMetrics]:
+      return next_step(keys, carry, images, labels, order, masked)
 
-    if count == 1:
-      return next_step(state, None)
-    state, metrics = jax.lax.scan(next_step, state, None, length=count)
+    state, metrics = jax.lax.scan(body, state, None, length=count)
     return state, jax.tree.map(lambda values: values[-1], metrics)
 
   return train_steps

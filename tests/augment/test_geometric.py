@@ -14,6 +14,7 @@ from cifar_jax.augment.geometric import (
   random_flip,
   random_vertical_flip,
 )
+from cifar_jax.ops.dispatch import for_platform
 from tests.helpers.windows import windows
 
 EXAMPLE_KEY = jax.random.key(9)
@@ -168,3 +169,19 @@ def test_erasing_happens_with_its_probability_and_everywhere() -> None:
   often = (result[erased] == 0).mean(0)[..., 0]
   assert often.min() > 0.001
   np.testing.assert_allclose((result[erased] == 0).mean((1, 2, 3)).mean(), 0.17, atol=0.03)
+
+
+@pytest.mark.parametrize(('padding', 'border'), [(2, 'reflect'), (4, 'zero'), (9, 'reflect')])
+def test_crops_for_tpu_are_those_of_other_platforms_to_the_bit(padding, border) -> None:
+  """By selection among all windows, up to eight pixels of padding."""
+  images, key = random_images(50, 12, 11, 2), jax.random.key(4)
+
+  def crop(key, images):
+    return random_crop(key, images, padding, border)
+
+  expected = jax.jit(crop)(key, images)
+  on_tpu = jax.jit(for_platform(crop, 'tpu'))
+  np.testing.assert_array_equal(on_tpu(key, images), expected)
+  loops = 'dynamic_slice' in str(jax.make_jaxpr(for_platform(crop, 'tpu'))(key, images))
+  loops |= 'gather' in str(jax.make_jaxpr(for_platform(crop, 'tpu'))(key, images))
+  assert loops == (padding > 8)

@@ -13,6 +13,7 @@ REPOSITORY = pathlib.Path(__file__).parent.parent.parent
 SPEED = {'floor', 'keras_to_accuracy', 'pipeline', 'scaling', 'startup', 'step_overhead'} | {
   'throughput',
   'time_to_accuracy',
+  'tpu',
 }
 VERBS = SPEED | {'collect', 'draw_curves', 'reproduction'}
 

@@ -6,8 +6,10 @@ import pytest
 
 from cifar_jax import layers
 from cifar_jax.layers.batch_axis import BatchAxis, batch_axis_context
+from cifar_jax.ops.dispatch import for_platform
 
 RNG = np.random.default_rng(0)
+PLATFORMS = pytest.mark.parametrize('platform', ['cpu', 'tpu'])
 
 
 def keras_rule(batches, scale, bias, momentum=0.99, epsilon=1e-3):
@@ -65,13 +67,14 @@ def test_mean_far_from_zero_keeps_its_variance():
   np.testing.assert_allclose(changed['batch_stats']['var'], expected, rtol=1e-3)
 
 
-def test_mask_leaves_only_the_rows_that_count():
+@PLATFORMS
+def test_mask_leaves_only_the_rows_that_count(platform):
   batch = RNG.normal(size=(5, 3, 3, 2)).astype(np.float32)
   batch[3:] = np.nan
   mask = jnp.array([True, True, True, False, False])
   state = variables(2)
   norm = layers.BatchNorm()
-  result, changed = norm.apply(
+  result, changed = for_platform(norm.apply, platform)(
     state, batch, use_running_average=False, mask=mask, mutable=['batch_stats']
   )
   outputs, mean, var, _ = keras_rule(
@@ -82,14 +85,15 @@ def test_mask_leaves_only_the_rows_that_count():
   np.testing.assert_allclose(changed['batch_stats']['var'], var, rtol=1e-5)
 
 
-def test_gradient_of_masked_rows_is_finite_and_zero():
+@PLATFORMS
+def test_gradient_of_masked_rows_is_finite_and_zero(platform):
   batch = RNG.normal(size=(4, 2)).astype(np.float32)
   mask = jnp.array([True, True, True, False])
   state = variables(2)
 
   @jax.jit
   def loss(inputs):
-    outputs, _ = layers.BatchNorm().apply(
+    outputs, _ = for_platform(layers.BatchNorm().apply, platform)(
       state, inputs, use_running_average=False, mask=mask, mutable=['batch_stats']
     )
     return jnp.sum(jnp.where(mask[:, None], outputs, 0) ** 3)
@@ -124,7 +128,8 @@ def test_bfloat16_inputs_have_float32_statistics():
   np.testing.assert_allclose(changed['batch_stats']['var'], exact.var((0, 1, 2)), rtol=1e-4)
 
 
-def test_statistics_are_shared_over_a_mapped_axis():
+@PLATFORMS
+def test_statistics_are_shared_over_a_mapped_axis(platform):
   """Two shards with different numbers of rows that count act as one batch of those rows."""
   batch = RNG.normal(size=(2, 3, 2, 2, 2)).astype(np.float32)
   mask = jnp.array([[True, True, True], [True, False, False]])
@@ -133,7 +138,7 @@ def test_statistics_are_shared_over_a_mapped_axis():
 
   def run(inputs, mask):
     with batch_axis_context(BatchAxis('shards', 2)):
-      return norm.apply(state, inputs, mask=mask, mutable=['batch_stats'])
+      return for_platform(norm.apply, platform)(state, inputs, mask=mask, mutable=['batch_stats'])
 
   result, changed = jax.vmap(run, axis_name='shards')(batch, mask)
   rows = batch.reshape(6, 2, 2, 2)[[0, 1, 2, 3]]

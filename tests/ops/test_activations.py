@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cifar_jax.ops.activations import erf_gelu, gelu, reference_gelu
+from cifar_jax.ops.dispatch import for_platform
 
 VALUES = np.concatenate([np.linspace(-30, 30, 4001), [0.0, -1e-30, 1e30]]).astype(np.float32)
 
@@ -27,3 +28,16 @@ def test_far_away(form) -> None:
   np.testing.assert_array_equal(form(jnp.array([2.0**90, -(2.0**90), 0])), [2.0**90, 0, 0])
   assert np.isnan(form(jnp.array(jnp.nan)))
   assert form(jnp.ones(3, jnp.bfloat16)).dtype == jnp.bfloat16
+
+
+def test_gelu_is_by_erf_on_cpu_and_tpu(monkeypatch) -> None:
+  """And as XLA has it, by erfc, on GPU and where the kernels for CPU are off."""
+
+  def by_erf(platform: str) -> bool:
+    program = str(jax.make_jaxpr(for_platform(gelu, platform))(jnp.ones(3)))
+    assert ('erf ' in program) != ('erfc ' in program)
+    return 'erfc ' not in program
+
+  assert [by_erf(platform) for platform in ('cpu', 'tpu', 'gpu')] == [True, True, False]
+  monkeypatch.setenv('CIFAR_JAX_CPU_KERNELS', 'off')
+  assert [by_erf(platform) for platform in ('cpu', 'tpu', 'gpu')] == [False, True, False]

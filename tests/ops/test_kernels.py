@@ -1,6 +1,7 @@
 """Each operation's kernel for CPU against the reference, in values and gradients."""
 
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -126,6 +127,63 @@ def test_gradient_of_batch_norm_far_from_zero_against_float64():
   np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize(('mean', 'expected'), [(0.0, 0.0), (3.0, 0.0), (1000.0, 999.0)])
+def test_batch_norm_in_one_pass_against_float64(mean, expected):
+  """Values and all three gradients; `expected` is near a mean that is far from zero."""
+  inputs, weights = normal(64, 5, 4) + mean, normal(64, 5, 4)
+  scale, bias, about = jnp.full(4, 1.5), jnp.full(4, 0.5), jnp.full(4, expected)
+
+  def loss(inputs, scale, bias):
+    outputs, found_mean, variance = batch_norm.one_pass_normalize(inputs, scale, bias, 1e-3, about)
+    return jnp.sum(outputs * weights), (outputs, found_mean, variance)
+
+  gradients, found = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)(inputs, scale, bias)
+  x, w = np.asarray(inputs, np.float64), np.asarray(weights, np.float64)
+  variance = x.var((0, 1))
+  normalized = (x - x.mean((0, 1))) / np.sqrt(variance + 1e-3)
+  np.testing.assert_allclose(found[1], x.mean((0, 1)), rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(found[2], variance, rtol=1e-4)
+  np.testing.assert_allclose(found[0], normalized * 1.5 + 0.5, rtol=1e-3, atol=1e-3)
+  dx = w - w.mean((0, 1)) - normalized * (w * normalized).mean((0, 1))
+  dx *= 1.5 / np.sqrt(variance + 1e-3)
+  np.testing.assert_allclose(gradients[0], dx, rtol=2e-3, atol=2e-3)
+  np.testing.assert_allclose(gradients[1], (w * normalized).sum((0, 1)), rtol=1e-3, atol=0.05)
+  np.testing.assert_allclose(gradients[2], w.sum((0, 1)), rtol=1e-4, atol=1e-3)
+
+
+def test_batch_norm_on_tpu_adds_up_over_devices_once_each_way():
+  """Eight CPU devices: one all-reduce of the sums forward, one backward; here four."""
+  mesh = jax.make_mesh((8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
+  rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
+  whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+  def gradients(inputs, scale, bias):
+    def loss(inputs, scale, bias):
+      outputs, _, _ = batch_norm.normalize_by_batch(inputs, scale, bias, 1e-3, jnp.zeros(4))
+      return jnp.sum(outputs**3)
+
+    return jax.grad(loss, argnums=(0, 1, 2))(inputs, scale, bias)
+
+  shapes = [
+    jax.ShapeDtypeStruct(shape, jnp.float32, sharding=place)
+    for shape, place in (((16, 5, 4), rows), ((4,), whole), ((4,), whole))
+  ]
+
+  def depth(platform):
+    """The longest chain of all-reduces that wait for each other."""
+    function = dispatch.for_platform(gradients, platform)
+    text = jax.jit(function, out_shardings=(rows, whole, whole)).lower(*shapes).compile().as_text()
+    waits = {}
+    for line in text[text.index('ENTRY') :].splitlines():
+      name, _, rest = line.strip().removeprefix('ROOT ').partition(' = ')
+      before = max((waits.get(word, 0) for word in re.findall(r'%[\w.-]+', rest)), default=0)
+      waits[name] = before + bool(re.search(r' all-reduce(-start)?\(', rest))
+    return max(waits.values())
+
+  assert depth('tpu') == 2
+  assert depth('gpu') > 2
+
+
 def test_relu():
   inputs = jnp.array([-2.0, -0.0, 0.0, 1e-30, 3.0, -jnp.inf, jnp.inf])
   values, slopes = jax.vmap(jax.value_and_grad(activations.selected_relu))(inputs)
@@ -165,6 +223,17 @@ def test_packed_bernoulli_at_its_ends():
   assert not dropout.packed_bernoulli(key, 1e-9, (1000,)).any()
   assert dropout.packed_bernoulli(key, 0.5, (0, 4)).shape == (0, 4)
   assert dropout.packed_bernoulli(key, 0.5, ()).shape == ()
+
+
+@pytest.mark.parametrize('probability', [0.5, 0.9])
+@pytest.mark.parametrize('implementation', ['threefry2x32', 'rbg'])
+def test_word_bernoulli_has_the_probability(implementation, probability):
+  key = jax.random.key(3, impl=implementation)
+  drawn = np.asarray(dropout.word_bernoulli(key, probability, (64, 16, 16)))
+  deviation = (probability * (1 - probability) / drawn.size) ** 0.5
+  assert abs(drawn.mean() - probability) < 4 * deviation
+  per_column = drawn.reshape(-1, 16).mean(0)
+  assert np.abs(per_column - probability).max() < 5 * 4 * deviation  # of a sixteenth of them
 
 
 @pytest.mark.parametrize('rate', [0.25, 0.1])

@@ -9,7 +9,9 @@ import sys
 import numpy as np
 import pytest
 
+from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
+from cifar_jax.trainer.build import Trainer
 from tests.helpers import REPOSITORY
 from tests.helpers.before_step import Crash, before_step, crash
 from tests.helpers.killed_run import session
@@ -167,3 +169,25 @@ def test_crash_and_resume_with_what_else_a_run_remembers(name, config, tmp_path)
   rates = [float(row['learning_rate']) for row in rows_of(tmp_path / 'crashed')]
   if 'plateau' in name:
     np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-4, 1e-5], rtol=1e-6)
+
+
+def test_a_run_begun_with_the_generator_of_tpus_goes_on_with_threefry_and_says_so(
+  tiny_config, tmp_path, monkeypatch, capsys
+) -> None:
+  """And before the move it is to the bit what `rng='rbg'` gives."""
+  with monkeypatch.context() as patch:
+    patch.setattr(Trainer, 'generator', 'rbg')  # as 'auto' is on TPU
+    loop.train(changed(tiny_config, max_steps=2), tmp_path / 'moved', Progress('lines'))
+  asked = changed(tiny_config, max_steps=2, rng='rbg')
+  loop.train(asked, tmp_path / 'asked', Progress('lines'))
+  states = [state_of(tiny_config, tmp_path / run) for run in ('moved', 'asked')]
+  assert_identical(*states)
+  loop.train(changed(tiny_config, max_steps=2), tmp_path / 'here', Progress('lines'))
+  assert rows_of(tmp_path / 'here') != rows_of(tmp_path / 'moved')
+  assert 'drew by the generator' not in capsys.readouterr().out
+  loop.train(changed(tiny_config, max_steps=4), tmp_path / 'moved', Progress('lines'))
+  assert "drew by the generator 'rbg', those from now on draw by 'threefry'" in (
+    capsys.readouterr().out
+  )
+  loop.train(changed(tiny_config, max_steps=6), tmp_path / 'moved', Progress('lines'))
+  assert 'drew by the generator' not in capsys.readouterr().out

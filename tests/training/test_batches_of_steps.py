@@ -205,3 +205,28 @@ def test_augmentation_learns_which_examples_it_sees_and_in_which_epoch() -> None
     state, _ = trainer.dispatch(state)
   orders = [np.asarray(trainer.order(epoch)) + 100 * epoch for epoch in range(3)]
   np.testing.assert_array_equal(np.ravel(state.batch_stats['seen']), np.concatenate(orders))
+
+
+def test_images_kept_as_rows_of_pixels_are_the_same_images() -> None:
+  """TPUs keep a data set [N, H W C]: the same batches, and the same state to the bit."""
+  trainer = recording(12)
+  state, _ = trainer.dispatch(trainer.start, 2)
+  rows = trainer.images.reshape(EXAMPLES, -1)
+  flat, _ = trainer.dispatch(trainer.start, 2, images=rows)
+  assert np.asarray(state.batch_stats['seen']).any()
+  jax.tree.map(np.testing.assert_array_equal, jax.device_get(flat), jax.device_get(state))
+
+
+def test_steps_by_the_generator_of_the_hardware_do_not_depend_on_how_they_are_dispatched() -> None:
+  """So a run goes on after any step with the numbers that it would have drawn."""
+  trainers = [recording(12), recording(12)]
+  states = []
+  for trainer, counts in zip(trainers, ((1, 1, 1), (2, 1)), strict=True):
+    trainer.keys = steps.random_keys(5, 'rbg')
+    state = trainer.start
+    for count in counts:
+      state, _ = trainer.dispatch(state, count)
+    states.append(jax.device_get(state.batch_stats))
+  jax.tree.map(np.testing.assert_array_equal, *states)
+  dropped = states[0]['dropped'][:3]
+  assert len(np.unique(dropped, axis=0)) == 3

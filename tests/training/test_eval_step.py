@@ -58,13 +58,14 @@ def test_rows_past_the_end_of_a_set_do_not_count() -> None:
 
 
 @pytest.mark.parametrize('batch_size', [1, 4, 10, 16])
-def test_evaluation_is_exact_for_any_batch_size(batch_size) -> None:
+@pytest.mark.parametrize('images', [IMAGES, IMAGES.reshape(EXAMPLES, -1)], ids=['images', 'rows'])
+def test_evaluation_is_exact_for_any_batch_size(batch_size, images) -> None:
   state = Trainer(Linear()).start
   evaluate = evaluation.make_eval_step(recipe_of(Linear()), batch_size)
   metrics, start = Metrics.empty(), jnp.zeros((), jnp.int32)
   evaluate = jax.jit(evaluate)
   for _ in range(0, EXAMPLES, batch_size):
-    metrics, start = evaluate(state.params, state.batch_stats, IMAGES, LABELS, start, metrics)
+    metrics, start = evaluate(state.params, state.batch_stats, images, LABELS, start, metrics)
   weights, bias = (np.asarray(state.params['Dense_0'][name]) for name in ('kernel', 'bias'))
   _, _, cross_entropies, hits = numpy_losses(weights, bias, np.arange(EXAMPLES))
   means = metrics.compute()
