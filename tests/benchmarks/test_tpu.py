@@ -93,7 +93,7 @@ def test_blank_images_are_as_many_and_as_large_as_those_of_the_config(
   config, train, validation, shape, classes
 ) -> None:
   overrides = ['--config.data.name=mnist'] if config == 'lenet5' else []
-  splits = tpu_compiler.blank_splits(configs.load(f'configs/{config}.py', overrides))
+  splits = tpu_compiler.blank_splits(configs.load(f'{REPOSITORY}/configs/{config}.py', overrides))
   held = len(splits.validation) if not splits.validation_is_test else 0
   assert len(splits.train) + (held if validation is None else 0) == train
   assert validation is None or len(splits.validation) == validation
