@@ -14,7 +14,7 @@ from cifar_jax.training.losses import Metrics, batch_metrics
 from cifar_jax.training.recipe import Recipe
 from cifar_jax.training.steps import WHOLE, Batch, take_images
 from cifar_jax.training.tta import mean_logits
-from cifar_jax.utils.array_types import Images, Labels, Pixels
+from cifar_jax.utils.array_types import Labels, StoredImages
 
 
 def evaluation_rows(start: Any, size: int, examples: int) -> tuple[Any, Any]:
@@ -60,7 +60,7 @@ def make_eval_step(
   def eval_step(
     params: Any,
     batch_stats: Any,
-    images: Pixels | Images,
+    images: StoredImages,
     labels: Labels,
     start: jax.Array,
     metrics: Metrics,

@@ -25,7 +25,7 @@ from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.training.gradients import AugmentedBatch, compute_gradients
 from cifar_jax.training.losses import Metrics, MixedLabels
 from cifar_jax.training.recipe import Recipe
-from cifar_jax.utils.array_types import Images, Labels, Pixels, Step
+from cifar_jax.utils.array_types import Images, Labels, Pixels, Step, StoredImages
 
 WHOLE = DataParallel()  # all rows on one device
 
@@ -287,8 +287,8 @@ def fill_batch(recipe: Recipe, indices: Any, start: Any, masked: bool) -> tuple[
   return indices, mask
 
 
-def take_images(recipe: Recipe, images: jax.Array, indices: jax.Array) -> jax.Array:
-  """The images at `indices` of a data set [N, H, W, C] or, of rows of pixels, [N, H W C]."""
+def take_images(recipe: Recipe, images: StoredImages, indices: jax.Array) -> Pixels | Images:
+  """The images of a data set at some indices."""
   taken = images[indices]
   return taken.reshape(-1, *recipe.image_shape) if taken.ndim == 2 else taken
 
@@ -310,7 +310,7 @@ def make_train_steps(
   def next_step(
     keys: RandomKeys,
     state: TrainState,
-    images: Images,
+    images: StoredImages,
     labels: Labels,
     order: jax.Array,
     masked: bool,
@@ -327,7 +327,7 @@ def make_train_steps(
   def train_steps(
     keys: RandomKeys,
     state: TrainState,
-    images: Pixels | Images,
+    images: StoredImages,
     labels: Labels,
     order: jax.Array,
     masked: bool,

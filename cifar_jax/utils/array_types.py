@@ -22,6 +22,12 @@ Step = Int32[Array, ''] | int  # a count of updates or epochs
 
 Images = Float32[Array, 'batch height width channels']  # in 0..1 or normalized
 Pixels = UInt8[Array, 'batch height width channels']
+# A whole data set, as images or, on TPU, as rows of pixels.
+StoredImages = (
+  UInt8[Array, 'examples height width channels']
+  | Float32[Array, 'examples height width channels']
+  | UInt8[Array, 'examples row']
+)
 Filters = Float32[Array, 'rows columns channels filters']  # of a convolution
 
 Elements = Float[Array, '*shape']  # whose shape is kept
