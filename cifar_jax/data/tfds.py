@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from cifar_jax.data import cifar_files, idx
+from cifar_jax.data import fetch
 from cifar_jax.data.dataset import Dataset, Split, make_split
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import user_path
@@ -111,8 +111,7 @@ def _start_tensorflow(name: str, what: str) -> None:
   except ImportError as error:
     is_new = sys.version_info >= (3, 14)
     note = ' (a release candidate until TensorFlow 2.22 is out)' if is_new else ''
-    fetched = name in cifar_files.CLASSES or name in idx.CLASSES
-    other = f', or python -m cifar_jax data fetch {name}, which needs none' if fetched else ''
+    other = f', or python -m cifar_jax data fetch {name}' if name in fetch.NAMES else ''
     raise UserError(
       f"{what} needs TensorFlow ({error}): pip install -e '.[tfds]'{note}{other}"
     ) from None

@@ -164,7 +164,7 @@ def test_what_needs_tensorflow_says_so(
   end = r": pip install -e '\.\[tfds\]'"
   end += r' \(a release candidate until TensorFlow 2.22 is out\)' if version == (3, 14) else ''
   end += (
-    ', or python -m cifar_jax data fetch cifar10, which needs none' if name == 'cifar10' else ''
+    ', or python -m cifar_jax data fetch cifar10' if name == 'cifar10' else ''
   )
   builder = Builder(prepared=False)
   install(builder, tensorflow=None)
