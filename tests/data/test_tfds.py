@@ -163,9 +163,7 @@ def test_what_needs_tensorflow_says_so(
   monkeypatch.setattr(sys, 'version_info', version)
   end = r": pip install -e '\.\[tfds\]'"
   end += r' \(a release candidate until TensorFlow 2.22 is out\)' if version == (3, 14) else ''
-  end += (
-    ', or python -m cifar_jax data fetch cifar10' if name == 'cifar10' else ''
-  )
+  end += ', or python -m cifar_jax data fetch cifar10' if name == 'cifar10' else ''
   builder = Builder(prepared=False)
   install(builder, tensorflow=None)
   with pytest.raises(

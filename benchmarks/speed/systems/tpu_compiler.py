@@ -158,11 +158,11 @@ def blank_splits(config: ConfigDict) -> Any:
 def lowered(config: ConfigDict, topology: str, program: str) -> Any:
   """The program, ready to be compiled; None where the config has none such."""
   import jax
-  from cifar_jax.training.metrics import Metrics
 
   from cifar_jax.devices import sharding
   from cifar_jax.trainer.build import build_trainer
   from cifar_jax.training import steps
+  from cifar_jax.training.losses import Metrics
 
   config = config.copy_and_resolve_references()
   config.unlock()
