@@ -206,12 +206,12 @@ def _seen(trainer: Any, images: Any) -> Any:
 
   from cifar_jax.trainer import cached_features
 
-  if not cached_features.are_cached(trainer.module):
+  if not cached_features.are_cached(trainer.recipe.module):
     return images
   state = trainer.init_shapes()
   variables = {'params': state.params, 'batch_stats': state.batch_stats}
   batch = jax.ShapeDtypeStruct(images.shape, np.float32)
-  find = functools.partial(trainer.module.apply, method='base_maps')
+  find = functools.partial(trainer.recipe.module.apply, method='base_maps')
   return jax.eval_shape(find, variables, batch)
 
 
