@@ -1,19 +1,22 @@
 """Training states of a few arrays, saved and restored bit for bit."""
 
+import os
 import pathlib
-import subprocess
-import sys
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl import logging
+from orbax.checkpoint._src.path import atomicity
 
 from cifar_jax.run_dir import checkpoint
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.training.losses import Metrics
 from cifar_jax.training.steps import TrainState
-from tests.helpers import REPOSITORY
+from cifar_jax.utils.errors import UserError, exit_on_user_error
+from tests.helpers import warm_process
 
 FACTS = {'seconds': 1.25, 'epoch_seconds': 0.1}
 
@@ -69,24 +72,42 @@ def restored_step(run: pathlib.Path, which: str = 'latest') -> int:
   return step
 
 
-def stderr_of(run: pathlib.Path, *lines: str) -> str:
-  """What the user sees of a failure, as launch.py reports it."""
-  code = [
-    'import pathlib, sys',
-    'from absl import logging',
-    'from cifar_jax.utils.errors import UserError, exit_on_user_error',
-    'from tests.helpers.states import *',
-    'logging.set_verbosity(logging.WARNING)',
-    'run = pathlib.Path(sys.argv[1])',
-    'with exit_on_user_error(), Checkpoints(run, keep=1) as checkpoints:',
-    *(f'  {line}' for line in lines),
-  ]
-  done = subprocess.run(
-    [sys.executable, '-c', '\n'.join(code), str(run)],
-    cwd=REPOSITORY,
-    capture_output=True,
-    text=True,
-    timeout=120,
-  )
+def restore(checkpoints: Checkpoints, width: int = 3) -> None:
+  """Into a state of such a width."""
+  checkpoints.restore(target(make_state(0, width)))
+
+
+def restore_and_end(checkpoints: Checkpoints) -> None:
+  restore(checkpoints)
+  raise UserError('the end')
+
+
+def save_second(checkpoints: Checkpoints) -> None:
+  checkpoints.save(make_state(2), {**FACTS, 'number': 2})
+
+
+def stderr_of(run: pathlib.Path, action: Callable[..., None], *arguments: object) -> str:
+  """What the user sees of a failure of `action(checkpoints, *arguments)`, as launch.py reports it.
+
+  Args:
+    action: A function of this module.
+  """
+  done = warm_process.run(_reported, run, action, arguments)
   assert done.returncode == 2, done.stderr
   return done.stderr
+
+
+def _reported(run: pathlib.Path, action: Callable[..., None], arguments: tuple) -> None:
+  logging.set_verbosity(logging.WARNING)
+  with exit_on_user_error(), Checkpoints(run, keep=1) as checkpoints:
+    action(checkpoints, *arguments)
+
+
+def save_and_die(run: pathlib.Path, number: int) -> None:
+  """Ends the process, with status 9, when all of the step is written and not yet visible."""
+
+  async def die(*_: object, **__: object) -> None:
+    os._exit(9)
+
+  atomicity.AtomicRenameTemporaryPath.finalize = die
+  save_steps(run, number)

@@ -5,8 +5,6 @@ import hashlib
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -18,12 +16,15 @@ from cifar_jax.run_dir import checkpoint
 from cifar_jax.run_dir.checkpoint import BEST, LATEST, Checkpoints
 from cifar_jax.training.steps import TrainState
 from cifar_jax.utils.errors import UserError
-from tests.helpers import REPOSITORY
+from tests.helpers import warm_process
 from tests.helpers.states import (
   FACTS,
   bits,
   make_state,
+  restore,
+  restore_and_end,
   restored_step,
+  save_and_die,
   save_steps,
   stderr_of,
   target,
@@ -272,15 +273,7 @@ def test_another_network_is_an_error(tmp_path) -> None:
 
 def test_leftovers_of_a_killed_save_are_cleaned_at_the_next_start(tmp_path) -> None:
   save_steps(tmp_path, 1)
-  code = (
-    'import os, sys, pathlib\n'
-    'from orbax.checkpoint._src.path import atomicity\n'
-    'async def die(self, *_, **__): os._exit(9)\n'
-    'atomicity.AtomicRenameTemporaryPath.finalize = die\n'
-    'from tests.helpers.states import save_steps\n'
-    'save_steps(pathlib.Path(sys.argv[1]), 2)\n'
-  )
-  killed = subprocess.run([sys.executable, '-c', code, str(tmp_path)], cwd=REPOSITORY, timeout=120)
+  killed = warm_process.run(save_and_die, tmp_path, 2)
   assert killed.returncode == 9
   names = {path.name for path in (tmp_path / LATEST).iterdir()}
   assert '1' in names
@@ -297,7 +290,7 @@ def test_leftovers_of_a_killed_save_are_cleaned_at_the_next_start(tmp_path) -> N
 
 def test_nothing_but_sentences_for_another_network(tmp_path) -> None:
   save_steps(tmp_path, 1)
-  stderr = stderr_of(tmp_path, 'checkpoints.restore(target(make_state(1, width=4)))')
+  stderr = stderr_of(tmp_path, restore, 4)
   assert 'is of another network: Conv_0/kernel is (4, 3) there and (4, 4) here' in stderr
   assert 'Traceback' not in stderr
   assert 'Exception ignored' not in stderr
@@ -325,12 +318,11 @@ def test_nothing_but_sentences_for_damage(tmp_path, damage) -> None:
   """TensorStore reads in threads, and each would print a traceback of its own."""
   save_steps(tmp_path, 1, 2)
   damage(tmp_path / LATEST / '2' / ('state' if damage is shutil.rmtree else '.'))
-  restoring = 'checkpoints.restore(target(make_state(0)))'
-  stderr = stderr_of(tmp_path, restoring, 'raise UserError("the end")').splitlines()
+  stderr = stderr_of(tmp_path, restore_and_end).splitlines()
   assert len(stderr) == 2, stderr
   assert f'in {tmp_path} cannot be read; that of step 1 is used in its place' in stderr[0]
   assert stderr[1] == 'error: the end'
   damage(tmp_path / LATEST / '1' / ('state' if damage is shutil.rmtree else '.'))
-  stderr = stderr_of(tmp_path, restoring).splitlines()
+  stderr = stderr_of(tmp_path, restore).splitlines()
   assert len(stderr) == 1, stderr
   assert stderr[0].startswith(f'error: no checkpoint in {tmp_path} can be read, tried step 2 (')

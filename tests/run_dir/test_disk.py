@@ -15,7 +15,14 @@ import pytest
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors, write_json
-from tests.helpers.states import FACTS, make_state, restored_step, save_steps, stderr_of
+from tests.helpers.states import (
+  FACTS,
+  make_state,
+  restored_step,
+  save_second,
+  save_steps,
+  stderr_of,
+)
 
 # What Orbax leaves behind of a failed read or write.
 pytestmark = [
@@ -73,7 +80,7 @@ def test_full_disk_is_said_and_older_checkpoints_stay(small_disk) -> None:
 def test_nothing_but_one_line_on_a_full_disk(small_disk) -> None:
   save_steps(small_disk, 1)
   fill(small_disk, leave=30_000)
-  stderr = stderr_of(small_disk, "checkpoints.save(make_state(2), {**FACTS, 'number': 2})")
+  stderr = stderr_of(small_disk, save_second)
   assert 'the disk is full' in stderr
   assert stderr.startswith('error: cannot write to')
   assert len(stderr.splitlines()) == 1
