@@ -4,6 +4,7 @@ import csv
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,11 @@ from tests.helpers import REPOSITORY
 
 ENVIRONMENT = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
 TINY = ('launch.py', '--config=tests/helpers/tiny.py')
+# Compiles fast, and writes few checkpoints.
+LINEAR = (
+  *('--config.model.widths=()', '--config.model.block=()', "--config.model.head=('flatten',)"),
+  '--config.checkpoint.every_epochs=0',
+)
 SUMMARY = ('-m', 'cifar_jax', 'summary', '--config=configs/cnn_adv.py')
 
 # As a terminal starts programs: those in the background of a script ignore SIGINT. Not by
@@ -77,6 +83,7 @@ def test_interrupts_after_the_run_was_saved(tiny_data, tmp_path) -> None:
   process = launched(
     tiny_data,
     tmp_path,
+    *LINEAR,
     '--config.epochs=100000',
     '--config.tensorboard=True',
     '--progress=lines',
@@ -126,14 +133,15 @@ def epochs_of(run: pathlib.Path) -> list[str]:
 
 def test_training_goes_on_when_its_reader_has_gone(tiny_data, tmp_path) -> None:
   process = launched(
-    tiny_data, tmp_path, '--config.epochs=10', '--progress=lines', stderr=subprocess.STDOUT
+    *(tiny_data, tmp_path, *LINEAR, '--config.epochs=4', '--progress=lines'),
+    stderr=subprocess.STDOUT,
   )
   assert process.stdout is not None
   while 'Epoch 1/' not in (line := process.stdout.readline()):
     assert line
   process.stdout.close()
   assert process.wait(timeout=300) == 0
-  assert epochs_of(tmp_path) == [str(epoch) for epoch in range(1, 11)]
+  assert epochs_of(tmp_path) == [str(epoch) for epoch in range(1, 5)]
   assert (tmp_path / 'summary.json').exists()
 
 
@@ -141,9 +149,10 @@ def test_training_goes_on_when_its_reader_has_gone(tiny_data, tmp_path) -> None:
 def test_training_where_nothing_can_be_printed(tiny_data, tmp_path, output) -> None:
   if 'full' in output and not pathlib.Path('/dev/full').exists():
     pytest.skip('this system has no /dev/full')
-  options = f'--config.data.dir={tiny_data} --workdir={tmp_path}/run --config.epochs=1'
+  places = (f'--config.data.dir={tiny_data}', f'--workdir={tmp_path}/run')
+  command = shlex.join([sys.executable, *TINY, *places, *LINEAR, '--config.epochs=1'])
   done = subprocess.run(
-    f'{sys.executable} {" ".join(TINY)} {options} {output}',
+    f'{command} {output}',
     shell=True,
     cwd=REPOSITORY,
     env=ENVIRONMENT,
