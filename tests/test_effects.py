@@ -5,34 +5,28 @@ a real run. Options that act at the end of an epoch are in test_effects_of_epoch
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
-import numpy as np
 import pytest
-from PIL import Image
 
 from cifar_jax import config as configs
-from cifar_jax import optim
 from cifar_jax.optim import parameter_groups
-from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.schema.options import options_of
-from cifar_jax.trainer.build import keep_compiled_programs
 from configs import base
-from tests.helpers.effects import CONVOLUTION, Effects, Outcome, config_of, same
-from tests.helpers.picture_files import picture, write_tree
+from tests.helpers.effects import (
+  CONVOLUTION,
+  COSINE,
+  EVERY_STEP,
+  Case,
+  Effects,
+  Outcome,
+  made_in,
+  same,
+)
 
 pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
-
-
-class Case(NamedTuple):
-  """An option's other value, and the options among which it acts."""
-
-  value: Any
-  context: Mapping[str, Any] = MappingProxyType({})
-  steps: int = 3
 
 
 PHOTOGRAPHS = {
@@ -45,9 +39,7 @@ STREAMED = {**PHOTOGRAPHS, 'data.placement': 'host'}
 DAMAGED = {**PHOTOGRAPHS, 'data.dir': 'damaged', 'data.validation': '7'}
 DRAWN = {'augment.flip': 'random', 'augment.crop_padding': 1, 'data.normalize': 'channel'}
 SHORT = {'batch_size': 10}  # of 24 images: batches of 10, 10 and 4
-COSINE = {'schedule.name': 'cosine'}
 WHITENED = {'model.widths': (4,), 'model.block': ('conv3',), 'whitening.layer': 'Conv_0'}
-EVERY_STEP = {'weight_averaging.every_steps': 1}
 SWA = {'weight_averaging.name': 'swa', **EVERY_STEP}
 LOOKAHEAD = {'weight_averaging.name': 'lookahead', **EVERY_STEP}
 RANDAUGMENT = {'augment.policy': 'randaugment'}
@@ -193,6 +185,8 @@ ROUNDED: dict[str, Case] = {
   'parallel': Case('pmap', DRAWN),
   'devices': Case(2, DRAWN),
 }
+# Not to be changed with others: another number of updates per report, and no epoch to stop at.
+ALONE = ('steps_per_dispatch', 'evaluate.every_epochs')
 # Another loss or accuracy of the same parameters.
 EVALUATED = ('evaluate.drop_remainder', 'evaluate.tta')
 
@@ -208,51 +202,10 @@ class Doubled(nn.Module):
     return 2 * nn.Dense(self.num_classes)(images.reshape(len(images), -1))
 
 
-def images_and_labels(generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-  return generator.integers(0, 256, (count, 8, 8, 3), np.uint8), np.arange(count) % 4
-
-
 @pytest.fixture(scope='module')
 def effects(tmp_path_factory) -> Iterator[Effects]:
-  """Outcomes on 32 images of noise, on photographs that are not square, and of a run to start from.
-
-  Programs are compiled with few optimizations, and equal ones once: there are many, and each runs
-  three times.
-  """
-  folder = tmp_path_factory.mktemp('effects')
-  generator = np.random.default_rng(0)
-  for name in ('one', 'two'):
-    images, labels = images_and_labels(generator, 48)
-    train, test = slice(0, 32), slice(32, 48)
-    arrays = {'x_train': images[train], 'y_train': labels[train]}
-    arrays |= {'x_test': images[test], 'y_test': labels[test]}
-    np.savez(folder / f'{name}.npz', **arrays)
-    if name == 'one':
-      np.savez(folder / 'copy.npz', **arrays)
-      twins = {'x_train': np.repeat(arrays['x_train'][:8], 4, 0)}
-      twins['y_train'] = np.repeat(arrays['y_train'][:8], 4)
-      np.savez(folder / 'twins.npz', **{**arrays, **twins})
-  counts = {'train/cats': 16, 'train/dogs': 16, 'test/cats': 4, 'test/dogs': 4}
-  write_tree(folder / 'photographs', counts)
-  write_tree(folder / 'damaged', counts)
-  (folder / 'damaged/train/cats/000.png').write_bytes(b'\x89PNG')
-  large = picture(99, 60, 60)
-  assert isinstance(large, Image.Image)
-  large.save(folder / 'damaged/train/dogs/001.png')
-  keep_compiled_programs()
-  shortest = jax.config.jax_persistent_cache_min_compile_time_secs
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
-  before = jax.config.values['jax_disable_most_optimizations']
-  jax.config.update('jax_disable_most_optimizations', True)
-  found = Effects(folder)
-  start = found({'seed': 7})
-  assert isinstance(start, Outcome)
-  with Checkpoints(folder / 'run', 1) as checkpoints:
-    checkpoints.save(start.state, {}, best=True)
-  configs.save(config_of(folder, {'seed': 7}), folder / 'run')
-  yield found
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', shortest)
-  jax.config.update('jax_disable_most_optimizations', before)
+  with made_in(tmp_path_factory.mktemp('effects')) as found:
+    yield found
 
 
 def both(effects: Effects, option: str, case: Case) -> tuple[Outcome | str, Outcome | str]:
@@ -284,7 +237,32 @@ def test_an_option_that_acts(effects, option) -> None:
   assert isinstance(before, str) or not same(before, after)
 
 
-@pytest.mark.parametrize('option', marked_slow(NEUTRAL, 'data.folder.cache'))
+def in_groups() -> list[Any]:
+  """The options that change nothing in groups that have a context in common."""
+  groups: dict[str, list[str]] = {}
+  for option, case in sorted(NEUTRAL.items()):
+    key = option if option in ALONE else repr(case.context)
+    groups.setdefault(key, []).append(option)
+  return [
+    pytest.param(
+      options,
+      id=options[0] + (f' and {len(options) - 1} more' if options[1:] else ''),
+      marks=[pytest.mark.slow] if 'data.folder.cache' in options else [],
+    )
+    for options in groups.values()
+  ]
+
+
+@pytest.mark.parametrize('options', in_groups())
+def test_options_that_change_nothing(effects, options) -> None:
+  """Changed together; the slow tests change each by itself, and so name one that does."""
+  context = NEUTRAL[options[0]].context
+  values = {option: NEUTRAL[option].value for option in options}
+  assert same(effects(context), effects({**context, **values}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('option', sorted(NEUTRAL))
 def test_an_option_that_changes_nothing(effects, option) -> None:
   assert same(*both(effects, option, NEUTRAL[option]))
 
@@ -326,85 +304,6 @@ def test_every_option_is_here() -> None:
 def test_what_is_claimed_to_change_nothing(claimed, excepted) -> None:
   """The seed is what the benchmarks take a mean over."""
   assert claimed - {*NEUTRAL, *ROUNDED} == excepted
-
-
-# What each option of a rule, schedule or average is changed to, and what it acts among.
-CHOSEN: dict[str, Case] = {
-  'optimizer.learning_rate': Case(0.003),
-  'optimizer.momentum': Case(0.5),
-  'optimizer.nesterov': Case('other', {'optimizer.momentum': 0.7}),
-  'optimizer.rho': Case(0.5),
-  'optimizer.beta1': Case(0.5),
-  'optimizer.beta2': Case(0.5),
-  'optimizer.epsilon': Case(0.5),
-  'optimizer.trust': Case(0.1),
-  'optimizer.weight_decay': Case(0.3),
-  'optimizer.weight_decay_mask': Case('kernels', {'optimizer.weight_decay': 0.5}),
-  'optimizer.gradient_clip_norm': Case(0.01),
-  'optimizer.max_norm': Case(0.1),
-  'optimizer.sam_rho': Case(0.5),
-  'schedule.boundaries': Case((0.7,)),
-  'schedule.factors': Case((0.5,)),
-  'schedule.factor': Case(0.2),
-  'schedule.warmup_epochs': Case(0.7),
-  'schedule.peak_epoch': Case(0.7),
-  'schedule.start_factor': Case(0.6),
-  'schedule.end_factor': Case(0.5),
-  'schedule.decay': Case(2.0),
-  'weight_averaging.every_steps': Case(2),
-  'weight_averaging.decay': Case(0.1, EVERY_STEP),
-  'weight_averaging.power': Case(1.0, EVERY_STEP),
-  'weight_averaging.start_epoch': Case(0.7, EVERY_STEP),
-  'weight_averaging.beta': Case(0.5),
-}
-FIRST_VALUES = {
-  'schedule.boundaries': (0.4,),
-  'schedule.factor': 0.5,
-  'schedule.decay': 1.0,
-  'schedule.warmup_epochs': 0.4,
-  'schedule.peak_epoch': 0.4,
-  'weight_averaging.start_epoch': 0.4,
-}
-ALL_CHOICES = [
-  (section, name, option)
-  for section, registry in optim.REGISTRIES.items()
-  for name, choice in registry.items()
-  for option in options_of(choice)
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(('section', 'name', 'option'), ALL_CHOICES)
-def test_an_option_of_each_choice(effects, section, name, option) -> None:
-  choice = options_of(optim.REGISTRIES[section][name])
-  case = CHOSEN[f'{section}.{option}']
-  value = case.value
-  if value == 'other':
-    value = not choice[option].default
-  context: dict[str, Any] = {f'{section}.name': name}
-  if section == 'optimizer':
-    context['optimizer.learning_rate'] = 0.01
-  if name == 'airbench_muon':  # for kernels only
-    context['optimizer.groups'] = {'biases': {'pattern': '.*/bias', 'name': 'sgd'}}
-  for other in choice:
-    flag = f'{section}.{other}'
-    if flag in FIRST_VALUES:
-      context[flag] = FIRST_VALUES[flag]
-    if flag in case.context and other != option:
-      context[flag] = case.context[flag]
-  # The first updates of radam are not rectified: its second moment counts from the sixth on.
-  context['epochs'], steps = (4, 12) if name == 'radam' else (1, 3)
-  before = effects(context, steps)
-  after = effects({**context, f'{section}.{option}': value}, steps)
-  assert isinstance(after, Outcome), after
-  assert not same(before, after)
-
-
-def test_every_option_of_each_choice_is_here() -> None:
-  assert {f'{section}.{option}' for section, _, option in ALL_CHOICES} == set(CHOSEN)
-  config, sections = base.get_config(), optim.REGISTRIES
-  named = {f'{section}.{option}' for section in sections for option in config[section]}
-  assert set(CHOSEN) == named - {f'{section}.name' for section in sections} - {'optimizer.groups'}
 
 
 KERNELS: Mapping[str, Any] = {'pattern': '.*/kernel', 'weight_decay': 0.1}

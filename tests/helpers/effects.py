@@ -4,20 +4,24 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
+from PIL import Image
 
 from cifar_jax import config as configs
 from cifar_jax import data
-from cifar_jax.trainer.build import Trainer, build_trainer
+from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.trainer.build import Trainer, build_trainer, keep_compiled_programs
 from cifar_jax.trainer.input_pipeline import make_input_pipeline
 from cifar_jax.training.steps import TrainState
 from cifar_jax.utils.errors import UserError
 from tests.helpers import tiny
+from tests.helpers.picture_files import picture, write_tree
 
 STEPS = 3
 # A linear network on 24 images of 8x8 pixels in three batches: each program compiles fast.
@@ -32,6 +36,16 @@ LINEAR = {
   'optimizer.learning_rate': 0.1,
 }
 CONVOLUTION = {'model.widths': (4,), 'model.block': ('conv3', 'batch_norm')}
+COSINE = {'schedule.name': 'cosine'}
+EVERY_STEP = {'weight_averaging.every_steps': 1}
+
+
+class Case(NamedTuple):
+  """An option's other value, and the options among which it acts."""
+
+  value: Any
+  context: Mapping[str, Any] = MappingProxyType({})
+  steps: int = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,3 +145,49 @@ def same(left: Outcome | str, right: Outcome | str, rounding: float = 0.0) -> bo
   if rounding:
     return all(np.allclose(x, y, rtol=rounding, atol=rounding) for x, y in pairs)
   return all(np.array_equal(x, y) for x, y in pairs)
+
+
+def images_and_labels(generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+  return generator.integers(0, 256, (count, 8, 8, 3), np.uint8), np.arange(count) % 4
+
+
+@contextlib.contextmanager
+def made_in(folder: pathlib.Path) -> Iterator[Effects]:
+  """Outcomes on 32 images of noise, on photographs that are not square, and of a run to start from.
+
+  Programs are compiled with few optimizations, and equal ones once: there are many, and each runs
+  three times.
+  """
+  generator = np.random.default_rng(0)
+  for name in ('one', 'two'):
+    images, labels = images_and_labels(generator, 48)
+    train, test = slice(0, 32), slice(32, 48)
+    arrays = {'x_train': images[train], 'y_train': labels[train]}
+    arrays |= {'x_test': images[test], 'y_test': labels[test]}
+    np.savez(folder / f'{name}.npz', **arrays)
+    if name == 'one':
+      np.savez(folder / 'copy.npz', **arrays)
+      twins = {'x_train': np.repeat(arrays['x_train'][:8], 4, 0)}
+      twins['y_train'] = np.repeat(arrays['y_train'][:8], 4)
+      np.savez(folder / 'twins.npz', **{**arrays, **twins})
+  counts = {'train/cats': 16, 'train/dogs': 16, 'test/cats': 4, 'test/dogs': 4}
+  write_tree(folder / 'photographs', counts)
+  write_tree(folder / 'damaged', counts)
+  (folder / 'damaged/train/cats/000.png').write_bytes(b'\x89PNG')
+  large = picture(99, 60, 60)
+  assert isinstance(large, Image.Image)
+  large.save(folder / 'damaged/train/dogs/001.png')
+  keep_compiled_programs()
+  shortest = jax.config.jax_persistent_cache_min_compile_time_secs
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+  before = jax.config.values['jax_disable_most_optimizations']
+  jax.config.update('jax_disable_most_optimizations', True)
+  found = Effects(folder)
+  start = found({'seed': 7})
+  assert isinstance(start, Outcome)
+  with Checkpoints(folder / 'run', 1) as checkpoints:
+    checkpoints.save(start.state, {}, best=True)
+  configs.save(config_of(folder, {'seed': 7}), folder / 'run')
+  yield found
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', shortest)
+  jax.config.update('jax_disable_most_optimizations', before)
