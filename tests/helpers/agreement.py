@@ -21,9 +21,9 @@ from cifar_jax.predict import classifier
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
-from cifar_jax.trainer.build import build_trainer
 from tests.helpers import tiny
 from tests.helpers.picture_files import data_config
+from tests.helpers.shared_trainers import shared_trainer, trainers_shared
 
 
 @contextlib.contextmanager
@@ -38,14 +38,15 @@ def small_batches() -> Iterator[None]:
 def train(config: ConfigDict, run: pathlib.Path, **options) -> tuple[ConfigDict, pathlib.Path]:
   """A few steps of a rate that leaves no two images with like probabilities."""
   config = config.copy_and_resolve_references().unlock()
-  config.update({'epochs': 1, 'max_steps': 3, 'batch_size': 8, 'devices': 1})
+  config.update({'epochs': 1, 'max_steps': 2, 'batch_size': 8, 'devices': 1})
   config.optimizer.name, config.optimizer.learning_rate = 'adam', 0.03
   if config.model.name == 'conv_net':
     config.model.widths, config.model.head = (4,), ('flatten',)
     config.model.block = ('conv3 same', 'max_pool', 'batch_norm')
   config.update_from_flattened_dict(options)
   config.lock()
-  loop.train(config, run, Progress('silent'))
+  with trainers_shared():
+    loop.train(config, run, Progress('silent'))
   return config, run
 
 
@@ -60,7 +61,7 @@ def on_folder(tree: pathlib.Path, run: pathlib.Path, **options) -> tuple[ConfigD
 def evaluated(config: ConfigDict, run: pathlib.Path, count: int | None = None) -> np.ndarray:
   """float64 [N, classes] of the first test images, by the losses of evaluation."""
   splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
-  trainer = build_trainer(config, splits)
+  trainer = shared_trainer(config, splits)
   with Checkpoints(run, read_only=True) as checkpoints:
     state, _ = checkpoints.restore(trainer.abstract_state())
   test = splits.test

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
@@ -29,7 +30,8 @@ _trainers: collections.OrderedDict[Any, Trainer] = collections.OrderedDict()
 def shared_trainer(config: ConfigDict, splits: Splits) -> Trainer:
   """The trainer that was built of an equal config and equal training examples, or a new one."""
   train = splits.train
-  examples = hashlib.sha256(bytes(train.images.data) + bytes(train.labels.data)).digest()
+  images, labels = (np.asarray(rows[:]) for rows in (train.images, train.labels))
+  examples = hashlib.sha256(images.tobytes() + labels.tobytes()).digest()
   facts = (train.images.shape, splits.class_names, len(splits.validation), len(splits.test))
   key = (repr(sorted(flatten(config))), examples, facts)
   if key not in _trainers:
