@@ -19,6 +19,13 @@ from tests.helpers.one_of_several import free_address
 from tests.helpers.runs import assert_close, changed, state_of
 
 SILENT = Progress('silent')
+pytestmark = pytest.mark.usefixtures('shared_trainers')
+
+
+@pytest.fixture
+def tiny_config(tiny_config):
+  """As tests/helpers/one_of_several.py trains."""
+  return changed(tiny_config, batch_size=32)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,12 @@ from tests.helpers import tiny
 from tests.helpers.runs import assert_close, changed, state_of, trainer_on
 
 
+@pytest.fixture
+def tiny_config(tiny_config):
+  """With a short last batch, and rows that divide by eight devices."""
+  return changed(tiny_config, batch_size=32)
+
+
 def placed(trainer: Trainer, splits: data.Splits) -> tuple[jax.Array, jax.Array]:
   return sharding.replicate((splits.train.images, splits.train.labels), trainer.mesh)
 

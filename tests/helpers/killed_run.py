@@ -71,6 +71,7 @@ def main(run: str, data: str, moment: str, step: str, options: str = '{}') -> No
   config = tiny.get_config()
   config.data.dir = data
   config.checkpoint.every_steps = 4
+  config.update_from_flattened_dict(tiny.ONE_LAYER)
   config.update_from_flattened_dict(json.loads(options))
   with arranged(moment, int(step)):
     loop.train(config.lock(), pathlib.Path(run), Progress('lines'))

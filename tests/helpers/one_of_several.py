@@ -34,6 +34,7 @@ def main(
   config = tiny.get_config()
   config.update_from_flattened_dict(tiny.ONE_CONVOLUTION)
   config.data.dir, config.epochs, config.devices = data, int(epochs), 0
+  config.batch_size = 32  # for four processes, and with a short last batch
   config.checkpoint.every_steps = 4
   together = distributed.initialize_distributed(coordinator, int(processes), int(number))
   with killed_run.arranged(moment, int(step)), together:

@@ -5,9 +5,9 @@ from ml_collections import ConfigDict
 from configs import base
 
 # One convolution compiles fast for many devices; SGD, since Adam makes much of rounding.
+ONE_LAYER = {'model.widths': (4,), 'model.head': ('flatten', 'dropout 0.5')}
 ONE_CONVOLUTION = {
-  'model.widths': (4,),
-  'model.head': ('flatten', 'dropout 0.5'),
+  **ONE_LAYER,
   'augment.flip': 'random',
   'augment.crop_padding': 1,
   'optimizer.name': 'sgd',
@@ -19,7 +19,7 @@ ONE_CONVOLUTION = {
 def get_config() -> ConfigDict:
   config = base.get_config()
   config.epochs = 3
-  config.batch_size = 32
+  config.batch_size = 30  # of 180 images; a short last batch is a program of its own
   config.devices = 1
   config.tensorboard = False
   config.data.name = 'tiny'

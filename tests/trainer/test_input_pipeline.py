@@ -25,6 +25,12 @@ from tests.helpers.runs import assert_close, changed, rows_of, state_of, trainer
 SILENT = Progress('silent')
 
 
+@pytest.fixture
+def tiny_config(tiny_config):
+  """With a short last batch: 180 examples in six steps."""
+  return changed(tiny_config, batch_size=32)
+
+
 def test_the_host_sends_the_batches_that_the_devices_would_pick(tiny_config) -> None:
   """On three devices, where 32 rows are filled to 33; from step 4 on into the second epoch."""
   values = {'pad_to_devices': True, 'data.placement': 'host'}

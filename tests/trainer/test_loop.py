@@ -22,9 +22,9 @@ pytestmark = pytest.mark.usefixtures('shared_trainers')
 def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
   results = loop.train(tiny_config, tmp_path, SILENT)
   assert json.loads((tmp_path / 'summary.json').read_text()) == {'format': 2, **results}
-  assert json.loads((tmp_path / 'config.json').read_text())['batch_size'] == 32
+  assert json.loads((tmp_path / 'config.json').read_text())['batch_size'] == 30
   rows = rows_of(tmp_path)
-  assert [row['step'] for row in rows] == ['6', '12', '18']  # ceil(180 / 32) = 6
+  assert [row['step'] for row in rows] == ['6', '12', '18']  # 180 / 30 = 6
   assert [row['epoch'] for row in rows] == ['1', '2', '3']
   assert results['steps'] == 18
   assert results['train_examples'] == 180
@@ -79,7 +79,7 @@ def test_another_config_in_the_same_folder_lists_the_differences(tiny_config, tm
   loop.train(tiny_config, tmp_path, SILENT)
   other = changed(tiny_config, batch_size=16, **{'model.widths': (4, 4)})
   with pytest.raises(
-    UserError, match=r'batch_size was 32 and is now 16; model\.widths was \(4, 8\)'
+    UserError, match=r'batch_size was 30 and is now 16; model\.widths was \(4, 8\)'
   ):
     loop.train(other, tmp_path, SILENT)
 
@@ -134,7 +134,8 @@ def test_best_never_evicts_latest(tiny_config, tmp_path) -> None:
 
 
 def test_dropped_last_batch(tiny_config, tmp_path) -> None:
-  results = loop.train(changed(tiny_config, **{'data.drop_remainder': True}), tmp_path, SILENT)
+  config = changed(tiny_config, batch_size=32, **{'data.drop_remainder': True})
+  results = loop.train(config, tmp_path, SILENT)
   assert results['steps'] == 15  # floor(180 / 32) = 5
 
 

@@ -16,6 +16,7 @@ from tests.helpers import REPOSITORY
 from tests.helpers.before_step import Crash, before_step, crash
 from tests.helpers.killed_run import session
 from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
+from tests.helpers.tiny import ONE_LAYER
 
 pytestmark = pytest.mark.usefixtures('shared_trainers')
 
@@ -32,10 +33,10 @@ def uninterrupted(tiny_data, tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture
 def config(tiny_config):
-  """As killed_run.py trains: a checkpoint every four steps, so in the middle of epochs of
-  six.
+  """As killed_run.py trains, with Adam: a checkpoint every four steps, so in the middle of epochs
+  of six.
   """
-  return changed(tiny_config, **{'checkpoint.every_steps': 4})
+  return changed(tiny_config, **{**ONE_LAYER, 'checkpoint.every_steps': 4})
 
 
 # Epochs end after steps 6, 12 and 18; checkpoints are written after 4, 6, 8, 12, 16 and 18.
@@ -74,6 +75,7 @@ def test_signal_saves_and_resumes(uninterrupted, config, tiny_data, tmp_path, nu
   command = [
     *(sys.executable, 'launch.py', '--config=tests/helpers/tiny.py', f'--workdir={tmp_path}'),
     *(f'--config.data.dir={tiny_data}', '--config.checkpoint.every_steps=4'),
+    *(f'--config.{option}={value!r}' for option, value in ONE_LAYER.items()),
   ]
   slowly = [*command, '--config.epochs=100000']
   process = subprocess.Popen(
@@ -122,6 +124,9 @@ def test_second_interrupt_exits_now(tiny_data, tmp_path) -> None:
   while process.stdout.readline() != 'hanging\n':
     assert process.poll() is None
   process.send_signal(signal.SIGINT)
+  assert process.stderr is not None
+  while 'Ctrl-C again' not in (line := process.stderr.readline()):
+    assert line
   with pytest.raises(subprocess.TimeoutExpired):
     process.wait(timeout=1)
   process.send_signal(signal.SIGINT)
@@ -130,10 +135,11 @@ def test_second_interrupt_exits_now(tiny_data, tmp_path) -> None:
 
 
 OPTIONS = {
-  'plateau, accumulation, ema': {
+  'short batches, plateau, accumulation, ema': {
     'plateau.patience': 1,
     'plateau.min_delta': 10.0,  # never improved: lowered after the second epoch
     'grad_accum_steps': 2,
+    'batch_size': 32,  # the last batch of an epoch is short
     'weight_averaging.name': 'ema',
   },
   'mixup, swa': {

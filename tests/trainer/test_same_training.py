@@ -13,6 +13,12 @@ from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state
 pytestmark = pytest.mark.usefixtures('shared_trainers')
 
 
+@pytest.fixture
+def tiny_config(tiny_config):
+  """With a short last batch: 180 examples in six steps."""
+  return changed(tiny_config, batch_size=32)
+
+
 class Interrupted(Progress):
   """Raises in the middle of a run."""
 

@@ -15,6 +15,12 @@ from tests.helpers.runs import changed
 LINEAR = {'model.widths': (), 'model.block': (), 'model.head': ('flatten',)}
 
 
+@pytest.fixture
+def tiny_config(tiny_config):
+  """With rows that divide by four devices."""
+  return changed(tiny_config, batch_size=32)
+
+
 def parts_of(config) -> dict[str, int]:
   splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
   found = step_memory.parts(build_trainer(config, splits), splits)
