@@ -162,7 +162,7 @@ def made_in(folder: pathlib.Path) -> Iterator[Effects]:
   for name in ('one', 'two'):
     images, labels = images_and_labels(generator, 48)
     train, test = slice(0, 32), slice(32, 48)
-    arrays = {'x_train': images[train], 'y_train': labels[train]}
+    arrays: dict[str, Any] = {'x_train': images[train], 'y_train': labels[train]}
     arrays |= {'x_test': images[test], 'y_test': labels[test]}
     np.savez(folder / f'{name}.npz', **arrays)
     if name == 'one':
@@ -178,7 +178,7 @@ def made_in(folder: pathlib.Path) -> Iterator[Effects]:
   assert isinstance(large, Image.Image)
   large.save(folder / 'damaged/train/dogs/001.png')
   keep_compiled_programs()
-  shortest = jax.config.jax_persistent_cache_min_compile_time_secs
+  shortest = jax.config.values['jax_persistent_cache_min_compile_time_secs']
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
   before = jax.config.values['jax_disable_most_optimizations']
   jax.config.update('jax_disable_most_optimizations', True)
