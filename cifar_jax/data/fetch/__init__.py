@@ -7,6 +7,7 @@ it has been read by those readers, and its images and labels were compared with 
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import pathlib
 import shutil
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
   from cifar_jax.data.fetch.download import Patience
 
 NAMES = (*PACKAGES, *SAME_FILES)
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 _MARGIN = 16 << 20  # bytes of disk beyond those of the data: the slower mirror of a trial
 
 
@@ -92,8 +94,7 @@ def fetch(
     UserError: the name is unknown, no mirror has it, there is no room, or the folder cannot be
       written; one sentence with what to do.
   """
-  if name not in NAMES:
-    raise UserError(f'{name} is no data set that can be fetched{did_you_mean(name, NAMES)}')
+  check_name(name)
   package = PACKAGES[SAME_FILES.get(name, name)]
   folder = make_folder(default_folder() if folder is None else folder)
   say = say or _say
@@ -146,12 +147,16 @@ def _fetch(
     except (contents.OtherDataError, UserError) as error:
       shutil.rmtree(runner.folder)
       raise RefusedError(str(error)) from None
-    target = folder / (
-      package.unpacked_folder if runner.mirror.parquet else package.folder or made.name
-    )
-    return made.replace(target), notes
+    return made.replace(_target(package, folder, runner.mirror)), notes
 
-  usable = _with_room(package, folder, {m: staging / _key(m) for m in candidates})
+  free = [mirror for mirror in candidates if not _holds_files(_target(package, folder, mirror))]
+  if not free:
+    raise UserError(
+      f'{_target(package, folder, candidates[0])} holds other files than those of {package.title}; '
+      'move it away, or keep the data set in another folder: '
+      f'python -m cifar_jax data fetch {package.name} --dir=FOLDER'
+    )
+  usable = _with_room(package, folder, {m: staging / _key(m) for m in free})
   say(
     f'{package.title}: downloading {next(iter(usable)).size / 1e6:.0f} MB to {folder}, from '
     f'{" or ".join(mirror.host for mirror in usable)}'
@@ -182,7 +187,10 @@ def _fetch(
 def _alone(
   package: Package, folder: pathlib.Path, say: Callable[[str], None]
 ) -> Iterator[pathlib.Path]:
-  """A folder that no other process works in; the system ends the claim of one that is killed."""
+  """A folder that no other process works in; the system ends the claim of one that is killed.
+
+  Where the file system knows no locks, nobody is kept out, as of a run's folder.
+  """
   import filelock
 
   lock = filelock.FileLock(folder / f'.{package.name}.lock')
@@ -191,6 +199,9 @@ def _alone(
   except filelock.Timeout:
     say(f'{package.title}: another process is downloading it to {folder}; waiting for it')
     lock.acquire()
+  except OSError as error:
+    if error.errno not in _WITHOUT_LOCKS:
+      raise
   try:
     yield folder / f'.{package.name}.download'
   finally:
@@ -246,6 +257,18 @@ def _with_room(
       f'python -m cifar_jax data fetch {package.name} --dir=FOLDER'
     )
   return {mirror: part for mirror, part in parts.items() if needed[mirror] <= free}
+
+
+def _target(package: Package, folder: pathlib.Path, mirror: Mirror) -> pathlib.Path:
+  """The place of what comes from a mirror."""
+  if mirror.parquet:
+    return folder / package.unpacked_folder
+  return folder / (package.folder or mirror.files[0].name)
+
+
+def _holds_files(path: pathlib.Path) -> bool:
+  """Whether it is a folder that nothing can take the place of."""
+  return path.is_dir() and any(path.iterdir())
 
 
 def _key(mirror: Mirror) -> str:

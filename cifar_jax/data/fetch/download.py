@@ -279,6 +279,8 @@ class Download:
       raise _InterruptedError(_cause(error)) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
       raise RefusedError(f'is no address ({type(error).__name__})') from None
+    except OSError as error:  # certificates that $REQUESTS_CA_BUNDLE names and nobody has
+      raise RefusedError(f'cannot be asked ({str(error)[:120]})') from None
 
   def _most(self) -> int:
     return self._file.size if self._file.md5 else int(self._file.size * _ROOM)

@@ -247,6 +247,13 @@ def test_no_server_and_no_address(site, start) -> None:
     refused(download, words)
 
 
+def test_certificates_that_are_not_there(site, start, monkeypatch) -> None:
+  monkeypatch.setenv('REQUESTS_CA_BUNDLE', '/no/such.pem')
+  download = start()
+  download._file = RemoteFile('https://127.0.0.1:1/data.gz', 'data.gz', 10, 'x')
+  refused(download, 'cannot be asked .*certificate.*/no/such.pem')
+
+
 @pytest.mark.usefixtures('whole')
 def test_a_proxy_is_used(site, start, monkeypatch) -> None:
   monkeypatch.setenv('HTTP_PROXY', site.url)

@@ -1,6 +1,7 @@
 """A whole data set: small archives in the official formats, from servers on this machine."""
 
 import dataclasses
+import errno
 import gzip
 import hashlib
 import io
@@ -431,6 +432,28 @@ def test_a_folder_that_cannot_be_written(site, cifar10, tmp_path) -> None:
   (tmp_path / '.cifar10.download').write_text('')
   with pytest.raises(UserError, match=r'cannot write to .*--dir=FOLDER'):
     get('cifar10', tmp_path)
+
+
+def test_a_folder_of_other_files_stays(site, fashion, tmp_path) -> None:
+  stray = tmp_path / 'fashion-mnist/.DS_Store'
+  stray.parent.mkdir()
+  stray.write_text('')
+  with pytest.raises(UserError, match=r'/fashion-mnist holds other files .*; move it away.*--dir='):
+    get('fashion_mnist', tmp_path)
+  assert stray.is_file()
+  assert site.requests == []
+
+
+@pytest.mark.parametrize('number', [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks_nobody_is_kept_out(site, cifar10, tmp_path, monkeypatch, number) -> None:
+  fcntl = pytest.importorskip('fcntl')
+
+  def refuse(*_: object) -> None:
+    raise OSError(number, 'no locks')
+
+  monkeypatch.setattr(fcntl, 'flock', refuse)
+  get('cifar10', tmp_path)
+  check_cifar10(tmp_path, cifar10)
 
 
 def test_several_at_once_download_once(site, cifar10, tmp_path) -> None:
