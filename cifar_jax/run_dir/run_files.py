@@ -168,5 +168,5 @@ def load_normalization(run: pathlib.Path, data_config: ConfigDict) -> Normalize:
   except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
     raise UserError(
       f'{path} cannot be read ({type(error).__name__}); it holds what the images of this run are '
-      'normalised by, and going on with its training writes it again'
+      'normalized by, and going on with its training writes it again'
     ) from error

@@ -13,7 +13,8 @@ def processor_name() -> str:
 
 def features() -> frozenset[str]:
   """The processor's instruction sets, such as 'avx2', as Linux lists them; none elsewhere."""
-  return frozenset(_linux_says().get('flags', '').split())
+  says = _linux_says()
+  return frozenset((says.get('flags') or says.get('Features', '')).split())  # the latter on Arm
 
 
 def kind() -> str:

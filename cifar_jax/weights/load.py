@@ -94,7 +94,9 @@ def _without_wrappers(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
   name of the attribute, mostly 'model.'; several may stand one after another.
   """
   found = dict(tensors)
-  while wrapper := next((w for w in _WRAPPERS if all(n.startswith(w) for n in found)), None):
+  while found and (
+    wrapper := next((w for w in _WRAPPERS if all(n.startswith(w) for n in found)), None)
+  ):
     found = {name.removeprefix(wrapper): tensor for name, tensor in found.items()}
   return found
 

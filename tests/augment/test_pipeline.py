@@ -120,7 +120,7 @@ def test_each_option_acts_on_most_images_as_the_key_says(plain, name) -> None:
   assert (once != other).any((1, 2, 3)).sum() > 12
 
 
-def test_colors_come_before_normalisation_and_boxes_after_it() -> None:
+def test_colors_come_before_normalization_and_boxes_after_it() -> None:
   normalize = make_normalize((0.5,), (0.25,))
   augment = augmentation(normalize, brightness=5.0, cutout=4)
   result = np.asarray(augment(jax.random.key(0), LEVELS, jnp.arange(48), 0))

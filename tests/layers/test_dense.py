@@ -30,7 +30,7 @@ def test_kernel_is_glorot_uniform():
   np.testing.assert_array_equal(params['bias'], np.zeros(300))
 
 
-def test_initialiser_and_dtype_are_options():
+def test_initializer_and_dtype_are_options():
   dense = layers.Dense(3, kernel_init=nn.initializers.ones, dtype=jnp.bfloat16)
   result, variables = dense.init_with_output(jax.random.key(0), jnp.ones((1, 4)))
   assert result.dtype == jnp.bfloat16

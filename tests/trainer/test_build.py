@@ -109,7 +109,7 @@ def numpy_normalized(kind: str, images: np.ndarray, train: np.ndarray, config) -
 
 
 @pytest.mark.parametrize('kind', ['given', 'channel', 'zca'])
-def test_training_and_evaluation_normalise(tiny_config, kind) -> None:
+def test_training_and_evaluation_normalize(tiny_config, kind) -> None:
   """The first training loss and the evaluation loss of a linear network, against NumPy."""
   values = {'data.normalize': kind, 'data.zca_epsilon': 0.1}
   if kind == 'given':

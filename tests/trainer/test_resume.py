@@ -147,7 +147,7 @@ OPTIONS = {
     'weight_averaging.name': 'swa',
     'weight_averaging.start_epoch': 1.0,
   },
-  'colours, schedule_free': {
+  'colors, schedule_free': {
     'augment.flip': 'random',
     'augment.brightness': 0.3,
     'optimizer.name': 'sgd',

@@ -69,6 +69,12 @@ def test_a_prefix_of_some_names_alone_is_not_taken_off(tmp_path) -> None:
     load.load('tiny', path, 5)
 
 
+def test_a_file_without_arrays(tmp_path) -> None:
+  path = write_safetensors(tmp_path / 'a.safetensors', {})
+  with pytest.raises(UserError, match=r'a\.safetensors lacks '):
+    load.load('tiny', path, 5)
+
+
 def test_bfloat16(tmp_path) -> None:
   values = np.array([1.0, -2.5, 3e38], np.float32)
   upper = (values.view(np.uint32) >> 16).astype('<u2').tobytes()
