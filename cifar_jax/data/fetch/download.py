@@ -156,6 +156,8 @@ class Download:
       if validator := about.get('validator'):
         headers['If-Range'] = validator
     with self._open(headers) as response:
+      if self._stop.is_set():  # the part may be another download's by now
+        raise StoppedError
       self._check(response)
       try:
         self._write(response)

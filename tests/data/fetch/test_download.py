@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+import requests
 
 from cifar_jax.data.fetch.download import Download, Patience, RefusedError, StoppedError
 from cifar_jax.data.fetch.mirrors import RemoteFile
@@ -272,3 +273,26 @@ def test_it_can_be_stopped(site, start) -> None:
   with pytest.raises(StoppedError):
     download.run()
   assert 0 < download.received < len(CONTENT)
+
+
+def test_one_that_was_stopped_leaves_the_part_to_others(site, start, tmp_path, monkeypatch) -> None:
+  """The answer may come when another download goes on from the same part."""
+  site.cut = [100_000]
+  download = start()
+  download._patience = Patience(tries=0)
+  refused(download, 'ended|broke off')
+  part = tmp_path / 'data.gz.part'
+  there = part.read_bytes()
+  assert there
+  site.ranges = False  # what it is sent would replace the part
+  download = start()
+  ask = requests.get
+
+  def stopped_meanwhile(*arguments, **options) -> requests.Response:
+    download._stop.set()
+    return ask(*arguments, **options)
+
+  monkeypatch.setattr(requests, 'get', stopped_meanwhile)
+  with pytest.raises(StoppedError):
+    download.run()
+  assert part.read_bytes() == there
