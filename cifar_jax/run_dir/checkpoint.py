@@ -53,8 +53,8 @@ class Checkpoints:
             'facts': ocp.JsonCheckpointHandler(),
           },
           options=ocp.CheckpointManagerOptions(
-            # One more, where the newest has to prove itself first.
-            preservation_policy=checkpoint_managers.LatestN(count + read_back),
+            # All of them, where the newest has to prove itself first; see `_prove`.
+            preservation_policy=checkpoint_managers.LatestN(None if read_back else count),
             # Eight megabytes are written in a tenth of a second; a synchronous save cannot fail
             # unnoticed.
             enable_async_checkpointing=False,
@@ -146,8 +146,15 @@ class Checkpoints:
           f'read back ({_reason(error)}); older ones are there still: see that the folder keeps '
           'what is written, then give the same command again'
         ) from None
-    for old in sorted(manager.all_steps())[: -self._kept[name]]:
-      manager.delete(old)
+    # A damaged one may be of a later step, from which the run could not go on.
+    others = sorted(
+      (other for other in manager.all_steps() if other != step),
+      key=lambda other: ((name, other) not in self._unreadable, other),
+      reverse=True,
+    )
+    for other in others[self._kept[name] - 1 :]:
+      manager.delete(other)
+      self._unreadable.discard((name, other))
 
   def restore(
     self, target: TrainState, which: str = 'latest'

@@ -75,3 +75,35 @@ def test_as_many_are_kept_as_without(tmp_path, keep) -> None:
       checkpoints.save(make_state(step), FACTS, best=True)
   assert sorted(path.name for path in (tmp_path / LATEST).iterdir()) == ['3', '4'][-keep:]
   assert [path.name for path in (tmp_path / BEST).iterdir()] == ['4']
+
+
+@pytest.mark.parametrize(('keep', 'left'), [(1, [15]), (2, [10, 15])])
+def test_a_damaged_one_of_a_later_step_takes_no_place(tmp_path, keep, left) -> None:
+  """As where a run goes on from the one before and is stopped before it comes as far again."""
+  with Checkpoints(tmp_path, keep=2) as checkpoints:
+    for step in (10, 20):
+      checkpoints.save(make_state(step), FACTS)
+  _damage(tmp_path, LATEST, 20)
+  with Checkpoints(tmp_path, keep, read_back=True) as checkpoints:
+    checkpoints.restore(target(make_state(10)))
+    checkpoints.save(make_state(15), FACTS)
+    assert checkpoints.steps() == left
+    checkpoints.save(make_state(20), FACTS)
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    state, _ = checkpoints.restore(target(make_state(20)))
+  assert bits(state) == bits(make_state(20))
+
+
+def test_the_one_to_go_on_from_stays_until_another_has_proved_itself(tmp_path, monkeypatch) -> None:
+  with Checkpoints(tmp_path, keep=2) as checkpoints:
+    for step in (10, 20):
+      checkpoints.save(make_state(step), FACTS)
+  _damage(tmp_path, LATEST, 20)
+  _lose(monkeypatch, times=2)
+  with Checkpoints(tmp_path, keep=1, read_back=True) as checkpoints:
+    checkpoints.restore(target(make_state(10)))
+    with pytest.raises(UserError, match='cannot be read back'):
+      checkpoints.save(make_state(15), FACTS)
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    state, _ = checkpoints.restore(target(make_state(10)))
+  assert bits(state) == bits(make_state(10))
