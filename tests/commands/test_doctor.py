@@ -21,6 +21,7 @@ from cifar_jax.commands.doctor.findings import Finding
 from cifar_jax.commands.doctor.ten_steps import _difference, _same_bits
 from cifar_jax.startup import accelerators, installed
 from cifar_jax.startup.accelerators import Accelerator
+from cifar_jax.utils.child_process import Outcome
 from tests.helpers import REPOSITORY
 from tests.helpers.fake_machine import install
 
@@ -347,6 +348,13 @@ def test_ctrl_c_ends_what_it_started(tmp_path):
   assert errors == 'interrupted\n'
   with pytest.raises(ProcessLookupError):
     os.kill(int(pid.read_text()), 0)
+
+
+def test_what_was_said_before_a_line_broke_off_counts(monkeypatch) -> None:
+  said = f'a library\n{child._MARK}{{"jax": "0.10"}}\n{child._MARK}{{"data": {{"cifar'
+  late = Outcome(None, said, '', late=True)
+  monkeypatch.setattr(child, 'run_bounded', lambda *_: late)
+  assert child.ask('probe', [], 9, {}) == ({'jax': '0.10'}, 'it did not end within 9 seconds')
 
 
 def test_how_a_program_ended_is_told():

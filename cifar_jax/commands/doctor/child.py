@@ -1,5 +1,6 @@
 """Programs of the doctor that use JAX, in processes that may hang, crash or be killed."""
 
+import contextlib
 import functools
 import json
 import os
@@ -53,7 +54,8 @@ def ask(
   facts: dict[str, Any] = {}
   for line in outcome.output.splitlines():
     if line.startswith(_MARK):
-      facts |= json.loads(line.removeprefix(_MARK))
+      with contextlib.suppress(ValueError):  # it was killed in the middle of the line
+        facts |= json.loads(line.removeprefix(_MARK))
   return Answer(facts, _trouble(outcome.status, outcome.late, outcome.errors, seconds))
 
 
