@@ -30,7 +30,7 @@ _RUN = (
   declare('seed', 0, integer(0, 2**32 - 1), neutral=True)(
     'All random numbers follow from (seed, step).'
   ),
-  declare('rng', 'auto', one_of('auto', 'threefry', 'rbg'), since=2)(
+  resumable('rng', 'auto', one_of('auto', 'threefry', 'rbg'), since=2)(
     "What makes the random numbers of augmentation and dropout. 'threefry': the same numbers on "
     "every platform; 'rbg': by the generator of the hardware, fast on TPU, with other numbers on "
     "each platform; 'auto': 'rbg' on TPU, elsewhere 'threefry'."

@@ -62,8 +62,8 @@ def note_on_generator(generator: str, facts: Mapping[str, Any]) -> str:
     return ''
   return (
     f"the updates before drew by the generator '{before}', those from now on draw by "
-    f"'{generator}', as --config.rng=auto has it for these devices: other numbers for augmentation "
-    'and dropout than without the move\n'
+    f"'{generator}': other numbers for augmentation and dropout than without the change; "
+    f'--config.rng={before} keeps them\n'
   )
 
 

@@ -16,7 +16,6 @@ from cifar_jax.layers.batch_axis import batch_axis_context
 from cifar_jax.layers.dropout import DropPath
 from cifar_jax.ops.dispatch import for_platform
 from cifar_jax.training import steps
-from cifar_jax.utils.errors import UserError
 from configs import base
 from tests.helpers.runs import changed, trainer_on
 
@@ -117,10 +116,3 @@ def test_the_option_chooses_the_generator(tiny_config) -> None:
     assert str(jax.random.key_impl(trainer.keys.step)) == (
       'rbg' if expected == 'rbg' else 'threefry2x32'
     )
-
-
-def test_a_run_keeps_its_option(tiny_config, tmp_path) -> None:
-  from cifar_jax import config as configs
-
-  with pytest.raises(UserError, match="rng was 'auto' and is now 'rbg'"):
-    configs.check_same(tiny_config, changed(tiny_config, rng='rbg'), tmp_path)

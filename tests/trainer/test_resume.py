@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
-from cifar_jax.trainer.build import Trainer
+from cifar_jax.trainer.build import Trainer, build_trainer
 from tests.helpers import REPOSITORY
 from tests.helpers.before_step import Crash, before_step, crash
 from tests.helpers.killed_run import session
@@ -181,6 +182,7 @@ def test_a_run_begun_with_the_generator_of_tpus_goes_on_with_threefry_and_says_s
   tiny_config, tmp_path, monkeypatch, capsys
 ) -> None:
   """And before the move it is to the bit what `rng='rbg'` gives."""
+  monkeypatch.setattr(loop, 'build_trainer', build_trainer)  # equal configs, other generators
   with monkeypatch.context() as patch:
     patch.setattr(Trainer, 'generator', 'rbg')  # as 'auto' is on TPU
     loop.train(changed(tiny_config, max_steps=2), tmp_path / 'moved', Progress('lines'))
@@ -191,6 +193,13 @@ def test_a_run_begun_with_the_generator_of_tpus_goes_on_with_threefry_and_says_s
   loop.train(changed(tiny_config, max_steps=2), tmp_path / 'here', Progress('lines'))
   assert rows_of(tmp_path / 'here') != rows_of(tmp_path / 'moved')
   assert 'drew by the generator' not in capsys.readouterr().out
+  # Whoever asks for the generator of before keeps its numbers.
+  kept = changed(tiny_config, rng='rbg')
+  shutil.copytree(tmp_path / 'moved', tmp_path / 'kept')
+  loop.train(changed(kept, max_steps=4), tmp_path / 'kept', Progress('lines'))
+  assert 'drew by the generator' not in capsys.readouterr().out
+  loop.train(changed(kept, max_steps=4), tmp_path / 'asked', Progress('lines'))
+  assert_identical(*(state_of(tiny_config, tmp_path / run) for run in ('kept', 'asked')))
   loop.train(changed(tiny_config, max_steps=4), tmp_path / 'moved', Progress('lines'))
   assert "drew by the generator 'rbg', those from now on draw by 'threefry'" in (
     capsys.readouterr().out
