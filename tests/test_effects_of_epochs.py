@@ -177,6 +177,7 @@ def test_what_leaves_all_but_its_own_files_as_it_is(runs) -> None:
     **{
       'tags': ('a',),
       'evaluate.max_misclassified': 1,
+      'checkpoint.read_back': True,
       'profile.steps': 1,
       'profile.after_steps': 2,
     },
@@ -198,6 +199,7 @@ def test_every_option_of_these_sections_is_here() -> None:
     *STOPPED,
     *RATED,
     'evaluate.max_misclassified',
+    'checkpoint.read_back',
     'profile.steps',
     'profile.after_steps',
   }
