@@ -188,6 +188,7 @@ def test_continuing_with_another_value(key, tmp_path) -> None:
     'devices',
     'pad_to_devices',
     'steps_per_dispatch',
+    'rng',  # which is said in a line
     'tags',
   }
   free |= {'tensorboard', 'data.dir', 'data.placement', 'data.folder.workers', 'data.folder.cache'}
