@@ -284,7 +284,8 @@ class Checkpoints:
       saved = manager.item_metadata(step)['state']
       number = format_of(facts, f'checkpoint {path}')
       if target is not None:
-        _check_same(migrated(arrays or _unchecked_record(saved), number), target, path)
+        record = migrated(arrays or checksums.unchecked_record(saved), number)
+        checksums.check_same(record, target, path)
       state = manager.restore(
         step,
         args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state(saved, sharding))),
@@ -318,32 +319,6 @@ class Checkpoints:
 def _reason(error: Exception) -> str:
   first_line, *_ = str(error).strip().split('\n')
   return f'{type(error).__name__}: {first_line[:200]}'
-
-
-def _check_same(saved: checksums.Record, target: TrainState, path: pathlib.Path) -> None:
-  """Raises UserError, naming what differs, if a checkpoint is of another network or state."""
-  differences = checksums.differences(saved, target)
-  network = [text for text in differences if text.startswith('params/')]
-  if network:
-    texts = '; '.join(text.removeprefix('params/') for text in network[:3])
-    raise UserError(
-      f'checkpoint {path} is of another network: {texts}; use its own config, or choose another '
-      '--workdir'
-    )
-  if differences:
-    raise UserError(
-      f'checkpoint {path} is not damaged but of other options or of another version of this '
-      f'program: {"; ".join(differences[:3])}; use its own config and version, or choose another '
-      '--workdir'
-    )
-
-
-def _unchecked_record(metadata: Any) -> checksums.Record:
-  """What Orbax says about the arrays of a checkpoint that was saved without checksums."""
-  return {
-    path: [str(leaf.dtype), list(leaf.shape), '']
-    for path, leaf in checksums.leaves(metadata).items()
-  }
 
 
 @contextlib.contextmanager

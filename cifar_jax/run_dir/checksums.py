@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import replacing
 
 _FILES = 'files.json'  # beside the files of a checkpoint
@@ -106,6 +107,29 @@ def differences(arrays: Record, target: Any) -> list[str]:
       ]
       found.append(f'{path} is {words[0]} there and {words[1]} here')
   return found
+
+
+def check_same(saved: Record, target: Any, path: pathlib.Path) -> None:
+  """Raises UserError, naming what differs, if a checkpoint is of another network or state."""
+  found = differences(saved, target)
+  network = [text for text in found if text.startswith('params/')]
+  if network:
+    texts = '; '.join(text.removeprefix('params/') for text in network[:3])
+    raise UserError(
+      f'checkpoint {path} is of another network: {texts}; use its own config, or choose another '
+      '--workdir'
+    )
+  if found:
+    raise UserError(
+      f'checkpoint {path} is not damaged but of other options or of another version of this '
+      f'program: {"; ".join(found[:3])}; use its own config and version, or choose another '
+      '--workdir'
+    )
+
+
+def unchecked_record(metadata: Any) -> Record:
+  """What Orbax says about the arrays of a checkpoint that was saved without checksums."""
+  return {path: [str(leaf.dtype), list(leaf.shape), ''] for path, leaf in leaves(metadata).items()}
 
 
 def seal_files(folder: pathlib.Path) -> None:
