@@ -1,89 +1,27 @@
 """The doctor on machines and installations that are broken in all kinds of ways."""
 
 import argparse
-import collections
 import json
 import math
 import os
-import pathlib
 import signal
 import subprocess
 import sys
 import time
 
 import numpy as np
-import packaging.requirements  # noqa: F401  The fake installations below hide it.
 import pytest
 
 from cifar_jax.commands import doctor
 from cifar_jax.commands.doctor import child, findings, installation, machine, training
 from cifar_jax.commands.doctor.findings import Finding
 from cifar_jax.commands.doctor.ten_steps import _difference, _same_bits
-from cifar_jax.startup import accelerators, installed
-from cifar_jax.startup.accelerators import Accelerator
+from cifar_jax.startup import accelerators
 from cifar_jax.utils.child_process import Outcome
 from tests.helpers import REPOSITORY
-from tests.helpers.fake_machine import install
+from tests.helpers.doctor_answers import GPU, PROBED, TRAINED, one
 
-PROBED = {
-  'jax': '0.12.0.1',
-  'import_seconds': 0.4,
-  'start_seconds': 0.1,
-  'backend': 'cpu',
-  'devices': {'cpu': 1},
-  'data': {'cifar10': '/data', 'mnist': None},
-  'default_data': 'cifar10',
-}
-TRAINED = {
-  'platform': 'cpu',
-  'kind': 'cpu',
-  'devices': 1,
-  'flags': 'XLA flags: --a=b',
-  'losses': [1.5, 0.5],
-  'steps': 10,
-  'resumed_steps': 10,
-  'same_bits': True,
-  'chosen': True,
-  'library': ['float32'],
-  'objections': {'float32': ''},
-  'seconds': 7.0,
-}
-GPU = Accelerator('cuda', 'NVIDIA GPU', '/dev/nvidia0')
-Usage = collections.namedtuple('Usage', 'total used free')
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_remembered(monkeypatch):
-  for function in (accelerators.nvidia_smi, child.probe, training._ten_steps):
-    function.cache_clear()
-  monkeypatch.delenv('JAX_PLATFORMS', raising=False)
-  yield
-  for function in (accelerators.nvidia_smi, child.probe, training._ten_steps):
-    getattr(function, 'cache_clear', lambda: None)()
-
-
-@pytest.fixture
-def answers(monkeypatch):
-  """Sets what the programs that use JAX say, and notes how they are started."""
-  started = []
-
-  def answer(probe: child.Answer, **trained: child.Answer) -> list:
-    def ask(module, arguments, seconds, variables):
-      started.append((module, arguments[1:], dict(variables)))
-      if module == 'probe':
-        return probe
-      (pathlib.Path(arguments[0]) / 'cpu.npz').touch()
-      return trained[arguments[1]]
-
-    monkeypatch.setattr(child, 'ask', ask)
-    return started
-
-  return answer
-
-
-def one(check) -> Finding:
-  (found,) = check()
-  return found
+pytestmark = pytest.mark.usefixtures('nothing_remembered')
 
 
 def run_doctor(capsys, *options: str) -> tuple[int, str]:
@@ -170,22 +108,6 @@ def test_jax_that_hangs_when_it_starts_leaves_the_cpu_to_be_tried(answers, monke
   assert one(training.check_training).status == 'ok'
 
 
-@pytest.mark.parametrize(
-  ('chosen', 'status', 'fix'),
-  [('', 'fault', 'pip install -U "jax[cuda12]"'), ('cpu', 'note', 'unset JAX_PLATFORMS')],
-)
-def test_an_accelerator_that_is_not_used(answers, monkeypatch, chosen, status, fix):
-  monkeypatch.setenv('JAX_PLATFORMS', chosen)
-  monkeypatch.setattr(accelerators, 'find', lambda: [GPU])
-  monkeypatch.setattr(accelerators, 'nvidia_smi', lambda: (('Tesla T4', 'Tesla T4'), ''))
-  monkeypatch.setattr(installed, 'plugins', dict)
-  answers(child.Answer(PROBED, ''))
-  found = one(machine.check_accelerators)
-  assert (found.status, found.fix[: len(fix)]) == (status, fix)
-  assert found.what.startswith('Tesla T4, Tesla T4 (/dev/nvidia0) is not used')
-  assert found.facts['used'] is False
-
-
 def test_an_accelerator_in_use_trains_too_and_is_compared(answers, monkeypatch):
   monkeypatch.setattr(accelerators, 'find', lambda: [GPU])
   monkeypatch.setattr(accelerators, 'nvidia_smi', lambda: (('NVIDIA H100',), ''))
@@ -249,64 +171,6 @@ def test_kernels_that_are_turned_off_are_said_to_be(answers):
   assert 'turned off by CIFAR_JAX_CPU_KERNELS' in one(training.check_kernels).what
 
 
-@pytest.mark.parametrize(
-  ('change', 'said', 'fix'),
-  [
-    ({'jaxlib': '0.11.0'}, 'jaxlib 0.11.0 is installed, and jax needs', 'pip install -U "jaxlib<='),
-    ({'numpy': None, 'flax': None}, 'not installed: numpy, flax', 'pip install -U -e .'),
-  ],
-)
-def test_packages(monkeypatch, tmp_path, change, said, fix):
-  versions = {name.replace('-', '_'): '9.9' for name in installation._CORE}
-  versions |= {'jax': '0.12.0.1', 'jaxlib': '0.12.0.1', **change}
-  install(tmp_path, **{name: number for name, number in versions.items() if number})
-  monkeypatch.setattr(sys, 'path', [str(tmp_path)])
-  found = one(installation.check_packages)
-  assert found.status == 'fault'
-  assert said in found.what
-  assert found.fix.startswith(fix)
-
-
-def test_plugins_and_libtpu_of_other_versions(monkeypatch, tmp_path):
-  plugin = {'jax_cuda12_plugin': '0.7.2', 'jax_cuda12_pjrt': '0.7.2'}
-  install(tmp_path, jax='0.12.0.1', jaxlib='0.12.0.1', libtpu='0.0.21.1', **plugin)
-  monkeypatch.setattr(sys, 'path', [str(tmp_path)])
-  cuda, tpu = installation.check_plugins()
-  assert cuda.what.startswith('jax-cuda12-plugin and jax-cuda12-pjrt 0.7.2 beside jaxlib 0.12.0.1')
-  assert cuda.fix == 'pip install -U "jax[cuda12]"'
-  assert tpu.what == 'libtpu 0.0.21.1, and jax 0.12.0.1 wants ==0.0.50.*'
-  assert tpu.fix == 'pip install -U "jax[tpu]"'
-  assert (cuda.status, tpu.status) == ('note', 'note')
-
-
-def test_a_disk_without_room(monkeypatch):
-  monkeypatch.setattr(machine.shutil, 'disk_usage', lambda _: Usage(2**40, 2**40, 50 * 2**20))
-  found = list(machine.check_disk())
-  assert [finding.status for finding in found] == ['fault'] * 3
-  assert found[1].what.startswith('50 MiB free for cache at ')
-  assert found[1].fix == 'export CIFAR_JAX_CACHE=/a/folder/with/room'
-  monkeypatch.setattr(machine.shutil, 'disk_usage', lambda _: Usage(2**40, 2**40, 2**30))
-  assert {finding.status for finding in machine.check_disk()} == {'note'}
-
-
-def test_a_cache_that_cannot_be_written(monkeypatch, tmp_path):
-  (tmp_path / 'file').touch()
-  monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'file' / 'cache'))
-  found = one(machine.check_cache)
-  assert found.status == 'fault'
-  assert 'cannot be written' in found.what
-
-
-def test_a_user_without_a_home(monkeypatch):
-  for name in ('HOME', 'CIFAR_JAX_CACHE', 'XDG_CACHE_HOME', 'USERPROFILE'):
-    monkeypatch.delenv(name, raising=False)
-  monkeypatch.setattr(os.path, 'expanduser', lambda text: text)  # as for a user of no name
-  found = one(machine.check_cache)
-  assert found.status == 'fault'
-  assert 'no home folder' in found.what
-  assert not pathlib.Path('~').exists()
-
-
 def test_it_starts_without_any_package(tmp_path):
   """-S hides all packages from it, and a broken JAX stands in the way of its children."""
   (tmp_path / 'jax.py').write_text("raise ImportError('libstdc++ is too old')")
@@ -355,16 +219,6 @@ def test_what_was_said_before_a_line_broke_off_counts(monkeypatch) -> None:
   late = Outcome(None, said, '', late=True)
   monkeypatch.setattr(child, 'run_bounded', lambda *_: late)
   assert child.ask('probe', [], 9, {}) == ({'jax': '0.10'}, 'it did not end within 9 seconds')
-
-
-def test_how_a_program_ended_is_told():
-  told = child._trouble
-  assert told(0, False, 'a warning', 9) == ''
-  assert told(1, False, 'Traceback\nValueError: x.\n\n', 9) == 'ValueError: x'
-  assert told(3, False, '', 9) == 'it ended with status 3'
-  assert told(-6, False, 'F0000 check failed', 9) == 'SIGABRT ended it (F0000 check failed)'
-  assert told(None, True, '', 9) == 'it did not end within 9 seconds'
-  assert told(None, False, 'Permission denied', 9) == 'it did not start (Permission denied)'
 
 
 def test_differences_and_bits():
