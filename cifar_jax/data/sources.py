@@ -97,7 +97,7 @@ def _load(name: str, directory: str) -> Dataset:
   if name == 'synthetic':
     return synthetic.load()
   if directory:
-    locations = [existing_path('data.dir', directory, f'set it to where {name} is.')]
+    locations = [existing_path('data.dir', directory, f'set --config.data.dir to where {name} is')]
   else:
     locations = usual_locations()
   for find in (_find_files, _find_prepared):
@@ -197,9 +197,9 @@ def _download(name: str, locations: list[pathlib.Path]) -> Dataset:
   except UserError as error:
     looked = ', '.join(str(location) for location in locations)
     raise UserError(
-      f'Data set {name} is not in {looked}, and its download failed: {str(error).rstrip(".")}; or '
-      'put its official files into a folder and set --config.data.dir to it, or try '
-      '--config.data.name=synthetic, which needs no files.'
+      f'{name} is not on this machine: {str(error).rstrip(".")}; or set --config.data.dir to where '
+      'it is, or try --config.data.name=synthetic',
+      (*error.details, f'looked for in {looked}'),
     ) from error
   if read := _find_files(name, fetch.default_folder()):
     return read()

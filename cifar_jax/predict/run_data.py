@@ -24,7 +24,8 @@ def data_at(config: ConfigDict, data_dir: str | None = None) -> data.Splits:
     data_dir: Where the data are now, in place of `config.data.dir`.
 
   Raises:
-    UserError: no data; the message names the flag of the commands on runs, --data_dir.
+    UserError: no data; the message names the flag of the commands on runs, --data_dir, and the
+      folder of the config as the run's.
   """
   if data_dir is not None:
     config = config.copy_and_resolve_references().unlock()
@@ -32,7 +33,13 @@ def data_at(config: ConfigDict, data_dir: str | None = None) -> data.Splits:
   try:
     return data.load_splits(config)
   except UserError as error:
-    raise UserError(str(error).replace('--config.data.dir', '--data_dir')) from error
+    message, own = str(error), '--config.data.dir='
+    if data_dir is None and message.startswith(own):
+      message = f"the run's data.dir={message.removeprefix(own)}"
+    message = message.replace('--config.data.dir', '--data_dir')
+    if '--data_dir' not in message:
+      message += '; --data_dir says where the data are now'
+    raise UserError(message, error.details) from error
 
 
 def load_known(

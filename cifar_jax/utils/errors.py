@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 _STATUS_OF_SIGPIPE = 141  # as a shell gives it
 
@@ -15,11 +15,18 @@ class UserError(Exception):
   The message is one sentence that says what is wrong, where, and what to do. `launch.py` and
   `python -m cifar_jax` print it without a traceback and exit with status 2.
   A notebook shows it in place of a traceback, too.
+
+  Attributes:
+    details: What is too long for that sentence, a short line each; they are shown below it.
   """
 
+  def __init__(self, message: str, details: Sequence[str] = ()):
+    super().__init__(message)
+    self.details = tuple(details)
+
   def _render_traceback_(self) -> list[str]:
-    """What IPython shows in place of a traceback."""
-    return [f'error: {self}']
+    """The lines that are shown, by IPython in place of a traceback."""
+    return [f'error: {self}', *(f'  {line}' for line in self.details)]
 
 
 @contextlib.contextmanager
@@ -35,7 +42,7 @@ def exit_on_user_error() -> Iterator[None]:
     if sys.stdout is not None:
       sys.stdout.flush()
   except UserError as error:
-    print(f'error: {error}', file=sys.stderr)
+    print(*error._render_traceback_(), sep='\n', file=sys.stderr)
     sys.exit(2)
   except KeyboardInterrupt:
     print('interrupted', file=sys.stderr)

@@ -170,8 +170,13 @@ def test_the_last_word_lists_every_place_and_what_to_do(home: pathlib.Path, name
     load(name)
   message = str(caught.value)
   for place in ('data', '.keras/datasets', 'tensorflow_datasets', '../cache/datasets'):
-    assert str((home / place).resolve()) in message
-  for word in (f'set {name} ', 'no network', '--config.data.dir', '--config.data.name=synthetic'):
+    assert str((home / place).resolve()) in caught.value.details[-1]
+  for word in (
+    f'{name} is not on',
+    'no network',
+    '--config.data.dir',
+    '--config.data.name=synthetic',
+  ):
     assert word in message
   assert '\n' not in message
 

@@ -178,6 +178,23 @@ def test_errors_name_the_flag_that_was_typed(tiny_run) -> None:
     evaluate(tiny_run, data_dir='/no/where')
 
 
+def test_without_the_flag_errors_name_the_folder_of_the_run(
+  tiny_run, tmp_path, monkeypatch
+) -> None:
+  run = tmp_path / 'run'
+  shutil.copytree(tiny_run, run)
+  config = json.loads((run / 'config.json').read_text())
+  config['data']['dir'] = 'tiny.npz'  # as it was written in the folder of the training
+  (run / 'config.json').write_text(json.dumps(config))
+  monkeypatch.chdir(tmp_path)
+  words = r"^the run's data\.dir=tiny\.npz does not exist; set --data_dir to where \w+ is$"
+  with pytest.raises(UserError, match=words):
+    evaluate(run)
+  (tmp_path / 'tiny.npz').mkdir()
+  with pytest.raises(UserError, match=r"^the run's data\.dir=tiny\.npz holds no .*--data_dir says"):
+    evaluate(run)
+
+
 @pytest.mark.parametrize('normalize', ['channel', 'zca'])
 def test_other_training_images_do_not_change_the_normalization(
   tiny_config, tiny_data, tmp_path, normalize

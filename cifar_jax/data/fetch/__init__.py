@@ -92,7 +92,7 @@ def fetch(
 
   Raises:
     UserError: the name is unknown, no mirror has it, there is no room, or the folder cannot be
-      written; one sentence with what to do.
+      written; one sentence with what to do, and what each mirror answered.
   """
   check_name(name)
   package = PACKAGES[SAME_FILES.get(name, name)]
@@ -169,8 +169,8 @@ def _fetch(
       shutil.rmtree(staging, ignore_errors=True)
     raise UserError(
       f'{package.title} cannot be downloaded ({error}); bring {listed(list(package.packed), 1)} '
-      f'from another machine into {folder / package.folder}, or set ${VARIABLE} to an address '
-      f'below which {listed(package.paths, 1)} can be found'
+      f'into {folder / package.folder}, or set ${VARIABLE} to an address that has it',
+      error.details,
     ) from None
   shutil.rmtree(staging, ignore_errors=True)
   seconds = time.monotonic() - start

@@ -10,6 +10,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 
 from cifar_jax.data import idx
+from cifar_jax.utils.errors import UserError
 
 VARIABLE = 'CIFAR_JAX_MIRROR'
 _HUB = 'https://huggingface.co'
@@ -124,8 +125,15 @@ def mirrors_of(package: Package, addresses: Sequence[str] = ()) -> list[Mirror]:
     package: The data set.
     addresses: Where to look instead of in the table: below each of them lie the official files, as
       `package.paths` names them. Without any, $CIFAR_JAX_MIRROR may say some, separated by spaces.
+
+  Raises:
+    UserError: an own address is none of HTTP.
   """
   own = list(addresses) or os.environ.get(VARIABLE, '').split()
+  for address in own:
+    if not address.lower().startswith(('http://', 'https://')):
+      place = '--mirror' if addresses else VARIABLE
+      raise UserError(f'{place} must start with http:// or https://, which {address!r} does not')
   if own:
     return [
       _official(package, [f'{address.rstrip("/")}/{path}' for path in package.paths])

@@ -148,7 +148,7 @@ def race(
     What `accept` returned, and the mirror with its files.
 
   Raises:
-    UserError: no mirror has it; the message says what each of them answered.
+    UserError: no mirror has it; the details say what each of them answered.
     OSError: the disk is full or cannot be written.
   """
   runners = [Runner(mirror, folder, patience, say) for mirror, folder in mirrors.items()]
@@ -179,7 +179,7 @@ def race(
           active.remove(runner)
       waiting = [runner for runner in waiting if not runner.failure]
       if not active and not waiting:
-        raise UserError(_answers(runners))
+        raise _no_mirror(runners)
       lead = min(active, key=lambda runner: runner.seconds_left, default=None)
       if lead is not None:
         shown = _show(bar, lead, shown, title)
@@ -226,5 +226,12 @@ def _show(bar: tqdm, lead: Runner, shown: Runner | None, title: str) -> Runner:
   return lead
 
 
-def _answers(runners: Sequence[Runner]) -> str:
-  return '; '.join(f'{runner.mirror.files[0].url}: {runner.failure}' for runner in runners)
+def _no_mirror(runners: Sequence[Runner]) -> UserError:
+  """The reason that most of the mirrors gave, and below it that of each."""
+  reasons = collections.Counter(runner.failure for runner in runners)
+  reason, count = reasons.most_common(1)[0]
+  first = next(runner for runner in runners if runner.failure == reason)
+  who = first.mirror.host if count == 1 else f'{count} of {len(runners)} mirrors'
+  return UserError(
+    f'{who}: {reason}', [f'{runner.mirror.files[0].url}: {runner.failure}' for runner in runners]
+  )

@@ -34,7 +34,8 @@ def load(data_config: ConfigDict) -> Dataset:
   options = data_config.folder
   if not data_config.dir:
     raise UserError('--config.data.name=folder needs --config.data.dir, the folder of the images')
-  root = existing_path('data.dir', data_config.dir, 'set it to the folder of the images')
+  remedy = 'set --config.data.dir to the folder of the images'
+  root = existing_path('data.dir', data_config.dir, remedy)
   listing = list_folder(root)
   preprocessing = of_folder(data_config)
   if not options.cache:

@@ -14,10 +14,10 @@ from ml_collections import ConfigDict
 
 from cifar_jax import commands, data
 from cifar_jax.data import fetch, idx
-from cifar_jax.data.fetch import mirrors
+from cifar_jax.data.fetch import download, mirrors
 from cifar_jax.data.fetch.mirrors import PACKAGES
-from cifar_jax.utils.errors import UserError
-from tests.helpers.fetched import check_cifar10, check_fashion, get, md5, visible
+from cifar_jax.utils.errors import UserError, exit_on_user_error
+from tests.helpers.fetched import QUICK, check_cifar10, check_fashion, get, md5, visible
 from tests.helpers.file_server import Site, serving
 
 
@@ -102,15 +102,50 @@ def test_without_any_mirror_one_sentence_says_what_to_do(site, cifar10, tmp_path
   with pytest.raises(UserError) as caught:
     get('cifar10', tmp_path, site.url, 'http://127.0.0.1:1')
   message = str(caught.value)
-  for words in (
+  host = site.url.removeprefix('http://')
+  assert message.startswith(f'CIFAR-10 cannot be downloaded ({host}: answers 404 Not Found); bring')
+  assert f'bring cifar-10-python.tar.gz into {tmp_path}, or set $CIFAR_JAX_MIRROR' in message
+  assert '\n' not in message
+  assert caught.value.details == (
     f'{site.url}/cifar-10-python.tar.gz: answers 404 Not Found',
     'http://127.0.0.1:1/cifar-10-python.tar.gz: connection refused',
-    f'bring cifar-10-python.tar.gz from another machine into {tmp_path}',
-    '$CIFAR_JAX_MIRROR',
-  ):
-    assert words in message
-  assert '\n' not in message
+  )
   assert not (tmp_path / '.cifar10.download').exists()
+
+
+def test_without_a_network_training_says_so_briefly(
+  site, cifar10, tmp_path, monkeypatch, capsys
+) -> None:
+  for variable in ('CIFAR_JAX_DATA', 'TFDS_DATA_DIR', 'KERAS_HOME'):
+    monkeypatch.setenv(variable, str(tmp_path / 'none'))
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(fetch, 'make_folder', lambda folder: tmp_path)
+  ports = [f'http://127.0.0.1:{port}' for port in (1, 2, 3)]
+  monkeypatch.setenv(mirrors.VARIABLE, ' '.join(ports))
+  monkeypatch.setattr(download, 'Patience', lambda: QUICK)
+  with pytest.raises(SystemExit) as ended, exit_on_user_error():
+    data.load(ConfigDict({'name': 'cifar10', 'dir': ''}))
+  assert ended.value.code == 2
+  lines = capsys.readouterr().err.splitlines()
+  sentence, *details = lines[next(i for i, line in enumerate(lines) if line.startswith('error')) :]
+  assert 'cannot be downloaded (3 of 3 mirrors: connection refused); bring' in sentence
+  assert len(sentence.replace(str(tmp_path), '/home/somebody/.cache/cifar_jax/datasets')) <= 320
+  for words in ('$CIFAR_JAX_MIRROR', '--config.data.dir', '--config.data.name=synthetic'):
+    assert words in sentence
+  address = '/cifar-10-python.tar.gz: connection refused'
+  assert details[:3] == [f'  {port}{address}' for port in ports]
+  assert details[3].startswith(f'  looked for in {tmp_path}/none, {tmp_path}/data, ')
+  assert len(details) == 4
+
+
+@pytest.mark.parametrize(('place', 'address'), [('--mirror', 'ftp://a'), (mirrors.VARIABLE, 'a:1')])
+def test_a_mirror_that_is_no_web_address(site, tmp_path, monkeypatch, place, address) -> None:
+  if place == mirrors.VARIABLE:
+    monkeypatch.setenv(place, f'{site.url} {address}')
+  words = f"^{place} must start with http:// or https://, which '{address}' does not$"
+  with pytest.raises(UserError, match=words):
+    get('cifar10', tmp_path, *([address] if place == '--mirror' else []))
+  assert site.requests == []
 
 
 def test_what_came_stays_for_the_next_try(site, cifar10, tmp_path) -> None:

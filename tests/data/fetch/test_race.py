@@ -134,9 +134,15 @@ def test_the_last_word_says_what_each_of_them_answered(serve, run) -> None:
   sites = [serve(status=[403]), serve(silent=True), serve(files={})]
   with pytest.raises(UserError) as caught:
     run(*sites)
-  message = str(caught.value)
-  for site, words in zip(sites, ('answers 403', 'silent for 0.5 s', 'answers 404'), strict=True):
-    assert f'{site.url}/a.gz: {words}' in message
+  words = ('answers 403', 'silent for 0.5 s', 'answers 404')
+  for site, detail, word in zip(sites, caught.value.details, words, strict=True):
+    assert detail.startswith(f'{site.url}/a.gz: {word}')
+
+
+def test_the_reason_of_most_mirrors_is_named(serve, run) -> None:
+  sites = [serve(files={}), serve(status=[403]), serve(status=[403])]
+  with pytest.raises(UserError, match=r'^2 of 3 mirrors: answers 403 Forbidden$'):
+    run(*sites)
 
 
 def test_a_full_disk_ends_it(serve, run, tmp_path) -> None:
