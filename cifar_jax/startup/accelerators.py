@@ -35,6 +35,12 @@ _TPUS = {
   '0x006f': 'TPU v6e',
   '0x0076': 'TPU7x',
 }
+# AMD's GPUs that ROCm computes on, as their driver counts them: gfx90a is 90010. The others of its
+# driver are mostly parts of a laptop's processor.
+_ROCM_GPUS = {
+  *(90006, 90008, 90010, 90402, 90500),
+  *(100300, 110000, 110001, 110501, 120000, 120001),
+}
 # The environment of a machine with a TPU; the files of its devices may be hidden in a container.
 TPU_VARIABLES = ('TPU_ACCELERATOR_TYPE', 'COLAB_TPU_ADDR')
 CANNOT_START = (RuntimeError, AssertionError)  # what JAX raises where a platform does not start
@@ -45,7 +51,7 @@ class Accelerator(NamedTuple):
   """A kind of accelerator of this machine.
 
   Attributes:
-    platform: JAX's name of it, 'cuda' or 'tpu'.
+    platform: JAX's name of it, 'cuda', 'rocm' or 'tpu'.
     name: What a reader calls it.
     sign: What shows that it is there, such as '/dev/nvidia0'.
     has_driver: Whether its driver offers it to this process.
@@ -78,7 +84,7 @@ def runs_on_cpu(environment: Mapping[str, str] = os.environ, root: pathlib.Path 
   """
   if chosen := chosen_platform(environment):
     return chosen == 'cpu'
-  known = {f'xla_cuda{number}' for number in installed.CUDA_VERSIONS}
+  known = {f'xla_{plugin}' for plugin in installed.PLUGINS}
   if installed.plugin_modules() - known:
     return False  # nothing is known about it
   problems = [problem(found, environment) for found in find_devices(environment, root)]
@@ -151,7 +157,7 @@ def find(
 
 def find_devices(environment: Mapping[str, str], root: pathlib.Path = ROOT) -> list[Accelerator]:
   """Returns the accelerators that files of devices, the PCI bus and the environment show."""
-  return [*_find_nvidia(root), *_find_tpu(environment, root)]
+  return [*_find_nvidia(root), *_find_amd(root), *_find_tpu(environment, root)]
 
 
 def why_unused(accelerator: Accelerator, environment: Mapping[str, str]) -> Problem | None:
@@ -177,6 +183,8 @@ def problem(accelerator: Accelerator, environment: Mapping[str, str]) -> Problem
   """
   if accelerator.platform == 'tpu':
     return _problem_of_libtpu(environment)
+  if accelerator.platform == 'rocm':
+    return _problem_of_plugin('rocm')
   if sys.platform == 'win32':
     return Problem('JAX for Windows has no CUDA', 'train within WSL2 (wsl --install)')
   visible = environment.get('CUDA_VISIBLE_DEVICES')
@@ -191,7 +199,7 @@ def problem(accelerator: Accelerator, environment: Mapping[str, str]) -> Problem
   )
   if not accelerator.has_driver:
     return not_offered
-  return _problem_of_plugin() or (not_offered if accelerator.sign == _BY_NVIDIA_SMI else None)
+  return _problem_of_plugin('cuda') or (not_offered if accelerator.sign == _BY_NVIDIA_SMI else None)
 
 
 @functools.cache
@@ -233,6 +241,16 @@ def _find_nvidia(root: pathlib.Path) -> Iterator[Accelerator]:
       return
 
 
+def _find_amd(root: pathlib.Path) -> Iterator[Accelerator]:
+  if not (root / 'dev/kfd').exists():
+    return
+  nodes = _glob(root, 'sys/class/kfd/kfd/topology/nodes/*/properties')
+  numbers = re.findall(r'^gfx_target_version (\d+)$', '\n'.join(map(_text, nodes)), re.MULTILINE)
+  # The program is a part of ROCm, which nobody installs for other GPUs.
+  if _ROCM_GPUS & set(map(int, numbers)) or shutil.which('rocm-smi'):
+    yield Accelerator('rocm', 'AMD GPU', '/dev/kfd')
+
+
 def _find_tpu(environment: Mapping[str, str], root: pathlib.Path) -> Iterator[Accelerator]:
   name = environment.get('TPU_ACCELERATOR_TYPE')
   for path, number in _pci_devices(root, _GOOGLE_VENDOR):
@@ -267,16 +285,17 @@ def _text(path: pathlib.Path) -> str:
     return ''
 
 
-def _problem_of_plugin() -> Problem | None:
+def _problem_of_plugin(platform: str) -> Problem | None:
   """Why JAX cannot use a GPU with the plugins that are installed; None if one of them fits."""
-  jaxlib, found = installed.version('jaxlib'), installed.plugins()
+  jaxlib, found = installed.version('jaxlib'), installed.plugins(platform)
   if not found:
-    return Problem('no CUDA plugin of JAX is installed', installed.install_command('cuda12'))
+    title, name = ('ROCm', 'rocm7') if platform == 'rocm' else ('CUDA', 'cuda12')
+    return Problem(f'no {title} plugin of JAX is installed', installed.install_command(name))
   problems = []
-  for number, versions in found.items():
+  for name, versions in found.items():
     if not any(versions.values()) or jaxlib is None:
       return None  # built by hand: JAX has to tell
-    fix = installed.install_command(f'cuda{number}')
+    fix = installed.install_command(name)
     for package, plugin in versions.items():
       if plugin is None:
         problems.append(Problem(f'{package} is missing beside its counterpart', fix))

@@ -5,7 +5,8 @@ import importlib.util
 import pkgutil
 import re
 
-CUDA_VERSIONS = ('13', '12')  # in the names of plugins, in the order in which JAX asks them
+# In the names of plugins, and the extra of jax that installs each; in the order in which JAX asks.
+PLUGINS = {'cuda13': 'cuda13', 'cuda12': 'cuda12', 'rocm7': 'rocm7-local'}
 
 
 def version(package: str) -> str | None:
@@ -34,11 +35,14 @@ def wanted_libtpu() -> str | None:
 
 def libtpu_fits(installed: str, wanted: str | None) -> bool:
   """Whether a version of libtpu is one that the installed jax wants, as far as that can be told."""
+  if wanted is None:
+    return True
   try:
     from packaging.specifiers import SpecifierSet
-  except ImportError:
+
+    return SpecifierSet(wanted).contains(installed, prereleases=True)
+  except (ImportError, ValueError):  # no such package, or text that is no version
     return True
-  return wanted is None or SpecifierSet(wanted).contains(installed, prereleases=True)
 
 
 def plugin_modules() -> set[str]:
@@ -51,20 +55,19 @@ def plugin_modules() -> set[str]:
   return {module.name for module in pkgutil.iter_modules(list(locations or []))}
 
 
-def plugins() -> dict[str, dict[str, str | None]]:
-  """The CUDA plugins that are installed: '12' -> the versions of its two packages by their names;
-  None for a version that nobody tells.
+def plugins(platform: str = '') -> dict[str, dict[str, str | None]]:
+  """The plugins that are installed, for 'cuda', 'rocm' or both: 'cuda12' -> the versions of its two
+  packages by their names; None for a version that nobody tells.
   """
   modules = plugin_modules()
   found = {}
-  for number in CUDA_VERSIONS:
-    names = (f'jax-cuda{number}-plugin', f'jax-cuda{number}-pjrt')
-    versions = {name: version(name) for name in names}
-    if any(versions.values()) or f'xla_cuda{number}' in modules:
-      found[number] = versions
+  for plugin in PLUGINS:
+    versions = {name: version(name) for name in (f'jax-{plugin}-plugin', f'jax-{plugin}-pjrt')}
+    if plugin.startswith(platform) and (any(versions.values()) or f'xla_{plugin}' in modules):
+      found[plugin] = versions
   return found
 
 
-def install_command(extra: str) -> str:
-  """The command that installs what JAX needs for an accelerator, in the version that it needs."""
-  return f'pip install -U "jax[{extra}]"'
+def install_command(plugin: str) -> str:
+  """The command that installs a plugin of `PLUGINS`, or libtpu by 'tpu', and the JAX for it."""
+  return f'pip install -U "jax[{PLUGINS.get(plugin, plugin)}]"'

@@ -73,7 +73,7 @@ def extra_for(found: list[accelerators.Accelerator]) -> str:
     return 'tpu'
   if 'cuda' not in platforms:
     return ''
-  return f'cuda{next(iter(installed.plugins()), "12")}'
+  return next(iter(installed.plugins('cuda')), 'cuda12')
 
 
 def needs_installation(found: list[accelerators.Accelerator], root: pathlib.Path) -> bool:

@@ -22,7 +22,7 @@ def test_an_accelerator_that_is_not_used(answers, monkeypatch, chosen, status, f
   monkeypatch.setenv('JAX_PLATFORMS', chosen)
   monkeypatch.setattr(accelerators, 'find', lambda: [GPU])
   monkeypatch.setattr(accelerators, 'nvidia_smi', lambda: (('Tesla T4', 'Tesla T4'), ''))
-  monkeypatch.setattr(installed, 'plugins', dict)
+  monkeypatch.setattr(installed, 'plugins', lambda platform: {})
   answers(child.Answer(PROBED, ''))
   found = one(machine.check_accelerators)
   assert (found.status, found.fix[: len(fix)]) == (status, fix)

@@ -7,9 +7,19 @@ _NVIDIA, _GOOGLE = '0x10de', '0x1ae0'
 
 
 def make_root(
-  folder: pathlib.Path, *, devices: tuple[str, ...] = (), pci: tuple[tuple[str, str, str], ...] = ()
+  folder: pathlib.Path,
+  *,
+  devices: tuple[str, ...] = (),
+  pci: tuple[tuple[str, str, str], ...] = (),
+  amd: tuple[int, ...] = (),
 ) -> pathlib.Path:
-  """A root folder with files of devices, and PCI devices by vendor, number and class."""
+  """A root folder with files of devices, PCI devices by vendor, number and class, and AMD's GPUs
+  (and its processors, 0) by the numbers that their driver gives.
+  """
+  for index, number in enumerate(amd):
+    path = folder / f'sys/class/kfd/kfd/topology/nodes/{index}/properties'
+    path.parent.mkdir(parents=True)
+    path.write_text(f'simd_count 304\ngfx_target_version {number}\nvendor_id 4098\n')
   for name in devices:
     path = folder / 'dev' / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,8 +43,7 @@ def install(folder: pathlib.Path, **versions: str) -> pathlib.Path:
     info.mkdir(parents=True)
     (info / 'METADATA').write_text('\n'.join(lines) + '\n')
     if name.endswith('_pjrt'):
-      module = folder / 'jax_plugins' / name.removeprefix('jax_').replace('cuda', 'xla_cuda', 1)
-      module = module.with_name(module.name.removesuffix('_pjrt'))
+      module = folder / 'jax_plugins' / f'xla_{name.removeprefix("jax_").removesuffix("_pjrt")}'
       module.mkdir(parents=True)
       (module / '__init__.py').touch()
     elif name == 'libtpu':
@@ -44,8 +53,13 @@ def install(folder: pathlib.Path, **versions: str) -> pathlib.Path:
 
 def nvidia_smi(folder: pathlib.Path, script: str) -> pathlib.Path:
   """A folder for the PATH with an nvidia-smi that runs a shell script."""
+  return program(folder, 'nvidia-smi', script)
+
+
+def program(folder: pathlib.Path, name: str, script: str) -> pathlib.Path:
+  """A folder for the PATH with a program that is a shell script."""
   folder.mkdir(exist_ok=True)
-  program = folder / 'nvidia-smi'
-  program.write_text(f'#!/bin/sh\n{script}\n')
-  program.chmod(program.stat().st_mode | stat.S_IXUSR)
+  path = folder / name
+  path.write_text(f'#!/bin/sh\n{script}\n')
+  path.chmod(path.stat().st_mode | stat.S_IXUSR)
   return folder

@@ -12,7 +12,7 @@ import pytest
 from cifar_jax.startup import accelerators, installed, xla_flags
 from cifar_jax.startup.accelerators import find, runs_on_cpu, unused_note
 from cifar_jax.utils.errors import UserError
-from tests.helpers.fake_machine import install, make_root, nvidia_smi
+from tests.helpers.fake_machine import install, make_root, nvidia_smi, program
 
 JAX = {'jax': '0.12.0.1', 'jaxlib': '0.12.0.1'}
 OLD = {'jax_cuda12_plugin': '0.7.2', 'jax_cuda12_pjrt': '0.7.2'}
@@ -230,6 +230,53 @@ def test_a_platform_that_is_not_here(machine):
   root, _ = machine(JAX, {}, jax=FakeJax(error=AssertionError()))
   with pytest.raises(UserError, match='no device of the kind that JAX_PLATFORMS names, cuda'):
     unused_note({'JAX_PLATFORMS': 'cuda'}, root)
+
+
+AMD = {'devices': ('kfd',), 'amd': (0, 90402)}  # a processor and an MI300
+
+
+def test_a_gpu_of_amd_without_its_plugin(machine):
+  root, _ = machine(JAX, AMD)
+  assert unused_note({}, root) == (
+    'the CPU is used, not AMD GPU (/dev/kfd): no ROCm plugin of JAX is installed; mend it with: '
+    'pip install -U "jax[rocm7-local]"'
+  )
+  assert runs_on_cpu({}, root)
+
+
+def test_a_plugin_of_rocm_of_another_version(machine):
+  old = {'jax_rocm7_plugin': '0.7.1', 'jax_rocm7_pjrt': '0.7.1'}
+  root, _ = machine({**JAX, **old}, AMD)
+  assert 'AMD GPU (/dev/kfd): jax-rocm7-plugin is of version 0.7.1' in unused_note({}, root)
+  assert runs_on_cpu({}, root)
+
+
+def test_a_gpu_of_amd_in_use(machine):
+  fits = {'jax_rocm7_plugin': '0.12.0.1', 'jax_rocm7_pjrt': '0.12.0.1'}
+  root, _ = machine({**JAX, **fits}, AMD, jax=FakeJax('gpu'))
+  assert not runs_on_cpu({}, root)
+  assert unused_note({}, root) == ''
+
+
+def test_a_part_of_a_processor_is_no_accelerator_where_nobody_installed_rocm(machine, tmp_path):
+  root, _ = machine(JAX, {'devices': ('kfd',), 'amd': (0, 90012)})
+  assert find({}, root) == []
+  program(tmp_path, 'rocm-smi', 'exit 0')
+  assert [one.platform for one in find({}, root)] == ['rocm']
+
+
+@pytest.mark.parametrize(
+  ('version', 'wanted', 'fits'),
+  [
+    ('0.0.50.1', '==0.0.50.*', True),
+    ('0.0.49', '==0.0.50.*', False),
+    ('0.0.50', '@https://example.org/libtpu.whl', True),
+    ('0.0.50', '=0.0.50', True),
+    ('0.0.50', None, True),
+  ],
+)
+def test_what_is_no_version_is_no_objection_to_libtpu(version, wanted, fits):
+  assert installed.libtpu_fits(version, wanted) == fits
 
 
 def test_a_plugin_of_which_nothing_is_known_may_work(machine, tmp_path):

@@ -30,15 +30,15 @@ def _install_toolkit(folder: pathlib.Path, root: pathlib.Path) -> None:
   [
     ([], None, ''),
     ([GPU], None, 'cuda12'),
-    ([GPU], '12', 'cuda12'),
-    ([GPU], '13', 'cuda13'),
+    ([GPU], 'cuda12', 'cuda12'),
+    ([GPU], 'cuda13', 'cuda13'),
     ([TPU], None, 'tpu'),
-    ([TPU], '12', 'tpu'),
+    ([TPU], 'cuda12', 'tpu'),
   ],
 )
 def test_the_extra_is_that_of_the_accelerator(found, plugin, extra, monkeypatch) -> None:
   plugins = {plugin: {}} if plugin else {}
-  monkeypatch.setattr(installed, 'plugins', lambda: plugins)
+  monkeypatch.setattr(installed, 'plugins', lambda platform: plugins)
   assert notebook.extra_for(found) == extra
 
 

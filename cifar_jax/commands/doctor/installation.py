@@ -67,12 +67,12 @@ def check_plugins() -> Iterator[Finding]:
   for package, number in found.items():
     if jaxlib and not installed.same_version(number, jaxlib):
       strange.setdefault((package.split('-')[1], number), []).append(package)
-  for (extra, number), packages in strange.items():
+  for (plugin, number), packages in strange.items():
     what = (
       f'{" and ".join(packages)} {number} beside jaxlib {jaxlib}: JAX ignores a plugin of another '
       'version'
     )
-    yield Finding('plugins', 'note', what, installed.install_command(extra), facts)
+    yield Finding('plugins', 'note', what, installed.install_command(plugin), facts)
   fits = libtpu is None or installed.libtpu_fits(libtpu, wanted)
   if not fits:
     what = f'libtpu {libtpu}, and jax {installed.version("jax")} wants {wanted}'
