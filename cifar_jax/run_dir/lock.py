@@ -5,15 +5,11 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import IO
+from typing import NoReturn
 
 from cifar_jax.config import CONFIG_NAME
 from cifar_jax.utils.errors import UserError
-
-try:
-  import fcntl
-except ImportError:  # Windows has none
-  fcntl = None  # type: ignore[assignment]
+from cifar_jax.utils.locks import locked
 
 LOCK_NAME = '.lock'
 
@@ -26,37 +22,35 @@ def run_lock(run: pathlib.Path) -> Iterator[Callable[[], None]]:
   process's by now: what is written into it would be a part of no run, or of another one.
 
   Two processes would delete each other's checkpoints and mix their rows in metrics.csv. Where the
-  system or the file system knows no locks, nobody is kept out.
+  file system knows no locks, nobody is kept out.
 
   Raises:
     UserError: another process trains there.
   """
-  try:
-    file = (run / LOCK_NAME).open('w', encoding='utf-8')
-  except OSError as error:
-    raise UserError(f'cannot write in the run folder {run}: {error.strerror}') from error
-  with file:
+  with contextlib.ExitStack() as stack:
     try:
-      if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise UserError(
-        f'another process is training in {run}; wait for it, stop it with Ctrl-C or SIGTERM, or '
-        'choose another --workdir'
-      ) from None
-    except OSError:  # a network file system without locks
-      pass
-    yield functools.partial(_check, run, file)
+      stack.enter_context(locked(run / LOCK_NAME, functools.partial(_refuse, run)))
+      own = (run / LOCK_NAME).stat()
+    except OSError as error:
+      raise UserError(f'cannot write in the run folder {run}: {error.strerror}') from error
+    yield functools.partial(_check, run, own)
 
 
-def _check(run: pathlib.Path, file: IO[str]) -> None:
+def _refuse(run: pathlib.Path) -> NoReturn:
+  raise UserError(
+    f'another process is training in {run}; wait for it, stop it with Ctrl-C or SIGTERM, or '
+    'choose another --workdir'
+  )
+
+
+def _check(run: pathlib.Path, own: os.stat_result) -> None:
   if not (run / CONFIG_NAME).is_file():
     raise UserError(
       f'{run} or the {CONFIG_NAME} in it was deleted while the run was training, which has '
       'stopped; the same command starts it again, from what is left'
     )
   with contextlib.suppress(FileNotFoundError):
-    if not os.path.samestat(os.fstat(file.fileno()), (run / LOCK_NAME).stat()):
+    if not os.path.samestat(own, (run / LOCK_NAME).stat()):
       raise UserError(
         f'{run} was deleted and made again while the run was training, which has stopped; '
         'choose another --workdir for one of the two'

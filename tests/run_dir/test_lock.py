@@ -55,8 +55,9 @@ def test_it_can_be_taken_again(tmp_path) -> None:
 
 
 def test_a_folder_that_cannot_be_written(tmp_path) -> None:
+  (tmp_path / 'file').touch()
   with (
     pytest.raises(UserError, match='cannot write in the run folder'),
-    run_lock(tmp_path / 'missing'),
+    run_lock(tmp_path / 'file'),
   ):
     pass

@@ -15,7 +15,6 @@ from tests.helpers import REPOSITORY, without_posix
 
 # module or attribute -> the one file that uses it, behind a guard
 GUARDED = {
-  'fcntl': 'cifar_jax/run_dir/lock.py',
   'resource': 'cifar_jax/startup/host_memory.py',
   'os.killpg': 'cifar_jax/utils/child_process.py',
   'signal.SIGKILL': 'cifar_jax/utils/child_process.py',

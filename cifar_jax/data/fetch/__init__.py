@@ -5,15 +5,13 @@ archive as it is, or the official unpacked files, made of the hub's PNGs. Before
 it has been read by those readers, and its images and labels were compared with the published ones.
 """
 
-import contextlib
 import dataclasses
-import errno
 import hashlib
 import pathlib
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -23,6 +21,7 @@ from cifar_jax.data.fetch import contents
 from cifar_jax.data.fetch.mirrors import PACKAGES, SAME_FILES, VARIABLE, Mirror, Package, mirrors_of
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import make_folder
+from cifar_jax.utils.locks import locked
 from cifar_jax.utils.paths import cache_folder
 from cifar_jax.utils.suggestions import did_you_mean, listed
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
   from cifar_jax.data.fetch.download import Patience
 
 NAMES = (*PACKAGES, *SAME_FILES)
-_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 _MARGIN = 16 << 20  # bytes of disk beyond those of the data: the slower mirror of a trial
 
 
@@ -101,9 +99,11 @@ def fetch(
   if path := find(package.name, folder):
     return Fetched(path)
   try:
-    with _alone(package, folder, say) as staging:
+    waiting = f'{package.title}: another process is downloading it to {folder}; waiting for it'
+    with locked(folder / f'.{package.name}.lock', lambda: say(waiting)):
       if path := find(package.name, folder):  # Another process was downloading it.
         return Fetched(path)
+      staging = folder / f'.{package.name}.download'
       return _fetch(package, folder, staging, mirrors_of(package, addresses), say, patience)
   except OSError as error:
     raise UserError(
@@ -181,31 +181,6 @@ def _fetch(
   for note in notes:
     say(f'note: {note}')
   return Fetched(path, runner.mirror.host, runner.transferred, seconds, tuple(notes))
-
-
-@contextlib.contextmanager
-def _alone(
-  package: Package, folder: pathlib.Path, say: Callable[[str], None]
-) -> Iterator[pathlib.Path]:
-  """A folder that no other process works in; the system ends the claim of one that is killed.
-
-  Where the file system knows no locks, nobody is kept out, as of a run's folder.
-  """
-  import filelock
-
-  lock = filelock.FileLock(folder / f'.{package.name}.lock')
-  try:
-    lock.acquire(timeout=0)
-  except filelock.Timeout:
-    say(f'{package.title}: another process is downloading it to {folder}; waiting for it')
-    lock.acquire()
-  except OSError as error:
-    if error.errno not in _WITHOUT_LOCKS:
-      raise
-  try:
-    yield folder / f'.{package.name}.download'
-  finally:
-    lock.release()
 
 
 def _checked(
