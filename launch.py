@@ -27,7 +27,7 @@ from absl import app, flags, logging
 from cifar_jax import config as configs
 from cifar_jax.devices import distributed
 from cifar_jax.startup import accelerators, host_memory, xla_flags
-from cifar_jax.utils import paths
+from cifar_jax.utils import cache, paths
 from cifar_jax.utils.errors import UserError, exit_on_user_error
 
 _CONFIG = flags.DEFINE_string('config', None, 'Path of the config file.')
@@ -60,6 +60,7 @@ def main(argv: Sequence[str]) -> None:
       _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     ):
       accelerators.warn_if_unused()
+      cache.warn_if_unwritable()
       from cifar_jax.report.epoch_images import EpochImages
       from cifar_jax.run_dir.progress import Progress
       from cifar_jax.trainer.loop import train

@@ -130,15 +130,19 @@ def test_mistakes_are_one_line_and_status_2(tmp_path) -> None:
   assert not (tmp_path / 'run').exists()  # nothing is left behind by a mistake
 
 
-def test_run_folder_that_cannot_be_made(tmp_path) -> None:
+def test_folders_that_cannot_be_made(tmp_path, monkeypatch) -> None:
+  """Without a cache training goes on, and says so; without a run folder it does not."""
   (tmp_path / 'file').write_text('')
+  monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'file' / 'cache'))
   status, _, err = run(
     *LAUNCH,
     *('--config=configs/quickstart.py', '--config.tensorboard=False'),
     f'--workdir={tmp_path / "file" / "run"}',
   )
   assert status == 2
-  assert str(tmp_path / 'file') in one_error(err)
+  warning, _, rest = err.partition('\n')
+  assert warning.startswith(f'WARNING: {tmp_path / "file" / "cache"} cannot be written')
+  assert str(tmp_path / 'file' / 'run') in one_error(rest)
 
 
 def test_run_folder_is_named_after_the_config(tiny_data, tmp_path) -> None:

@@ -2,16 +2,42 @@
 
 import dataclasses
 import pathlib
+import sys
+import tempfile
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import replacing
+from cifar_jax.utils.paths import cache_folder
 
 Value = TypeVar('Value')
 
+REMEDY = 'export CIFAR_JAX_CACHE=/a/folder/with/room'
+
 # What readers raise where there is no file, or not the one that was written.
 _UNUSABLE = (OSError, ValueError, KeyError, TypeError, EOFError, UserError)
+
+
+def why_unwritable() -> str:
+  """Why nothing can be kept in the cache folder, which is made; '' if something can."""
+  folder = cache_folder()
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+      file.write(bytes(4096))
+  except OSError as error:
+    return (
+      f'{folder} cannot be written ({error.strerror}), so that every start compiles and prepares '
+      'data anew'
+    )
+  return ''
+
+
+def warn_if_unwritable() -> None:
+  """Prints a line on stderr where nothing can be kept in the cache folder."""
+  if reason := why_unwritable():
+    print(f'WARNING: {reason}; choose another folder: {REMEDY}', file=sys.stderr, flush=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from cifar_jax.utils import cache
 from cifar_jax.utils.cache import CacheEntry
 from cifar_jax.utils.errors import UserError
 
@@ -20,6 +21,22 @@ def writer(text: str, before=lambda: None):
     before()
 
   return write
+
+
+def test_a_folder_that_cannot_be_written_is_told_with_what_to_do(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+  (tmp_path / 'file').touch()
+  monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'new'))
+  cache.warn_if_unwritable()
+  assert capsys.readouterr() == ('', '')
+  monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'file/cache'))
+  cache.warn_if_unwritable()
+  assert capsys.readouterr().err == (
+    f'WARNING: {tmp_path}/file/cache cannot be written (Not a directory), so that every start '
+    'compiles and prepares data anew; choose another folder: '
+    'export CIFAR_JAX_CACHE=/a/folder/with/room\n'
+  )
 
 
 def test_made_once_and_again_where_it_is_damaged(tmp_path: pathlib.Path) -> None:

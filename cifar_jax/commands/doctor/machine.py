@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from cifar_jax.commands.doctor import child
 from cifar_jax.commands.doctor.findings import Finding, Status
 from cifar_jax.startup import accelerators, host_memory, processor
+from cifar_jax.utils.cache import REMEDY as CACHE_REMEDY
+from cifar_jax.utils.cache import why_unwritable
 from cifar_jax.utils.paths import cache_folder
 
 _MIB, _GIB = 2**20, 2**30
@@ -45,7 +47,7 @@ def check_accelerators() -> Iterator[Finding]:
     names, complaint = accelerators.nvidia_smi() if one.platform == 'cuda' else ((), '')
     name = f'{", ".join(names) or one.name} ({one.sign})'
     facts = {'platform': one.platform, 'name': name, 'sign': one.sign, 'used': False}
-    if backend in (one.platform, 'gpu' if one.platform == 'cuda' else one.platform):
+    if backend in (one.platform, 'tpu' if one.platform == 'tpu' else 'gpu'):
       note: Status = 'note' if complaint else 'ok'
       what = f'{name} is used' + (f', though {complaint}' if complaint else '')
       yield Finding('accelerators', note, what, facts={**facts, 'used': True})
@@ -120,7 +122,7 @@ def check_disk() -> Iterator[Finding]:
 
 _FIXES = {
   'runs': 'delete old runs, or train with --workdir=/a/folder/with/room',
-  'cache': 'export CIFAR_JAX_CACHE=/a/folder/with/room',
+  'cache': CACHE_REMEDY,
   'temporary files': 'export TMPDIR=/a/folder/with/room',
 }
 
@@ -133,15 +135,7 @@ def check_cache() -> Iterator[Finding]:
     what = f'this user has no home folder, so that the cache would be {folder.absolute()}'
     yield Finding('cache', 'fault', what, _FIXES['cache'], facts)
     return
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as file:
-      file.write(b'0' * 4096)
-  except OSError as error:
-    what = (
-      f'{folder} cannot be written ({error.strerror}): every start compiles anew, and data are '
-      'parsed anew'
-    )
+  if what := why_unwritable():
     yield Finding('cache', 'fault', what, _FIXES['cache'], facts)
     return
   facts['bytes'], whole = _bytes_in(folder)
