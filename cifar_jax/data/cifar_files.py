@@ -19,16 +19,8 @@ from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.pickles import read_pickle
 
 CIFAR10_CLASSES = (
-  'airplane',
-  'automobile',
-  'bird',
-  'cat',
-  'deer',
-  'dog',
-  'frog',
-  'horse',
-  'ship',
-  'truck',
+  *('airplane', 'automobile', 'bird', 'cat', 'deer'),
+  *('dog', 'frog', 'horse', 'ship', 'truck'),
 )
 CIFAR100_CLASSES = tuple(
   """

@@ -13,6 +13,7 @@ import numpy as np
 
 from cifar_jax.data.dataset import Dataset, Split, make_split
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.suggestions import listed
 
 # Without names for them, more labels are taken for a mistake, not for a hundred thousand classes.
 _MOST_CLASSES = 100_000
@@ -111,7 +112,7 @@ def _pairs(path: pathlib.Path, names: Collection[str]) -> tuple[tuple[str, str],
   expected = ', '.join((*_NAMES[0][0], *_NAMES[0][2]))
   raise UserError(
     f'{path} holds no complete set of the arrays {expected}; it holds '
-    f'{_some([name[:_LONGEST_NAME] for name in names]) or "none"}: write it with '
+    f'{listed([name[:_LONGEST_NAME] for name in names], _SHOWN) or "none"}: write it with '
     'numpy.savez(file, x_train=..., y_train=..., x_test=..., y_test=...).'
   )
 
@@ -199,7 +200,7 @@ def _classes(
   if 'class_names' not in arrays:
     names = tuple(str(label) for label in occurring)
     if occurring[-1] != len(occurring) - 1:
-      notes.append(f'the labels that occur are the {len(names)} classes: {_some(names)}')
+      notes.append(f'the labels that occur are the {len(names)} classes: {listed(names, _SHOWN)}')
     return names, {part: np.searchsorted(occurring, values) for part, values in labels.items()}
   names = _class_names(arrays['class_names'], path)
   if occurring[-1] >= len(names):
@@ -209,7 +210,7 @@ def _classes(
     )
   absent = [names[number] for number in np.setdiff1d(np.arange(len(names)), occurring)]
   if absent:
-    notes.append(f'of {len(absent)} classes there is no image: {_some(absent)}')
+    notes.append(f'of {len(absent)} classes there is no image: {listed(absent, _SHOWN)}')
   return names, dict(labels)
 
 
@@ -231,7 +232,9 @@ def _class_names(names: np.ndarray, path: pathlib.Path) -> tuple[str, ...]:
     )
   twice = [name for name, count in collections.Counter(found).items() if count > 1]
   if twice:
-    raise UserError(f'{path}, class_names, holds {_some(twice)} more than once; make them differ.')
+    raise UserError(
+      f'{path}, class_names, holds {listed(twice, _SHOWN)} more than once; make them differ.'
+    )
   return found
 
 
@@ -245,8 +248,3 @@ def _check_pixels(path: pathlib.Path, train: Split, notes: list[str]) -> None:
     )
   if high <= _DARK:
     notes.append(f'pixels are from {low} to {high}, and are divided by 255')
-
-
-def _some(names: tuple[str, ...] | list[str]) -> str:
-  rest = len(names) - _SHOWN
-  return ', '.join(names[:_SHOWN]) + (f' and {rest} more' if rest > 0 else '')

@@ -5,10 +5,9 @@ from typing import Any
 import flax.linen as nn
 
 from cifar_jax import layers
-from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, Network
+from cifar_jax.models.fields import POSITIVE_INT, WIDTHS, Network, drop_path_rate
 from cifar_jax.models.patches import layer_norm, logits, small_normal
 from cifar_jax.models.registry import register
-from cifar_jax.schema.constraints import BELOW_ONE
 from cifar_jax.schema.options import option
 from cifar_jax.utils.array_types import ClassLogits, Images, Maps
 from cifar_jax.utils.errors import UserError
@@ -27,9 +26,7 @@ class ConvNeXt(Network):
   patch: int = option(2, POSITIVE_INT)(
     'Height and width of the patches of the stem; 4 in the paper, for images of 224x224.'
   )
-  drop_path: float = option(0.0, BELOW_ONE)(
-    'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
-  )
+  drop_path: float = drop_path_rate(0.0)
 
   def check(self) -> None:
     """Raises UserError, as `Network.check` describes."""

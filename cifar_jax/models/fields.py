@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from cifar_jax.layers import activation_function
-from cifar_jax.schema.constraints import POSITIVE, Constraint, integer
-from cifar_jax.schema.options import options_of
+from cifar_jax.schema.constraints import BELOW_ONE, POSITIVE, Constraint, integer
+from cifar_jax.schema.options import options_of, shared_option
 from cifar_jax.utils.errors import UserError
 
 POSITIVE_INT = dataclasses.replace(integer(1), description='a whole number of 1 or more')
@@ -25,6 +25,9 @@ WIDTHS = Constraint(
 INTS = Constraint(lambda value: True, 'a tuple such as (64,128)', tuple, ((64, 128),), ())
 SPECS = Constraint(
   lambda value: True, "a tuple such as ('conv3','max_pool')", tuple, (('flatten',),), ()
+)
+drop_path_rate = shared_option(
+  BELOW_ONE, 'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
 )
 
 

@@ -12,23 +12,24 @@ import jax
 import jax.numpy as jnp
 
 from cifar_jax import layers
-from cifar_jax.models.fields import POSITIVE_INT, Network
+from cifar_jax.models.fields import POSITIVE_INT, Network, drop_path_rate
 from cifar_jax.models.registry import register
 from cifar_jax.schema.constraints import BELOW_ONE
-from cifar_jax.schema.options import option
+from cifar_jax.schema.options import option, shared_option
 from cifar_jax.utils.array_types import ClassLogits, Elements, Images, Tokens, Vectors
 from cifar_jax.utils.errors import UserError
 
 small_normal = nn.initializers.truncated_normal(0.02)
+_patch = shared_option(
+  POSITIVE_INT, 'Height and width of a patch in pixels; they must divide those of the images.'
+)
 
 
 @register('vit')
 class VisionTransformer(Network):
   """Patches with learned positions and a class token, encoded by self-attention."""
 
-  patch: int = option(4, POSITIVE_INT)(
-    'Height and width of a patch in pixels; they must divide those of the images.'
-  )
+  patch: int = _patch(4)
   width: int = option(192, POSITIVE_INT)('Length of a token.')
   depth: int = option(12, POSITIVE_INT)('Number of encoder blocks.')
   heads: int = option(3, POSITIVE_INT)('Number of heads of the attention; must divide the width.')
@@ -38,9 +39,7 @@ class VisionTransformer(Network):
   dropout: float = option(0.0, BELOW_ONE)(
     'Rate of dropout after each dense layer of a branch and after the positions.'
   )
-  drop_path: float = option(0.0, BELOW_ONE)(
-    'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
-  )
+  drop_path: float = drop_path_rate(0.0)
 
   def check(self) -> None:
     """Raises UserError, as `Network.check` describes."""
@@ -74,17 +73,13 @@ class VisionTransformer(Network):
 class MlpMixer(Network):
   """Patches, mixed in turn across places and across channels by dense layers."""
 
-  patch: int = option(4, POSITIVE_INT)(
-    'Height and width of a patch in pixels; they must divide those of the images.'
-  )
+  patch: int = _patch(4)
   width: int = option(128, POSITIVE_INT)('Length of a token.')
   depth: int = option(8, POSITIVE_INT)('Number of blocks.')
   token_units: int = option(64, POSITIVE_INT)('Units of the MLP across places.')
   channel_units: int = option(512, POSITIVE_INT)('Units of the MLP across channels.')
   dropout: float = option(0.0, BELOW_ONE)('Rate of dropout after each dense layer of a branch.')
-  drop_path: float = option(0.0, BELOW_ONE)(
-    'Rate of stochastic depth of the last block; rates rise linearly to it from 0.'
-  )
+  drop_path: float = drop_path_rate(0.0)
 
   @nn.compact
   def __call__(self, images: Images, train: bool) -> ClassLogits:

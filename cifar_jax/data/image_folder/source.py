@@ -1,6 +1,7 @@
 """A folder of image files as a data set, with what its user should know about it."""
 
 import os
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -53,20 +54,7 @@ def load(data_config: ConfigDict) -> Dataset:
       f'{len(folder.damaged)} of {len(listing.files)} images in {root} cannot be used: '
       f'{_damaged(folder)}; remove them, or leave them out with --config.data.folder.damaged=skip'
     )
-  parts, notes = _splits(listing, folder)
-  _check_classes(listing, parts['train'])
-  empty = parts['train'].take(slice(0))
-  return Dataset(
-    name='folder',
-    train=parts['train'],
-    test=parts.get('test', empty),
-    validation=parts.get('validation'),
-    class_names=listing.class_names,
-    source=str(root),
-    notes=tuple(notes),
-    preprocessing=preprocessing,
-    names_shared=True,
-  )
+  return _dataset(listing, *_splits(listing, folder), preprocessing, names_shared=True)
 
 
 def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preprocessing) -> Dataset:
@@ -85,20 +73,31 @@ def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preproce
   parts = {
     split: file_split(files, preprocessing, workers) for split, files in listing.splits.items()
   }
-  notes = [
-    f'{split}: Found {len(part)} images belonging to {len(listing.class_names)} classes'
-    for split, part in parts.items()
-  ]
+  parts.setdefault('test', file_split((), preprocessing, 1))
+  notes = [_found(split, len(parts[split]), listing) for split in listing.splits]
+  notes += [*_passed_over(listing), *_imbalance(listing, parts['train'])]
+  return _dataset(listing, parts, notes, preprocessing)
+
+
+def _dataset(
+  listing: Listing,
+  parts: Mapping[str, Split],
+  notes: Sequence[str],
+  preprocessing: Preprocessing,
+  names_shared: bool = False,
+) -> Dataset:
+  """The data set of the splits 'train', 'test' and perhaps 'validation'."""
   _check_classes(listing, parts['train'])
   return Dataset(
     name='folder',
     train=parts['train'],
-    test=parts.get('test', file_split((), preprocessing, 1)),
+    test=parts['test'],
     validation=parts.get('validation'),
     class_names=listing.class_names,
     source=str(listing.root),
-    notes=(*notes, *_passed_over(listing), *_imbalance(listing, parts['train'])),
+    notes=tuple(notes),
     preprocessing=preprocessing,
+    names_shared=names_shared,
   )
 
 
@@ -113,9 +112,7 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
     rows = np.flatnonzero(kept)
     slices[split] = slice(rows[0], rows[-1] + 1) if len(rows) else slice(0, 0)
     parts[split] = every.take(slices[split])
-    notes.append(
-      f'{split}: Found {len(rows)} images belonging to {len(listing.class_names)} classes'
-    )
+    notes.append(_found(split, len(rows), listing))
     start += len(files)
   notes += _passed_over(listing)
   if listing.ignored:
@@ -127,7 +124,12 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
     notes.append(f'{len(folder.damaged)} damaged images are left out: {_damaged(folder)}')
   notes += _imbalance(listing, parts['train'])
   notes += _duplicates(listing, folder, slices)
+  parts.setdefault('test', parts['train'].take(slice(0)))
   return parts, notes
+
+
+def _found(split: str, count: int, listing: Listing) -> str:
+  return f'{split}: Found {count} images belonging to {len(listing.class_names)} classes'
 
 
 def _passed_over(listing: Listing) -> list[str]:
