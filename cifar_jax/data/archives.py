@@ -1,12 +1,13 @@
 """Reads chosen files from a folder or a .tar.gz, within limits and without writing to disk."""
 
 import gzip
+import hashlib
 import io
 import pathlib
 import tarfile
 from collections.abc import Mapping
 
-from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.errors import UserError, as_user_error
 
 _AGAIN = 'get the file again'
 # Headers, padding and the small files (readme, meta) that an official archive holds besides.
@@ -30,6 +31,11 @@ def read_files(path: pathlib.Path, limits: Mapping[str, int]) -> dict[str, bytes
   return _read_archive(path, limits) if path.is_file() else _read_folder(path, limits)
 
 
+def md5_of(content: bytes) -> str:
+  """The MD5 by which published files are known."""
+  return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
 def _read_folder(folder: pathlib.Path, limits: Mapping[str, int]) -> dict[str, bytes]:
   contents = {}
   for name, limit in limits.items():
@@ -49,31 +55,25 @@ def _read_folder(folder: pathlib.Path, limits: Mapping[str, int]) -> dict[str, b
 def _read_archive(path: pathlib.Path, limits: Mapping[str, int]) -> dict[str, bytes]:
   contents: dict[str, bytes] = {}
   limit = sum(limits.values()) + _OVERHEAD_BYTES
-  try:
-    with gzip.open(path) as stream:
-      bounded = _Bounded(stream, limit, path)
-      # 'r|': one pass from front to back, which the bound on the stream holds to its limit.
-      with tarfile.open(fileobj=bounded, mode='r|') as tar:
-        for member in tar:
-          parts = pathlib.PurePosixPath(member.name).parts
-          if not parts or len(parts) > 2 or parts[-1] not in limits:
-            continue
-          name, where = parts[-1], f'{path}, member {member.name},'
-          if not member.isreg() or member.issparse():
-            raise UserError(f'{where} is no plain file; {_AGAIN}.')
-          if name in contents:
-            raise UserError(f'{where} is there twice; {_AGAIN}.')
-          _check_size(member.size, limits[name], where)
-          file = tar.extractfile(member)
-          contents[name] = file.read() if file else b''
-      while bounded.read(1 << 20):  # Up to the end, where gzip compares its checksum.
-        pass
-  except UserError:
-    raise
-  except Exception as error:  # A damaged archive can raise almost anything.
-    raise UserError(
-      f'{path} cannot be read as a .tar.gz ({type(error).__name__}: {error}); {_AGAIN}.'
-    ) from None
+  damaged = as_user_error(f'{path} cannot be read as a .tar.gz', f'; {_AGAIN}.')
+  with damaged, gzip.open(path) as stream:
+    bounded = _Bounded(stream, limit, path)
+    # 'r|': one pass from front to back, which the bound on the stream holds to its limit.
+    with tarfile.open(fileobj=bounded, mode='r|') as tar:
+      for member in tar:
+        parts = pathlib.PurePosixPath(member.name).parts
+        if not parts or len(parts) > 2 or parts[-1] not in limits:
+          continue
+        name, where = parts[-1], f'{path}, member {member.name},'
+        if not member.isreg() or member.issparse():
+          raise UserError(f'{where} is no plain file; {_AGAIN}.')
+        if name in contents:
+          raise UserError(f'{where} is there twice; {_AGAIN}.')
+        _check_size(member.size, limits[name], where)
+        file = tar.extractfile(member)
+        contents[name] = file.read() if file else b''
+    while bounded.read(1 << 20):  # Up to the end, where gzip compares its checksum.
+      pass
   return contents
 
 

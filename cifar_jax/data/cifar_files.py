@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from cifar_jax.data.archives import read_files
+from cifar_jax.data.archives import md5_of, read_files
 from cifar_jax.data.dataset import Dataset, Split, make_split
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.pickles import read_pickle
@@ -240,11 +240,7 @@ def _differences(
 ) -> tuple[str, ...]:
   """A sentence on files whose MD5s are not the published ones, as far as those are known."""
   known = {file: contents[file] for file in version.files if file in _MD5}
-  wrong = [
-    file
-    for file, content in known.items()
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != _MD5[file]
-  ]
+  wrong = [file for file, content in known.items() if md5_of(content) != _MD5[file]]
   archive = version.archives[0]
   if not known and path.is_file() and archive in _MD5:
     with path.open('rb') as file:

@@ -107,6 +107,12 @@ class Dataset:
   preprocessing: Preprocessing | None = None
   names_shared: bool = False
 
+  @property
+  def splits(self) -> dict[str, Split]:
+    """The splits that there are, by name, in the order train, validation, test."""
+    every = {'train': self.train, 'validation': self.validation, 'test': self.test}
+    return {name: split for name, split in every.items() if split is not None}
+
 
 def make_split(images: np.ndarray, labels: np.ndarray, num_classes: int, where: str) -> Split:
   """Checks one split and gives its labels the type int32 and its gray images a channel axis.

@@ -6,7 +6,6 @@ the values.
 """
 
 import gzip
-import hashlib
 import io
 import math
 import pathlib
@@ -15,6 +14,7 @@ import zlib
 
 import numpy as np
 
+from cifar_jax.data.archives import md5_of
 from cifar_jax.data.dataset import Dataset, make_split
 from cifar_jax.utils.errors import UserError
 
@@ -132,7 +132,7 @@ def _read(folder: pathlib.Path, name: str, axes: int, md5: str, notes: list[str]
       content = file.read(_LARGEST + 1)
     # By the content, since some programs unpack a file and leave its name.
     if content[:2] == _PACKED:
-      if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+      if md5_of(content) != md5:
         notes.append(f'{path} is not the published file, by its MD5: results may not compare')
       with gzip.open(io.BytesIO(content)) as unpacked:
         content = unpacked.read(_LARGEST + 1)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from cifar_jax.data.dataset import Dataset, Split, make_split
-from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.errors import UserError, as_user_error
 from cifar_jax.utils.suggestions import listed
 
 # Without names for them, more labels are taken for a mistake, not for a hundred thousand classes.
@@ -119,20 +119,14 @@ def _pairs(path: pathlib.Path, names: Collection[str]) -> tuple[tuple[str, str],
 
 def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
   """The arrays of one of the sets of names; nothing is unpacked where there is none."""
-  try:
-    # Pickled objects, which could run code, are not read.
-    with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
-      size = sum(entry.file_size for entry in archive.zip.infolist())
-      if size > _MOST_BYTES:
-        raise ValueError(f'it unpacks to {size:,} bytes, more than {_MOST_BYTES:,}')
-      wanted = {'class_names', *itertools.chain(*_pairs(path, archive.files))}
-      return {key: archive[key] for key in archive.files if key in wanted}
-  except UserError:
-    raise
-  except Exception as error:  # A damaged file can raise almost anything.
-    raise UserError(
-      f'{path} cannot be read as an .npz file of plain arrays ({type(error).__name__}: {error}).'
-    ) from None
+  damaged = as_user_error(f'{path} cannot be read as an .npz file of plain arrays', '.')
+  # Pickled objects, which could run code, are not read.
+  with damaged, path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
+    size = sum(entry.file_size for entry in archive.zip.infolist())
+    if size > _MOST_BYTES:
+      raise ValueError(f'it unpacks to {size:,} bytes, more than {_MOST_BYTES:,}')
+    wanted = {'class_names', *itertools.chain(*_pairs(path, archive.files))}
+    return {key: archive[key] for key in archive.files if key in wanted}
 
 
 def _images(images: np.ndarray, where: str, notes: list[str]) -> np.ndarray:

@@ -36,11 +36,9 @@ def class_counts(split: Split, classes: int) -> np.ndarray:
 
 def duplicates(dataset: Dataset) -> Duplicates:
   """Compares the pixels of all images, by their checksums."""
-  every = {'train': dataset.train, 'validation': dataset.validation, 'test': dataset.test}
-  parts = {name: split for name, split in every.items() if split is not None}
-  found = {name: digests_of(split) for name, split in parts.items()}
+  found = {name: digests_of(split) for name, split in dataset.splits.items()}
   labels_of: dict[bytes, set[int]] = {}
-  for name, split in parts.items():
+  for name, split in dataset.splits.items():
     for digest, label in zip(found[name], split.labels, strict=True):
       labels_of.setdefault(digest, set()).add(int(label))
   return Duplicates(

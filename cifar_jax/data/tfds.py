@@ -20,7 +20,7 @@ import numpy as np
 
 from cifar_jax.data import fetch
 from cifar_jax.data.dataset import Dataset, Split, make_split
-from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.errors import UserError, as_user_error
 from cifar_jax.utils.paths import user_path
 
 _CONNECT_SECONDS = 5
@@ -60,7 +60,7 @@ def read(name: str, path: pathlib.Path) -> Dataset:
     UserError: the data are damaged, no images with labels, or in files that need TensorFlow.
   """
   tfds = _tfds()
-  with _as_user_error(f'{path} cannot be read by TFDS'):
+  with as_user_error(f'{path} cannot be read by TFDS', '.'):
     builder = tfds.builder_from_directory(str(path))
   return _read(name, builder, str(path))
 
@@ -74,7 +74,7 @@ def download(name: str) -> Dataset:
   """
   tfds = _tfds()
   folder = default_folder()
-  with _as_user_error('TFDS cannot prepare it'):
+  with as_user_error('TFDS cannot prepare it', '.'):
     builder = tfds.builder(name, data_dir=str(folder))
     _check_features(name, builder)
     if not builder.is_prepared():
@@ -120,18 +120,6 @@ def _start_tensorflow(name: str, what: str) -> None:
     tensorflow.config.set_visible_devices([], 'GPU')
 
 
-@contextlib.contextmanager
-def _as_user_error(what: str) -> Any:
-  """Turns whatever TFDS, TensorFlow or the network raises into one sentence."""
-  try:
-    yield
-  except UserError:
-    raise
-  except Exception as error:
-    reason = ' '.join(str(error).split())[:200]
-    raise UserError(f'{what} ({type(error).__name__}: {reason}).') from error
-
-
 def _check_network(urls: Iterable[str]) -> None:
   """Tries to reach the first host: TFDS itself would retry for minutes before it gives up."""
   parts = next((urllib.parse.urlsplit(url) for url in urls), None)
@@ -173,5 +161,5 @@ def _read(name: str, builder: Any, where: str) -> Dataset:
     images, labels = (np.asarray(arrays[field]) for field in ('image', 'label'))
     return make_split(images, labels, len(classes), f'{where}, split {key},')
 
-  with _as_user_error(f'{where} cannot be read by TFDS'):
+  with as_user_error(f'{where} cannot be read by TFDS', '.'):
     return Dataset(name, part('train'), part('test'), classes, source=where)

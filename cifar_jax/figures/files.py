@@ -42,7 +42,7 @@ def inline_svg(text: str) -> str:
 
 
 def render(template: str, content: Mapping[str, Any]) -> str:
-  """Fills a template of this room; what is put into it is escaped unless it is Markup."""
+  """Fills a template of this room, which escapes what is put into it, but for drawings."""
   (jinja2,) = require('report', 'jinja2')
   environment = jinja2.Environment(
     loader=jinja2.PackageLoader('cifar_jax.figures', 'templates'),

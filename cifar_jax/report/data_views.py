@@ -33,7 +33,7 @@ def write_views(config: ConfigDict, folder: pathlib.Path) -> str:
   Raises:
     UserError: no data, a package is missing, the folder cannot be written.
   """
-  (markupsafe,) = require('report', 'markupsafe')
+  require('report', 'matplotlib', 'jinja2', 'PIL')
   dataset = data.load(config.data)
   make_folder(folder)
   text = facts(dataset)
@@ -41,8 +41,8 @@ def write_views(config: ConfigDict, folder: pathlib.Path) -> str:
   names = dataset.class_names[:_CLASSES]
   by_class = [class_samples(dataset.train, label, 10, random) for label in range(len(names))]
 
-  def figure(name: str, drawn: Any) -> Any:
-    return markupsafe.Markup(files.save_figure(drawn, folder, name))
+  def figure(name: str, drawn: Any) -> str:
+    return files.save_figure(drawn, folder, name)
 
   firsts = [images[0] for images in by_class]
   chosen = random.choice(len(dataset.train), min(24, len(dataset.train)), replace=False)
@@ -74,8 +74,7 @@ def facts(dataset: Dataset) -> str:
   """Shapes, counts, balance, mean and standard deviation, duplicates: lines for the terminal."""
   repeated = statistics.duplicates(dataset)
   lines = [f'{dataset.name} from {dataset.source}']
-  parts = {'train': dataset.train, 'validation': dataset.validation, 'test': dataset.test}
-  present = {name: split for name, split in parts.items() if split is not None and len(split)}
+  present = {name: split for name, split in dataset.splits.items() if len(split)}
   for name, split in present.items():
     counts = statistics.class_counts(split, len(dataset.class_names))
     lines += [

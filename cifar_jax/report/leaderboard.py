@@ -253,7 +253,7 @@ def write_page(page: pathlib.Path, rows: Sequence[Row], columns: Sequence[str]) 
   from cifar_jax.figures import files
   from cifar_jax.utils.optional_deps import require
 
-  (markupsafe,) = require('report', 'markupsafe')
+  require('report', 'matplotlib', 'jinja2')
   folder = make_folder(page.parent)
   columns = _filled(rows, columns)
   drawn = charts_of(rows)
@@ -268,8 +268,7 @@ def write_page(page: pathlib.Path, rows: Sequence[Row], columns: Sequence[str]) 
       for row in rows
     ],
     'charts': [
-      markupsafe.Markup(files.save_figure(figure, folder, f'compare_{name}'))
-      for name, figure in drawn.items()
+      files.save_figure(figure, folder, f'compare_{name}') for name, figure in drawn.items()
     ],
   }
   files.write_page(page, 'compare.html', content)

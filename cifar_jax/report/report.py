@@ -125,7 +125,7 @@ def write_report(
     **_classes(judged, folder),
     'confusions': _confusions(judged),
     'mistakes': _gallery(judged, mistakes, folder),
-    'reliability': _chart(folder, 'reliability', charts.reliability(judged.calibration)),
+    'reliability': files.save_figure(charts.reliability(judged.calibration), folder, 'reliability'),
     'confidence_remark': _confidence(judged.calibration, judged.accuracy),
     **interpretability.inspect_network(
       network, chosen, judged.probabilities, image % len(chosen), folder
@@ -133,7 +133,7 @@ def write_report(
     'ascii': layer_table.keras_ascii(records),
     'table': layer_table.keras_table(records),
     'arrays': layer_table.parameter_overview(network.variables),
-    'graph': _chart(folder, 'network', charts.network(records, network.image_shape)),
+    'graph': files.save_figure(charts.network(records, network.image_shape), folder, 'network'),
     'command': _command(run, finished),
     'environment': _environment({**finished, 'tags': ' '.join(tags(network.config))}),
     'config': network.config.to_json(indent=2),
@@ -159,12 +159,6 @@ def write_report(
   return folder / 'index.html', measured
 
 
-def _chart(folder: pathlib.Path, name: str, drawn: Any) -> Any:
-  """Saves a figure, and gives it as markup for the page."""
-  (markupsafe,) = require('report', 'markupsafe')
-  return markupsafe.Markup(files.save_figure(drawn, folder, name))
-
-
 def _training(
   rows: Sequence[dict[str, float]], validation: str, folder: pathlib.Path
 ) -> dict[str, Any]:
@@ -180,7 +174,7 @@ def _training(
     drawn['images_per_second'] = charts.over_epochs(rows, 'images_per_second', 'Images per second')
   return {
     'overfitting': scores.overfitting(rows),
-    'curves': [_chart(folder, name, figure) for name, figure in drawn.items()],
+    'curves': [files.save_figure(figure, folder, name) for name, figure in drawn.items()],
   }
 
 
@@ -190,10 +184,10 @@ def _classes(judged: _Judged, folder: pathlib.Path) -> dict[str, Any]:
   present = [name for name in names if name in judged.by_class]
   recalls = [judged.by_class[name]['recall'] for name in present]
   return {
-    'heat_map': _chart(folder, 'confusion', charts.heat_map(judged.matrix, names)),
+    'heat_map': files.save_figure(charts.heat_map(judged.matrix, names), folder, 'confusion'),
     'matrix': scores.matrix_text(judged.matrix, names),
-    'class_chart': _chart(
-      folder, 'classes', charts.class_bars(recalls, present, 'Accuracy by class (%)')
+    'class_chart': files.save_figure(
+      charts.class_bars(recalls, present, 'Accuracy by class (%)'), folder, 'classes'
     ),
     'class_report': judged.by_class,
     'absent': len(names) - len(present),

@@ -17,15 +17,8 @@ from cifar_jax.utils.files import replacing
 
 CSV_NAME = 'metrics.csv'
 COLUMNS = (
-  'step',
-  'epoch',
-  'train_loss',
-  'train_accuracy',
-  'val_loss',
-  'val_accuracy',
-  'learning_rate',
-  'images_per_second',
-  'epoch_seconds',
+  *('step', 'epoch', 'train_loss', 'train_accuracy', 'val_loss', 'val_accuracy'),
+  *('learning_rate', 'images_per_second', 'epoch_seconds'),
 )
 Row = Mapping[str, float]
 _FACT = 'history'

@@ -30,6 +30,26 @@ class UserError(Exception):
 
 
 @contextlib.contextmanager
+def as_user_error(what: str, remedy: str = '') -> Iterator[None]:
+  """Turns whatever is raised, as damaged files make readers do, into one sentence.
+
+  Args:
+    what: Its beginning: what cannot be done.
+    remedy: Its end.
+
+  Raises:
+    UserError: that sentence, with the reason in its middle; or the one that was raised.
+  """
+  try:
+    yield
+  except UserError:
+    raise
+  except Exception as error:
+    reason = ' '.join(str(error).split())[:200]
+    raise UserError(f'{what} ({type(error).__name__}: {reason}){remedy}') from error
+
+
+@contextlib.contextmanager
 def exit_on_user_error() -> Iterator[None]:
   """Ends the process with one line on stderr: status 2 for a UserError or a full disk, 130 for
   Ctrl-C.

@@ -86,6 +86,17 @@ def make_folder(folder: pathlib.Path, what: str = 'folder') -> pathlib.Path:
   return folder
 
 
+def nearest_folder(folder: pathlib.Path) -> pathlib.Path:
+  """The folder, or the nearest one around it that is there."""
+  for place in (folder, *folder.parents):
+    try:
+      if place.is_dir():
+        return place
+    except OSError:
+      continue
+  return pathlib.Path(folder.anchor)
+
+
 @contextlib.contextmanager
 def disk_errors(folder: pathlib.Path) -> Iterator[None]:
   """Turns what a full or forbidden disk raises, in Python or in TensorStore, into one sentence."""

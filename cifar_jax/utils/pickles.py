@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.errors import UserError, as_user_error
 
 
 def read_pickle(data: bytes, where: str) -> dict[str, Any]:
@@ -30,20 +30,17 @@ def read_pickle(data: bytes, where: str) -> dict[str, Any]:
   Raises:
     UserError: the pickle is damaged, names something forbidden or is no dictionary.
   """
-  try:
-    content = RestrictedUnpickler(io.BytesIO(data), _GLOBALS, encoding='bytes').load()
+  with as_user_error(f'{where} is damaged', '; get the file again.'):
+    try:
+      content = RestrictedUnpickler(io.BytesIO(data), _GLOBALS, encoding='bytes').load()
+    except ForbiddenError as error:
+      raise UserError(
+        f'{where} is a pickle that wants to use {error}, which the official files never do; '
+        'it was not run: get the file again from its official source.'
+      ) from None
     if not isinstance(content, dict):
       raise pickle.UnpicklingError('it holds no dictionary')
     return {key: _plain(value) for key, value in content.items()}
-  except ForbiddenError as error:
-    raise UserError(
-      f'{where} is a pickle that wants to use {error}, which the official files never do; '
-      'it was not run: get the file again from its official source.'
-    ) from None
-  except Exception as error:  # A damaged pickle can raise almost anything.
-    raise UserError(
-      f'{where} is damaged ({type(error).__name__}: {error}); get the file again.'
-    ) from None
 
 
 class ForbiddenError(Exception):

@@ -13,6 +13,7 @@ from cifar_jax.commands.doctor.findings import Finding, Status
 from cifar_jax.startup import accelerators, host_memory, processor
 from cifar_jax.utils.cache import REMEDY as CACHE_REMEDY
 from cifar_jax.utils.cache import why_unwritable
+from cifar_jax.utils.files import nearest_folder
 from cifar_jax.utils.paths import cache_folder
 
 _MIB, _GIB = 2**20, 2**30
@@ -108,7 +109,7 @@ def check_disk() -> Iterator[Finding]:
     yield Finding('disk', 'note', what, _FIXES['temporary files'])
   free, full = {}, False
   for purpose, folder in places.items():
-    place = _nearest(folder)
+    place = nearest_folder(folder)
     free[purpose] = shutil.disk_usage(place).free
     if free[purpose] < _LITTLE_DISK:
       full = True
@@ -169,17 +170,6 @@ def _fix_of_start(answer: child.Answer) -> str:
   if accelerators.chosen_platform() not in ('', 'cpu'):
     return 'unset JAX_PLATFORMS JAX_PLATFORM_NAME'
   return 'export JAX_PLATFORMS=cpu   (until the accelerator is mended)'
-
-
-def _nearest(folder: pathlib.Path) -> pathlib.Path:
-  """The folder, or the nearest one around it that is there."""
-  for place in (folder, *folder.parents):
-    try:
-      if place.is_dir():
-        return place
-    except OSError:
-      continue
-  return pathlib.Path(folder.anchor)
 
 
 def _bytes_in(folder: pathlib.Path) -> tuple[int, bool]:

@@ -1,9 +1,7 @@
 """Ten steps on every kind of device, in processes of their own, and what their kernels were."""
 
-import contextlib
 import functools
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -53,7 +51,9 @@ def _ten_steps() -> Mapping[str, child.Answer]:
   probe = child.probe()
   if 'jax' not in probe.facts:
     return {}
-  with _folder() as folder:
+  prefix = 'cifar_jax_doctor_'
+  with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name_of_folder:
+    folder = pathlib.Path(name_of_folder)
     answers = {'cpu': child.ask('ten_steps', [str(folder), 'cpu'], _SECONDS, _only_cpu())}
     if (name := probe.facts.get('backend', 'cpu')) != 'cpu' and (folder / 'cpu.npz').exists():
       precise = {'JAX_DEFAULT_MATMUL_PRECISION': 'highest'}
@@ -64,16 +64,6 @@ def _ten_steps() -> Mapping[str, child.Answer]:
 
 def _only_cpu() -> dict[str, str]:
   return {'JAX_PLATFORMS': 'cpu', 'JAX_PLATFORM_NAME': ''}
-
-
-@contextlib.contextmanager
-def _folder() -> Iterator[pathlib.Path]:
-  """A folder for a while."""
-  folder = pathlib.Path(tempfile.mkdtemp(prefix='cifar_jax_doctor_'))
-  try:
-    yield folder
-  finally:
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _judge(name: str, answer: child.Answer) -> Finding:

@@ -12,6 +12,7 @@ import struct
 import numpy as np
 
 from cifar_jax.data import cifar_files, idx
+from cifar_jax.data.archives import md5_of
 from cifar_jax.data.dataset import Split
 from cifar_jax.data.fetch.mirrors import SAME_FILES, Package
 
@@ -74,7 +75,7 @@ def official_files(package: Package, split: str, rows: np.ndarray) -> tuple[dict
   if len(rows) != package.counts[split]:
     raise OtherDataError(f'has {len(rows)} images for {split} instead of {package.counts[split]}')
   contents = _idx_files(package, rows) if package.name in idx.CLASSES else _batches(package, rows)
-  found = {_md5(content): content for content in contents}
+  found = {md5_of(content): content for content in contents}
   if set(found) == set(published.values()):
     return {file: found[md5] for file, md5 in published.items()}, ''
   if package.unordered.get(split) != unordered(rows):
@@ -94,7 +95,3 @@ def _idx_files(package: Package, rows: np.ndarray) -> list[bytes]:
   height, width, _ = package.image_shape
   images = struct.pack('>4B3I', 0, 0, 8, 3, len(rows), height, width) + rows[:, 1:].tobytes()
   return [images, struct.pack('>4BI', 0, 0, 8, 1, len(rows)) + rows[:, 0].tobytes()]
-
-
-def _md5(content: bytes) -> str:
-  return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -25,6 +25,7 @@ from cifar_jax.data.image_folder.listing import ImageFile, Listing
 from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.data.statistics import DIGEST_BYTES, digests
 from cifar_jax.utils.cache import CacheEntry
+from cifar_jax.utils.files import nearest_folder
 from cifar_jax.utils.paths import cache_folder
 
 Pairs = list[tuple[int, int]]
@@ -78,10 +79,8 @@ class DecodedFolder:
 
 def fits_on_disk(count: int, preprocessing: Preprocessing) -> bool:
   """Whether so many decoded images take at most half of what is free where the cache is."""
-  folder = cache_folder()
-  while not folder.exists():
-    folder = folder.parent
-  return count * math.prod(preprocessing.shape) <= shutil.disk_usage(folder).free / 2
+  free = shutil.disk_usage(nearest_folder(cache_folder())).free
+  return count * math.prod(preprocessing.shape) <= free / 2
 
 
 def load(listing: Listing, preprocessing: Preprocessing, workers: int) -> DecodedFolder:
