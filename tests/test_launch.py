@@ -11,6 +11,7 @@ from cifar_jax import commands
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from tests.helpers import REPOSITORY
+from tests.helpers.python_process import run_python
 
 ASCII = REPOSITORY / 'tests' / 'fixtures' / 'ascii'
 LAUNCH = ('launch.py',)
@@ -147,17 +148,11 @@ def test_folders_that_cannot_be_made(tmp_path, monkeypatch) -> None:
 
 def test_run_folder_is_named_after_the_config(tiny_data, tmp_path) -> None:
   """And the last words are commands that work there."""
-  process = subprocess.run(
-    [
-      *(sys.executable, str(REPOSITORY / 'launch.py')),
-      f'--config={REPOSITORY / "tests" / "helpers" / "tiny.py"}',
-      *(f'--config.data.dir={tiny_data}', '--config.epochs=1'),
-    ],
+  process = run_python(
+    str(REPOSITORY / 'launch.py'),
+    f'--config={REPOSITORY / "tests" / "helpers" / "tiny.py"}',
+    *(f'--config.data.dir={tiny_data}', '--config.epochs=1'),
     cwd=tmp_path,
-    env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(REPOSITORY)},
-    capture_output=True,
-    text=True,
-    timeout=120,
   )
   assert process.returncode == 0, process.stderr
   assert {path.name for path in (tmp_path / 'runs' / 'tiny').iterdir()} >= {

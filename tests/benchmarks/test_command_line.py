@@ -1,15 +1,11 @@
 """Every verb is there, explains itself, and turns down what it cannot take."""
 
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
 
 from benchmarks import command_line
+from tests.helpers import REPOSITORY
+from tests.helpers.python_process import run_python
 
-REPOSITORY = pathlib.Path(__file__).parent.parent.parent
 SPEED = {'floor', 'keras_to_accuracy', 'pipeline', 'scaling', 'startup', 'step_overhead'} | {
   'throughput',
   'time_to_accuracy',
@@ -43,14 +39,7 @@ def test_help_comes_without_jax() -> None:
   """As a process, with the packages that take time out of reach."""
   block = 'import sys; sys.modules.update(dict.fromkeys(["jax", "keras", "matplotlib", "torch"]))'
   code = f'{block}; import runpy; runpy.run_module("benchmarks", run_name="__main__")'
-  finished = subprocess.run(
-    [sys.executable, '-c', code, '--help'],
-    cwd=REPOSITORY,
-    env={**os.environ, 'PYTHONPATH': str(REPOSITORY)},
-    capture_output=True,
-    text=True,
-    timeout=60,
-  )
+  finished = run_python('-c', code, '--help')
   assert finished.returncode == 0, finished.stderr
   assert 'time_to_accuracy' in finished.stdout
 

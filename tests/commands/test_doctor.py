@@ -20,6 +20,7 @@ from cifar_jax.startup import accelerators
 from cifar_jax.utils.child_process import Outcome
 from tests.helpers import REPOSITORY
 from tests.helpers.doctor_answers import GPU, PROBED, TRAINED, one
+from tests.helpers.python_process import run_python
 
 pytestmark = pytest.mark.usefixtures('nothing_remembered')
 
@@ -174,15 +175,8 @@ def test_kernels_that_are_turned_off_are_said_to_be(answers):
 def test_it_starts_without_any_package(tmp_path):
   """-S hides all packages from it, and a broken JAX stands in the way of its children."""
   (tmp_path / 'jax.py').write_text("raise ImportError('libstdc++ is too old')")
-  environment = {**os.environ, 'PYTHONPATH': f'{tmp_path}{os.pathsep}{REPOSITORY}'}
-  done = subprocess.run(
-    [sys.executable, '-S', '-m', 'cifar_jax', 'doctor'],
-    env=environment,
-    cwd=tmp_path,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  path = f'{tmp_path}{os.pathsep}{REPOSITORY}'
+  done = run_python('-S', '-m', 'cifar_jax', 'doctor', cwd=tmp_path, PYTHONPATH=path)
   assert done.returncode == 1
   assert done.stderr == ''
   assert 'not installed: jax, jaxlib, numpy' in done.stdout
@@ -244,15 +238,7 @@ def test_text_keeps_commands_whole():
 
 def test_it_trains_and_resumes_here(tmp_path):
   """All of it, on this machine's CPU."""
-  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'TMPDIR': str(tmp_path)}
-  done = subprocess.run(
-    [sys.executable, '-m', 'cifar_jax', 'doctor', '--json'],
-    env=environment,
-    cwd=REPOSITORY,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  done = run_python('-m', 'cifar_jax', 'doctor', '--json', TMPDIR=str(tmp_path))
   content = json.loads(done.stdout)
   (found,) = (one for one in content['findings'] if one['check'] == 'train_cpu')
   assert found['status'] == 'ok', found

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import flax.linen as nn
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from cifar_jax import layers
 from cifar_jax.models import pretrained
@@ -50,6 +51,14 @@ def from_keras(name: str) -> Place | None:
 NETWORK = pretrained.Network(
   Tiny, {'torch': from_torch, 'keras': from_keras}, ('tiny.pth', 'tiny.h5')
 )
+
+
+def use_as_base(config: ConfigDict, folder: pathlib.Path, **options: object) -> None:
+  """Puts a network on its maps, which stay as they are, into a config; writes its weights."""
+  config.optimizer.groups.base = ConfigDict({'pattern': 'base/.*', 'frozen_from_epoch': 0})
+  weights = str(write_safetensors(folder / 'tiny.safetensors', tensors()))
+  model = {'name': 'pretrained', 'network': 'tiny', 'weights': weights, **options}
+  config.model = ConfigDict(model)
 
 
 def tensors() -> dict[str, np.ndarray]:

@@ -31,7 +31,7 @@ from tests.helpers.agreement import (
   train,
 )
 from tests.helpers.picture_files import data_config, picture, write_tree
-from tests.helpers.tiny_network import NETWORK, tensors, write_safetensors
+from tests.helpers.tiny_network import NETWORK, use_as_base
 
 PHOTOGRAPHS = pathlib.Path(os.environ.get('CIFAR_JAX_DATA', 'nowhere')) / 'catsdogs'
 
@@ -156,16 +156,7 @@ def test_heads_on_a_published_network(capsys, tree, tmp_path, monkeypatch, featu
   """Trained and measured on maps that were kept, used on images."""
   monkeypatch.setitem(pretrained.NETWORKS, 'tiny', NETWORK)
   config = tiny.get_config()
-  config.optimizer.groups.base = ConfigDict({'pattern': 'base/.*', 'frozen_from_epoch': 0})
-  config.model = ConfigDict(
-    {
-      'name': 'pretrained',
-      'network': 'tiny',
-      'weights': str(write_safetensors(tmp_path / 'tiny.safetensors', tensors())),
-      'head': ('flatten',),
-      'features': features,
-    }
-  )
+  use_as_base(config, tmp_path, head=('flatten',), features=features)
   config.data = data_config(tree, resize='pad')
   config.data.validation = '4'
   config, run = train(config, tmp_path / 'run', **{'data.std': (0.5,)})

@@ -3,12 +3,11 @@
 import numpy as np
 import optax
 import pytest
-from ml_collections import ConfigDict
 
 from cifar_jax import data
 from cifar_jax.models import pretrained as published
 from tests.helpers import tiny
-from tests.helpers.tiny_network import NETWORK, tensors, write_safetensors
+from tests.helpers.tiny_network import NETWORK, tensors, use_as_base
 from tests.reference import networks, rules
 from tests.reference.input_path import Inputs
 from tests.reference.systems import System, assert_same, pictures
@@ -48,17 +47,8 @@ def test_losses_and_parameters(tmp_path, monkeypatch, inputs, way) -> None:
   arrays = pictures(SYSTEM)
   np.savez(tmp_path / 'pictures.npz', **arrays)
   config = tiny.get_config()
-  config.optimizer.groups.base = ConfigDict({'pattern': 'base/.*', 'frozen_from_epoch': 0})
-  config.model = ConfigDict(
-    {
-      'name': 'pretrained',
-      'network': 'tiny',
-      'weights': str(write_safetensors(tmp_path / 'tiny.safetensors', tensors())),
-      'pooled': False,
-      'head': ('flatten', 'dense 8', 'dropout 0.2'),
-      'features': 'cached',
-    }
-  )
+  head = ('flatten', 'dense 8', 'dropout 0.2')
+  use_as_base(config, tmp_path, pooled=False, head=head, features='cached')
   config.update_from_flattened_dict(
     {
       'data.name': 'pictures',

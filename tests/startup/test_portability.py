@@ -1,10 +1,7 @@
 """Nothing in the package asks for what only some systems have."""
 
 import ast
-import os
 import pathlib
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +9,7 @@ import pytest
 from cifar_jax.startup import host_memory, process
 from cifar_jax.utils import files
 from tests.helpers import REPOSITORY, without_posix
+from tests.helpers.python_process import run_python
 
 # module or attribute -> the one file that uses it, behind a guard
 GUARDED = {
@@ -102,17 +100,10 @@ def test_the_rule_of_encodings_itself(call: str, lines: list[int]) -> None:
 def test_trains_without_posix_and_without_tensorflow(tiny_data, tmp_path) -> None:
   """Checkpoints, events and the lock included; and what is there is resumed."""
   for epochs in (1, 2):
-    done = subprocess.run(
-      [
-        *(sys.executable, 'tests/helpers/without_posix.py', '--config=tests/helpers/tiny.py'),
-        *(f'--config.data.dir={tiny_data}', '--config.tensorboard=True'),
-        *(f'--config.epochs={epochs}', f'--workdir={tmp_path / "run"}'),
-      ],
-      cwd=REPOSITORY,
-      env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(REPOSITORY)},
-      capture_output=True,
-      text=True,
-      timeout=300,
+    done = run_python(
+      *('tests/helpers/without_posix.py', '--config=tests/helpers/tiny.py'),
+      *(f'--config.data.dir={tiny_data}', '--config.tensorboard=True'),
+      *(f'--config.epochs={epochs}', f'--workdir={tmp_path / "run"}'),
     )
     assert done.returncode == 0, done.stderr
     assert f'Epoch {epochs}/{epochs} - ' in done.stdout
