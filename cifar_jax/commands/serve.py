@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
   from cifar_jax.serve.web_app import serve
   from cifar_jax.utils.optional_deps import require
 
-  require('serve', 'flask', 'waitress', 'PIL', 'matplotlib')
+  require('serve', 'flask', 'waitress', 'matplotlib')
   network = classifier.load(arguments.run, arguments.checkpoint, arguments.data_dir)
   split = None
   if arguments.neighbors:

@@ -22,16 +22,8 @@ _DIGITS = tuple('0123456789')
 CLASSES = {
   'mnist': _DIGITS,
   'fashion_mnist': (
-    'T-shirt/top',
-    'Trouser',
-    'Pullover',
-    'Dress',
-    'Coat',
-    'Sandal',
-    'Shirt',
-    'Sneaker',
-    'Bag',
-    'Ankle boot',
+    *('T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat'),
+    *('Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot'),
   ),
   'kmnist': ('o', 'ki', 'su', 'tsu', 'na', 'ha', 'ma', 'ya', 're', 'wo'),
 }

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from cifar_jax.data.preprocessing import Preprocessing, with_channels
-from cifar_jax.utils.errors import UserError
 
 # What Pillow decodes in code of its own or of well-kept libraries; others would only widen what a
 # hostile file can reach.
@@ -53,18 +52,10 @@ class Decoded:
 
 @functools.cache
 def pillow() -> Any:
-  """The package PIL with the modules used here.
+  """The package PIL with the modules used here."""
+  import PIL
+  from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: F401
 
-  Raises:
-    UserError: it is not installed.
-  """
-  try:
-    import PIL
-    from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: F401
-  except ImportError:
-    raise UserError(
-      "image files need Pillow: pip install 'cifar_jax[folders]', or pip install pillow"
-    ) from None
   Image.init()  # knows all formats afterwards, as `formats` demands
   # What is wrong with a file becomes an error here or does not matter; on a terminal it would
   # scroll by a thousand times.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import PIL.Image
 
 from cifar_jax.data.preprocessing import with_channels
 from cifar_jax.figures import charts
@@ -51,9 +52,8 @@ def colored(values: Map, color_map: str = 'viridis') -> ColorImage:
 
 def resized(values: Map, height: int, width: int) -> SmallMap:
   """A map stretched to another size, bilinearly."""
-  (pillow,) = require('report', 'PIL.Image')
-  image = pillow.fromarray(values.astype(np.float32))
-  return np.asarray(image.resize((width, height), pillow.Resampling.BILINEAR))
+  image = PIL.Image.fromarray(values.astype(np.float32))
+  return np.asarray(image.resize((width, height), PIL.Image.Resampling.BILINEAR))
 
 
 def rgb(image: Image) -> ColorImage:
@@ -75,20 +75,18 @@ def overlay(image: Image, heat: SmallMap) -> ColorImage:
 
 def png(image: Image) -> bytes:
   """An image as the bytes of a PNG file: gray, or as `rgb` shows it."""
-  (pillow,) = require('report', 'PIL.Image')
   buffer = io.BytesIO()
   # optimize=True would save a hundredth and take half as long again.
-  pillow.fromarray(image[..., 0] if image.shape[-1] == 1 else rgb(image)).save(buffer, 'PNG')
+  PIL.Image.fromarray(image[..., 0] if image.shape[-1] == 1 else rgb(image)).save(buffer, 'PNG')
   return buffer.getvalue()
 
 
 def of_figure(figure: Any, dpi: int = 80) -> ColorImage:
   """A matplotlib figure on white."""
-  (pillow,) = require('report', 'PIL.Image')
   buffer = io.BytesIO()
   with charts.style():
     figure.savefig(buffer, format='png', dpi=dpi, facecolor='white')
-  return np.asarray(pillow.open(buffer).convert('RGB'))
+  return np.asarray(PIL.Image.open(buffer).convert('RGB'))
 
 
 def data_uri(image: Image) -> str:

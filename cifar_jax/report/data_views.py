@@ -33,7 +33,7 @@ def write_views(config: ConfigDict, folder: pathlib.Path) -> str:
   Raises:
     UserError: no data, a package is missing, the folder cannot be written.
   """
-  require('report', 'matplotlib', 'jinja2', 'PIL')
+  require('report', 'matplotlib', 'jinja2')
   dataset = data.load(config.data)
   make_folder(folder)
   text = facts(dataset)

@@ -35,7 +35,7 @@ class EpochImages(Callback):
   def start(self, session: Session, step: int) -> None:
     """Raises UserError if images are wanted and a package that draws them is missing."""
     if self.due(0):
-      require('report', 'matplotlib', 'PIL')
+      require('report', 'matplotlib')
 
   def end_epoch(self, session: Session, state: TrainState) -> TrainState:
     """Draws them, on one device."""

@@ -21,29 +21,18 @@ from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import make_folder
 from cifar_jax.utils.suggestions import did_you_mean
 
-# Column -> whether the best is the highest; text sorts from A.
+_LOWEST_FIRST = (  # text from A
+  *('run', 'data', 'data_fingerprint', 'val_loss', 'test_loss', 'best_epoch', 'parameters', 'macs'),
+  *('seconds', 'seed', 'state', 'split_note', 'tags'),
+)
+_HIGHEST_FIRST = (
+  *('train_examples', 'validation_examples', 'test_examples', 'val_accuracy', 'test_accuracy'),
+  *('best_val_accuracy', 'epochs', 'images_per_second'),
+)
+# Column -> whether the best is the highest.
 COLUMNS: Mapping[str, bool] = {
-  'run': False,
-  'data': False,
-  'data_fingerprint': False,
-  'train_examples': True,
-  'validation_examples': True,
-  'test_examples': True,
-  'val_accuracy': True,
-  'val_loss': False,
-  'test_accuracy': True,
-  'test_loss': False,
-  'best_val_accuracy': True,
-  'best_epoch': False,
-  'parameters': False,
-  'macs': False,
-  'epochs': True,
-  'seconds': False,
-  'images_per_second': True,
-  'seed': False,
-  'state': False,
-  'split_note': False,
-  'tags': False,
+  **dict.fromkeys(_LOWEST_FIRST, False),
+  **dict.fromkeys(_HIGHEST_FIRST, True),
 }
 DEFAULT_COLUMNS = (
   *('run', 'data', 'val_accuracy', 'val_loss', 'test_accuracy', 'parameters', 'macs'),

@@ -93,7 +93,7 @@ def write_report(
     UserError: no run or checkpoint there, no data, a package is missing, the folder cannot be
       written.
   """
-  require('report', 'matplotlib', 'jinja2', 'PIL')
+  require('report', 'matplotlib', 'jinja2')
   network = classifier.load(run, checkpoint, data_dir)
   splits = load_known(run, network.config, split, data_dir)
   rows, finished = shown_rows(run), run_files.read_summary(run)

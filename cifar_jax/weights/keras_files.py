@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.optional_deps import require
 
 # Names of Keras 1, as in the files that keras.applications downloads.
 _OLD_KINDS = {'W': 'kernel', 'b': 'bias'}
@@ -17,12 +18,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
   Raises:
     UserError: h5py is missing, the file cannot be read, or is none of Keras's.
   """
-  try:
-    import h5py
-  except ImportError:
-    raise UserError(
-      "Keras's .h5 files need h5py: pip install 'cifar_jax[transfer]', or pip install h5py"
-    ) from None
+  (h5py,) = require('transfer', 'h5py')
   try:
     with h5py.File(path, 'r') as file:
       root = file.get('model_weights', file)  # model.save() puts them a level down

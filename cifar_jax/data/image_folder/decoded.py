@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from cifar_jax.data.image_file import THUMBNAIL, DamagedImageError, Decoded, decode_file, pillow
+from cifar_jax.data.image_file import THUMBNAIL, DamagedImageError, Decoded, decode_file
 from cifar_jax.data.image_folder.duplicates import exact_pairs, near_pairs
 from cifar_jax.data.image_folder.listing import ImageFile, Listing
 from cifar_jax.data.preprocessing import Preprocessing
@@ -92,7 +92,7 @@ def load(listing: Listing, preprocessing: Preprocessing, workers: int) -> Decode
     workers: How many threads decode; Pillow's decoders do not hold Python's lock.
 
   Raises:
-    UserError: there is no room or no permission for the cache, or Pillow is missing.
+    UserError: there is no room or no permission for the cache.
   """
   entry = CacheEntry(cache_folder() / f'folder-{_key(listing, preprocessing)[:24]}', _read)
   return entry.load_or_store(
@@ -142,7 +142,6 @@ def _key(listing: Listing, preprocessing: Preprocessing) -> str:
 def _write(
   folder: pathlib.Path, files: Sequence[ImageFile], preprocessing: Preprocessing, workers: int
 ) -> None:
-  pillow()  # raises before anything is written
   folder.mkdir()
   kept, thumbnails, found, damaged = [], [], [], []
   # No bar where nobody looks at it.

@@ -22,6 +22,7 @@ from cifar_jax.data.image_file import DamagedImageError, decode_file
 from cifar_jax.data.image_folder.listing import ImageFile
 from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.optional_deps import require
 
 # Batches planned at a time: after so many the workers are started anew.
 _PLANNED = 100_000
@@ -52,14 +53,9 @@ class FileSplit(Split):
     """For each array of indices [B], in order, their images uint8 [B, H, W, C].
 
     Raises:
-      UserError: an image cannot be decoded; the message names the file.
+      UserError: an image cannot be decoded, and the message names the file, or Grain is missing.
     """
-    try:
-      import grain
-    except ImportError:
-      raise UserError(
-        "images are streamed by Grain: pip install 'cifar_jax[folders]', or pip install grain"
-      ) from None
+    (grain,) = require('folders', 'grain')
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()  # Grain asks for flags of its own; not all commands use absl
     images: Any = self.images
