@@ -96,7 +96,7 @@ class Trainer:
   def keys(self) -> steps.RandomKeys:
     """The root keys of the run, on every device."""
     seed = sharding.replicate(np.uint32(self.config.seed), self.mesh)
-    return sharding.jit_replicated(self._random_keys, self.mesh)(seed)
+    return sharding.jit_replicated(_random_keys(self.generator), self.mesh)(seed)
 
   @property
   def generator(self) -> str:
@@ -153,15 +153,12 @@ class Trainer:
 
   def abstract_keys(self) -> steps.RandomKeys:
     """The shapes of `keys`."""
-    shapes: steps.RandomKeys = jax.eval_shape(self._random_keys, 0)
+    shapes: steps.RandomKeys = jax.eval_shape(_random_keys(self.generator), 0)
     return shapes
 
   def abstract_state(self) -> steps.TrainState:
     """The target for restoring a checkpoint onto this trainer's devices."""
     return steps.abstract_state(self.init_shapes(), sharding.replicated(self.mesh))
-
-  def _random_keys(self, seed: int | jax.Array) -> steps.RandomKeys:
-    return steps.random_keys(seed, self.generator)
 
   @functools.cached_property
   def _init(self) -> Callable[..., steps.TrainState]:
@@ -175,6 +172,12 @@ class Trainer:
   @property
   def _data_parallel(self) -> DataParallel:
     return self._parallel.data_parallel(self.mesh)
+
+
+@functools.cache
+def _random_keys(generator: str) -> Callable[[int | jax.Array], steps.RandomKeys]:
+  """One function for each generator, so that JAX traces and compiles it once in a process."""
+  return functools.partial(steps.random_keys, generator=generator)
 
 
 def build_trainer(

@@ -11,6 +11,7 @@ A run may therefore stop after any step and go on, on any number of devices, wit
 The keys are arguments, so that one program serves every seed.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -197,10 +198,15 @@ def make_epoch_order(recipe: Recipe) -> Callable[[RandomKeys, Step], jax.Array]:
 
   The permutation is cut or filled to whole batches; what fills it is masked by the step.
   """
-  length = recipe.steps_per_epoch * recipe.batch_size
+  return _epoch_order(recipe.examples, recipe.steps_per_epoch * recipe.batch_size)
+
+
+@functools.cache
+def _epoch_order(examples: int, length: int) -> Callable[[RandomKeys, Step], jax.Array]:
+  """One function for equal numbers, so that JAX traces and compiles it once in a process."""
 
   def order(keys: RandomKeys, epoch: Step) -> jax.Array:
-    permutation = jax.random.permutation(jax.random.fold_in(keys.order, epoch), recipe.examples)
+    permutation = jax.random.permutation(jax.random.fold_in(keys.order, epoch), examples)
     return jnp.resize(permutation, (length,)).astype(jnp.int32)
 
   return order
