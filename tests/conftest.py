@@ -42,6 +42,7 @@ NOT_FAST = (
 )
 FAST_SECONDS = 3.0
 LARGEST_PROCESS = 2 << 30  # bytes
+GROWTH = 1 << 29  # bytes
 COMPILE_FAST = '--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1'
 
 
@@ -106,7 +107,12 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[object]:
 
 
 def tier_of(keywords: collections.abc.Mapping) -> str:
-  return next((tier for tier in ('slow', 'claims', 'fast') if tier in keywords), 'default')
+  """The tier of a test: 'default' runs with `pytest`, and so does 'fast'. Tests marked thorough are
+  further parametrizations of those; .ci/run runs them too.
+  """
+  return next(
+    (tier for tier in ('slow', 'claims', 'thorough', 'fast') if tier in keywords), 'default'
+  )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -132,15 +138,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     write(f'not fast, though neither in NOT_FAST of tests/conftest.py nor marked slow: {line}')
 
 
+def _resident() -> int:
+  """Bytes that this process has in memory; 0 where nobody says, as outside of Linux."""
+  with contextlib.suppress(OSError):
+    pages = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
+    return pages * os.sysconf('SC_PAGE_SIZE')
+  return 0
+
+
+@pytest.fixture(scope='session')
+def _allowed() -> list[int]:
+  """Bytes that a process may have at the end of a file."""
+  return [LARGEST_PROCESS]
+
+
 @pytest.fixture(scope='module', autouse=True)
-def _forget_programs() -> Iterator[None]:
-  """A process that has grown forgets the programs of a file at its end."""
+def _forget_programs(_allowed: list[int]) -> Iterator[None]:
+  """A process that has grown forgets the programs of a file at its end; and not again at the end of
+  each file after that, since some of the memory does not come back and searching it takes time.
+  """
   yield
-  with contextlib.suppress(OSError):  # only Linux tells
-    resident = int(pathlib.Path('/proc/self/statm').read_text().split()[1])
-    if resident * os.sysconf('SC_PAGE_SIZE') > LARGEST_PROCESS:
-      jax.clear_caches()
-      gc.collect()
+  if _resident() > _allowed[0]:
+    jax.clear_caches()
+    gc.collect()
+    _allowed[0] = max(LARGEST_PROCESS, _resident() + GROWTH)
 
 
 @pytest.fixture(scope='module')

@@ -2,24 +2,36 @@
 network: what they do, and that the updates which both runs make stay the same to the last bit.
 """
 
-from collections.abc import Callable, Mapping
+import copy
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
+from cifar_jax.data import Splits
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
+from cifar_jax.trainer.build import Trainer, build_trainer
 from configs import base
 from tests.helpers.effects import config_of
 from tests.helpers.runs import rows_of
+from tests.helpers.shared_trainers import trainers_shared
 
 # Six epochs of one update each, on labels of chance: what is learned does not hold for others, so
 # that the loss of training falls and that of validation does not.
 RUN = {'epochs': 6, 'batch_size': 24, 'optimizer.learning_rate': 0.05}
 STOPPING = {**RUN, 'early_stopping.patience': 1, 'early_stopping.min_delta': 9.0}
 PLATEAU = {**RUN, 'plateau.patience': 1, 'plateau.min_delta': 9.0, 'plateau.factor': 0.5}
+
+# No program depends on them, but for whether there is a plateau: see test_effects.py.
+HOST = (
+  *('early_stopping.', 'plateau.', 'checkpoint.', 'profile.', 'tags', 'tensorboard'),
+  *('evaluate.every_epochs', 'evaluate.max_misclassified', 'evaluate.images_every_epochs'),
+)
 
 
 class Run(NamedTuple):
@@ -52,8 +64,27 @@ class Run(NamedTuple):
 Runs = Callable[[Mapping[str, Any]], Run]
 
 
+def sharing_programs() -> Callable[[ConfigDict, Splits], Trainer]:
+  """A `build_trainer` whose trainers have their programs in common as far as configs allow."""
+  made: dict[str, Trainer] = {}
+
+  def build(config: ConfigDict, splits: Splits) -> Trainer:
+    options = [option for option in configs.flatten(config) if not option[0].startswith(HOST)]
+    key = repr((sorted(options), bool(config.plateau.patience)))
+    if key not in made:
+      made[key] = build_trainer(config, splits)
+      for name, value in vars(Trainer).items():
+        if isinstance(value, functools.cached_property):
+          getattr(made[key], name)
+    trainer = copy.copy(made[key])
+    vars(trainer)['config'] = config
+    return trainer
+
+  return build
+
+
 @pytest.fixture(scope='module')
-def runs(tmp_path_factory) -> Runs:
+def runs(tmp_path_factory) -> Iterator[Runs]:
   """options -> what the run of six epochs left; each is trained once."""
   folder = tmp_path_factory.mktemp('epochs')
   generator = np.random.default_rng(1)
@@ -74,7 +105,9 @@ def runs(tmp_path_factory) -> Runs:
       made[key] = Run(rows_of(path), tuple(sorted(str(file.relative_to(path)) for file in files)))
     return made[key]
 
-  return run
+  with trainers_shared(), pytest.MonkeyPatch.context() as patch:
+    patch.setattr(loop, 'build_trainer', sharing_programs())
+    yield run
 
 
 def test_the_runs_are_what_the_tests_need(runs) -> None:

@@ -2,16 +2,15 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 from cifar_jax import commands
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
-from tests.helpers import REPOSITORY
+from tests.helpers import REPOSITORY, warm_process
 from tests.helpers.python_process import run_python
+from tests.helpers.scripts import as_script
 
 ASCII = REPOSITORY / 'tests' / 'fixtures' / 'ascii'
 LAUNCH = ('launch.py',)
@@ -21,24 +20,9 @@ ADV = '--config=configs/cnn_adv.py'
 pytestmark = pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-  return subprocess.Popen(
-    [sys.executable, *arguments],
-    cwd=REPOSITORY,
-    env={**os.environ, 'JAX_PLATFORMS': 'cpu'},
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-  out, err = process.communicate(timeout=120)
-  return process.returncode, out, err
-
-
 def run(*arguments: str) -> tuple[int, str, str]:
-  return finish(start(*arguments))
+  done = run_python(*arguments)
+  return done.returncode, done.stdout, done.stderr
 
 
 def one_error(err: str) -> str:
@@ -115,19 +99,15 @@ MISTAKES = {
 }
 
 
-def test_mistakes_are_one_line_and_status_2(tmp_path) -> None:
-  """All at once, since each process spends most of its time importing."""
-  processes = {
-    name: start(*LAUNCH, *arguments, f'--workdir={tmp_path / "run"}', '--config.tensorboard=False')
-    if arguments
-    else start(*LAUNCH)
-    for name, (arguments, _) in MISTAKES.items()
-  }
-  ends = {name: finish(process) for name, process in processes.items()}
-  for name, (status, out, err) in ends.items():
-    assert status == 2, (name, out, err)
-    assert 'Epoch' not in out, name
-    assert MISTAKES[name][1] in one_error(err), name
+@pytest.mark.parametrize('name', MISTAKES)
+def test_mistakes_are_one_line_and_status_2(tmp_path, name) -> None:
+  arguments, words = MISTAKES[name]
+  if arguments:
+    arguments = [*arguments, f'--workdir={tmp_path / "run"}', '--config.tensorboard=False']
+  done = warm_process.run(as_script, *LAUNCH, *arguments)
+  assert done.returncode == 2, done.stderr
+  assert 'Epoch' not in done.stdout
+  assert words in one_error(done.stderr)
   assert not (tmp_path / 'run').exists()  # nothing is left behind by a mistake
 
 

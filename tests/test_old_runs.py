@@ -87,7 +87,7 @@ def unpacked(tmp_path_factory) -> pathlib.Path:
   params=[(version, name) for name in stored_runs.CONFIGS for version in VERSIONS],
   ids='-'.join,
 )
-def stored(request, unpacked) -> Stored:
+def stored(request, unpacked, shared_trainers) -> Stored:
   version, name = request.param
   config = configs.load(f'{FOLDER / "config.py"}:{name}', [f'--config.data.dir={DATA}'])
   run = unpacked / version / name / 'interrupted'
@@ -176,7 +176,9 @@ def test_finished_predicts(stored, tmp_path) -> None:
       np.testing.assert_allclose(classes[name], probability, **ROUNDING)
 
 
-@pytest.mark.parametrize('version', VERSIONS)
+@pytest.mark.parametrize(
+  'version', [VERSIONS[0], *(pytest.param(v, marks=pytest.mark.thorough) for v in VERSIONS[1:])]
+)
 def test_finished_is_reported(unpacked, version) -> None:
   pytest.importorskip('matplotlib')
   pytest.importorskip('jinja2')

@@ -98,7 +98,9 @@ def test_grad_cam_by_hand(small) -> None:
   assert (expected > 0).any()
 
 
-@pytest.mark.parametrize('config', ['lr', 'lenet5', 'resnet20', 'vit_tiny'])
+@pytest.mark.parametrize(
+  'config', ['lr', 'lenet5', 'resnet20', pytest.param('vit_tiny', marks=pytest.mark.thorough)]
+)
 def test_any_network_can_be_looked_into(config: str) -> None:
   """Shapes alone: nothing is computed."""
   module_path = pytest.importorskip(f'configs.{config}')

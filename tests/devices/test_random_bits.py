@@ -66,6 +66,7 @@ def test_dropout_drops_the_same_on_eight_devices(platform) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.thorough
 def test_augmentation_draws_the_same_on_eight_devices() -> None:
   images = np.random.default_rng(0).integers(0, 256, (ROWS, 8, 8, 3), np.uint8)
   key = steps.random_keys(3, 'rbg').step

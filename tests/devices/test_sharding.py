@@ -80,7 +80,13 @@ def test_a_batch_that_does_not_divide_is_filled_if_wanted(tiny_config, kind) -> 
   assert_close(*states)
 
 
-@pytest.mark.parametrize('kind', [pytest.param('jit', marks=pytest.mark.slow), 'pmap'])
+@pytest.mark.parametrize(
+  'kind',
+  [
+    pytest.param('jit', marks=pytest.mark.slow),
+    pytest.param('pmap', marks=pytest.mark.thorough),
+  ],
+)
 def test_ghost_batches_are_those_of_one_device(tiny_config, kind) -> None:
   """Statistics over 8 rows each: on 4 devices, those of each device by itself; seven steps include
   a short batch of 20 rows.
@@ -101,6 +107,7 @@ def test_ghost_batches_that_do_not_divide(tiny_config) -> None:
       trainer_on(tiny_config, devices, parallel=kind, **{'batch_norm.ghost_batch_size': rows})
 
 
+@pytest.mark.thorough
 def test_jit_and_pmap_restore_each_other(tiny_config, tmp_path) -> None:
   """One epoch on 4 devices, one mapped over 2, one on 1: the state of one device throughout."""
   ways = ((4, 'jit'), (2, 'pmap'), (1, 'jit'))

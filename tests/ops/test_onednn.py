@@ -45,7 +45,7 @@ def plain(inputs, kernel, bias, strides, pads, relu):
     ((5, 2), (3, 1), ((2, 2), (0, 0))),
   ],
 )
-@pytest.mark.parametrize('channels', [(3, 8), (6, 5)])
+@pytest.mark.parametrize('channels', [(3, 8), pytest.param((6, 5), marks=pytest.mark.thorough)])
 def test_float32(channels, window, strides, pads, with_bias, relu):
   inputs, kernel = normal(3, 9, 8, channels[0]), normal(*window, *channels)
   bias = normal(channels[1]) if with_bias else None
@@ -89,7 +89,7 @@ def test_float32_on_large_maps(window, pads, examples):
     ((1, 1), (1, 1), ((0, 0), (0, 0))),
   ],
 )
-@pytest.mark.parametrize('channels', [3, 16])
+@pytest.mark.parametrize('channels', [3, pytest.param(16, marks=pytest.mark.thorough)])
 def test_depthwise(channels, window, strides, pads, form):
   inputs, kernel = normal(3, 9, 8, channels), normal(*window, 1, channels)
 
@@ -117,7 +117,7 @@ def test_the_layer_calls_it_for_depthwise_convolutions():
 
 @needs_bfloat16
 @pytest.mark.parametrize('relu', [False, True])
-@pytest.mark.parametrize('channels', [(3, 8), (6, 5)])
+@pytest.mark.parametrize('channels', [(3, 8), pytest.param((6, 5), marks=pytest.mark.thorough)])
 def test_bfloat16_rounds_what_float32_gives(channels, relu):
   """Sums are float32: of 70 images (more than are taken at once) no more than roundings is lost."""
   inputs, kernel, bias = (

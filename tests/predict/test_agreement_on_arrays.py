@@ -24,11 +24,11 @@ from tests.helpers.picture_files import picture
 @pytest.mark.parametrize(
   ('channels', 'options'),
   [
-    (3, {}),
+    pytest.param(3, {}, marks=pytest.mark.thorough),
     (3, {'data.channels': 1, 'data.normalize': 'zca', 'data.zca_epsilon': 0.1}),
     (1, {'data.channels': 3, 'data.pad_to': 12, 'evaluate.tta': 'flip'}),
-    (4, {}),
-    (4, {'data.channels': 3}),
+    pytest.param(4, {}, marks=pytest.mark.thorough),
+    pytest.param(4, {'data.channels': 3}, marks=pytest.mark.thorough),
   ],
 )
 def test_npz_files(capsys, tmp_path, channels, options) -> None:

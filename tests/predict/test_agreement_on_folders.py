@@ -75,16 +75,19 @@ def padded(tree, tmp_path_factory) -> tuple[ConfigDict, pathlib.Path]:
 @pytest.mark.parametrize(
   'options',
   [
-    {'data.folder.interpolation': 'nearest'},
-    {
-      'data.folder.resize': 'pad',
-      'data.channels': 1,
-      'data.pad_to': 11,
-      'data.normalize': 'channel',
-      'weight_averaging.name': 'ema',
-      'weight_averaging.decay': 0.5,
-      'weight_averaging.every_steps': 1,
-    },
+    pytest.param({'data.folder.interpolation': 'nearest'}, marks=pytest.mark.thorough),
+    pytest.param(
+      {
+        'data.folder.resize': 'pad',
+        'data.channels': 1,
+        'data.pad_to': 11,
+        'data.normalize': 'channel',
+        'weight_averaging.name': 'ema',
+        'weight_averaging.decay': 0.5,
+        'weight_averaging.every_steps': 1,
+      },
+      marks=pytest.mark.thorough,
+    ),
     {
       'data.folder.resize': 'crop',
       'data.folder.interpolation': 'lanczos',
@@ -151,7 +154,9 @@ def test_other_pixels_give_other_probabilities(tree, padded) -> None:
   assert np.abs(first - second).max() > 1e-3
 
 
-@pytest.mark.parametrize('features', ['cached', 'computed'])
+@pytest.mark.parametrize(
+  'features', ['cached', pytest.param('computed', marks=pytest.mark.thorough)]
+)
 def test_heads_on_a_published_network(capsys, tree, tmp_path, monkeypatch, features) -> None:
   """Trained and measured on maps that were kept, used on images."""
   monkeypatch.setitem(pretrained.NETWORKS, 'tiny', NETWORK)

@@ -17,6 +17,7 @@ from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer.loop import train
 from cifar_jax.utils.errors import UserError
 from tests.helpers.runs import changed
+from tests.helpers.tiny import ONE_LAYER
 
 
 def variant(tiny_data: pathlib.Path, path: pathlib.Path, **arrays) -> str:
@@ -142,7 +143,13 @@ def test_data_with_some_of_the_classes_alone(tiny_run, tiny_data, tmp_path) -> N
   assert evaluate(tiny_run, data_dir=path)['accuracy'] == pytest.approx(float(expected))
 
 
-@pytest.mark.parametrize('change', ['other images', 'one more', 'one replaced'])
+@pytest.mark.parametrize(
+  'change',
+  [
+    *(pytest.param(change, marks=pytest.mark.thorough) for change in ('other images', 'one more')),
+    'one replaced',
+  ],
+)
 def test_other_training_images(tiny_run, tiny_data, tmp_path, change) -> None:
   with np.load(tiny_data) as arrays:
     x, y = arrays['x_train'], arrays['y_train']
@@ -195,7 +202,7 @@ def test_without_the_flag_errors_name_the_folder_of_the_run(
     evaluate(run)
 
 
-@pytest.mark.parametrize('normalize', ['channel', 'zca'])
+@pytest.mark.parametrize('normalize', [pytest.param('channel', marks=pytest.mark.thorough), 'zca'])
 def test_other_training_images_do_not_change_the_normalization(
   tiny_config, tiny_data, tmp_path, normalize
 ) -> None:
@@ -214,7 +221,8 @@ def test_other_training_images_do_not_change_the_normalization(
 
 def test_validation_is_that_of_training(tiny_config, tmp_path) -> None:
   """Of 20 images in batches of 16 the last four are left out, in training and afterwards."""
-  config = changed(tiny_config, max_steps=2, batch_size=16, **{'evaluate.drop_remainder': True})
+  options = {**ONE_LAYER, 'evaluate.drop_remainder': True}
+  config = changed(tiny_config, max_steps=2, batch_size=16, **options)
   summary = train(config, tmp_path, Progress('silent'))
   found = evaluate(tmp_path, split='validation')
   assert found['examples'] == 16

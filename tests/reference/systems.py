@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+from collections.abc import Container
 from typing import Any
 
 import jax
@@ -92,10 +93,20 @@ SYSTEMS = {
 }
 
 
-def ways_of(cases: dict[str, tuple[Inputs, str]]) -> list[Any]:
-  """Parameters (name, way) of a test: each system in the way of its case, and slowly in all."""
+def ways_of(cases: dict[str, tuple[Inputs, str]], thorough: Container[str]) -> list[Any]:
+  """Parameters (name, way) of a test: each system in the way of its case, and slowly in all.
+
+  Args:
+    thorough: Systems whose layers, and whose ways, are those of others: not of every day.
+  """
+
+  def marks(name: str, daily: bool) -> tuple[pytest.MarkDecorator, ...]:
+    if not daily:
+      return (pytest.mark.slow,)
+    return (pytest.mark.thorough,) if name in thorough else ()
+
   return [
-    pytest.param(name, way, marks=() if way == daily else pytest.mark.slow)
+    pytest.param(name, way, marks=marks(name, way == daily))
     for name, (_, daily) in cases.items()
     for way in WAYS
   ]

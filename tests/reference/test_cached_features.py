@@ -35,7 +35,7 @@ def maps(images: np.ndarray) -> np.ndarray:
   ('inputs', 'way'),
   [
     (Inputs(**GIVEN), 'one device'),
-    (Inputs(**CHANNEL), 'host, eight'),
+    pytest.param(Inputs(**CHANNEL), 'host, eight', marks=pytest.mark.thorough),
     pytest.param(Inputs(**GIVEN), 'host', marks=pytest.mark.slow),
     pytest.param(Inputs(**CHANNEL), 'eight', marks=pytest.mark.slow),
     pytest.param(Inputs(**CHANNEL), 'mapped', marks=pytest.mark.slow),

@@ -13,16 +13,32 @@ AUGMENTATIONS = {
 }
 CROSS = [(n, a, w) for n in NORMALIZATIONS for a in AUGMENTATIONS for w in WAYS]
 # Every pair of normalization and augmentation, and every way with each of them.
-DAILY = [
+PAIRS = [
   (normalization, augmentation, list(WAYS)[(i + 2 * j) % len(WAYS)])
   for i, normalization in enumerate(NORMALIZATIONS)
   for j, augmentation in enumerate(AUGMENTATIONS)
 ]
 
 
+# Every normalization, every augmentation and every way.
+DAILY = [
+  ('given', 'alternating, crop, cutout', 'mapped'),
+  ('channel', 'none', 'eight'),
+  ('channel', 'alternating, crop, cutout', 'host'),
+  ('channel', 'random, zero crop', 'one device'),
+  ('zca', 'alternating, crop, cutout', 'host, eight'),
+]
+
+
+def marks(case: tuple[str, str, str]) -> tuple[pytest.MarkDecorator, ...]:
+  if case in DAILY:
+    return ()
+  return (pytest.mark.thorough if case in PAIRS else pytest.mark.slow,)
+
+
 @pytest.mark.parametrize(
   ('normalization', 'augmentation', 'way'),
-  [case if case in DAILY else pytest.param(*case, marks=pytest.mark.slow) for case in CROSS],
+  [pytest.param(*case, marks=marks(case)) for case in CROSS],
 )
 def test_losses_of_a_linear_network(tmp_path, normalization, augmentation, way) -> None:
   inputs = Inputs(**NORMALIZATIONS[normalization], **AUGMENTATIONS[augmentation])

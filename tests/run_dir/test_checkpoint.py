@@ -83,7 +83,14 @@ def test_empty_run_has_no_checkpoint(tmp_path) -> None:
     assert not (tmp_path / 'never').exists()
 
 
-@pytest.mark.parametrize(('keep', 'kept'), [(1, [9]), (2, [5, 9]), (5, [2, 4, 5, 9])])
+@pytest.mark.parametrize(
+  ('keep', 'kept'),
+  [
+    pytest.param(1, [9], marks=pytest.mark.thorough),
+    (2, [5, 9]),
+    pytest.param(5, [2, 4, 5, 9], marks=pytest.mark.thorough),
+  ],
+)
 def test_keeps_the_latest(tmp_path, keep, kept) -> None:
   save_steps(tmp_path, 2, 4, 5, 9, keep=keep)
   with Checkpoints(tmp_path, keep) as checkpoints:
@@ -143,7 +150,14 @@ def wide_state(step: int) -> TrainState:
   return dataclasses.replace(state, params={**state.params, 'Dense_1': {'kernel': kernel}})
 
 
-@pytest.mark.parametrize(('variables', 'sealed'), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(
+  ('variables', 'sealed'),
+  [
+    pytest.param(False, False, marks=pytest.mark.thorough),
+    pytest.param(True, False, marks=pytest.mark.thorough),
+    (False, True),
+  ],
+)
 def test_no_flipped_bit_is_read_as_a_weight(tmp_path, variables, sealed) -> None:
   """Bits, and runs of zeros, all over the files: always the arrays that were saved, of the newest
   step or of the one before; by the arrays' checksums alone as well as by those of the files.
@@ -224,7 +238,7 @@ def test_another_optimizer_is_not_called_damaged(tmp_path) -> None:
     checkpoints.restore(target(other))
 
 
-@pytest.mark.parametrize('part', ['state', 'facts'])
+@pytest.mark.parametrize('part', ['state', pytest.param('facts', marks=pytest.mark.thorough)])
 def test_missing_part_is_passed_over(tmp_path, part) -> None:
   save_steps(tmp_path, 1, 2)
   shutil.rmtree(tmp_path / LATEST / '2' / part)
@@ -308,7 +322,7 @@ def flip_all(step_folder: pathlib.Path) -> None:
 @pytest.mark.parametrize(
   'damage',
   [
-    flip_all,
+    pytest.param(flip_all, marks=pytest.mark.thorough),
     truncate,
     pytest.param(shutil.rmtree, marks=pytest.mark.slow),
   ],

@@ -67,7 +67,7 @@ def test_without_it_nothing_is_noticed(tmp_path, monkeypatch) -> None:
     checkpoints.restore(target(make_state(1)))
 
 
-@pytest.mark.parametrize('keep', [1, 2])
+@pytest.mark.parametrize('keep', [1, pytest.param(2, marks=pytest.mark.thorough)])
 def test_as_many_are_kept_as_without(tmp_path, keep) -> None:
   with Checkpoints(tmp_path, keep, read_back=True) as checkpoints:
     for step in range(1, 5):

@@ -110,7 +110,12 @@ C_LOCALE = {'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}
 
 
 @pytest.mark.parametrize(
-  'encoding', ['ascii', 'cp1252', pytest.param('C locale', marks=pytest.mark.slow)]
+  'encoding',
+  [
+    'ascii',
+    pytest.param('cp1252', marks=pytest.mark.thorough),
+    pytest.param('C locale', marks=pytest.mark.slow),
+  ],
 )
 def test_letters_that_a_terminal_cannot_show(tiny_data, tmp_path, encoding) -> None:
   """The table of layers has Greek ones, at a BatchNorm."""
@@ -145,7 +150,9 @@ def test_training_goes_on_when_its_reader_has_gone(tiny_data, tmp_path) -> None:
   assert (tmp_path / 'summary.json').exists()
 
 
-@pytest.mark.parametrize('output', ['> /dev/full', '>&- 2>&-'])
+@pytest.mark.parametrize(
+  'output', [pytest.param('> /dev/full', marks=pytest.mark.thorough), '>&- 2>&-']
+)
 def test_training_where_nothing_can_be_printed(tiny_data, tmp_path, output) -> None:
   if 'full' in output and not pathlib.Path('/dev/full').exists():
     pytest.skip('this system has no /dev/full')

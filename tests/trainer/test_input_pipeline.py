@@ -72,7 +72,7 @@ class Watching(nn.Module):
     return nn.Dense(10)(images.reshape(len(images), -1))
 
 
-@pytest.mark.parametrize('placement', ['device', 'host'])
+@pytest.mark.parametrize('placement', ['device', pytest.param('host', marks=pytest.mark.thorough)])
 def test_compiling_may_read_constants_from_a_gpu(tiny_config, tmp_path, placement) -> None:
   """JAX reads constants back to compile them in. It was forbidden, and on GPUs, where CPUs have
   nothing to transfer, training ended with a traceback before its first step.
@@ -126,7 +126,7 @@ def test_an_error_of_a_stream_ends_the_run(tiny_config, tmp_path, monkeypatch) -
   ('source', 'update', 'share'),
   # A source of 90 ms starts with the update of the batch before, which takes 30 ms: 60 are left to
   # wait for, of 90. One of 5 ms is done before the update is.
-  [(0.090, 0.030, 2 / 3), (0.005, 0.030, 0.0)],
+  [(0.090, 0.030, 2 / 3), pytest.param(0.005, 0.030, 0.0, marks=pytest.mark.thorough)],
 )
 def test_share_of_time_spent_waiting(
   tiny_config, tmp_path, monkeypatch, capsys, source, update, share

@@ -15,6 +15,7 @@ from cifar_jax.trainer import loop
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.utils.errors import UserError
 from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
+from tests.helpers.tiny import ONE_LAYER
 
 pytestmark = pytest.mark.usefixtures('shared_trainers')
 
@@ -133,6 +134,7 @@ def test_best_never_evicts_latest(tiny_config, tmp_path) -> None:
   assert evaluate(tmp_path, 'best', 'validation')['accuracy'] == max(accuracies)
 
 
+@pytest.mark.thorough
 def test_dropped_last_batch(tiny_config, tmp_path) -> None:
   config = changed(tiny_config, batch_size=32, **{'data.drop_remainder': True})
   results = loop.train(config, tmp_path, SILENT)
@@ -211,6 +213,7 @@ def test_a_run_that_began_with_a_class_held_out_goes_on(
       'data.validation': str(held_out),
       'data.validation_from': 'last',
       'epochs': 1,
+      **ONE_LAYER,
     },
   )
   with pytest.raises(UserError, match=f'validation={held_out} holds out all training images of 3;'):

@@ -39,7 +39,13 @@ def edit_csv(how: str, path: pathlib.Path) -> None:
     path.write_text(''.join(lines), encoding='utf-16')
 
 
-@pytest.mark.parametrize('how', ['deleted', 'older', 'better by hand', 'German', 'UTF-16'])
+@pytest.mark.parametrize(
+  'how',
+  [
+    *('deleted', 'older', 'better by hand'),
+    *(pytest.param(how, marks=pytest.mark.thorough) for how in ('German', 'UTF-16')),
+  ],
+)
 def test_history_is_that_of_the_checkpoint(options, half, whole, capsys, how) -> None:
   path = half / 'metrics.csv'
   edit_csv(how, path)

@@ -44,11 +44,12 @@ def config(tiny_config):
 @pytest.mark.parametrize(
   ('moment', 'step', 'resumed_from'),
   [
-    ('step', 2, 0),  # before anything was saved
+    # Before anything was saved.
+    pytest.param('step', 2, 0, marks=pytest.mark.thorough),
     ('step', 11, 8),  # three steps after a checkpoint in the middle of an epoch
     # All of a checkpoint is written, none of it visible; the same with files cut short.
     ('save', 12, 8),
-    ('files', 16, 12),
+    pytest.param('files', 16, 12, marks=pytest.mark.thorough),
   ],
 )
 def test_kill_9_and_resume(
@@ -160,7 +161,12 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize(
-  'name', [pytest.param(n, marks=[pytest.mark.slow] if 'swa' in n else []) for n in OPTIONS]
+  'name',
+  [
+    'short batches, plateau, accumulation, ema',
+    pytest.param('mixup, swa', marks=pytest.mark.slow),
+    pytest.param('colors, schedule_free', marks=pytest.mark.thorough),
+  ],
 )
 def test_crash_and_resume_with_what_else_a_run_remembers(name, config, tmp_path) -> None:
   """Crashes in the third epoch, after the checkpoint of step 16, and goes on to step 24."""
@@ -182,6 +188,7 @@ def test_a_run_begun_with_the_generator_of_tpus_goes_on_with_threefry_and_says_s
   tiny_config, tmp_path, monkeypatch, capsys
 ) -> None:
   """And before the move it is to the bit what `rng='rbg'` gives."""
+  tiny_config = changed(tiny_config, **ONE_LAYER)
   monkeypatch.setattr(loop, 'build_trainer', build_trainer)  # equal configs, other generators
   with monkeypatch.context() as patch:
     patch.setattr(Trainer, 'generator', 'rbg')  # as 'auto' is on TPU

@@ -18,7 +18,11 @@ from tests.helpers.runs import SILENT, changed, rows_of, state_of
 pytestmark = pytest.mark.usefixtures('shared_trainers')
 
 
-@pytest.mark.parametrize('options', [{}, {'loss.label_smoothing': 0.4}], ids=str)
+@pytest.mark.parametrize(
+  'options',
+  [pytest.param({}, marks=pytest.mark.thorough), {'loss.label_smoothing': 0.4}],
+  ids=str,
+)
 def test_evaluate_counts_every_example_once(tiny_config, tmp_path, options) -> None:
   """Against NumPy over the whole split at once: 90 examples in batches of 512 leave most of a batch
   masked. The loss is the plain cross-entropy whatever was minimized, wherever it is told.
