@@ -4,7 +4,7 @@ After the dashboard of "Starting deep learning hands-on: image classification on
 Migdał, deepsense.ai, 2017). They are drawn from the state and change nothing in it.
 """
 
-from collections.abc import Mapping
+import functools
 from typing import Any
 
 import jax
@@ -15,8 +15,8 @@ from cifar_jax.data import Splits
 from cifar_jax.devices import multihost
 from cifar_jax.predict.classifier import in_batches, make_probabilities
 from cifar_jax.trainer.session import Callback, Session
-from cifar_jax.training.recipe import Recipe
 from cifar_jax.training.steps import TrainState, evaluated_variables
+from cifar_jax.utils.array_types import Probabilities
 from cifar_jax.utils.optional_deps import require
 
 
@@ -25,7 +25,7 @@ class EpochImages(Callback):
 
   def __init__(self, config: ConfigDict):
     self._config = config  # not yet checked
-    self._probabilities: Any = None
+    self._predict: Any = None
 
   def due(self, epoch: int) -> bool:
     """Whether there are images after this epoch, counted from 1; after 0 if ever."""
@@ -38,21 +38,25 @@ class EpochImages(Callback):
       require('report', 'matplotlib')
 
   def end_epoch(self, session: Session, state: TrainState) -> TrainState:
-    """Draws them, on one device."""
+    """Runs the network over the validation split, on one device, and has the rest done later."""
     step, epoch = int(session.rows[-1]['step']), int(session.rows[-1]['epoch'])
     if self.due(epoch) and multihost.is_main_process():
-      recipe = session.trainer.recipe
-      variables = jax.device_get(evaluated_variables(recipe, state))
-      drawn = self.draw(recipe, session.splits, variables, epoch)
-      session.writer.write_images(step, *drawn)
+      recipe, splits = session.trainer.recipe, session.splits
+      if self._predict is None:  # compiled once per run
+        self._predict = make_probabilities(recipe.module, recipe.normalize, recipe.tta)
+      of_all_devices = evaluated_variables(recipe, state)
+      variables = jax.tree.map(lambda array: array.addressable_data(0), of_all_devices)
+      probabilities = in_batches(self._predict, variables, splits.validation.images)
+      session.writer.write_images(step, functools.partial(self.draw, splits, probabilities, epoch))
     return state
 
   def draw(
-    self, recipe: Recipe, splits: Splits, variables: Mapping[str, Any], epoch: int
+    self, splits: Splits, probabilities: Probabilities, epoch: int
   ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Runs the network over the validation split.
+    """Draws what the network makes of the validation split; needs no state, so any time will do.
 
     Args:
+      probabilities: Of each image of the validation split.
       epoch: Counted from 1.
 
     Returns:
@@ -63,9 +67,6 @@ class EpochImages(Callback):
     from cifar_jax.report import data_views
 
     validation, names = splits.validation, splits.class_names
-    if self._probabilities is None:  # compiled once per run
-      self._probabilities = make_probabilities(recipe.module, recipe.normalize, recipe.tta)
-    probabilities = in_batches(self._probabilities, variables, validation.images)
     predicted = probabilities.argmax(1)
     matrix = scores.confusion(validation.labels, predicted, len(names))
     wrong = np.flatnonzero(predicted != validation.labels)  # the first ones, as in the article

@@ -6,6 +6,10 @@ the newest checkpoint when it is not among the best, and a resumed run would sil
 checkpoint becomes visible by a rename once it is complete, so a process killed in the middle of a
 save leaves the older ones as they were. Whatever is read is compared with the checksums that were
 saved with it; where they differ, the next older checkpoint takes its place.
+
+What is written is a copy of the state on the host, which `on_host` makes, so that a thread can
+write it while the devices go on. Of several processes the first one alone writes, since every
+process holds the whole state, and each reads for itself: none waits for another.
 """
 
 import contextlib
@@ -18,12 +22,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from flax import traverse_util
 from orbax.checkpoint import checkpoint_managers
 
 from cifar_jax.config.migrations import FORMAT, format_of
+from cifar_jax.devices import multihost
 from cifar_jax.run_dir import checksums
 from cifar_jax.run_dir.state_migrations import migrated
 from cifar_jax.training.steps import TrainState, abstract_state
@@ -34,37 +40,70 @@ LATEST, BEST = 'checkpoints', 'best'
 _MARGIN = 2**17  # bytes of a checkpoint beside the arrays and facts: some twenty small files
 
 
+class _HostArray(np.ndarray):
+  """An array that nobody changes, so that itself does for a copy.
+
+  Orbax makes deep copies of NumPy's arrays before it writes them.
+  """
+
+  def __deepcopy__(self, _: object) -> '_HostArray':
+    return self
+
+
+def on_host(state: TrainState) -> TrainState:
+  """A copy of a state in the host's memory, once all updates that it waits for are made.
+
+  It stays as it is when later updates reuse the memory of the state on the devices.
+  """
+  leaves = jax.tree.leaves(state)
+  for leaf in leaves:
+    leaf.copy_to_host_async()  # all at once, where the devices have memory of their own
+  on_cpu = any(device.platform == 'cpu' for device in leaves[0].devices())
+  # There an array of NumPy's may be the device's own memory.
+  return jax.tree.map(np.array if on_cpu else np.asarray, state)
+
+
 class Checkpoints:
-  """The checkpoints under one run folder; use as a context manager."""
+  """The checkpoints under one run folder; use as a context manager.
+
+  One thread at a time may use it.
+  """
 
   def __init__(
     self, run: pathlib.Path, keep: int = 1, *, read_only: bool = False, read_back: bool = False
   ):
     self._run = run.absolute()
+    self._writes = not read_only and multihost.is_main_process()
+    alone = ocp.options.MultiprocessingOptions(
+      primary_host=jax.process_index(), active_processes={jax.process_index()}
+    )
     self._kept = {LATEST: keep, BEST: 1}
     self._read_back = read_back
     self._unreadable: set[tuple[str, int]] = set()
     with disk_errors(self._run), _quiet():
+      for name in self._kept if self._writes else ():
+        (self._run / name).mkdir(parents=True, exist_ok=True)
       self._managers = {
         name: ocp.CheckpointManager(
           self._run / name,
           item_handlers={
-            'state': ocp.StandardCheckpointHandler(),
-            'facts': ocp.JsonCheckpointHandler(),
+            'state': ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+            'facts': ocp.JsonCheckpointHandler(multiprocessing_options=alone),
           },
           options=ocp.CheckpointManagerOptions(
             # All of them, where the newest has to prove itself first; see `_prove`.
             preservation_policy=checkpoint_managers.LatestN(None if read_back else count),
-            # Eight megabytes are written in a tenth of a second; a synchronous save cannot fail
-            # unnoticed.
+            # The thread of `background` is: it keeps the order of what is written, of which these
+            # folders are a part, and nothing that fails there goes unnoticed.
             enable_async_checkpointing=False,
-            cleanup_tmp_directories=not read_only,
-            read_only=read_only,
-            create=not read_only,
+            cleanup_tmp_directories=self._writes,
+            read_only=not self._writes,
+            create=False,
+            multiprocessing_options=alone,
           ),
         )
         for name, count in self._kept.items()
-        if not read_only or (self._run / name).is_dir()
+        if (self._run / name).is_dir()
       }
 
   def __enter__(self) -> 'Checkpoints':
@@ -90,7 +129,7 @@ class Checkpoints:
     """Writes the whole state and some JSON facts; a step that is there already is left alone.
 
     Args:
-      state: The state of the step to save.
+      state: The state of the step to save, whole on the host, as of `on_host`, or on CPU.
       facts: The facts that the host has to remember, such as seconds trained and validation
         metrics.
       best: Whether this is the new best one (which replaces the old) instead of one to resume from.
@@ -101,7 +140,7 @@ class Checkpoints:
     """
     name = BEST if best else LATEST
     manager = self._managers[name]
-    step = int(jax.device_get(state.step))
+    step = int(state.step)
     if step in manager.all_steps() and (name, step) not in self._unreadable:
       return
     sealed = checksums.sealed({**facts, 'format': FORMAT}, checksums.record(state))
@@ -119,19 +158,20 @@ class Checkpoints:
 
   def _write(self, name: str, step: int, state: TrainState, sealed: Mapping[str, Any]) -> None:
     manager = self._managers[name]
+    state = jax.tree.map(lambda leaf: np.asarray(leaf).view(_HostArray), state)
     manager.save(
       step,
       args=ocp.args.Composite(state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(sealed)),
       force=True,
     )
     manager.wait_until_finished()
-    if jax.process_index() == 0 and (folder := self._run / name / str(step)).is_dir():
+    if (folder := self._run / name / str(step)).is_dir():
       checksums.seal_files(folder)
 
   def _prove(self, name: str, step: int, state: TrainState, sealed: Mapping[str, Any]) -> None:
     """Reads a new checkpoint, writes it once more where it is damaged, then deletes older ones."""
     manager = self._managers[name]
-    sharding = jax.tree.leaves(state)[0].sharding
+    sharding = _first_device()
     try:
       self._read(name, step, None, sharding)
     except Exception:  # many kinds, as in `_first_readable`
@@ -227,9 +267,7 @@ class Checkpoints:
     Raises:
       UserError: The checkpoint is of something else, or of a newer version.
     """
-    sharding: jax.sharding.Sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    if target is not None:
-      sharding = jax.tree.leaves(target)[0].sharding
+    sharding = _first_device() if target is None else jax.tree.leaves(target)[0].sharding
     failures = []
     for name, step in self._candidates(which):
       try:
@@ -314,6 +352,10 @@ class Checkpoints:
     if not found:
       raise UserError(f'{self._run} has no checkpoint of step {which}; it has {self.steps()}')
     return found
+
+
+def _first_device() -> jax.sharding.Sharding:
+  return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
 
 def _reason(error: Exception) -> str:

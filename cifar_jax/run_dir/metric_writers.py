@@ -20,6 +20,9 @@ from cifar_jax.utils.files import disk_errors
 if TYPE_CHECKING:
   from cifar_jax.run_dir.event_file import EventFile
 
+# -> images, name -> uint8 [N, H, W, C]; and texts in Markdown that belong to them, by name.
+Draw = Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, str]]]
+
 
 class RunWriter:
   """Writes one row per epoch; use as a context manager so that everything is on disk afterwards.
@@ -74,12 +77,11 @@ class RunWriter:
     if not math.isnan(row['val_accuracy']):  # not every epoch need be validated
       self._events.submit('validation', lambda file: file.write_scalars(step, validation))
 
-  def write_images(
-    self, step: int, images: Mapping[str, np.ndarray], texts: Mapping[str, str]
-  ) -> None:
-    """Hands TensorBoard images, name -> uint8 [N, H, W, C], and Markdown that belongs to them."""
+  def write_images(self, step: int, draw: Draw) -> None:
+    """Hands TensorBoard what a function draws, which is called in the background thread."""
 
     def write(file: 'EventFile') -> None:
+      images, texts = draw()
       file.write_images(step, images)
       file.write_texts(step, texts)
 
@@ -100,9 +102,7 @@ class NoWriter:
   def write_epoch(self, rows: Sequence[Row]) -> None:
     """Writes nothing."""
 
-  def write_images(
-    self, step: int, images: Mapping[str, np.ndarray], texts: Mapping[str, str]
-  ) -> None:
+  def write_images(self, step: int, draw: Draw) -> None:
     """Writes nothing."""
 
 
@@ -117,13 +117,16 @@ class _Events:
     self._files: dict[str, EventFile] = {}
 
   def submit(self, name: str, write: Callable[['EventFile'], None]) -> None:
-    """Runs `write(file)` later, for the file of the curve `name`."""
+    """Runs `write(file)` later, for the file of the curve `name`; raises what has failed so far."""
 
     def job() -> None:
       file = self._file(name)
       write(file)
       file.flush()
 
+    with disk_errors(self._folder):
+      while self._pending and self._pending[0].done():
+        self._pending.pop(0).result()
     if self._wanted:
       self._pending.append(self._thread.submit(job))
 

@@ -1,13 +1,15 @@
 """What happens around the updates of a session, one thing per class.
 
-The order in which `train` lists them counts: the row of an epoch is written before decisions follow
-from it, decisions are taken before the checkpoint that has to hold them, and what the user reads
-comes last, when all is on disk.
+The order in which `train` lists them counts: decisions follow from the row of an epoch and
+are taken before the state is copied for the checkpoint that has to hold them. What is written is
+handed over to `Session.background` and written while the next epoch trains: the row, then the best
+checkpoint, then the latest, each only if those before it are on disk.
 """
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,7 +17,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import optim
 from cifar_jax.devices import multihost
-from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.run_dir.checkpoint import Checkpoints, on_host
 from cifar_jax.trainer.session import Callback, Session
 from cifar_jax.training import monitor
 from cifar_jax.training.steps import TrainState, with_lr_scale
@@ -33,9 +35,14 @@ class WriteMetrics(Callback):
   check_folder: Callable[[], None]
 
   def end_epoch(self, session: Session, state: TrainState) -> TrainState:
-    """Writes the row."""
-    self.check_folder()
-    session.writer.write_epoch(session.rows)
+    """Has the row written."""
+    rows = tuple(session.rows)
+
+    def write() -> None:
+      self.check_folder()
+      session.writer.write_epoch(rows)
+
+    session.background.submit(write)
     return state
 
 
@@ -79,6 +86,9 @@ class LowerLearningRate(Callback):
 class SaveCheckpoints(Callback):
   """The best state, and those to go on from.
 
+  One save is in progress at most, and with it one copy of the state on the host: the next one waits
+  for it. Of several processes the first one copies and writes.
+
   Attributes:
     config: The section `checkpoint`.
     facts: -> what the host has to remember beside the state.
@@ -95,6 +105,7 @@ class SaveCheckpoints(Callback):
     trainer = session.trainer
     ends_epoch = step % trainer.steps_per_epoch == 0 or step == trainer.total_steps
     if not ends_epoch and self.config.every_steps and step % self.config.every_steps == 0:
+      session.drain()  # what is not finite is not saved
       self._save(session, state)
 
   def end_epoch(self, session: Session, state: TrainState) -> TrainState:
@@ -105,22 +116,41 @@ class SaveCheckpoints(Callback):
     """
     row, every = session.rows[-1], self.config.every_epochs
     best = monitor.is_best(row, session.rows[:-1], self.config.best)
-    if multihost.broadcast_from_main(best):
-      self.checkpoints.save(state, {**self.facts(), **row}, best=True)
     last = row['step'] == session.trainer.total_steps or session.stopped_early
-    if last or (every and row['epoch'] % every == 0):
-      self.checkpoints.save(state, {**self.facts(), **row})
+    latest = last or bool(every and row['epoch'] % every == 0)
+    if best or latest:
+      self._save(session, state, row, best=best, latest=latest)
     return state
 
   def end(self, session: Session, state: TrainState, step: int, interrupted: bool) -> None:
-    """Saves what was reached when the user asked for a stop."""
+    """Saves what was reached when the user asked for a stop, and waits until it is on disk."""
     if interrupted:
+      session.drain()
       self._save(session, state)
+      session.background.wait()
+      multihost.broadcast_from_main(True)  # no process says so before
 
-  def _save(self, session: Session, state: TrainState) -> None:
-    session.drain()
-    self.check_folder()
-    self.checkpoints.save(state, self.facts())
+  def _save(
+    self,
+    session: Session,
+    state: TrainState,
+    row: Mapping[str, float] = types.MappingProxyType({}),
+    *,
+    best: bool = False,
+    latest: bool = True,
+  ) -> None:
+    """Copies the state, whose memory the next update reuses, and has the copy written."""
+    if not multihost.is_main_process():
+      return
+    session.background.wait()
+    copy, facts = on_host(state), {**self.facts(), **row}
+
+    def write() -> None:
+      self.check_folder()
+      for is_best in (True,) * best + (False,) * latest:
+        self.checkpoints.save(copy, facts, best=is_best)
+
+    session.background.submit(write)
 
 
 class Profile(Callback):
@@ -190,7 +220,7 @@ class ShowProgress(Callback):
     session.progress.advance(count)
 
   def end_epoch(self, session: Session, state: TrainState) -> TrainState:
-    """Closes the bar and prints the epoch's line."""
+    """Closes the bar and prints the epoch's line; what it tells of may not be on disk yet."""
     row = session.rows[-1]
     left = session.seconds_left(int(row['step'])) or 0.0
     session.progress.end_epoch(int(row['epoch']), session.trainer.epochs, row, left)

@@ -13,6 +13,7 @@ from cifar_jax import data
 from cifar_jax.analysis import layer_table
 from cifar_jax.devices import multihost, sharding
 from cifar_jax.run_dir import history, run_files
+from cifar_jax.run_dir.background import Background
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.lock import run_lock
 from cifar_jax.run_dir.metric_writers import NoWriter, RunWriter
@@ -123,51 +124,54 @@ def train(
         'rng': trainer.generator,
       }
 
-    with (
-      RunWriter(
-        *(run, rows, step if restored else None),
-        *(run_summary.texts(trainer, network, state), config.tensorboard),
-      )
-      if is_main
-      else NoWriter() as writer,
-      contextlib.closing(make_input_pipeline(trainer, as_trained(splits.train), step)) as pipeline,
-    ):
-      if writer.note:
-        progress.note(f'{writer.note}\n')
-      session = Session(
-        trainer,
-        splits,
-        pipeline,
-        evaluate=lambda state: trainer.evaluate(state, validation),
-        stop=multihost.SharedStop(stop, trainer.mesh),
-        timer=timer,
-        rows=rows,
-        progress=progress,
-        writer=writer,
-        callbacks=(
-          callbacks.WriteMetrics(check_folder),
-          *extra_callbacks,
-          callbacks.StopEarly(),
-          callbacks.LowerLearningRate(),
-          callbacks.Profile(config.profile, run),
-          callbacks.SaveCheckpoints(config.checkpoint, checkpoints, facts_now, check_folder),
-          callbacks.ShowProgress(),
-        ),
-      )
-      try:
-        state = session.run(state, step)
-      except NotFiniteError as error:
-        raise resume.not_finite(run, checkpoints, error.step, trainer.steps_per_epoch) from None
-    if not session.stopped_early and int(jax.device_get(state.step)) < trainer.total_steps:
-      return {}
+    try:
+      with (
+        RunWriter(
+          *(run, rows, step if restored else None),
+          *(run_summary.texts(trainer, network, state), config.tensorboard),
+        )
+        if is_main
+        else NoWriter() as writer,
+        Background(run) as background,
+      ):
+        if writer.note:
+          progress.note(f'{writer.note}\n')
+        train_split = as_trained(splits.train)
+        with contextlib.closing(make_input_pipeline(trainer, train_split, step)) as pipeline:
+          session = Session(
+            trainer,
+            splits,
+            pipeline,
+            evaluate=lambda state: trainer.evaluate(state, validation),
+            stop=multihost.SharedStop(stop, trainer.mesh),
+            timer=timer,
+            rows=rows,
+            progress=progress,
+            writer=writer,
+            background=background,
+            callbacks=(
+              callbacks.WriteMetrics(check_folder),
+              *extra_callbacks,
+              callbacks.StopEarly(),
+              callbacks.LowerLearningRate(),
+              callbacks.Profile(config.profile, run),
+              callbacks.SaveCheckpoints(config.checkpoint, checkpoints, facts_now, check_folder),
+              callbacks.ShowProgress(),
+            ),
+          )
+          state = session.run(state, step)
+        if not session.stopped_early and int(jax.device_get(state.step)) < trainer.total_steps:
+          return {}
 
-    # 6. Final evaluation, of the last state.
-    val_metrics = test_metrics = session.validation or trainer.evaluate(state, validation)
-    if not splits.validation_is_test or config.evaluate.drop_remainder:
-      test = trainer.evaluate.place(as_trained(splits.test))
-      test_metrics = trainer.evaluate(state, test)
+        # 6. Final evaluation, of the last state, while that is saved.
+        val_metrics = test_metrics = session.validation or trainer.evaluate(state, validation)
+        if not splits.validation_is_test or config.evaluate.drop_remainder:
+          test = trainer.evaluate.place(as_trained(splits.test))
+          test_metrics = trainer.evaluate(state, test)
+    except NotFiniteError as error:
+      raise resume.not_finite(run, checkpoints, error.step, trainer.steps_per_epoch) from None
 
-    # 7. Summary.
+    # 7. Summary, when all is on disk.
     if not is_main:
       return {}
     results = run_summary.results(

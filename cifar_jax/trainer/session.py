@@ -15,6 +15,7 @@ import jax
 
 from cifar_jax.data import Splits
 from cifar_jax.devices import multihost
+from cifar_jax.run_dir.background import Background
 from cifar_jax.run_dir.metric_writers import NoWriter, RunWriter
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.run_dir.timer import RunTimer
@@ -36,6 +37,7 @@ class Session:
     timer: Where the time goes; goes on from where the last session ended.
     rows: The history, one row per epoch; those of earlier sessions come first.
     writer: The log of metrics and images.
+    background: What writes beside the training; what fails there ends the session.
     callbacks: What else happens, in this order.
     validation: Loss and accuracy of the last state on the validation split; {} if not measured.
     stopped_early: Whether the epochs so far are the whole run; set by a callback.
@@ -50,6 +52,7 @@ class Session:
   rows: list[dict[str, float]]
   progress: Progress
   writer: RunWriter | NoWriter
+  background: Background
   callbacks: 'Sequence[Callback]'
   validation: dict[str, float] = dataclasses.field(default_factory=dict)
   stopped_early: bool = False
@@ -73,6 +76,7 @@ class Session:
       step += count
       for callback in self.callbacks:
         callback.after_updates(self, state, step, count)
+      self.background.check()
       if step % per_epoch == 0 or step == total:
         state = self._end_epoch(state, step)
     interrupted = step < total and not self.stopped_early

@@ -18,11 +18,14 @@ def crash() -> None:
 
 @contextmanager
 def before_step(step: int, act: Callable[[], object]) -> Iterator[None]:
-  """Calls `act()` whenever `loop.train` is about to dispatch update number `step`, from 0."""
+  """Calls `act()` whenever `loop.train` is about to dispatch update number `step`, from 0, and all
+  that was handed over to be written is on disk.
+  """
   dispatch = session.Session._dispatch
 
   def acting(self, state, current, count):
     if current == step:
+      self.background.wait()
       act()
     return dispatch(self, state, current, count)
 

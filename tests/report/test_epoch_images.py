@@ -10,7 +10,6 @@ from cifar_jax.predict import classifier
 from cifar_jax.report.epoch_images import EpochImages
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
-from cifar_jax.trainer.build import build_trainer
 
 pytest.importorskip('matplotlib')
 metrics = pytest.importorskip('sklearn.metrics')
@@ -40,9 +39,9 @@ def test_what_is_drawn(tiny_run) -> None:
   network = classifier.load(tiny_run)
   splits = data.load_splits(network.config)
   config = with_pictures(network.config, 1, mistakes=3)
-  recipe = build_trainer(config, splits, network.normalize).recipe
-  pictures, texts = EpochImages(config).draw(recipe, splits, network.variables, 2)
-  predicted = network.probabilities(splits.validation.images).argmax(1)
+  probabilities = network.probabilities(splits.validation.images)
+  pictures, texts = EpochImages(config).draw(splits, probabilities, 2)
+  predicted = probabilities.argmax(1)
   wrong = np.flatnonzero(predicted != splits.validation.labels)
   assert len(wrong) > 0
   np.testing.assert_array_equal(pictures['misclassified'], splits.validation.images[wrong[:3]])

@@ -1,5 +1,6 @@
 """TensorBoard events, read back by TensorBoard's own readers."""
 
+import concurrent.futures
 import io
 import math
 import pathlib
@@ -81,7 +82,7 @@ IMAGES = {
 def test_tensorboard_shows_images_and_texts(tmp_path) -> None:
   """Its own plugins find them, and serve the pixels and the Markdown."""
   with RunWriter(tmp_path, [row(1)], 6, {'size': '**10** layers'}, tensorboard=True) as writer:
-    writer.write_images(12, IMAGES, {'misclassified': '[2] cat'})
+    writer.write_images(12, lambda: (IMAGES, {'misclassified': '[2] cat'}))
   multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
   provider = MultiplexerDataProvider(multiplexer, str(tmp_path))
   every = {'ctx': RequestContext(), 'experiment_id': '', 'downsample': 9}
@@ -181,7 +182,7 @@ import numpy as np
 from cifar_jax.run_dir.metric_writers import RunWriter
 with RunWriter(pathlib.Path(sys.argv[1]), [], None, {{'config': 'x'}}, {wanted}) as writer:
   writer.write_epoch([{row(1)}])
-  writer.write_images(6, {{'x': np.zeros((1, 2, 2, 3), np.uint8)}}, {{}})
+  writer.write_images(6, lambda: ({{'x': np.zeros((1, 2, 2, 3), np.uint8)}}, {{}}))
 print([name for name in sys.modules if name.startswith(('tensorflow', 'tensorboard', 'PIL.'))])
 """
   done = subprocess.run(
@@ -207,17 +208,27 @@ def test_full_disk_under_events_is_one_sentence(tmp_path, monkeypatch) -> None:
     return record_writer.RecordWriter(open('/dev/full', 'wb'))
 
   monkeypatch.setattr(event_file, 'RecordWriter', on_a_full_disk)
-  writer = RunWriter(tmp_path, [], None, {'config': 'x'}, tensorboard=True)
-  writer.write_epoch([row(1)])
-  with pytest.raises(UserError, match=r'^cannot write to .*tensorboard: the disk is full; '):
-    writer.__exit__(None, None, None)
+  with (
+    pytest.raises(UserError, match=r'^cannot write to .*tensorboard: the disk is full; '),
+    RunWriter(tmp_path, [], None, {'config': 'x'}, tensorboard=True) as writer,
+  ):
+    writer.write_epoch([row(1)])
   assert read_rows(tmp_path) == [row(1)]
 
 
 def test_failure_to_write_events_is_said_at_the_end(tmp_path) -> None:
   (tmp_path / 'tensorboard').write_text('a file where the folder has to be')
+  with (
+    pytest.raises(UserError, match=r'cannot write to .*tensorboard'),
+    RunWriter(tmp_path, [], None, {}, tensorboard=True),
+  ):
+    pass
+
+
+def test_failure_to_write_events_is_said_at_the_next_epoch(tmp_path) -> None:
+  (tmp_path / 'tensorboard').write_text('a file where the folder has to be')
   writer = RunWriter(tmp_path, [], None, {}, tensorboard=True)
-  writer.write_epoch([row(1)])
+  concurrent.futures.wait(writer._events._pending)
   with pytest.raises(UserError, match=r'cannot write to .*tensorboard'):
-    writer.__exit__(None, None, None)
+    writer.write_epoch([row(1)])
   assert read_rows(tmp_path) == [row(1)]
