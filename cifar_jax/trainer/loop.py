@@ -88,6 +88,7 @@ def train(
     restored = checkpoints.restore(trainer.abstract_state())
     state, facts = restored or (trainer.init(), {})
     step = int(jax.device_get(state.step))
+    resume.check_same_step(run, step)
     rows: list[dict[str, float]] = []
     if restored:
       resume.validate_resume(trainer, splits, run, step, facts)

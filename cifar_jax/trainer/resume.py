@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax.data import Splits
+from cifar_jax.devices import multihost
 from cifar_jax.run_dir import history, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
@@ -90,6 +91,16 @@ def validate_resume(
     raise UserError(
       f'{run} has already trained {step / trainer.steps_per_epoch:g} epochs, more than '
       f'--config.epochs={config.epochs}{limit}; ask for more, or choose another --workdir'
+    )
+
+
+def check_same_step(run: pathlib.Path, step: int) -> None:
+  """Raises UserError where this process has read another checkpoint than the first one."""
+  first = int(multihost.broadcast_from_main(float(step)))
+  if step != first:
+    raise UserError(
+      f'this process begins after step {step} and the first one after step {first}: {run} must be '
+      'a folder that all processes see, and what is in it the same for all'
     )
 
 

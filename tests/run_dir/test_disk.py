@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 
 from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.trainer import loop, session
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors, write_json
+from tests.helpers.before_step import before_step
+from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
 from tests.helpers.states import (
   FACTS,
   make_state,
@@ -23,10 +26,11 @@ from tests.helpers.states import (
   save_steps,
   stderr_of,
 )
+from tests.helpers.tiny import ONE_LAYER
 
 # What Orbax leaves behind of a failed read or write.
 pytestmark = [
-  pytest.mark.usefixtures('collected'),
+  pytest.mark.usefixtures('collected', 'shared_trainers'),
   pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning'),
   pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning'),
 ]
@@ -84,6 +88,35 @@ def test_nothing_but_one_line_on_a_full_disk(small_disk) -> None:
   assert 'the disk is full' in stderr
   assert stderr.startswith('error: cannot write to')
   assert len(stderr.splitlines()) == 1
+
+
+def test_disk_that_fills_while_a_run_trains(small_disk, tiny_config, tmp_path) -> None:
+  """The save of step 8 fails beside the training, which ends by the one of step 12; with room again
+  the same command goes on from step 6, and ends as if nothing had been.
+  """
+  config = changed(tiny_config, **{**ONE_LAYER, 'checkpoint.every_steps': 4})
+  made: list[int] = []
+  dispatch = session.Session._dispatch
+
+  def noted(self, state, step, count):
+    made.append(step)
+    return dispatch(self, state, step, count)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(session.Session, '_dispatch', noted)
+    with (
+      before_step(7, lambda: fill(small_disk, leave=0)),
+      pytest.raises(UserError, match=r'^cannot write to .*: the disk is full; ') as error,
+    ):
+      loop.train(config, small_disk / 'run', SILENT)
+  assert '\n' not in str(error.value)
+  assert 7 in made
+  assert max(made) < 12
+  (small_disk / 'filling').unlink()
+  loop.train(config, small_disk / 'run', SILENT)
+  loop.train(config, tmp_path / 'straight', SILENT)
+  assert_identical(state_of(config, small_disk / 'run'), state_of(config, tmp_path / 'straight'))
+  assert rows_of(small_disk / 'run') == rows_of(tmp_path / 'straight')
 
 
 def test_full_disk_leaves_the_old_json(small_disk) -> None:

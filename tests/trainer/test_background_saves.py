@@ -189,7 +189,7 @@ def test_killed_inside_a_save(config, tiny_data, tmp_path, one_after_the_other) 
 def test_killed_inside_saves_a_hundred_times(
   config, tiny_data, tmp_path, one_after_the_other
 ) -> None:
-  moments = np.random.default_rng(0).integers(1, 400, 100).tolist()
+  moments = np.random.default_rng(0).integers(1, 150, 100).tolist()
   assert storm(config, tiny_data, tmp_path, one_after_the_other, moments) > 5
 
 

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# The most valuable measurements of 15 minutes of one GPU, in their order.
+#
+#   bash benchmarks/gpu_session.sh              measures
+#   bash benchmarks/gpu_session.sh --dry_run    prints the commands that are left, one a line
+#
+# Each step is a command of `python -m benchmarks`, has a limit of time, and writes a file of its own,
+# OUT/STEP.csv. A step whose file has a row is skipped, so the same command goes on where a session
+# ended; a step that fails is named in OUT/steps.csv and the next one begins. What fits in no more
+# time is left. The environment chooses:
+#
+#   OUT         folder of the tables; default: results/gpu
+#   PYTHON      interpreter with this project and PyTorch, for CUDA; default: python
+#   SECONDS_LEFT  for all of it; default: 840
+#   RECIPES, FAMILIES, SEEDS, MORE_SEEDS  what to measure, in order
+#   OVERRIDES   of the recipes' configs; default: --config.model.dtype=bfloat16
+#   SYSTEMS, REPEATS, TURN  of the throughput: the first system is the reference
+#   PLATFORM    cuda; cpu to try this script
+#   CIFAR_JAX_DATA, CIFAR_JAX_CACHE  as always; 'warm' is the cache that a step before has filled
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+OUT=${OUT:-results/gpu}
+PYTHON=${PYTHON:-python}
+SECONDS_LEFT=${SECONDS_LEFT:-840}
+PLATFORM=${PLATFORM:-cuda}
+RECIPES=${RECIPES-airbench94 airbench94_muon}
+FAMILIES=${FAMILIES-airbench94 resnet18 vgg16 mobilenet_v2 densenet40_12 vit_tiny resnet20}
+SEEDS=${SEEDS-0 1 2 3 4}
+MORE_SEEDS=${MORE_SEEDS-5 6 7 8 9}
+OVERRIDES=${OVERRIDES---config.model.dtype=bfloat16}
+SYSTEMS=${SYSTEMS:-ours_bfloat16,pytorch_bfloat16,ours,pytorch}
+REPEATS=${REPEATS:-5}
+TURN=${TURN:-0.4}
+export JAX_PLATFORMS=$PLATFORM
+export CIFAR_JAX_CACHE=${CIFAR_JAX_CACHE:-${TMPDIR:-/tmp}/cifar_jax_gpu_session}
+
+dry_run=
+case ${1-} in
+  '') ;;
+  --dry_run) dry_run=yes ;;
+  *) echo "error: '$1' is not --dry_run, the one option" >&2; exit 2 ;;
+esac
+[ "$dry_run" ] || mkdir -p "$OUT" "$CIFAR_JAX_CACHE" || exit 1
+
+has_row() { [ -f "$1" ] && [ "$(wc -l < "$1")" -ge 2 ]; }
+
+# step NAME LIMIT VERB ARGUMENTS...: one measurement of at most LIMIT seconds.
+step() {
+  local name=$1 limit=$2 table=$OUT/$1.csv start=$SECONDS status
+  shift 2
+  has_row "$table" && return
+  if [ "$dry_run" ]; then
+    echo "$PYTHON -m benchmarks $* --out=$table"
+    return
+  fi
+  if [ $((SECONDS_LEFT - SECONDS)) -lt "$limit" ]; then
+    echo "$name: no time left"
+    return
+  fi
+  echo "== $name ($((SECONDS_LEFT - SECONDS)) s left)"
+  timeout --kill-after=5 "$limit" "$PYTHON" -m benchmarks "$@" "--out=$table"
+  status=$?
+  [ -f "$OUT/steps.csv" ] || echo 'step,status,seconds' > "$OUT/steps.csv"
+  echo "$name,$status,$((SECONDS - start))" >> "$OUT/steps.csv"
+  return $status
+}
+
+# seed KIND RECIPE SEED [--cold]: a training from the start of the process to its test accuracy.
+seed() {
+  local kind=$1 recipe=$2 number=$3
+  shift 3
+  # shellcheck disable=SC2086  # several words
+  step "${recipe}_${kind}_$number" 60 time_to_accuracy "--config=configs/$recipe.py" --runs=1 \
+    "--first_seed=$number" "$@" $OVERRIDES
+}
+
+# warm RECIPE SEEDS...: trainings that find their programs. The first on this machine compiles them.
+warm() {
+  local recipe=$1 number filled=$CIFAR_JAX_CACHE/filled_by_$1
+  shift
+  for number in "$@"; do
+    if [ ! "$dry_run" ] && [ ! -f "$filled" ] && ! has_row "$OUT/${recipe}_warm_$number.csv"; then
+      seed "first_$(date +%s)" "$recipe" "$number" && touch "$filled"
+    fi
+    seed warm "$recipe" "$number"
+  done
+}
+
+# shellcheck disable=SC2086
+{
+  for recipe in $RECIPES; do
+    warm "$recipe" $SEEDS
+    seed cold "$recipe" "${SEEDS%% *}" --cold
+  done
+  for family in $FAMILIES; do
+    step "throughput_$family" 100 throughput "--configs=$family" "--systems=$SYSTEMS" \
+      "--platform=$PLATFORM" "--repeats=$REPEATS" "--seconds=$TURN"
+  done
+  for recipe in $RECIPES; do
+    warm "$recipe" $MORE_SEEDS
+  done
+}
+exit 0
