@@ -6,7 +6,7 @@ ask for them. `dispatch.use_library_calls` says where, `self_test` whether they 
 cannot divide them among devices; `batch_partitioned` does.
 
 A program with such a call is compiled anew in each process, since XLA cannot store it (jaxlib
-0.10.2: a MemoryError).
+0.10.2: a MemoryError); `devices.parts` divides programs for that reason.
 """
 
 import functools
@@ -23,6 +23,7 @@ from cifar_jax.utils.array_types import Elements, Kernel, Maps, NewMaps, PerFeat
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
+TARGETS = '__onednn$'  # what the names of the calls begin with
 _FEW_CHANNELS = 4  # up to here a copy of every window is small beside the maps
 
 # In a call that takes the place of a kernel gradient: the best of 8 to 256.
@@ -245,7 +246,7 @@ def _call(
   name: str, config: dict[str, Any], shape: Sequence[int], operands: Sequence[jax.Array]
 ) -> jax.Array:
   call = jax.ffi.ffi_call(
-    f'__onednn${name}',
+    f'{TARGETS}{name}',
     jax.ShapeDtypeStruct(shape, operands[0].dtype),
     vmap_method='sequential',
     custom_call_api_version=2,
