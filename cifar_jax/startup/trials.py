@@ -27,7 +27,7 @@ from cifar_jax.utils.paths import cache_folder
 # is no list of versions that are known to be good: a trial takes seconds, once.
 REFUSED: dict[tuple[str, str], str] = {}
 
-_EDITION = 1  # Raise it whenever a trial, or what it tries, changes.
+_EDITION = 2  # Raise it whenever a trial, or what it tries, changes.
 _SECONDS = 120  # a trial takes 2 to 10
 # Ctrl-C, an administrator or a lack of memory ended the trial: no verdict on jaxlib.
 _SIGNALS_FROM_OUTSIDE = ('SIGINT', 'SIGTERM', 'SIGKILL')
@@ -47,7 +47,7 @@ def objection(name: str, program: str, xla_flags: str = '') -> str:
   version = jaxlib_version()
   if reason := REFUSED.get((name, version)):
     return f'{reason} with jaxlib {version}'
-  path = _path_of_verdict(name, version)
+  path = _path_of_verdict(name, version, xla_flags)
   problem = _remembered(path)
   if problem is None:
     problem, is_final = _try(program, xla_flags)
@@ -104,9 +104,9 @@ def _try(program: str, xla_flags: str) -> tuple[str, bool]:
   return f'a trial ended with status {done.returncode} ({said[-200:]})', is_final
 
 
-def _path_of_verdict(name: str, version: str) -> pathlib.Path | None:
+def _path_of_verdict(name: str, version: str, xla_flags: str) -> pathlib.Path | None:
   """The file of a verdict; None where there is no cache folder."""
-  key = hashlib.sha256(f'{_EDITION} {processor.kind()}'.encode()).hexdigest()[:12]
+  key = hashlib.sha256(f'{_EDITION} {processor.kind()} {xla_flags}'.encode()).hexdigest()[:12]
   with contextlib.suppress(UserError):
     return cache_folder() / 'trials' / f'{name}-{version}-{key}.json'
   return None

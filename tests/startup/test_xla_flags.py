@@ -8,7 +8,9 @@ import pytest
 from cifar_jax.startup import accelerators, installed, xla_flags
 from cifar_jax.startup.xla_flags import set_flags
 
-FLAG = '--xla_cpu_experimental_ynn_fusion_type=dot,reduce'
+FUSIONS = '--xla_cpu_experimental_ynn_fusion_type'
+LEVEL = '--xla_backend_optimization_level'
+FLAGS = f'{FUSIONS}=dot,reduce {LEVEL}=1'
 
 
 @pytest.fixture(autouse=True)
@@ -22,21 +24,30 @@ def machine_where_it_works(monkeypatch):
 
 def test_flags_are_added_and_named():
   environment: dict[str, str] = {}
-  assert set_flags(environment) == f'XLA flags: {FLAG}'
-  assert environment == {'XLA_FLAGS': FLAG}
+  assert set_flags(environment) == f'XLA flags: {FLAGS}'
+  assert environment == {'XLA_FLAGS': FLAGS}
 
 
 def test_flags_of_the_user_stay_in_front():
   environment = {'XLA_FLAGS': '--xla_dump_to=/tmp/x'}
   set_flags(environment)
-  assert environment['XLA_FLAGS'] == f'--xla_dump_to=/tmp/x {FLAG}'
+  assert environment['XLA_FLAGS'] == f'--xla_dump_to=/tmp/x {FLAGS}'
+
+
+@pytest.mark.parametrize(
+  ('own', 'added'), [(f'{FUSIONS}=', f'{LEVEL}=1'), (f'{LEVEL}=2', f'{FUSIONS}=dot,reduce')]
+)
+def test_a_flag_that_the_user_set_is_not_set_again(own, added):
+  environment = {'XLA_FLAGS': own}
+  assert set_flags(environment) == f'XLA flags: {added}'
+  assert environment == {'XLA_FLAGS': f'{own} {added}'}
 
 
 @pytest.mark.parametrize(
   ('environment', 'reason'),
   [
     ({'CIFAR_JAX_XLA_FLAGS': 'off'}, 'CIFAR_JAX_XLA_FLAGS=off'),
-    ({'XLA_FLAGS': '--xla_cpu_experimental_ynn_fusion_type='}, 'XLA_FLAGS sets them'),
+    ({'XLA_FLAGS': f'{FUSIONS}= {LEVEL}=3'}, 'XLA_FLAGS sets them'),
     ({'XLA_FLAGS': '/home/me/flags.txt'}, 'XLA_FLAGS names a file'),
     ({'JAX_PLATFORMS': 'cuda'}, 'not on CPU'),
     ({'JAX_PLATFORMS': 'tpu,cpu'}, 'not on CPU'),
@@ -52,7 +63,7 @@ def test_nothing_is_changed(environment, reason):
 def test_a_plugin_that_may_work_counts_unless_cpu_is_chosen(monkeypatch):
   monkeypatch.setattr(installed, 'plugin_modules', lambda: {'another'})
   assert 'not on CPU' in set_flags({})
-  assert FLAG in set_flags({'JAX_PLATFORMS': 'cpu'})
+  assert FLAGS in set_flags({'JAX_PLATFORMS': 'cpu'})
 
 
 def test_no_flag_that_its_trial_refuses(monkeypatch):
@@ -61,7 +72,7 @@ def test_no_flag_that_its_trial_refuses(monkeypatch):
   environment: dict[str, str] = {}
   assert set_flags(environment) == 'XLA flags: none added (no)'
   assert environment == {}
-  assert [(name, flags) for name, _, flags in tried] == [('xla_flags', FLAG)]
+  assert [(name, flags) for name, _, flags in tried] == [('xla_flags', FLAGS)]
 
 
 def test_no_flag_on_a_machine_on_which_it_was_not_measured(monkeypatch):
