@@ -58,6 +58,11 @@ def run(arguments: argparse.Namespace) -> None:
   tables.append(arguments.out, rows)
 
 
+def time_first_step(system: str, config: str) -> float:
+  """Seconds from the start of a process to the end of its first step, with an empty cache."""
+  return _start(system, config, {})[1]
+
+
 def _start(system: str, config: str, environment: dict[str, str]) -> tuple[float, float]:
   worker = Worker(system, f'configs/{config}.py', environment=environment)
   first = worker.measure(1)
