@@ -77,4 +77,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=_parse)
+  try:
+    app.run(main, flags_parser=_parse)
+  except SystemExit as end:
+    if end.code:
+      raise
+    process.leave()

@@ -8,3 +8,4 @@ from cifar_jax.commands import main
 
 main()
 process.finish()
+process.leave()

@@ -38,6 +38,9 @@ def add_parser(verbs: Any) -> None:
     parser, configs='cnn_adv', systems='ours', repeats=5, out='start_profile'
   )
   parser.add_argument(
+    '--caches', default='cold,warm', metavar='KIND,...', help='among them; default: %(default)s'
+  )
+  parser.add_argument(
     '--verbs', action='store_true', help='also evaluate, predict, summary and --help'
   )
 
@@ -50,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
       folder = pathlib.Path(name)
       _launch(config, folder, folder / 'warm')
       for turn in range(arguments.repeats):
-        for cache in ('cold', 'warm'):
+        for cache in arguments.caches.split(','):
           kept = folder / 'warm' if cache == 'warm' else folder / f'cold{turn}'
           for what, seconds in _launch(config, folder, kept).items():
             times['ours', cache, what].append(seconds)

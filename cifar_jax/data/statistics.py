@@ -3,13 +3,14 @@
 import dataclasses
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from cifar_jax.data.dataset import Dataset, Split
 
 DIGEST_BYTES = 16
+_MIDDLE = 64  # bytes that tell most images from each other
 _ROWS = 512  # images looked at at a time, which bounds the memory in use
 
 
@@ -53,8 +54,31 @@ def shared_images(parts: Mapping[str, Split]) -> dict[tuple[str, str], int]:
   none left out. Streams are not compared: it would decode all of their files.
   """
   stored = {name: part for name, part in parts.items() if isinstance(part.images, np.ndarray)}
+  if all(part.digests is None for part in stored.values()):
+    stored = dict(_perhaps_shared(stored))
   found = _across({name: digests_of(part) for name, part in stored.items()})
   return {pair: count for pair, count in found.items() if count}
+
+
+def _perhaps_shared(parts: Mapping[str, Split]) -> Iterator[tuple[str, Split]]:
+  """Each split with those of its images that another split may have: those with the same bytes in
+  their middle as one of its images. Checksums of all pixels take fifty times as long.
+  """
+  middles = {name: _middles(part.images) for name, part in parts.items()}
+  for name, part in parts.items():
+    others = [middles[other] for other in middles if other != name] or [middles[name][:0]]
+    yield name, part.take(np.flatnonzero(np.isin(middles[name], np.concatenate(others))))
+
+
+def _middles(images: np.ndarray) -> np.ndarray:
+  """A number, uint64, that follows from the bytes in the middle of each image [N, H, W, C]."""
+  flat = images.reshape(len(images), -1)
+  start = max(0, (flat.shape[1] - _MIDDLE) // 2)
+  words = np.zeros((len(flat), _MIDDLE), np.uint8)
+  chosen = flat[:, start : start + _MIDDLE]
+  words[:, : chosen.shape[1]] = chosen
+  factors = np.random.default_rng(0).integers(1, 2**63, _MIDDLE // 8, np.uint64)
+  return (words.view(np.uint64) * factors).sum(1)
 
 
 def _across(found: Mapping[str, Sequence[bytes]]) -> dict[tuple[str, str], int]:

@@ -38,6 +38,18 @@ def finish() -> None:
     signal.signal(number, done)
 
 
+def leave(status: int = 0) -> NoReturn:
+  """Ends the process when all is done, saved and closed, without what Python and JAX do at their
+  end: that takes a quarter of a second.
+  """
+  for stream in (sys.stdout, sys.stderr):
+    try:
+      stream.flush()
+    except (OSError, ValueError):  # nobody reads it any more
+      status = status or 1
+  os._exit(status)
+
+
 @contextlib.contextmanager
 def catching_interrupts() -> Iterator[None]:
   """Lets SIGINT raise KeyboardInterrupt in the block, for a library that waits for it."""

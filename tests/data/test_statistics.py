@@ -54,3 +54,17 @@ def test_checksums_tell_images_apart_that_differ_by_one_level() -> None:
   found = statistics.digests(images[::1])
   assert len(set(found[:61])) == 61
   assert len(set(found)) == 61
+
+
+def test_images_with_the_same_middle_are_not_taken_for_the_same() -> None:
+  images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+  other = images.copy()
+  other[:4, 0, 0, 0] += 1  # two are left equal
+  parts = {'train': split(images, [0] * 6), 'test': split(other, [0] * 6)}
+  assert statistics.shared_images(parts) == {('train', 'test'): 2}
+  small = {name: split(part.images[:, :2, :2], [0] * 6) for name, part in parts.items()}
+  assert statistics.shared_images(small) == {('train', 'test'): 2}
+
+
+def test_one_split_shares_nothing() -> None:
+  assert statistics.shared_images({'train': split(RANDOM[:3], [0, 1, 2])}) == {}

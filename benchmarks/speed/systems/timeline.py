@@ -7,7 +7,6 @@ holds {"stages": {name: seconds}, "first_step": seconds, "programs": {name: seco
 are those of the main thread, each without those within it; programs may be compiled beside them.
 """
 
-import atexit
 import builtins
 import collections
 import contextlib
@@ -20,6 +19,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from cifar_jax.startup import process
 
 OTHER = 'other'  # what is in no stage
 # Functions by module, or class of a module, and the stage that a call of each is.
@@ -140,7 +141,13 @@ def main(start: str, path: str, *flags: str) -> None:
   timeline = Timeline(float(start))
   timeline.began()
   watch_imports(timeline)
-  atexit.register(timeline.write, pathlib.Path(path))
+  leave, written = process.leave, pathlib.Path(path)
+
+  def write_and_leave(status: int = 0) -> None:
+    timeline.write(written)
+    leave(status)
+
+  process.leave = write_and_leave  # type: ignore[assignment]
   sys.argv = ['launch.py', *flags]
   runpy.run_path('launch.py', run_name='__main__')
 
