@@ -320,19 +320,37 @@ def _compile_all(parts: Sequence[_Part], sharding: jax.sharding.Sharding | None)
     concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1, 'compile') as threads,
   ):
     kept = jax.config.values[_SECONDS_KEPT]
-    # XLA takes a call of oneDNN for one that it can store, and writes whatever is there in memory.
-    for library, least in ((False, 0.0), (True, math.inf)):
-      chosen = [part for part in parts if part.library == library]
-      jax.config.update(_SECONDS_KEPT, least)
-      try:
-        compiled = [
-          threads.submit(part.lower(sharding, 'library' if library else 'part').compile)
-          for part in chosen
-        ]
-        for part, future in zip(chosen, compiled, strict=True):
-          part.program = future.result()
-      finally:
-        jax.config.update(_SECONDS_KEPT, kept)
+    compiling: dict[_Part, concurrent.futures.Future[Any]] = {}
+    waiting: dict[_Part, jax.stages.Lowered] = {}
+    # XLA takes a call of oneDNN for one that it can store, and would write whatever is in memory
+    # there. So the others are made ready meanwhile, and compiled when those with calls are.
+    jax.config.update(_SECONDS_KEPT, math.inf)
+    try:
+      for part in sorted(parts, key=lambda part: not part.library):
+        lowered = part.lower(sharding, 'library' if part.library else 'part')
+        if part.library:
+          compiling[part] = threads.submit(lowered.compile)
+          continue
+        waiting[part] = lowered
+        if all(future.done() for one, future in compiling.items() if one.library):
+          _submit(threads, waiting, compiling)
+      concurrent.futures.wait([future for part, future in compiling.items() if part.library])
+      _submit(threads, waiting, compiling)
+      for part, future in compiling.items():
+        part.program = future.result()
+    finally:
+      jax.config.update(_SECONDS_KEPT, kept)
+
+
+def _submit(
+  threads: concurrent.futures.Executor,
+  waiting: dict[_Part, jax.stages.Lowered],
+  compiling: dict[_Part, concurrent.futures.Future[Any]],
+) -> None:
+  """Lets threads compile what waits for it, to be kept."""
+  jax.config.update(_SECONDS_KEPT, 0.0)
+  compiling |= {part: threads.submit(lowered.compile) for part, lowered in waiting.items()}
+  waiting.clear()
 
 
 def _apply(equation: core.JaxprEqn) -> Callable[..., Sequence[Any]]:

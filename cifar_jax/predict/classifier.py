@@ -22,10 +22,12 @@ from cifar_jax import data, models
 from cifar_jax.augment.normalize import Normalize
 from cifar_jax.data.expected import known
 from cifar_jax.data.preprocessing import Preprocessing, from_facts, of_arrays, of_folder
+from cifar_jax.devices.parts import InParts
 from cifar_jax.optim import averaging
 from cifar_jax.predict.run_data import data_at
 from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.trainer.build import keep_compiled_programs
 from cifar_jax.training.tta import mean_logits
 from cifar_jax.utils.array_types import PerRow, Pixels, Probabilities
 from cifar_jax.utils.errors import UserError
@@ -77,7 +79,7 @@ def make_probabilities(module: nn.Module, normalize: Normalize, tta: str) -> Any
 
     return jax.nn.softmax(mean_logits(predict, normalize(images), tta))
 
-  return jax.jit(probabilities)
+  return InParts(probabilities)
 
 
 def in_batches(function: Any, variables: Mapping[str, Any], images: Any) -> PerRow:
@@ -110,6 +112,7 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
   Raises:
     UserError: no run there, no such checkpoint.
   """
+  keep_compiled_programs()
   config = configs.read(run)
   about = run_files.read_about(run)
   if not about:

@@ -248,4 +248,4 @@ def keep_compiled_programs() -> None:
   # or calls of oneDNN (see ops/onednn.py).
   warnings.filterwarnings('ignore', 'Error writing persistent compilation cache', UserWarning)
   jax.config.update('jax_compilation_cache_dir', str(folder))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
