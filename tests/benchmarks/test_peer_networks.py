@@ -13,6 +13,7 @@ from cifar_jax.analysis import layer_table
 # With what the peers have beyond ours: a scale that is not trained is none, but Keras gives the
 # logits of airbench a bias.
 NAMES = ('cnn_adv', 'cnn_pkaur', 'cnn_fchollet', 'tutorial_6layer', 'airbench94')
+FAMILIES = ('resnet18', 'resnet20', 'vgg16', 'vit_tiny')
 
 
 def parameters(config) -> int:
@@ -23,7 +24,7 @@ def parameters(config) -> int:
   return layer_table.parameter_count(variables)[0]
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [*NAMES, *FAMILIES])
 def test_pytorch(name: str) -> None:
   torch = pytest.importorskip('torch')
   from benchmarks.speed.systems import torch_networks

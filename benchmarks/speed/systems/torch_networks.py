@@ -1,11 +1,14 @@
-"""The networks of `conv_net` and `airbench_net` built of PyTorch modules, for comparison."""
+"""The networks of the configs built of PyTorch modules, for comparison."""
 
 import torch
 from ml_collections import ConfigDict
 from torch import nn
 
+from benchmarks.speed.systems import torch_resnet, torch_vit
+from cifar_jax import models
 from cifar_jax.models.conv_net import parse_blocks, parse_head
 from cifar_jax.models.layer_specs import (
+  ActivationSpec,
   BatchNormSpec,
   ConvSpec,
   DenseSpec,
@@ -18,7 +21,14 @@ from cifar_jax.models.layer_specs import (
 
 def build(config: ConfigDict) -> nn.Module:
   """Returns the network; it maps [B, 3, 32, 32] to logits [B, 10]."""
-  return {'conv_net': _conv_net, 'airbench_net': _airbench_net}[config.model.name](config)
+  build = {
+    'airbench_net': _airbench_net,
+    'conv_net': _conv_net,
+    'resnet': torch_resnet.build,
+    'vgg': _conv_net,
+    'vit': torch_vit.build,
+  }
+  return build[config.model.name](config)
 
 
 def optimizer(config: ConfigDict, model: nn.Module) -> torch.optim.Optimizer:
@@ -27,31 +37,41 @@ def optimizer(config: ConfigDict, model: nn.Module) -> torch.optim.Optimizer:
   """
   options = config.optimizer
   rate, parameters = options.learning_rate, model.parameters()
+  decay = options.weight_decay or 0.0
   match options.name:
+    case 'adamw':
+      groups = [
+        {'params': [p for p in parameters if p.ndim > 1], 'weight_decay': decay},
+        {'params': [p for p in model.parameters() if p.ndim < 2], 'weight_decay': 0.0},
+      ]
+      return torch.optim.AdamW(groups, rate, fused=True)
     case 'keras_adam':
       return torch.optim.Adam(parameters, rate, fused=True)
     case 'keras_rmsprop':
       return torch.optim.RMSprop(parameters, rate, alpha=0.9)
     case 'keras_sgd' | 'sgd':
       nesterov = bool(options.nesterov)
-      return torch.optim.SGD(parameters, rate, options.momentum, nesterov=nesterov, fused=True)
+      return torch.optim.SGD(
+        parameters, rate, options.momentum, weight_decay=decay, nesterov=nesterov, fused=True
+      )
   raise ValueError(f'no PyTorch optimizer for {options.name}')
 
 
 def _conv_net(config: ConfigDict) -> nn.Module:
+  network = models.create(config.model, 10)
   modules: list[nn.Module] = []
   shape = torch.Size([2, 3, 32, 32])
 
   def add(word: LayerSpec, width: int = 0) -> None:
     nonlocal shape
-    modules.extend(_modules(word, config.model.activation, shape[1], width))
+    modules.extend(_modules(word, network.activation, shape[1], width))
     shape = nn.Sequential(*modules)(torch.zeros(2, 3, 32, 32)).shape
 
-  blocks = parse_blocks(config.model.widths, config.model.block)
-  for width, words in zip(config.model.widths, blocks, strict=True):
+  blocks = parse_blocks(network.widths, network.block)
+  for width, words in zip(network.widths, blocks, strict=True):
     for word in words:
       add(word, width)
-  for word in parse_head(config.model.head):
+  for word in parse_head(network.head):
     add(word)
   return nn.Sequential(*modules, nn.Linear(shape[1], 10))
 
@@ -78,7 +98,12 @@ def _airbench_net(config: ConfigDict) -> nn.Module:
 
 
 def _modules(word: LayerSpec, activation: str, channels: int, width: int) -> list[nn.Module]:
-  activations = {'relu': nn.ReLU, 'sigmoid': nn.Sigmoid, 'tanh': nn.Tanh}
+  activations = {
+    'linear': nn.Identity,
+    'relu': nn.ReLU,
+    'sigmoid': nn.Sigmoid,
+    'tanh': nn.Tanh,
+  }
   match word:
     case ConvSpec(stride=1, dilation=1):
       features = round(width * word.width_factor)
@@ -86,6 +111,8 @@ def _modules(word: LayerSpec, activation: str, channels: int, width: int) -> lis
       return [conv, activations[word.activation or activation]()]
     case PoolSpec(kind='max_pool', padding='valid'):
       return [nn.MaxPool2d(word.window, word.stride)]
+    case ActivationSpec():
+      return [activations[word.activation]()]
     case BatchNormSpec():
       return [nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)]
     case DropoutSpec():

@@ -115,8 +115,12 @@ def pytorch(config: ConfigDict, bfloat16: bool) -> TrainSteps:
       batch = images[rows].to(torch.float32, memory_format=torch.channels_last) / 255
       optimizer.zero_grad(set_to_none=True)
       with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
-        loss = torch.nn.functional.cross_entropy(model(batch), labels[rows])
+        loss = torch.nn.functional.cross_entropy(
+          model(batch), labels[rows], label_smoothing=config.loss.label_smoothing
+        )
       loss.backward()
+      if config.optimizer.gradient_clip_norm is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.gradient_clip_norm)
       optimizer.step()
     if on_gpu():
       torch.cuda.synchronize()
