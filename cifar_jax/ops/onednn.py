@@ -26,9 +26,10 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 TARGETS = '__onednn$'  # what the names of the calls begin with
 _FEW_CHANNELS = 4  # up to here a copy of every window is small beside the maps
 
-# In a call that takes the place of a kernel gradient: the best of 8 to 256.
-_EXAMPLES_AT_ONCE = {'bfloat16': 32, 'float32': 16}
-_LARGE_MAP = 150  # places; on smaller maps XLA's own gradient is as fast in float32
+# In a call that takes the place of a kernel gradient: the best of 8 to 256, unless the whole
+# gradient of the outputs stays in the processor's cache.
+_EXAMPLES_AT_ONCE = 16
+_SMALL_GRADIENT = 4 * 2**20  # bytes
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
@@ -117,12 +118,8 @@ def _kernel_gradient(
   height, width, channels, _ = kernel.shape
   if channels <= _FEW_CHANNELS or height == width == 1:
     way = functools.partial(_kernel_gradient_from_windows, windows=(height, width), pads=pads)
-  elif inputs.dtype == jnp.bfloat16 or gradient.shape[1] * gradient.shape[2] >= _LARGE_MAP:
-    way = functools.partial(_kernel_gradient_as_conv, pads=pads)
   else:
-    convolve = functools.partial(_xla_conv, inputs, strides=(1, 1), pads=pads)
-    (found,) = jax.linear_transpose(convolve, kernel)(gradient)
-    return found
+    way = functools.partial(_kernel_gradient_as_conv, pads=pads)
   divided = batch_partitioned(way, 'b h w c, b i j f -> y x c f', (True, True), summed=True)
   return divided(inputs, gradient).astype(kernel.dtype)
 
@@ -137,29 +134,39 @@ def _xla_conv(
 
 def _kernel_gradient_as_conv(inputs: jax.Array, gradient: jax.Array, pads: Pads) -> jax.Array:
   """Returns the kernel's gradient in float32 as a convolution of the inputs with the outputs'
-  gradient, in which some examples at a time take the place of the channels.
+  gradient, in which examples take the place of the channels.
+
+  Channels lie beside each other in the rows of the maps, where the window steps over them: so the
+  outputs are [1, kh, kw * channels, features], rows long enough for oneDNN's vectors.
   """
-  examples = inputs.shape[0]
-  at_once = min(examples, _EXAMPLES_AT_ONCE[inputs.dtype.name])
+  (examples, height, width, channels), window = inputs.shape, gradient.shape[1:3]
+  (top, bottom), (left, right) = pads
+  rows = height + top + bottom - window[0] + 1
+  columns = width + left + right - window[1] + 1
 
   def found(start: jax.Array | int, count: int) -> jax.Array:
-    """Returns the sum [channels, kh, kw, features] over `count` examples."""
-    maps, to_maps = (lax.dynamic_slice_in_dim(a, start, count) for a in (inputs, gradient))
-    kernel = to_maps.transpose(1, 2, 0, 3)
-    outputs = _bare_conv(maps.transpose(3, 1, 2, 0), kernel, strides=(1, 1), pads=pads)
-    return outputs.astype(jnp.float32)
+    """Returns the sum over `count` examples."""
+    maps, to_maps = (
+      a if count == examples else lax.dynamic_slice_in_dim(a, start, count)
+      for a in (inputs, gradient)
+    )
+    return _call_conv(
+      (maps.transpose(1, 2, 3, 0).reshape(1, height, width * channels, count), to_maps),
+      {'input_feature_dim': 0, 'output_feature_dim': 3, 'spatial_dims': [1, 2]},
+      jax.ShapeDtypeStruct((1, rows, columns * channels, gradient.shape[3]), jnp.float32),
+      window,
+      pads=((top, bottom), (left * channels, right * channels)),
+      dilation=(1, channels),
+    )
 
+  whole = gradient.size * gradient.dtype.itemsize <= _SMALL_GRADIENT
+  at_once = examples if whole else min(examples, _EXAMPLES_AT_ONCE)
   rounds, rest = divmod(examples, at_once)
-  # Rounds side by side are quicker in bfloat16. In float32 they are not, and would hold all
-  # transposed maps at the same time.
-  unroll = True if inputs.dtype == jnp.bfloat16 else 1
   total = found(0, at_once)
-  total = lax.fori_loop(
-    1, rounds, lambda i, total: total + found(i * at_once, at_once), total, unroll=unroll
-  )
+  total = lax.fori_loop(1, rounds, lambda i, total: total + found(i * at_once, at_once), total)
   if rest:
     total = total + found(examples - rest, rest)
-  return total.transpose(1, 2, 0, 3)
+  return total.reshape(rows, columns, channels, -1)
 
 
 def _kernel_gradient_from_windows(
@@ -208,46 +215,72 @@ def _bare_conv(
 ) -> jax.Array:
   """Calls oneDNN's convolution with inputs, a kernel and, where it is given, a bias."""
   inputs, kernel = operands[:2]
-  images = {'dims': 4, 'data': {'batch_dim': 0, 'feature_dim': 3, 'spatial_dims': [1, 2]}}
-  filters = {'input_feature_dim': 2, 'output_feature_dim': 3, 'spatial_dims': [0, 1]}
   sizes = [
     (size + low + high - window) // stride + 1
     for size, (low, high), window, stride in zip(
       inputs.shape[1:3], pads, kernel.shape[:2], strides, strict=True
     )
   ]
+  return _call_conv(
+    operands,
+    {'input_feature_dim': 2, 'output_feature_dim': 3, 'spatial_dims': [0, 1]},
+    jax.ShapeDtypeStruct((inputs.shape[0], *sizes, kernel.shape[3]), inputs.dtype),
+    kernel.shape[:2],
+    strides=strides,
+    pads=pads,
+    relu=relu,
+    groups=groups,
+  )
+
+
+def _call_conv(
+  operands: Sequence[jax.Array],
+  filters: dict[str, Any],
+  result: jax.ShapeDtypeStruct,
+  window: Sequence[int],
+  *,
+  pads: Pads,
+  strides: tuple[int, int] = (1, 1),
+  dilation: tuple[int, int] = (1, 1),
+  relu: bool = False,
+  groups: int = 1,
+) -> jax.Array:
+  """Calls oneDNN's convolution of maps; `filters` says what the axes of the kernel are."""
+  maps = {'dims': 4, 'data': {'batch_dim': 0, 'feature_dim': 3, 'spatial_dims': [1, 2]}}
   config = {
     'dims': 4,
-    'input': images,
-    'kernel': {'dims': 4, 'filter': {**filters, 'shape': kernel.shape}},
-    'output': images,
+    'input': maps,
+    'kernel': {'dims': 4, 'filter': {**filters, 'shape': operands[1].shape}},
+    'output': maps,
     'feature_groups': groups,
     'window': {
-      'size': kernel.shape[:2],
+      'size': window,
       'pad_left': [low for low, _ in pads],
       'pad_right': [high for _, high in pads],
       'strides': strides,
-      'window_dilations': [1, 1],
+      'window_dilations': dilation,
     },
     'fusions': {'ops': ['BIAS'] * (len(operands) == 3) + ['RELU'] * relu},
   }
-  shape = (inputs.shape[0], *sizes, kernel.shape[3])
-  return _call('convolution', {'onednn_conv_config': config}, shape, operands)
+  return _call('convolution', {'onednn_conv_config': config}, result, operands)
 
 
 def _matmul_transposed(left: jax.Array, right: jax.Array) -> jax.Array:
   """Returns the product [K, M] of the transpose of [N, K] with [N, M]."""
   config = {'transpose_a': True, 'transpose_b': False}
-  shape = (left.shape[1], right.shape[1])
-  return _call('matmul', {'onednn_matmul_config': config}, shape, [left, right])
+  result = jax.ShapeDtypeStruct((left.shape[1], right.shape[1]), left.dtype)
+  return _call('matmul', {'onednn_matmul_config': config}, result, [left, right])
 
 
 def _call(
-  name: str, config: dict[str, Any], shape: Sequence[int], operands: Sequence[jax.Array]
+  name: str,
+  config: dict[str, Any],
+  result: jax.ShapeDtypeStruct,
+  operands: Sequence[jax.Array],
 ) -> jax.Array:
   call = jax.ffi.ffi_call(
     f'{TARGETS}{name}',
-    jax.ShapeDtypeStruct(shape, operands[0].dtype),
+    result,
     vmap_method='sequential',
     custom_call_api_version=2,
     legacy_backend_config=json.dumps(config),

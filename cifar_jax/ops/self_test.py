@@ -15,7 +15,8 @@ _TOLERANCE = {'float32': 1e-4, 'bfloat16': 2**-7}
 _ROWS = 67  # in a kernel gradient, several times the rows that are taken at once, and a rest
 _SHAPES = {  # of the inputs and the kernel, and the step of the window
   '3x3 of few channels': ((_ROWS, 8, 8, 3), (3, 3, 3, 8), (1, 1)),
-  '3x3 on large maps': ((_ROWS, 13, 14, 6), (3, 3, 6, 8), (1, 1)),
+  '3x3': ((_ROWS, 8, 8, 6), (3, 3, 6, 8), (1, 1)),
+  '3x3 on large maps': ((_ROWS, 33, 32, 6), (3, 3, 6, 32), (1, 1)),
   '3x3 by steps of 2': ((_ROWS, 8, 8, 6), (3, 3, 6, 8), (2, 2)),
   '1x1': ((_ROWS, 8, 8, 6), (1, 1, 6, 8), (1, 1)),
   'depthwise': ((_ROWS, 8, 8, 16), (3, 3, 1, 16), (1, 1)),
