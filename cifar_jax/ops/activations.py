@@ -20,13 +20,27 @@ def reference_relu(inputs: Elements) -> Elements:
   return jax.nn.relu(inputs)
 
 
+@jax.custom_vjp
 def selected_relu(inputs: Elements) -> Elements:
   """ReLU as a choice between 0 and x, by which NaN remains NaN.
 
   Under the flags of `cifar_jax.startup`, XLA writes out a whole array of zeros for the maximum to
-  compare with; a choice is computed in one loop.
+  compare with; a choice is computed in one loop. The gradient asks the outputs, which the next
+  layer keeps as well, so that the inputs need not be written out.
   """
   return jnp.where(inputs <= 0, 0, inputs)
+
+
+def _relu_forward(inputs: Elements) -> tuple[Elements, Elements]:
+  outputs = selected_relu(inputs)
+  return outputs, outputs
+
+
+def _relu_backward(outputs: Elements, gradient: Elements) -> tuple[Elements]:
+  return (jnp.where(outputs <= 0, 0, gradient),)
+
+
+selected_relu.defvjp(_relu_forward, _relu_backward)
 
 
 def gelu(inputs: Elements) -> Elements:
