@@ -3,9 +3,9 @@
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 
 from cifar_jax.layers.activation import activation_function
+from cifar_jax.ops.dense import dense
 from cifar_jax.utils.array_types import Inputs, Outputs
 
 
@@ -33,7 +33,4 @@ class Dense(nn.Module):
     kernel = self.param('kernel', self.kernel_init, (inputs.shape[-1], self.features))
     bias = self.param('bias', self.bias_init, (self.features,)) if self.use_bias else None
     inputs, kernel, bias = nn.dtypes.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
-    outputs = jnp.dot(inputs, kernel)
-    if bias is not None:
-      outputs = outputs + bias.reshape((1,) * (outputs.ndim - 1) + (-1,))
-    return activation_function(self.activation)(outputs)
+    return activation_function(self.activation)(dense(inputs, kernel, bias))

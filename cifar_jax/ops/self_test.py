@@ -1,4 +1,4 @@
-"""Whether oneDNN, called as in `onednn`, computes what XLA's own convolutions do.
+"""Whether oneDNN, called as in `onednn`, computes what XLA's own convolutions and products do.
 
 `dispatch.objection_to_library` runs this in a process of its own, since a call that jaxlib does not
 understand may end the process.
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cifar_jax.ops import conv, depthwise, onednn
+from cifar_jax.ops.dense import reference_dense
 
 # Shares of the largest value: sums in another order, and the rounding of bfloat16 itself.
 _TOLERANCE = {'float32': 1e-4, 'bfloat16': 2**-7}
@@ -20,6 +21,7 @@ _SHAPES = {  # of the inputs and the kernel, and the step of the window
   '3x3 by steps of 2': ((_ROWS, 8, 8, 6), (3, 3, 6, 8), (2, 2)),
   '1x1': ((_ROWS, 8, 8, 6), (1, 1, 6, 8), (1, 1)),
   'depthwise': ((_ROWS, 8, 8, 16), (3, 3, 1, 16), (1, 1)),
+  'of matrices': ((_ROWS, 9, 12), (12, 20), (1, 1)),
 }
 
 _Results = tuple[jax.Array, ...]  # values, then the gradients by inputs, kernel and bias
@@ -36,7 +38,7 @@ def check(dtype: str) -> None:
   """
   random = np.random.default_rng(0)
   operands = {
-    name: [jnp.asarray(random.normal(size=s), dtype) for s in (inputs, kernel, kernel[3:])]
+    name: [jnp.asarray(random.normal(size=s), dtype) for s in (inputs, kernel, kernel[-1:])]
     for name, (inputs, kernel, _) in _SHAPES.items()
   }
 
@@ -50,7 +52,7 @@ def check(dtype: str) -> None:
       wanted = np.asarray(exact)
       difference = np.abs(np.asarray(actual, np.float32) - wanted).max()
       if not difference <= _TOLERANCE[dtype] * np.abs(wanted).max():
-        raise ArithmeticError(f'convolution {name} in {dtype} is wrong by {difference:.2g}')
+        raise ArithmeticError(f'the product {name} in {dtype} is wrong by {difference:.2g}')
 
 
 def _both(
@@ -60,14 +62,18 @@ def _both(
   strides = _SHAPES[name][2]
   window = kernel.shape[:2]
   pads = (((window[0] - 1) // 2,) * 2, ((window[1] - 1) // 2,) * 2)
-  groups = inputs.shape[3] // kernel.shape[2]
+  groups = inputs.shape[-1] // kernel.shape[-2]
 
   def called(inputs: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    if kernel.ndim == 2:
+      return jax.nn.relu(onednn.dense(inputs, kernel, bias))
     if groups == 1:
       return onednn.conv(inputs, kernel, bias, strides, pads, True)
     return depthwise.library_depthwise(inputs, kernel, strides, pads)
 
   def plain(inputs: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+    if kernel.ndim == 2:
+      return jax.nn.relu(reference_dense(inputs, kernel, bias))
     outputs = conv.reference_conv(inputs, kernel, strides, pads, (1, 1), groups)
     return outputs if groups > 1 else jax.nn.relu(outputs + bias.reshape(1, 1, 1, -1))
 
