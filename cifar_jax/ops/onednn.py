@@ -19,22 +19,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from cifar_jax.ops.batch_partitioned import batch_partitioned
-from cifar_jax.utils.array_types import (
-  Elements,
-  Inputs,
-  Kernel,
-  Maps,
-  Matrix,
-  NewMaps,
-  Outputs,
-  PerFeature,
-)
+from cifar_jax.utils.array_types import Elements, Kernel, Maps, NewMaps, PerFeature
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 TARGETS = '__onednn$'  # what the names of the calls begin with
-_BATCH_AND_OTHERS = 'bstuvwxyz'  # names of axes
-
 _FEW_CHANNELS = 4  # up to here a copy of every window is small beside the maps
 
 # In a call that takes the place of a kernel gradient: the best of 8 to 256, unless the whole
@@ -100,66 +89,6 @@ def _conv_backward(
 
 
 conv.defvjp(_conv_forward, _conv_backward)
-
-
-@jax.custom_vjp
-def dense(inputs: Inputs, kernel: Matrix, bias: PerFeature | None) -> Outputs:
-  """Multiplies the last axis by a matrix and adds the bias.
-
-  Args:
-    inputs: Rows in any number of axes, the first of which is the batch; float32 or bfloat16, sums
-      are float32.
-    kernel: The matrix, of the same dtype.
-    bias: What is added, of the same dtype, or None.
-  """
-  return _rows_times(inputs, kernel, bias, transposed=False)
-
-
-_DenseKept = tuple[jax.Array, jax.Array, jax.Array | None]
-
-
-def _dense_forward(
-  inputs: jax.Array, kernel: jax.Array, bias: jax.Array | None
-) -> tuple[jax.Array, _DenseKept]:
-  return dense(inputs, kernel, bias), (inputs, kernel, bias)
-
-
-def _dense_backward(
-  kept: _DenseKept, gradient: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-  inputs, kernel, bias = kept
-  rows = ' '.join(_BATCH_AND_OTHERS[: inputs.ndim - 1])
-
-  def product(inputs: jax.Array, gradient: jax.Array) -> jax.Array:
-    flat = (array.reshape(-1, array.shape[-1]) for array in (inputs, gradient))
-    return _matmul(*flat, transpose_a=True, dtype=jnp.float32)
-
-  divided = batch_partitioned(product, f'{rows} i, {rows} o -> i o', (True, True), summed=True)
-  to_kernel = divided(inputs, gradient).astype(kernel.dtype)
-  to_bias = None
-  if bias is not None:
-    to_bias = gradient.sum(range(gradient.ndim - 1), dtype=jnp.float32).astype(bias.dtype)
-  return _rows_times(gradient, kernel, None, transposed=True), to_kernel, to_bias
-
-
-dense.defvjp(_dense_forward, _dense_backward)
-
-
-def _rows_times(
-  inputs: jax.Array, kernel: jax.Array, bias: jax.Array | None, transposed: bool
-) -> jax.Array:
-  """Returns inputs [B, ..., K] times the kernel [K, M], or that of [M, K] transposed, plus bias."""
-
-  def product(inputs: jax.Array, kernel: jax.Array, *bias: jax.Array) -> jax.Array:
-    flat = inputs.reshape(-1, inputs.shape[-1])
-    added = (array.reshape(1, -1) for array in bias)
-    found = _matmul(flat, kernel, *added, transpose_b=transposed, dtype=inputs.dtype)
-    return found.reshape(*inputs.shape[:-1], -1)
-
-  rows = ' '.join(_BATCH_AND_OTHERS[: inputs.ndim - 1])
-  rule = f'{rows} i, {"o i" if transposed else "i o"}{"" if bias is None else ", o"} -> {rows} o'
-  others = (kernel,) if bias is None else (kernel, bias)
-  return batch_partitioned(product, rule, (True, *(False,) * len(others)))(inputs, *others)
 
 
 def pads_of_gradient(kernel: jax.Array, pads: Pads) -> Pads:
@@ -255,7 +184,7 @@ def _kernel_gradient_from_windows(
   shifted = jnp.concatenate([padded[:, :, at : at + width] for at in range(windows[1])], axis=-1)
   columns = shifted.shape[-1]
   rows = [
-    _matmul(
+    call_matmul(
       shifted[:, at : at + height].reshape(-1, columns),
       gradient.reshape(-1, features),
       transpose_a=True,
@@ -343,11 +272,11 @@ def _call_conv(
   return _call('convolution', {'onednn_conv_config': config}, result, operands)
 
 
-def _matmul(
+def call_matmul(
   *operands: jax.Array, dtype: Any, transpose_a: bool = False, transpose_b: bool = False
 ) -> jax.Array:
-  """Returns the product of two matrices, either of which may be transposed, plus the bias [1, M]
-  where it is given; sums are float32.
+  """Calls oneDNN's product of two matrices, either of which may be transposed, plus the bias [1, M]
+  where it is given, without gradients; sums are float32.
   """
   left, right = operands[:2]
   config = {

@@ -7,8 +7,8 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from cifar_jax.layers import Dense
-from cifar_jax.ops import dispatch, onednn
-from cifar_jax.ops.dense import dense, reference_dense
+from cifar_jax.ops import dispatch
+from cifar_jax.ops.dense import dense, library_dense, reference_dense
 from tests.helpers.kernels import assert_gradients, assert_same_function, normal
 
 pytestmark = pytest.mark.skipif(
@@ -35,7 +35,7 @@ def test_float32(rows, with_bias):
   arguments = (inputs, kernel, normal(9)) if with_bias else (inputs, kernel)
 
   def form(inputs, kernel, bias=None):
-    return onednn.dense(inputs, kernel, bias)
+    return library_dense(inputs, kernel, bias)
 
   assert_same_function(form, lambda x, k, b=None: reference_dense(x, k, b), *arguments)
   assert_gradients(form, *arguments, step=0.5)
@@ -45,7 +45,7 @@ def test_float32(rows, with_bias):
 def test_bfloat16_rounds_what_float32_gives():
   arguments = [a.astype(jnp.bfloat16) for a in (normal(70, 9, 12), normal(12, 20), normal(20))]
   cotangent = normal(70, 9, 20).astype(jnp.bfloat16)
-  values, pull_back = jax.vjp(onednn.dense, *arguments)
+  values, pull_back = jax.vjp(library_dense, *arguments)
   expected, plain_pull_back = jax.vjp(reference_dense, *(a.astype(jnp.float32) for a in arguments))
   exact = (expected, *plain_pull_back(cotangent.astype(jnp.float32)))
   for actual, wanted in zip((values, *pull_back(cotangent)), exact, strict=True):
