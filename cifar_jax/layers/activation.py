@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cifar_jax.ops.activations import gelu, relu
+from cifar_jax.ops.activations import gelu, relu, relu6
 from cifar_jax.utils.array_types import Elements
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
@@ -21,7 +21,7 @@ _PLAIN: dict[str, ActivationFunction] = {
   'linear': lambda x: x,
   'mish': jax.nn.mish,
   'relu': relu,
-  'relu6': jax.nn.relu6,
+  'relu6': relu6,
   'selu': jax.nn.selu,
   'sigmoid': jax.nn.sigmoid,
   'silu': jax.nn.silu,

@@ -1,4 +1,4 @@
-"""Activation functions with a kernel for CPU, ReLU and GELU; the one of GELU is for TPU too."""
+"""Activations with a kernel for CPU: ReLU, ReLU6 and GELU; the one of GELU is for TPU too."""
 
 import math
 
@@ -41,6 +41,36 @@ def _relu_backward(outputs: Elements, gradient: Elements) -> tuple[Elements]:
 
 
 selected_relu.defvjp(_relu_forward, _relu_backward)
+
+
+def relu6(inputs: Elements) -> Elements:
+  """Returns min(max(x, 0), 6), with gradient 0 at 0 and 6."""
+  return clipped_relu6(inputs) if use_cpu_kernels() else reference_relu6(inputs)
+
+
+def reference_relu6(inputs: Elements) -> Elements:
+  """ReLU6 as two extrema; half the gradient passes at 0 and 6."""
+  return jax.nn.relu6(inputs)
+
+
+@jax.custom_vjp
+def clipped_relu6(inputs: Elements) -> Elements:
+  """ReLU6 as two choices, by which NaN remains NaN; what is kept for the gradient are the outputs,
+  which the next layer keeps too.
+  """
+  return jnp.where(inputs <= 0, 0, jnp.where(inputs >= 6, 6, inputs))
+
+
+def _relu6_forward(inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+  outputs = clipped_relu6(inputs)
+  return outputs, outputs
+
+
+def _relu6_backward(outputs: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+  return (jnp.where((outputs > 0) & (outputs < 6), gradient, 0),)
+
+
+clipped_relu6.defvjp(_relu6_forward, _relu6_backward)
 
 
 def gelu(inputs: Elements) -> Elements:

@@ -22,6 +22,7 @@ from cifar_jax.ops.batch_partitioned import batch_partitioned
 from cifar_jax.utils.array_types import Elements, Kernel, Maps, NewMaps, PerFeature
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
+NO_PADS: Pads = ((0, 0), (0, 0))
 
 TARGETS = '__onednn$'  # what the names of the calls begin with
 _FEW_CHANNELS = 4  # up to here a copy of every window is small beside the maps
@@ -206,26 +207,29 @@ def call_conv(
   groups: int = 1,
 ) -> NewMaps:
   """Calls oneDNN's convolution, without gradients; arguments as for `conv`, `groups` as in XLA."""
-  bare = functools.partial(_bare_conv, strides=strides, pads=pads, relu=relu, groups=groups)
+  bare = functools.partial(bare_conv, strides=strides, pads=pads, relu=relu, groups=groups)
   if bias is None:
     return batch_partitioned(bare, 'b h w c, y x d f -> b i j f', (True, False))(inputs, kernel)
   divided = batch_partitioned(bare, 'b h w c, y x d f, f -> b i j f', (True, False, False))
   return divided(inputs, kernel, bias)
 
 
-def _bare_conv(
+def bare_conv(
   *operands: jax.Array,
   strides: tuple[int, int],
   pads: Pads,
   relu: bool = False,
   groups: int = 1,
+  dilation: tuple[int, int] = (1, 1),
 ) -> jax.Array:
-  """Calls oneDNN's convolution with inputs, a kernel and, where it is given, a bias."""
+  """Calls oneDNN's convolution with inputs, a kernel and, where it is given, a bias; on the rows of
+  one device.
+  """
   inputs, kernel = operands[:2]
   sizes = [
-    (size + low + high - window) // stride + 1
-    for size, (low, high), window, stride in zip(
-      inputs.shape[1:3], pads, kernel.shape[:2], strides, strict=True
+    (size + low + high - (window - 1) * step - 1) // stride + 1
+    for size, (low, high), window, stride, step in zip(
+      inputs.shape[1:3], pads, kernel.shape[:2], strides, dilation, strict=True
     )
   ]
   return _call_conv(
@@ -235,6 +239,7 @@ def _bare_conv(
     kernel.shape[:2],
     strides=strides,
     pads=pads,
+    dilation=dilation,
     relu=relu,
     groups=groups,
   )
