@@ -85,6 +85,8 @@ ACTS: dict[str, Case] = {
   'augment.contrast': Case(0.5),
   'augment.saturation': Case(0.5),
   'augment.hue': Case(0.3),
+  'augment.brightness_shift': Case(0.5),
+  'augment.contrast_scale': Case(0.5),
   'augment.policy': Case('randaugment'),
   'augment.policy_operations': Case(1, RANDAUGMENT),
   'augment.policy_magnitude': Case(25, RANDAUGMENT),

@@ -27,6 +27,8 @@ CHOSEN: dict[str, Case] = {
   'optimizer.gradient_clip_norm': Case(0.01),
   'optimizer.max_norm': Case(0.1),
   'optimizer.sam_rho': Case(0.5),
+  'optimizer.coefficients': Case((2.0, -1.5, 0.5)),
+  'optimizer.renormalize_every': Case(2),
   'schedule.boundaries': Case((0.7,)),
   'schedule.factors': Case((0.5,)),
   'schedule.factor': Case(0.2),

@@ -106,6 +106,24 @@ def random_color(
   return images
 
 
+def random_shift_and_scale(
+  key: jax.Array, images: jax.Array, shift_range: float, scale_range: float
+) -> jax.Array:
+  """Returns (x + shift) scale, with a shift and a scale of its own for each normalized image.
+
+  Cheaper than `random_color`, whose contrast needs the mean of each image; from the CIFAR-10
+  speedrun of Hive (2025).
+
+  Args:
+    key: The key of this step and this augmentation.
+    images: Normalized images, float32 [B, H, W, C].
+    shift_range: The largest shift to either side.
+    scale_range: Scales lie between 1 - scale_range and 1 + scale_range.
+  """
+  shift, scale = jax.random.uniform(key, (2, len(images), 1, 1, 1), minval=-1, maxval=1)
+  return (images + shift_range * shift) * (1 + scale_range * scale)
+
+
 def levels(images: jax.Array) -> jax.Array:
   """float32 in 0..1 to int32 in 0..255, rounded."""
   return jnp.round(images * 255).astype(jnp.int32)

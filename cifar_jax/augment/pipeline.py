@@ -7,7 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from cifar_jax.augment.affine import random_affine
-from cifar_jax.augment.color import random_color
+from cifar_jax.augment.color import random_color, random_shift_and_scale
 from cifar_jax.augment.geometric import (
   alternating_flip,
   random_crop,
@@ -35,8 +35,8 @@ def make_augment(augment_config: ConfigDict, normalize: Normalize) -> Augmentati
   """Returns the chain that `config.augment` asks for, with the normalization in its place.
 
   In order: mirroring, one affine map, crop, colors, policy, all on images in 0..1; normalization;
-  boxes set to 0. Each has a key of its own, so that none tells anything about another, and keeps it
-  whatever else is asked for.
+  shift and scale of all values; boxes set to 0. Each has a key of its own, so that none tells
+  anything about another, and keeps it whatever else is asked for.
 
   Args:
     augment_config: The section `augment` of a config; mixup and cutmix are for `make_mix`.
@@ -103,6 +103,12 @@ def _before_normalization(config: ConfigDict) -> dict[int, _Change]:
 
 def _after_normalization(config: ConfigDict) -> dict[int, _Change]:
   changes: dict[int, _Change] = {}
+  if config.brightness_shift or config.contrast_scale:
+    changes[8] = functools.partial(
+      random_shift_and_scale,
+      shift_range=config.brightness_shift,
+      scale_range=config.contrast_scale,
+    )
   if config.cutout:
     changes[6] = functools.partial(random_cutout, size=config.cutout)
   if config.erasing:

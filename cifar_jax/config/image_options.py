@@ -138,6 +138,13 @@ AUGMENT = (
     'Saturation is changed by a factor from 1 - saturation to 1 + saturation.'
   ),
   declare('hue', 0.0, _HALF)('Hue is turned to either side by up to this part of the circle.'),
+  declare('brightness_shift', 0.0, NOT_NEGATIVE, since=2)(
+    'A number up to this to either side is added to each normalized image; 0: none.'
+  ),
+  declare('contrast_scale', 0.0, NOT_NEGATIVE, since=2)(
+    'Each normalized image is multiplied by a factor from 1 - this to 1 + this, after that; 0: it '
+    'is not.'
+  ),
   declare('policy', 'none', one_of('none', 'randaugment', 'trivialaugment'))(
     'The policy of operations.'
   ),

@@ -52,6 +52,9 @@ class AirbenchNet(Network):
   )
   logit_scale: float = option(1 / 9, POSITIVE)('Factor of the logits.')
   activation: str = option('gelu', TEXT)('Activation after each BatchNorm and after the whitening.')
+  whitening_activation: str = option('', TEXT, since=2)(
+    "Activation after the whitening alone; '': the same as elsewhere."
+  )
   momentum: float = option(0.6, BELOW_ONE)(
     "Share of the old value in each update of BatchNorm's running statistics."
   )
@@ -66,6 +69,8 @@ class AirbenchNet(Network):
         f'{self.convolutions} must be whole numbers from 1 up, one of each for each group'
       )
     check_activation(self.activation)
+    if self.whitening_activation:
+      check_activation(self.whitening_activation, 'whitening_activation')
 
   @nn.compact
   def __call__(self, images: Images, train: bool, mask: Mask | None = None) -> ClassLogits:
@@ -78,7 +83,7 @@ class AirbenchNet(Network):
       padding='VALID',
       kernel_init=torch_default_init(),
       bias_init=_BIASES[self.whitening_bias](patch),
-      activation=self.activation,
+      activation=self.whitening_activation or self.activation,
       dtype=self.dtype,
       name='whitening',
     )(images.astype(self.dtype))

@@ -56,12 +56,12 @@ class Network(nn.Module):
     """Raises UserError, naming the flag, where options do not go together."""
 
 
-def check_activation(name: str) -> None:
+def check_activation(name: str, field: str = 'activation') -> None:
   """Raises UserError, naming the flag, unless there is such an activation."""
   try:
     activation_function(name)
   except UserError as error:
-    raise UserError(f'--config.model.activation: {error}') from None
+    raise UserError(f'--config.model.{field}: {error}') from None
 
 
 def blocks_per_stage(depth: int, fixed: int, layers_of_all: int, advice: str) -> int:

@@ -8,13 +8,23 @@ import optax
 
 from cifar_jax.optim import fields
 from cifar_jax.optim.optimizers import Optimizer, optimizer
+from cifar_jax.schema.constraints import Constraint, integer, is_number
+from cifar_jax.schema.options import option
 from cifar_jax.utils.array_types import Matrix
 from cifar_jax.utils.errors import UserError
 
 # Newton-Schulz iteration X <- a X + b (X X') X + c (X X')^2 X; these coefficients drive singular
 # values fast to somewhere near 1 instead of slowly to exactly 1.
-_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 3
+
+_THREE = Constraint(
+  lambda value: isinstance(value, tuple) and len(value) == 3 and all(map(is_number, value)),
+  'a tuple of three numbers',
+  tuple,
+  ((3.4576, -4.7391, 2.0843), (2, -1.5, 0.5)),
+  ((), (1.0, 2.0), (1.0, 2.0, '3'), 3.0, None),
+)
 
 
 class AirbenchMuonState(NamedTuple):
@@ -24,9 +34,11 @@ class AirbenchMuonState(NamedTuple):
   velocity: optax.Updates
 
 
-def orthogonalize(matrix: Matrix) -> Matrix:
+def orthogonalize(
+  matrix: Matrix, coefficients: tuple[float, float, float] = COEFFICIENTS
+) -> Matrix:
   """The matrix with its singular values moved near 1, by products of bfloat16 matrices."""
-  a, b, c = _COEFFICIENTS
+  a, b, c = coefficients
   tall = matrix.shape[0] > matrix.shape[1]
   x = matrix / (jnp.linalg.norm(matrix) + 1e-7)
   x = x.T if tall else x
@@ -45,15 +57,22 @@ def _product(left: jax.Array, right: jax.Array) -> jax.Array:
 class AirbenchMuon(Optimizer):
   """Muon (Jordan, 2024) for kernels of convolutions alone, as in airbench94_muon.
 
-  v <- momentum v + g ; p <- p sqrt(F) / |p| - lr O(g + momentum v), where the kernel p has F
-  filters and O orthogonalizes the matrix [F, the rest]; O(v) without nesterov. The step's size does
-  not depend on that of the gradient, and kernels keep their norm. `optax.contrib.muon` scales
-  otherwise, takes five iterations and leaves the norms alone.
+  v <- momentum v + g ; p <- (p sqrt(F) / |p| - lr O(g + momentum v)) (1 - lr weight_decay), where
+  the kernel p has F filters and O orthogonalizes the matrix [F, the rest]; O(v) without nesterov.
+  The step's size does not depend on that of the gradient, and kernels keep their norm.
+  `optax.contrib.muon` scales otherwise, takes five iterations and leaves the norms alone.
   """
 
   learning_rate: float = fields.learning_rate(0.24)
   momentum: float = fields.momentum(0.6)
   nesterov: bool = fields.nesterov(True)
+  weight_decay: float = fields.weight_decay(0.0)
+  coefficients: tuple[float, float, float] = option(COEFFICIENTS, _THREE, since=2)(
+    'Those of X, of (X X^T) X and of (X X^T)^2 X in each iteration of O.'
+  )
+  renormalize_every: int = option(1, integer(1), 'steps', since=2)(
+    'How often kernels get back their norm sqrt(F); in between it drifts.'
+  )
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Builds the chain of this rule, as `Optimizer.build` describes.
@@ -62,11 +81,19 @@ class AirbenchMuon(Optimizer):
       A transformation of trees whose arrays are of rank 2 or more, the filters last. Its `init`
       raises UserError for others.
     """
-    return airbench_muon(schedule, self.momentum, self.nesterov)
+    return airbench_muon(
+      *(schedule, self.momentum, self.nesterov),
+      *(self.weight_decay, self.coefficients, self.renormalize_every),
+    )
 
 
 def airbench_muon(
-  schedule: optax.Schedule, momentum: float, nesterov: bool
+  schedule: optax.Schedule,
+  momentum: float,
+  nesterov: bool,
+  weight_decay: float = 0.0,
+  coefficients: tuple[float, float, float] = COEFFICIENTS,
+  renormalize_every: int = 1,
 ) -> optax.GradientTransformation:
   """The transformation of `AirbenchMuon`."""
 
@@ -87,11 +114,15 @@ def airbench_muon(
       directions = jax.tree.map(lambda v, g: g + momentum * v, velocity, gradients)
     rate = schedule(state.updates_made)
 
+    due = (state.updates_made + 1) % renormalize_every == 0
+
     def step(direction: jax.Array, param: jax.Array) -> jax.Array:
       filters = param.shape[-1]
-      renormalized = param * (filters**0.5 / jnp.linalg.norm(param.ravel()))
-      orthogonal = orthogonalize(direction.reshape(-1, filters).T).T.reshape(param.shape)
-      return renormalized - rate * orthogonal - param
+      factor = filters**0.5 / jnp.linalg.norm(param.ravel())
+      start = param * (factor if renormalize_every == 1 else jnp.where(due, factor, 1))
+      matrix = direction.reshape(-1, filters).T
+      end = start - rate * orthogonalize(matrix, coefficients).T.reshape(param.shape)
+      return (end * (1 - rate * weight_decay) if weight_decay else end) - param
 
     updates = jax.tree.map(step, directions, params)
     return updates, AirbenchMuonState(optax.safe_increment(state.updates_made), velocity)

@@ -67,6 +67,21 @@ def test_random_color_draws_for_each_image_within_the_range() -> None:
   np.testing.assert_allclose(found, np.broadcast_to(found[:, :1, :1], found.shape))
 
 
+def test_shift_and_scale_are_of_each_image_and_evenly_spread() -> None:
+  images = jnp.tile(jnp.array([[[[0.0], [2.0]]]]), (2000, 1, 1, 1))
+  zero, two = np.asarray(color.random_shift_and_scale(jax.random.key(0), images, 0.3, 0.2))[:, 0].T[
+    0
+  ]
+  scale = (two - zero) / 2
+  shift = zero / scale
+  for found, middle, reach in ((scale, 1, 0.2), (shift, 0, 0.3)):
+    assert np.abs(found - middle).max() <= reach + 1e-5
+    # The moments of an even spread, within four standard errors.
+    assert abs(found.mean() - middle) < 4 * reach / (3 * 2000) ** 0.5
+    assert found.std() == pytest.approx(reach / 3**0.5, rel=0.05)
+  assert abs(np.corrcoef(scale, shift)[0, 1]) < 0.1
+
+
 @pytest.mark.parametrize('channels', [1, 3, 2])
 @pytest.mark.parametrize('reach', [0.3, 5.0])
 def test_stays_in_range_and_finite_for_any_number_of_channels(channels, reach) -> None:

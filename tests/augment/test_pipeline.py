@@ -92,6 +92,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     for name in (
       *('rotation', 'height_shift', 'width_shift', 'shear', 'zoom'),
       *('brightness', 'contrast', 'saturation', 'hue', 'erasing'),
+      *('brightness_shift', 'contrast_scale'),
     )
   },
   'rotation': {'rotation': 30.0, 'interpolation': 'nearest', 'border': 'zero'},
@@ -127,6 +128,18 @@ def test_colors_come_before_normalization_and_boxes_after_it() -> None:
   assert result.min() >= -2 - 1e-6  # (0 - 0.5) / 0.25
   assert result.max() <= 2 + 1e-6
   assert ((result == 0).all(-1).sum((1, 2)) == 16).all()
+
+
+def test_shift_and_scale_come_between_normalization_and_boxes() -> None:
+  augment = augmentation(make_normalize((0.5,), (0.25,)), brightness_shift=0.5, cutout=4)
+  result = np.asarray(augment(jax.random.key(0), LEVELS, jnp.arange(48), 0))
+  boxes = (result == 0).all(-1)
+  assert (boxes.sum((1, 2)) == 16).all()
+  shifts = np.where(boxes[..., None], np.nan, result - (LEVELS / 255 - 0.5) / 0.25)
+  of_images = np.nanmean(shifts, (1, 2, 3))
+  np.testing.assert_allclose(np.nanstd(shifts, (1, 2, 3)), 0, atol=1e-5)
+  assert -0.5 <= of_images.min() < -0.4
+  assert 0.4 < of_images.max() <= 0.5
 
 
 def test_another_option_leaves_the_draws_of_the_others_alone() -> None:

@@ -52,6 +52,7 @@ def test_published_sizes(widths, each, residual, parameters, mega_macs) -> None:
   [
     ('airbench94', 476, 346, 360),
     ('airbench94_muon', 200, 284, 298),
+    ('speedrun94', 243, 265, 279),
     ('airbench95', 720, 1334, 1334 + 36),
     ('airbench96', 1776, 4932, 4932 + 54),
   ],
@@ -74,6 +75,7 @@ def test_rates_and_decays_are_the_published_ones() -> None:
     'airbench95': (1.30435, 1.53e-3, 64 * 1.30435, 1.53e-3 / 64),
     'airbench96': (1.17391, 1.33333e-3, 64 * 1.17391, 1.33333e-3 / 64),
     'airbench94_muon': (0.67 * 2000, 2e-6 / 0.67, 0.053 * 2000, 2e-6 / 0.053),
+    'speedrun94': (0.5415 * 1536, 1.0418e-6 / 0.5415, 0.0573 * 1536, 1.0418e-6 / 0.0573),
   }
   for name, numbers in expected.items():
     section = config_of(name).optimizer
@@ -85,8 +87,9 @@ def test_rates_and_decays_are_the_published_ones() -> None:
       section.weight_decay * biases.weight_decay_factor,
     )
     assert found == pytest.approx(numbers, rel=1e-5)
-  muon = config_of('airbench94_muon').optimizer
-  assert muon.learning_rate * muon.groups.filters.learning_rate_factor == pytest.approx(0.24)
+  for name, rate in (('airbench94_muon', 0.24), ('speedrun94', 0.205)):
+    muon = config_of(name).optimizer
+    assert muon.learning_rate * muon.groups.filters.learning_rate_factor == pytest.approx(rate)
 
 
 def erf_gelu(x: np.ndarray) -> np.ndarray:
@@ -162,6 +165,24 @@ def test_parameters_and_their_start() -> None:
   plain = init(create(), jnp.zeros((1, 32, 32, 3)))['params']
   np.testing.assert_array_equal(plain['whitening']['bias'], 0)
   assert np.abs(plain['logits']['kernel']).max() <= 8**-0.5
+
+
+def test_activation_of_the_whitening_alone() -> None:
+  module = create(activation='relu', whitening_activation='tanh')
+  images = jax.random.normal(jax.random.key(3), (2, 8, 8, 3))
+  variables = init(module, images)
+  _, kept = module.apply(
+    variables, images, train=False, capture_intermediates=True, mutable='intermediates'
+  )
+  whitened = np.asarray(kept['intermediates']['whitening']['__call__'][0])
+  first = variables['params']['whitening']
+  expected = np.tanh(
+    convolve(np.asarray(images), np.asarray(first['kernel']), 0) + np.asarray(first['bias'])
+  )
+  np.testing.assert_allclose(whitened, expected, rtol=1e-4, atol=1e-5)
+  assert np.asarray(kept['intermediates']['Group_0']['__call__'][0]).min() >= 0
+  with pytest.raises(UserError, match=r'--config.model.whitening_activation: .*'):
+    create(whitening_activation='tanhh')
 
 
 def test_logit_scale() -> None:

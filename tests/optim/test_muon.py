@@ -10,14 +10,14 @@ from cifar_jax.optim import muon
 GENERATOR = np.random.default_rng(5)
 
 
-def newton_schulz(matrix: np.ndarray) -> np.ndarray:
+def newton_schulz(matrix: np.ndarray, a=3.4445, b=-4.7750, c=2.0315) -> np.ndarray:
   """Three quintic iterations on the matrix [filters, rest], as Jordan (2024) describes them."""
   x = matrix / np.linalg.norm(matrix)
   tall = x.shape[0] > x.shape[1]
   x = x.T if tall else x
   for _ in range(3):
     square = x @ x.T
-    x = 3.4445 * x - 4.7750 * square @ x + 2.0315 * square @ square @ x
+    x = a * x + b * square @ x + c * square @ square @ x
   return x.T if tall else x
 
 
@@ -66,3 +66,21 @@ def test_five_updates(nesterov) -> None:
       renormalized = expected[k] * np.sqrt(filters) / np.linalg.norm(expected[k])
       expected[k] = renormalized - 0.24 * (1 - t / 10) * orthogonal
       assert np.linalg.norm(found[k] - expected[k]) < 0.01 * np.linalg.norm(expected[k])
+
+
+def test_decay_coefficients_and_rare_renormalization() -> None:
+  """As in the speedrun of Hive (2025): the norm is restored before every third update alone."""
+  param = GENERATOR.standard_normal((3, 3, 2, 5)).astype(np.float32)
+  coefficients = (3.4576, -4.7391, 2.0843)
+  transformation = muon.airbench_muon(lambda count: 0.1, 0.0, False, 0.5, coefficients, 3)
+  state, found, expected = transformation.init(param), param, param.astype(np.float64)
+  update = jax.jit(transformation.update)
+  for count in (1, 2, 3, 4):
+    gradient = GENERATOR.standard_normal(param.shape).astype(np.float32)
+    step, state = update(gradient, state, found)
+    found = optax.apply_updates(found, step)
+    if count == 3:
+      expected *= np.sqrt(5) / np.linalg.norm(expected)
+    orthogonal = newton_schulz(gradient.reshape(-1, 5).T, *coefficients).T.reshape(param.shape)
+    expected = (expected - 0.1 * orthogonal) * (1 - 0.1 * 0.5)
+    assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
