@@ -6,7 +6,15 @@ from benchmarks import command_line
 from tests.helpers import REPOSITORY
 from tests.helpers.python_process import run_python
 
-SPEED = {'floor', 'keras_to_accuracy', 'pipeline', 'scaling', 'startup', 'step_overhead'} | {
+SPEED = {
+  'floor',
+  'keras_to_accuracy',
+  'pipeline',
+  'scaling',
+  'start_profile',
+  'startup',
+  'step_overhead',
+} | {
   'throughput',
   'time_to_accuracy',
   'tpu',

@@ -52,19 +52,24 @@ def one_after_the_other(config, tmp_path, monkeypatch) -> pathlib.Path:
 
 
 def test_order_and_bits_of_slow_saves(config, tmp_path, one_after_the_other, monkeypatch) -> None:
-  """Each save begins after its copy has lain for as long as some updates take, which reuse the
-  memory of the state; then the row, the best and the latest are written in this order, never two
-  at once, and every checkpoint is to the bit what it is without anything beside it.
+  """Each save begins when an update after its copy, which reuses the memory of the state, is under
+  way; then the row, the best and the latest are written in this order, never two at once, and every
+  checkpoint is to the bit what it is without anything beside it.
   """
   noted: list[tuple[str, int]] = []
   save, append, dispatch = Checkpoints.save, history.append_row, session.Session._dispatch
   saving = threading.Lock()
 
+  def later_updates(step: int) -> list[int]:
+    return [s for what, s in noted if what == 'dispatch' and s >= step]
+
   def slow_save(self, state, facts, *, best=False) -> None:
     assert threading.current_thread() is not threading.main_thread()
     assert saving.acquire(blocking=False)
-    noted.append(('begins', int(state.step)))
-    time.sleep(0.1)
+    step = int(state.step)
+    end = time.monotonic() + 10
+    while step < STEPS[-1] and not later_updates(step) and time.monotonic() < end:
+      time.sleep(0.01)
     save(self, state, facts, best=best)
     noted.append(('best' if best else 'latest', int(state.step)))
     saving.release()
@@ -94,8 +99,7 @@ def test_order_and_bits_of_slow_saves(config, tmp_path, one_after_the_other, mon
     )
   ]
   for step in STEPS[:-1]:  # updates after this one were made before it was on disk
-    begun, done = noted.index(('begins', step)), noted.index(('latest', step))
-    assert [s for what, s in noted[begun:done] if what == 'dispatch' and s >= step], step
+    assert noted.index(('dispatch', step)) < noted.index(('latest', step))
   assert rows_of(tmp_path / 'slow') == rows_of(one_after_the_other)
   for which in ('best', *map(str, STEPS)):
     states = [state_of(config, run, which) for run in (tmp_path / 'slow', one_after_the_other)]
