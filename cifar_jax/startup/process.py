@@ -6,6 +6,7 @@ and swallowed. As long as there is nothing to save, the process rather ends at o
 that cannot show a letter, or a reader that has seen enough, is no reason to stop a training.
 """
 
+import atexit
 import contextlib
 import io
 import os
@@ -38,15 +39,24 @@ def finish() -> None:
     signal.signal(number, done)
 
 
-def leave(status: int = 0) -> NoReturn:
-  """Ends the process when all is done, saved and closed, without what Python and JAX do at their
-  end: that takes a quarter of a second.
+def leave() -> None:
+  """Ends the process with status 0 when all is done, saved and closed, without Python's taking
+  down of modules, devices and programs: that takes a quarter of a second.
+
+  What was registered with `atexit` is done. The call returns where more is to come: in a process
+  that a profiler, a debugger or a measurement of coverage watches, and in an interactive one.
   """
+  monitoring: Any = getattr(sys, 'monitoring', None)  # from Python 3.12 on
+  watched = monitoring and any(map(monitoring.get_tool, range(6)))
+  if watched or sys.getprofile() or sys.gettrace() or sys.flags.interactive:
+    return
+  atexit._run_exitfuncs()
+  status = 0
   for stream in (sys.stdout, sys.stderr):
     try:
       stream.flush()
     except (OSError, ValueError):  # nobody reads it any more
-      status = status or 1
+      status = 1
   os._exit(status)
 
 

@@ -189,3 +189,27 @@ def test_commands_say_that_the_output_is_full() -> None:
     _, stderr = process.communicate(timeout=300)
   assert process.returncode == 2
   assert stderr == 'error: the output cannot be written: No space left on device\n'
+
+
+LEAVING = """
+import atexit
+from cifar_jax.startup import process
+atexit.register(print, 'registered')
+print('said')
+process.leave()
+"""
+
+
+@pytest.mark.parametrize('more', [(), ('-m', 'cProfile'), ('-m', 'trace', '--count', '--summary')])
+def test_an_early_end_does_what_was_registered_for_it(tmp_path, more) -> None:
+  """And profilers, which look at the process from outside of it, have their say."""
+  script = tmp_path / 'leaving.py'
+  script.write_text(LEAVING)
+  process = start(*more, str(script), env={**ENVIRONMENT, 'PYTHONPATH': str(REPOSITORY)})
+  stdout, _ = process.communicate(timeout=300)
+  lines = stdout.splitlines()
+  assert process.returncode == 0
+  assert lines[0] == 'said'
+  assert 'registered' in lines
+  reports = {'cProfile': 'function calls', 'trace': 'lines   cov%'}
+  assert not more or reports[more[1]] in stdout
