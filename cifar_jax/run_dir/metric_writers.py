@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import math
 import pathlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,7 @@ class _Events:
     self._folder = folder
     self._wanted = wanted
     self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix='tensorboard')
+    self._lock = threading.Lock()
     self._pending: list[concurrent.futures.Future[None]] = []
     self._files: dict[str, EventFile] = {}
 
@@ -124,11 +126,12 @@ class _Events:
       write(file)
       file.flush()
 
-    with disk_errors(self._folder):
+    # Rows come from the thread that writes the run, images from the one that trains.
+    with self._lock, disk_errors(self._folder):
       while self._pending and self._pending[0].done():
         self._pending.pop(0).result()
-    if self._wanted:
-      self._pending.append(self._thread.submit(job))
+      if self._wanted:
+        self._pending.append(self._thread.submit(job))
 
   def close(self) -> None:
     """Waits for all writes; a failed one is raised here."""

@@ -6,6 +6,7 @@ import math
 import pathlib
 import subprocess
 import sys
+import threading
 import types
 from typing import Any
 
@@ -197,6 +198,28 @@ print([name for name in sys.modules if name.startswith(('tensorflow', 'tensorboa
   assert found == ({'metrics.csv', 'tensorboard'} if wanted else {'metrics.csv'})
   assert (done.stdout.strip() == '[]') != wanted
   assert read_rows(tmp_path) == [row(1)]
+
+
+def test_rows_and_images_of_two_threads(tmp_path) -> None:
+  """One hands over while the other looks at what is finished."""
+  with RunWriter(tmp_path, [], None, {'config': 'x'}, tensorboard=True) as writer:
+    images = threading.Thread(target=writer.write_images, args=(6, lambda: (IMAGES, {})))
+
+    class Pending(list):
+      def __bool__(self) -> bool:
+        found = len(self) > 0
+        if found and images.ident is None:
+          images.start()
+          images.join(0.3)
+        return found
+
+    finished = concurrent.futures.Future[None]()
+    finished.set_result(None)
+    writer._events._pending[0].result()
+    writer._events._pending = Pending([finished])
+    writer._events._wanted = False
+    writer.write_epoch([row(1)])
+    images.join()
 
 
 def test_full_disk_under_events_is_one_sentence(tmp_path, monkeypatch) -> None:
