@@ -153,31 +153,37 @@ class _Part:
 
 def _compile_all(parts: Sequence[_Part], sharding: jax.sharding.Sharding | None) -> None:
   """Compiles parts side by side; keeps all that can be kept."""
-  with (
-    _COMPILING,
-    concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1, 'compile') as threads,
-  ):
+  with _COMPILING:
     kept = jax.config.values[_SECONDS_KEPT]
-    compiling: dict[_Part, concurrent.futures.Future[Any]] = {}
-    waiting: dict[_Part, jax.stages.Lowered] = {}
     # XLA takes a call of oneDNN for one that it can store, and would write whatever is in memory
     # there. So the others are made ready meanwhile, and compiled when those with calls are.
     jax.config.update(_SECONDS_KEPT, math.inf)
     try:
-      for part in sorted(parts, key=lambda part: not part.library):
-        lowered = part.lower(sharding, 'library' if part.library else 'part')
-        if part.library:
-          compiling[part] = threads.submit(lowered.compile)
-          continue
-        waiting[part] = lowered
-        if all(future.done() for one, future in compiling.items() if one.library):
-          _submit(threads, waiting, compiling)
-      concurrent.futures.wait([future for part, future in compiling.items() if part.library])
-      _submit(threads, waiting, compiling)
-      for part, future in compiling.items():
-        part.program = future.result()
-    finally:
+      with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1, 'compile') as threads:
+        _compile_by(threads, parts, sharding)
+    finally:  # when no thread compiles any more
       jax.config.update(_SECONDS_KEPT, kept)
+
+
+def _compile_by(
+  threads: concurrent.futures.Executor,
+  parts: Sequence[_Part],
+  sharding: jax.sharding.Sharding | None,
+) -> None:
+  compiling: dict[_Part, concurrent.futures.Future[Any]] = {}
+  waiting: dict[_Part, jax.stages.Lowered] = {}
+  for part in sorted(parts, key=lambda part: not part.library):
+    lowered = part.lower(sharding, 'library' if part.library else 'part')
+    if part.library:
+      compiling[part] = threads.submit(lowered.compile)
+      continue
+    waiting[part] = lowered
+    if all(future.done() for one, future in compiling.items() if one.library):
+      _submit(threads, waiting, compiling)
+  concurrent.futures.wait([future for part, future in compiling.items() if part.library])
+  _submit(threads, waiting, compiling)
+  for part, future in compiling.items():
+    part.program = future.result()
 
 
 def _submit(

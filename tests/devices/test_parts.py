@@ -2,6 +2,9 @@
 
 import contextlib
 import functools
+import math
+import time
+import types
 
 import jax
 import jax.numpy as jnp
@@ -141,6 +144,32 @@ def test_only_calls_of_onednn_are_compiled_anew(tmp_path):
   names = {path.name.partition('-')[0] for path in tmp_path.iterdir()}
   assert 'jit_part' in names
   assert 'jit_library' not in names
+
+
+def test_nothing_is_kept_of_calls_that_are_compiled_while_another_part_fails(monkeypatch):
+  lower, seen = parts._Part.lower, []
+
+  def failing(self, sharding, name):
+    if not self.library:
+      raise RuntimeError('a part that cannot be compiled')
+    lowered = lower(self, sharding, name)
+    compile_it = lowered.compile
+
+    def slowly():
+      time.sleep(0.2)
+      seen.append(jax.config.jax_persistent_cache_min_compile_time_secs)
+      return compile_it()
+
+    return types.SimpleNamespace(compile=slowly)
+
+  monkeypatch.setattr(parts._Part, 'lower', failing)
+  before = jax.config.jax_persistent_cache_min_compile_time_secs
+  step = parts.InParts(update, donated='state', static='masked')
+  with pytest.raises(RuntimeError, match='cannot be compiled'):
+    step(jax.random.key(0), start(), numbers(6, 5, 5, 4), masked=False)
+  assert len(seen) >= 3
+  assert set(seen) == {math.inf}
+  assert jax.config.jax_persistent_cache_min_compile_time_secs == before
 
 
 def test_without_calls_of_onednn_there_is_one_program():
