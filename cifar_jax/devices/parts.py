@@ -5,8 +5,6 @@ step anew: seconds. Here the function is traced as ever, and what was traced is 
 that hold nothing but calls of oneDNN, compiled anew in milliseconds, and between them programs that
 JAX keeps in its compilation cache. XLA fuses nothing across such a call, so little is lost: the
 arrays that pass from one part to the next are those that the one program would hold as well.
-
-A function without such calls stays one program; so does one on several devices, or not on CPU.
 """
 
 import collections
@@ -16,18 +14,33 @@ import math
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
+from absl import logging
 
-from cifar_jax.devices.division import Division, Operation, Value
+if TYPE_CHECKING:
+  from cifar_jax.devices.division import Division, Operation, Value
 
 _SECONDS_KEPT = 'jax_persistent_cache_min_compile_time_secs'
+# What reading and building equations raises where a version of JAX has others.
+_ANOTHER_JAX = (ImportError, AttributeError, LookupError, TypeError, ValueError)
 _COMPILING = threading.Lock()  # the setting above is one for the process
 
 
 class InParts:
-  """A compiled function, called like the function itself; see `compiled`."""
+  """A compiled function, called like the function itself.
+
+  The first call with arguments of other shapes, dtypes or devices compiles it anew. It stays one
+  program where it calls no oneDNN, has effects, or is for several devices; and where a version of
+  JAX has traced functions of another form, which a warning says.
+
+  Args:
+    function: Any function of arrays.
+    donated: The name of the argument, given by its place, whose memory the function may reuse.
+    static: The name of the argument, given by its name, that is part of the program.
+    sharding: Where the results are, if not where the arguments are.
+  """
 
   def __init__(
     self,
@@ -47,16 +60,28 @@ class InParts:
     """Calls the function; compiles it first, if need be."""
     constant = {self._static: options.pop(self._static)} if self._static in options else {}
     leaves, tree = jax.tree.flatten((arguments, options))
-    key = (tree, *constant.values(), *((leaf.shape, leaf.dtype) for leaf in leaves))
+    key = (tree, *constant.values(), *map(self._kind, leaves))
     program = self._programs.get(key)
     if program is None:
-      program = self._programs[key] = self._compile(arguments, options, constant)
+      program = self._programs[key] = self._compile(leaves, arguments, options, constant)
     return program(leaves)
 
-  def _compile(self, arguments: Any, options: Any, constant: Any) -> Callable[[list[Any]], Any]:
+  def _kind(self, leaf: Any) -> Any:
+    """What there is another program for."""
+    kind = leaf.shape, leaf.dtype, getattr(leaf, 'weak_type', False)
+    return kind if self._sharding else (*kind, _devices(leaf))
+
+  def _compile(
+    self, leaves: Sequence[Any], arguments: Any, options: Any, constant: Any
+  ) -> Callable[[list[Any]], Any]:
     traced = self._whole.trace(*arguments, **options, **constant)
-    divided = Division(traced.jaxpr)
-    if not divided.calls_library or traced.jaxpr.effects:
+    try:
+      run = self._in_parts(traced, leaves, arguments)
+    except _ANOTHER_JAX as error:
+      reason = f'{type(error).__name__}: {error}'[:200]
+      logging.warning('a step is one program, which each process compiles anew: %s', reason)
+      run = None
+    if run is None:
       structure = jax.tree.structure((arguments, options))
 
       def whole(leaves: list[Any]) -> Any:
@@ -64,20 +89,40 @@ class InParts:
         return self._whole(*positional, **named, **constant)
 
       return whole
+    tree = jax.tree.structure(traced.out_info)
+    return lambda leaves: jax.tree.unflatten(tree, run(leaves))
+
+  def _in_parts(
+    self, traced: Any, leaves: Sequence[Any], arguments: Any
+  ) -> Callable[[list[Any]], list[Any]] | None:
+    """The programs of a traced function, compiled; None where it is to be one program."""
+    from cifar_jax.devices.division import Division  # here, since it needs much of JAX
+
+    sharding, devices = self._sharding, set().union(*map(_devices, leaves))
+    if sharding is None and len(devices) == 1:
+      sharding = jax.sharding.SingleDeviceSharding(*devices)
+    if traced.jaxpr.effects or len(devices) > 1:
+      return None
+    divided = Division(traced.jaxpr)
+    if not divided.calls_library:
+      return None
     donated: range = range(0)
     if self._donated is not None:
       start = len(jax.tree.leaves(arguments[: self._donated]))
       donated = range(start, start + len(jax.tree.leaves(arguments[self._donated])))
-    run = _Run(divided, donated, self._sharding)
-    tree = jax.tree.structure(traced.out_info)
-    return lambda leaves: jax.tree.unflatten(tree, run(leaves))
+    return _Run(divided, donated, sharding)
+
+
+def _devices(leaf: Any) -> frozenset[jax.Device]:
+  """Those that an array has to stay on; none if JAX may move it."""
+  return frozenset(leaf.devices()) if getattr(leaf, 'committed', False) else frozenset()
 
 
 class _Run:
   """The compiled programs of a division, one after the other."""
 
   def __init__(
-    self, divided: Division, donated: Sequence[int], sharding: jax.sharding.Sharding | None
+    self, divided: 'Division', donated: Sequence[int], sharding: jax.sharding.Sharding | None
   ):
     self._inputs, self._outputs = divided.inputs, divided.outputs
     given = {divided.inputs[index] for index in donated}
@@ -118,7 +163,7 @@ class _Part:
 
   program: Callable[..., Sequence[Any]]
 
-  def __init__(self, operations: Sequence[Operation], after: set[Value], given: set[Value]):
+  def __init__(self, operations: Sequence['Operation'], after: set['Value'], given: set['Value']):
     made = dict.fromkeys(value for operation in operations for value in operation.outputs)
     read = dict.fromkeys(value for operation in operations for value in operation.inputs)
     self.inputs = [value for value in read if value not in made and value.constant is None]

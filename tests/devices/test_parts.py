@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+import sys
 import time
 import types
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
+from jax.extend import core
 
 from cifar_jax.devices import parts, sharding
 from cifar_jax.layers.batch_axis import DataParallel
@@ -183,6 +185,41 @@ def test_without_calls_of_onednn_there_is_one_program():
     np.testing.assert_array_equal(step(state, inputs)['a'], expected)
   assert counts['compile_requests_use_cache'] == 1
   assert state['a'].is_deleted()
+
+
+def scaled(images, kernel, factor):
+  return convolve(images, kernel, None).astype(jnp.bfloat16) * factor
+
+
+def test_numbers_without_a_dtype_of_their_own_have_another_program():
+  step = parts.InParts(scaled)
+  for factor in (jnp.float32(2), jnp.asarray(2.0), jnp.float32(2)):
+    arguments = numbers(2, 4, 4, 4), numbers(3, 3, 4, 4), factor
+    assert step(*arguments).dtype == jax.jit(scaled)(*arguments).dtype
+
+
+def test_results_are_where_the_arguments_are():
+  step = parts.InParts(scaled)
+  for device in jax.devices()[:2]:
+    arguments = numbers(2, 4, 4, 4), jax.device_put(numbers(3, 3, 4, 4), device), jnp.float32(2)
+    assert step(*arguments).devices() == {device}
+  mesh = sharding.mesh_over(jax.devices()[:2])
+  everywhere = jax.device_put(numbers(3, 3, 4, 4), sharding.replicated(mesh))
+  assert step(numbers(2, 4, 4, 4), everywhere, jnp.float32(2)).devices() == set(mesh.devices.flat)
+
+
+@pytest.mark.parametrize('missing', ['jaxprs_in_params', 'Literal', 'ClosedJaxpr'])
+def test_a_jax_without_what_is_needed_gets_one_program(monkeypatch, caplog, missing):
+  monkeypatch.delitem(sys.modules, 'cifar_jax.devices.division', raising=False)
+  monkeypatch.delattr(core, missing)
+  step = parts.InParts(update, donated='state', static='masked')
+  keys, images = jax.random.key(0), numbers(6, 5, 5, 4)
+  state, _ = step(keys, start(), images, masked=False)
+  assert int(state['step']) == 4
+  assert 'one program' in caplog.text
+  monkeypatch.undo()
+  expected, _ = jax.jit(update, static_argnames='masked')(keys, start(), images)
+  jax.tree.map(np.testing.assert_array_equal, state, expected)
 
 
 def test_steps_on_one_device_are_in_parts():
