@@ -30,7 +30,7 @@ class Background:
     self._jobs: collections.deque[_Job] = collections.deque()  # the one being done is the first
     self._changed = threading.Condition()
     self._closed = False
-    self._error: BaseException | None = None
+    self._error: UserError | None = None
     self._thread = threading.Thread(target=self._work, name='run writer', daemon=True)
 
   def __enter__(self) -> 'Background':
@@ -66,11 +66,9 @@ class Background:
   def check(self) -> None:
     """Raises UserError if a job has failed, or the thread has died; waits for nothing."""
     if self._error is None and not self._thread.is_alive():
-      self._error = RuntimeError('the thread that writes has died')
-    if isinstance(self._error, UserError):
-      raise self._error
+      self._error = self._failed(RuntimeError('the thread that writes has died'))
     if self._error is not None:
-      raise self._failed(self._error) from self._error
+      raise self._error
 
   def wait(self) -> None:
     """Waits until all jobs are done, and raises as `check` does."""
@@ -90,7 +88,7 @@ class Background:
         if self._error is None:
           job()
       except BaseException as error:
-        self._error = error
+        self._error = error if isinstance(error, UserError) else self._failed(error)
       del job  # and with it the copy of the state that it holds
       with self._changed:
         self._jobs.popleft()
@@ -98,7 +96,9 @@ class Background:
 
   def _failed(self, error: BaseException) -> UserError:
     first_line, *_ = str(error).strip().split('\n')
-    return UserError(
+    failure = UserError(
       f'saving in {self._run} failed ({type(error).__name__}: {first_line[:200]}); what was saved '
       'before is complete, so mend that and run the same command again'
     )
+    failure.__cause__ = error
+    return failure

@@ -92,6 +92,21 @@ def test_a_failure_does_not_hide_another_error(tmp_path, monkeypatch) -> None:
   assert said == ['cannot write to x: the disk is full']
 
 
+def test_a_failure_is_told_once(tmp_path, monkeypatch) -> None:
+  said: list[str] = []
+  monkeypatch.setattr(logging, 'warning', lambda text, *values: said.append(text % values))
+
+  def run() -> None:
+    with Background(tmp_path) as writer:
+      writer.submit(fail)
+      writer.wait()
+
+  with pytest.raises(UserError, match=SENTENCE) as raised:
+    run()
+  assert isinstance(raised.value.__cause__, ValueError)
+  assert said == []
+
+
 def test_the_end_waits_for_what_is_under_way_whatever_ends_the_block(tmp_path) -> None:
   done: list[str] = []
 
