@@ -9,12 +9,15 @@ from jax import lax
 
 from cifar_jax.ops.batch_partitioned import batch_partitioned
 from cifar_jax.ops.dispatch import use_library_calls
-from cifar_jax.ops.onednn import NO_PADS, Pads, bare_conv, call_conv, pads_of_gradient
+from cifar_jax.ops.onednn import NO_PADS, Pads, bare_conv, call_conv, pads_of_gradient, summed
 from cifar_jax.utils.array_types import Kernel, Maps, NewMaps
 
 # In a call that takes the place of a kernel gradient: about the best of 1,000 to 65,000. A longer
 # sum is slower and, of float32, less precise.
 _PLACES_AT_ONCE = 8192
+# Calls that are written out, each of which every process compiles in a tenth of a second; more are
+# made in a loop, by which a gradient takes a third more time.
+_MOST_CALLS = 64
 
 
 def depthwise_conv(inputs: Maps, kernel: Kernel, strides: tuple[int, int], pads: Pads) -> NewMaps:
@@ -140,7 +143,10 @@ def _gradient_of_kernel(
     ).astype(jnp.float32)
 
   def total(inputs: jax.Array, gradient: jax.Array) -> jax.Array:
-    parts = (slice(at, at + at_once) for at in range(0, len(inputs), at_once))
+    starts = range(0, len(inputs), at_once)
+    if len(starts) > _MOST_CALLS:
+      return summed(found, inputs, gradient, at_once).transpose(1, 2, 0, 3)
+    parts = (slice(at, at + at_once) for at in starts)
     sums = sum(found(inputs[part], gradient[part]) for part in parts)
     return jnp.asarray(sums).transpose(1, 2, 0, 3)
 

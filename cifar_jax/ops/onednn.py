@@ -11,7 +11,7 @@ A program with such a call is compiled anew in each process, since XLA cannot st
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -140,23 +140,15 @@ def _kernel_gradient_as_conv(inputs: jax.Array, gradient: jax.Array, pads: Pads)
   Channels lie beside each other in the rows of the maps, where the window steps over them: so the
   outputs are [1, kh, kw * channels, features], rows long enough for oneDNN's vectors.
   """
-  (examples, height, width, channels), window = inputs.shape, gradient.shape[1:3]
+  (_, height, width, channels), window = inputs.shape, gradient.shape[1:3]
   (top, bottom), (left, right) = pads
   rows = height + top + bottom - window[0] + 1
   columns = width + left + right - window[1] + 1
 
-  # As integers of the same bits: XLA's CPU backend would hold bfloat16 as float32 in the loop.
-  integer = jnp.int16 if inputs.dtype == jnp.bfloat16 else jnp.int32
-  bits = [lax.bitcast_convert_type(array, integer) for array in (inputs, gradient)]
-
-  def found(start: jax.Array | int, count: int) -> jax.Array:
-    """Returns the sum over `count` examples."""
-    maps, to_maps = (
-      lax.bitcast_convert_type(lax.dynamic_slice_in_dim(array, start, count), inputs.dtype)
-      for array in bits
-    )
+  def found(maps: jax.Array, to_maps: jax.Array) -> jax.Array:
+    """Returns the sum over some examples."""
     return _call_conv(
-      (maps.transpose(1, 2, 3, 0).reshape(1, height, width * channels, count), to_maps),
+      (maps.transpose(1, 2, 3, 0).reshape(1, height, width * channels, len(maps)), to_maps),
       {'input_feature_dim': 0, 'output_feature_dim': 3, 'spatial_dims': [1, 2]},
       jax.ShapeDtypeStruct((1, rows, columns * channels, gradient.shape[3]), jnp.float32),
       window,
@@ -165,13 +157,35 @@ def _kernel_gradient_as_conv(inputs: jax.Array, gradient: jax.Array, pads: Pads)
     )
 
   whole = gradient.size * gradient.dtype.itemsize <= _SMALL_GRADIENT
-  at_once = examples if whole else min(examples, _EXAMPLES_AT_ONCE)
+  at_once = len(inputs) if whole else _EXAMPLES_AT_ONCE
+  return summed(found, inputs, gradient, at_once).reshape(rows, columns, channels, -1)
+
+
+def summed(
+  found: Callable[[jax.Array, jax.Array], jax.Array],
+  inputs: jax.Array,
+  gradient: jax.Array,
+  at_once: int,
+) -> jax.Array:
+  """Returns the sum of what is found of so many examples of two arrays at once, in a loop."""
+  examples = len(inputs)
+  at_once = min(examples, at_once)
   rounds, rest = divmod(examples, at_once)
-  total = found(0, at_once)
-  total = lax.fori_loop(1, rounds, lambda i, total: total + found(i * at_once, at_once), total)
-  if rest:
-    total = total + found(examples - rest, rest)
-  return total.reshape(rows, columns, channels, -1)
+  # As integers of the same bits: XLA's CPU backend would hold bfloat16 as float32 in the loop.
+  integer = jnp.int16 if inputs.dtype == jnp.bfloat16 else jnp.int32
+  bits = [lax.bitcast_convert_type(array, integer) for array in (inputs, gradient)]
+
+  def of_some(start: jax.Array | int, count: int) -> jax.Array:
+    return found(
+      *(
+        lax.bitcast_convert_type(lax.dynamic_slice_in_dim(array, start, count), inputs.dtype)
+        for array in bits
+      )
+    )
+
+  total = of_some(0, at_once)
+  total = lax.fori_loop(1, rounds, lambda i, total: total + of_some(i * at_once, at_once), total)
+  return total + of_some(examples - rest, rest) if rest else total
 
 
 def _kernel_gradient_from_windows(

@@ -113,6 +113,36 @@ def test_depthwise(monkeypatch, channels, window, strides, pads, form):
   assert_gradients(applied, inputs, kernel, step=0.5)
 
 
+@pytest.mark.parametrize('dtype', ['float32', pytest.param('bfloat16', marks=needs_bfloat16)])
+def test_a_depthwise_kernel_gradient_in_a_loop_has_the_same_bits(monkeypatch, dtype):
+  """Of five examples, two are taken at once, then the last."""
+  monkeypatch.setattr(depthwise, '_PLACES_AT_ONCE', 2 * 6 * 7)
+  inputs, kernel = normal(5, 6, 7, 8).astype(dtype), normal(3, 3, 1, 8).astype(dtype)
+
+  def total(kernel):
+    return depthwise.library_depthwise(inputs, kernel, (1, 1), ((1, 1), (1, 1))).sum(
+      dtype='float32'
+    )
+
+  found = []
+  for most in (64, 2):
+    monkeypatch.setattr(depthwise, '_MOST_CALLS', most)
+    found.append(jax.jit(jax.grad(lambda kernel: total(kernel)))(kernel))
+  np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize('shape', [(4096, 32, 32, 8), (512, 224, 224, 8)])
+def test_a_large_batch_is_no_reason_for_many_calls(shape):
+  """Each is compiled by every process."""
+
+  def loss(inputs, kernel):
+    return depthwise.library_depthwise(inputs, kernel, (1, 1), ((1, 1), (1, 1))).sum()
+
+  arrays = (jax.ShapeDtypeStruct(each, jnp.float32) for each in (shape, (3, 3, 1, 8)))
+  text = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(*arrays))
+  assert 4 <= text.count(onednn.TARGETS) <= 80
+
+
 def test_the_layer_calls_it_for_depthwise_convolutions():
   layer = Conv(4, feature_group_count=4)
   images = normal(2, 6, 6, 4)
