@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -72,7 +73,7 @@ def _perhaps_shared(parts: Mapping[str, Split]) -> Iterator[tuple[str, Split]]:
 
 def _middles(images: np.ndarray) -> np.ndarray:
   """A number, uint64, that follows from the bytes in the middle of each image [N, H, W, C]."""
-  flat = images.reshape(len(images), -1)
+  flat = images.reshape(len(images), math.prod(images.shape[1:]))
   start = max(0, (flat.shape[1] - _MIDDLE) // 2)
   words = np.zeros((len(flat), _MIDDLE), np.uint8)
   chosen = flat[:, start : start + _MIDDLE]

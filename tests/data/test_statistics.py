@@ -68,3 +68,8 @@ def test_images_with_the_same_middle_are_not_taken_for_the_same() -> None:
 
 def test_one_split_shares_nothing() -> None:
   assert statistics.shared_images({'train': split(RANDOM[:3], [0, 1, 2])}) == {}
+
+
+def test_a_split_without_images_shares_nothing() -> None:
+  parts = {'train': split(RANDOM[:3], [0, 1, 2]), 'test': split(RANDOM[:0], [])}
+  assert statistics.shared_images(parts) == {}
