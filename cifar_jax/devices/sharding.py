@@ -17,7 +17,6 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from cifar_jax.devices.parts import InParts
 from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.ops.dispatch import for_platform, on_one_device
 from cifar_jax.startup import host_memory
@@ -152,12 +151,8 @@ def compile_step(
   """
   static = 'masked' if 'masked' in inspect.signature(function).parameters else ()
   function = for_platform(function, platform(mesh))
-  if mesh.size == 1:
-    function = on_one_device(function)
-  if mesh.size == 1 and platform(mesh) == 'cpu':
-    return InParts(function, 'state' if updates else None, static or None, replicated(mesh))
   return jax.jit(
-    function,
+    on_one_device(function) if mesh.size == 1 else function,
     donate_argnames='state' if updates else (),
     static_argnames=static,
     out_shardings=replicated(mesh),

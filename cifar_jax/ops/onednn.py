@@ -6,7 +6,7 @@ ask for them. `dispatch.use_library_calls` says where, `self_test` whether they 
 cannot divide them among devices; `batch_partitioned` does.
 
 A program with such a call is compiled anew in each process, since XLA cannot store it (jaxlib
-0.10.2: a MemoryError); `devices.parts` divides programs for that reason.
+0.10.2: a MemoryError).
 """
 
 import functools
@@ -24,7 +24,6 @@ from cifar_jax.utils.array_types import Elements, Kernel, Maps, NewMaps, PerFeat
 Pads = tuple[tuple[int, int], tuple[int, int]]
 NO_PADS: Pads = ((0, 0), (0, 0))
 
-TARGETS = '__onednn$'  # what the names of the calls begin with
 _FEW_CHANNELS = 4  # up to here a copy of every window is small beside the maps
 
 # In a call that takes the place of a kernel gradient: the best of 8 to 256, unless the whole
@@ -315,7 +314,7 @@ def _call(
   operands: Sequence[jax.Array],
 ) -> jax.Array:
   call = jax.ffi.ffi_call(
-    f'{TARGETS}{name}',
+    f'__onednn${name}',
     result,
     vmap_method='sequential',
     custom_call_api_version=2,

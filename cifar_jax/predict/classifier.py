@@ -22,7 +22,6 @@ from cifar_jax import data, models
 from cifar_jax.augment.normalize import Normalize
 from cifar_jax.data.expected import known
 from cifar_jax.data.preprocessing import Preprocessing, from_facts, of_arrays, of_folder
-from cifar_jax.devices.parts import InParts
 from cifar_jax.optim import averaging
 from cifar_jax.predict.run_data import data_at
 from cifar_jax.run_dir import run_files
@@ -79,7 +78,7 @@ def make_probabilities(module: nn.Module, normalize: Normalize, tta: str) -> Any
 
     return jax.nn.softmax(mean_logits(predict, normalize(images), tta))
 
-  return InParts(probabilities)
+  return jax.jit(probabilities)
 
 
 def in_batches(function: Any, variables: Mapping[str, Any], images: Any) -> PerRow:

@@ -143,11 +143,11 @@ def main(start: str, path: str, *flags: str) -> None:
   watch_imports(timeline)
   leave, written = process.leave, pathlib.Path(path)
 
-  def write_and_leave(status: int = 0) -> None:
+  def write_and_leave() -> None:
     timeline.write(written)
-    leave(status)
+    leave()
 
-  process.leave = write_and_leave  # type: ignore[assignment]
+  process.leave = write_and_leave
   sys.argv = ['launch.py', *flags]
   runpy.run_path('launch.py', run_name='__main__')
 
