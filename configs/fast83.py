@@ -11,6 +11,7 @@ process (n = 5, seeds 0 to 4; python -m benchmarks time_to_accuracy).
 
 from ml_collections import ConfigDict
 
+from cifar_jax.ops.dispatch import has_fast_kernels
 from configs import airbench94_muon
 
 
@@ -34,4 +35,5 @@ def get_config() -> ConfigDict:
 
   config.model.widths = (24, 64, 128)
   config.model.convolutions = (1, 2, 2)
+  config.model.dtype = 'bfloat16' if has_fast_kernels('bfloat16') else 'float32'
   return config
