@@ -43,6 +43,10 @@ WHITENED = {'model.widths': (4,), 'model.block': ('conv3',), 'whitening.layer': 
 SWA = {'weight_averaging.name': 'swa', **EVERY_STEP}
 LOOKAHEAD = {'weight_averaging.name': 'lookahead', **EVERY_STEP}
 RANDAUGMENT = {'augment.policy': 'randaugment'}
+MUON = {  # for kernels only
+  'optimizer.name': 'airbench_muon',
+  'optimizer.groups': {'biases': {'pattern': '.*/bias', 'name': 'sgd'}},
+}
 
 # Other losses or parameters.
 ACTS: dict[str, Case] = {
@@ -112,6 +116,8 @@ ACTS: dict[str, Case] = {
   'optimizer.beta2': Case(0.5, {'optimizer.name': 'adam'}),
   'optimizer.epsilon': Case(0.1, {'optimizer.name': 'adam'}),
   'optimizer.trust': Case(0.1, {'optimizer.name': 'lars'}),
+  'optimizer.coefficients': Case((2.0, -1.5, 0.5), MUON),
+  'optimizer.renormalize_every': Case(2, MUON),
   'optimizer.weight_decay': Case(0.1),
   'optimizer.weight_decay_mask': Case('kernels', {'optimizer.weight_decay': 0.5}),
   'optimizer.gradient_clip_norm': Case(0.01),

@@ -227,7 +227,9 @@ def test_arithmetic_is_counted_although_calls_hide_it():
   assert macs(Network(), (6, 6, 3)) == 36 * 27 * 5
 
 
-@pytest.mark.parametrize('dtype', ['float32', pytest.param('bfloat16', marks=needs_bfloat16)])
+@pytest.mark.parametrize(
+  'dtype', ['float32', pytest.param('bfloat16', marks=[needs_bfloat16, pytest.mark.thorough])]
+)
 @pytest.mark.parametrize(('channels', 'size'), [(3, 6), (8, 6), (8, 14)])
 def test_eight_devices_compute_their_rows_and_add_up_the_kernel_s_gradient(channels, size, dtype):
   """Each of 2 images of 16, not all of 16 each; the results are those of one device."""

@@ -106,7 +106,8 @@ def test_steps_are_those_of_the_paper(name) -> None:
 
 
 @pytest.mark.parametrize(
-  'name', [name for name, choice in OPTIMIZERS.items() if 'weight_decay' in options_of(choice)]
+  'name',
+  [name for name, choice in OPTIMIZERS.items() if 'weight_decay_mask' in options_of(choice)],
 )
 def test_weight_decay_is_of_kernels_alone_if_told_so(name) -> None:
   decayed, plain = (

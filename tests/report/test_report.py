@@ -52,6 +52,7 @@ def test_numbers_are_those_of_evaluate_and_scikit_learn(tiny_run, page) -> None:
     assert saved['classes'][name] == pytest.approx(report[name])
 
 
+@pytest.mark.thorough
 def test_a_report_overwrites_none_of_another_split_or_checkpoint(tiny_run, page) -> None:
   path, _ = page
   kept = path.read_bytes(), (path.parent / 'scores.json').read_bytes()

@@ -267,6 +267,7 @@ def test_a_name_of_an_address_that_is_not_here(monkeypatch, number, first) -> No
     http_server.make_server(app, 'localhost', 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='reads /proc')
 def test_memory_of_a_large_picture_is_given_back(tiny_run, tmp_path) -> None:
   """A picture of 16 megapixels takes more than 48 MB while it is decoded. The command line is the

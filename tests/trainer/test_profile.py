@@ -2,6 +2,7 @@ import gzip
 import json
 import pathlib
 
+import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax.run_dir.progress import Progress
@@ -38,6 +39,7 @@ def test_records_the_steps_asked_for_and_changes_nothing(tiny_config, tmp_path, 
   assert traced['test_loss'] == plain['test_loss']
 
 
+@pytest.mark.thorough
 def test_a_run_that_ends_first_writes_what_there_was(tiny_config, tmp_path) -> None:
   config = with_profile(tiny_config, steps=100, after_steps=4)
   loop.train(config, tmp_path, SILENT)
