@@ -205,6 +205,8 @@ def test_an_early_end_does_what_was_registered_for_it(tmp_path, more) -> None:
   """And profilers, which look at the process from outside of it, have their say."""
   script = tmp_path / 'leaving.py'
   script.write_text(LEAVING)
+  if 'trace' in more:  # which else writes beside the modules
+    more = (*more, f'--coverdir={tmp_path}')
   process = start(*more, str(script), env={**ENVIRONMENT, 'PYTHONPATH': str(REPOSITORY)})
   stdout, _ = process.communicate(timeout=300)
   lines = stdout.splitlines()
