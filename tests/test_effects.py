@@ -229,10 +229,14 @@ def both(effects: Effects, option: str, case: Case) -> tuple[Outcome | str, Outc
 
 
 def marked_slow(options: Iterable[str], *slow: str) -> list[Any]:
-  return [
-    pytest.param(option, marks=pytest.mark.slow) if option in slow else option
-    for option in sorted(options)
-  ]
+  """The options; those of augmentation are thorough, since tests/augment shows each to act."""
+
+  def marks(option: str) -> tuple[pytest.MarkDecorator, ...]:
+    if option in slow:
+      return (pytest.mark.slow,)
+    return (pytest.mark.thorough,) if option.startswith('augment.') else ()
+
+  return [pytest.param(option, marks=marks(option)) for option in sorted(options)]
 
 
 SLOW_TO_COMPILE = ('augment.policy_operations', 'augment.policy_magnitude')

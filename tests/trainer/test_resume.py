@@ -184,6 +184,7 @@ def test_crash_and_resume_with_what_else_a_run_remembers(name, config, tmp_path)
     np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-4, 1e-5], rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_run_begun_with_the_generator_of_tpus_goes_on_with_threefry_and_says_so(
   tiny_config, tmp_path, monkeypatch, capsys
 ) -> None:

@@ -71,6 +71,7 @@ def test_many_steps_in_one_dispatch_train_the_same(tiny_config, tmp_path) -> Non
   assert one.step == many.step == 18
 
 
+@pytest.mark.thorough
 def test_averaged_run_stops_and_resumes_as_if_it_never_had(tiny_config, tmp_path) -> None:
   """Saved in mid-epoch, three steps after the last averaging, with the slow copy in it."""
   config = changed(
