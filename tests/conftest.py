@@ -83,10 +83,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-  """One process more than there are cores, since some tests wait for others; none beside this one
-  for the claims: each of them trains on all cores.
-  """
-  return 0 if config.option.markexpr == 'claims' else (os.cpu_count() or 1) + 1
+  """No processes beside this one for the claims: each of them trains on all cores."""
+  return 0 if config.option.markexpr == 'claims' else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -80,7 +80,13 @@ def test_parameter_counts_of_the_articles_networks(row: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-  'path', sorted((REPOSITORY / 'configs').glob('*.py')), ids=lambda p: p.stem
+  'path',
+  [
+    pytest.param(
+      path, marks=pytest.mark.thorough if 'densenet_bc' in path.stem else (), id=path.stem
+    )
+    for path in sorted((REPOSITORY / 'configs').glob('*.py'))
+  ],
 )
 def test_parameter_counts_in_configs(path: pathlib.Path) -> None:
   """'...; 642,538 parameters' in the first lines of a config, unless it is of photographs."""

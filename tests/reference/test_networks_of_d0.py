@@ -19,7 +19,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(('name', 'way'), ways_of(CASES, thorough=('cnn_pkaur',)))
+@pytest.mark.parametrize(('name', 'way'), ways_of(CASES, thorough=('cnn_adv', 'cnn_pkaur')))
 def test_losses_and_parameters(tmp_path, name, way) -> None:
   found, expected = compared(name, tmp_path, CASES[name][0], **WAYS[way])
   assert_same(found, expected, SYSTEMS[name])

@@ -16,7 +16,7 @@ CASES = {
   'p5_8140': (Inputs(**CHANNEL, flip='random'), 'host'),
   'lenet5': (Inputs(mean=(0.3,), std=(0.25,)), 'one device'),
 }
-THOROUGH = ('tutorial_4layer', 'episode2', 'p5_dcnn', 'p5_8140')
+THOROUGH = ('lenet5', 'tutorial_4layer', 'episode2', 'p5_dcnn', 'p5_8140')
 
 
 @pytest.mark.parametrize(('name', 'way'), ways_of(CASES, thorough=THOROUGH))
