@@ -7,8 +7,8 @@ checkpoint becomes visible by a rename once it is complete, so a process killed 
 save leaves the older ones as they were. Whatever is read is compared with the checksums that were
 saved with it; where they differ, the next older checkpoint takes its place.
 
-What is written is a copy of the state on the host, which `on_host` makes, so that a thread can
-write it while the devices go on. Of several processes the first one alone writes, since every
+What is written is a copy of the state on the host, by `host_copy`, so that a thread can write it
+while the devices go on. Of several processes the first one alone writes, since every
 process holds the whole state, and each reads for itself: none waits for another.
 """
 
@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from flax import traverse_util
@@ -31,6 +30,7 @@ from orbax.checkpoint import checkpoint_managers
 from cifar_jax.config.migrations import FORMAT, format_of
 from cifar_jax.devices import multihost
 from cifar_jax.run_dir import checksums
+from cifar_jax.run_dir.host_copy import uncopied
 from cifar_jax.run_dir.state_migrations import migrated
 from cifar_jax.training.steps import TrainState, abstract_state
 from cifar_jax.utils.errors import UserError
@@ -38,29 +38,6 @@ from cifar_jax.utils.files import disk_errors
 
 LATEST, BEST = 'checkpoints', 'best'
 _MARGIN = 2**17  # bytes of a checkpoint beside the arrays and facts: some twenty small files
-
-
-class _HostArray(np.ndarray):
-  """An array that nobody changes, so that itself does for a copy.
-
-  Orbax makes deep copies of NumPy's arrays before it writes them.
-  """
-
-  def __deepcopy__(self, _: object) -> '_HostArray':
-    return self
-
-
-def on_host(state: TrainState) -> TrainState:
-  """A copy of a state in the host's memory, once all updates that it waits for are made.
-
-  It stays as it is when later updates reuse the memory of the state on the devices.
-  """
-  leaves = jax.tree.leaves(state)
-  for leaf in leaves:
-    leaf.copy_to_host_async()  # all at once, where the devices have memory of their own
-  on_cpu = any(device.platform == 'cpu' for device in leaves[0].devices())
-  # There an array of NumPy's may be the device's own memory.
-  return jax.tree.map(np.array if on_cpu else np.asarray, state)
 
 
 class Checkpoints:
@@ -129,7 +106,7 @@ class Checkpoints:
     """Writes the whole state and some JSON facts; a step that is there already is left alone.
 
     Args:
-      state: The state of the step to save, whole on the host, as of `on_host`, or on CPU.
+      state: The state of the step to save, whole on the host, as of `host_copy.on_host`, or on CPU.
       facts: The facts that the host has to remember, such as seconds trained and validation
         metrics.
       best: Whether this is the new best one (which replaces the old) instead of one to resume from.
@@ -158,12 +135,8 @@ class Checkpoints:
 
   def _write(self, name: str, step: int, state: TrainState, sealed: Mapping[str, Any]) -> None:
     manager = self._managers[name]
-    state = jax.tree.map(lambda leaf: np.asarray(leaf).view(_HostArray), state)
-    manager.save(
-      step,
-      args=ocp.args.Composite(state=ocp.args.StandardSave(state), facts=ocp.args.JsonSave(sealed)),
-      force=True,
-    )
+    arrays, facts = ocp.args.StandardSave(uncopied(state)), ocp.args.JsonSave(sealed)
+    manager.save(step, args=ocp.args.Composite(state=arrays, facts=facts), force=True)
     manager.wait_until_finished()
     if (folder := self._run / name / str(step)).is_dir():
       checksums.seal_files(folder)

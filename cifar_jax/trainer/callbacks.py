@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 
 from cifar_jax import optim
 from cifar_jax.devices import multihost
-from cifar_jax.run_dir.checkpoint import Checkpoints, on_host
+from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.run_dir.host_copy import on_host
 from cifar_jax.trainer.session import Callback, Session
 from cifar_jax.training import monitor
 from cifar_jax.training.steps import TrainState, with_lr_scale

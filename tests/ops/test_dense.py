@@ -4,12 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
 
 from cifar_jax.layers import Dense
 from cifar_jax.ops import dispatch
 from cifar_jax.ops.dense import dense, library_dense, reference_dense
-from tests.helpers.kernels import assert_gradients, assert_same_function, normal
+from tests.helpers.kernels import (
+  assert_eight_devices_do_as_one,
+  assert_gradients,
+  assert_same_function,
+  normal,
+)
 
 pytestmark = pytest.mark.skipif(
   not dispatch.has_fast_kernels('float32'), reason='oneDNN has no kernels for this processor'
@@ -68,27 +72,7 @@ def test_the_layer_calls_it_for_tokens_alone(monkeypatch):
 @pytest.mark.parametrize('dtype', ['float32', pytest.param('bfloat16', marks=needs_bfloat16)])
 def test_eight_devices_compute_their_rows_and_add_up_the_kernel_s_gradient(dtype):
   """Each of 2 rows of 16; the results are those of one device."""
-  mesh = jax.make_mesh((8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
-  by_row, whole = NamedSharding(mesh, PartitionSpec('data')), NamedSharding(mesh, PartitionSpec())
-  layer, tokens = Dense(5, dtype=dtype), normal(16, 7, 3)
-  variables = layer.init(jax.random.key(0), tokens)
-
-  def loss(variables, tokens):
-    return jnp.square(layer.apply(variables, tokens).astype(jnp.float32)).mean()
-
-  def on_eight(variables, tokens):
-    return jax.value_and_grad(loss, argnums=(0, 1))(
-      variables, jax.lax.with_sharding_constraint(tokens, by_row)
-    )
-
-  divided = jax.jit(on_eight, out_shardings=whole).lower(variables, tokens).compile()
-  lines = [line for line in divided.as_text().splitlines() if '"__onednn$matmul"' in line]
+  text = assert_eight_devices_do_as_one(Dense(5, dtype=dtype), normal(16, 7, 3), dtype)
+  lines = [line for line in text.splitlines() if '"__onednn$matmul"' in line]
   assert len(lines) == 3
   assert not any('[112,' in line for line in lines)
-  expected = jax.jit(dispatch.on_one_device(jax.value_and_grad(loss, argnums=(0, 1))))(
-    variables, tokens
-  )
-  tolerance = 1e-5 if dtype == 'float32' else 2**-7
-  actual = divided(variables, tokens)
-  for found, wanted in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())

@@ -7,12 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
 
 from cifar_jax.analysis.flops import macs
 from cifar_jax.layers import Conv
 from cifar_jax.ops import conv, depthwise, dispatch, onednn, self_test
-from tests.helpers.kernels import assert_gradients, assert_same_function, normal
+from tests.helpers.kernels import (
+  assert_eight_devices_do_as_one,
+  assert_gradients,
+  assert_same_function,
+  normal,
+)
 
 pytestmark = pytest.mark.skipif(
   not dispatch.has_fast_kernels('float32'), reason='oneDNN has no kernels for this processor'
@@ -233,31 +237,11 @@ def test_arithmetic_is_counted_although_calls_hide_it():
 @pytest.mark.parametrize(('channels', 'size'), [(3, 6), (8, 6), (8, 14)])
 def test_eight_devices_compute_their_rows_and_add_up_the_kernel_s_gradient(channels, size, dtype):
   """Each of 2 images of 16, not all of 16 each; the results are those of one device."""
-  mesh = jax.make_mesh((8,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
-  by_row, whole = NamedSharding(mesh, PartitionSpec('data')), NamedSharding(mesh, PartitionSpec())
-  layer = Conv(5, activation='relu', dtype=dtype)
-  images = normal(16, size, size, channels)
-  variables = layer.init(jax.random.key(0), images)
-
-  def loss(variables, images):
-    return jnp.square(layer.apply(variables, images).astype(jnp.float32)).mean()
-
-  def on_eight(variables, images):
-    return jax.value_and_grad(loss, argnums=(0, 1))(
-      variables, jax.lax.with_sharding_constraint(images, by_row)
-    )
-
-  divided = jax.jit(on_eight, out_shardings=whole).lower(variables, images).compile()
-  calls = [line for line in divided.as_text().splitlines() if '__onednn$convolution' in line]
+  layer, images = Conv(5, activation='relu', dtype=dtype), normal(16, size, size, channels)
+  text = assert_eight_devices_do_as_one(layer, images, dtype)
+  calls = [line for line in text.splitlines() if '__onednn$convolution' in line]
   assert calls
   assert not any(f'[16,{size},{size},' in line for line in calls)
-  expected = jax.jit(dispatch.on_one_device(jax.value_and_grad(loss, argnums=(0, 1))))(
-    variables, images
-  )
-  actual = divided(variables, images)
-  tolerance = 1e-5 if dtype == 'float32' else 2**-7
-  for found, wanted in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ import signal
 import threading
 import time
 
-import jax
 import numpy as np
 import pytest
 
-from cifar_jax.run_dir import checkpoint, history
+from cifar_jax.run_dir import history
 from cifar_jax.run_dir.background import Background
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.trainer import loop, session
@@ -20,7 +19,6 @@ from cifar_jax.utils.errors import UserError
 from tests.helpers import killed_run
 from tests.helpers.before_step import before_step
 from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
-from tests.helpers.states import make_state
 
 pytestmark = pytest.mark.usefixtures('shared_trainers')
 
@@ -104,15 +102,6 @@ def test_order_and_bits_of_slow_saves(config, tmp_path, one_after_the_other, mon
   for which in ('best', *map(str, STEPS)):
     states = [state_of(config, run, which) for run in (tmp_path / 'slow', one_after_the_other)]
     assert_identical(*states)
-
-
-def test_the_copy_shares_no_memory_with_the_devices() -> None:
-  state = make_state(3)
-  copy = checkpoint.on_host(state)
-  for ours, theirs in zip(jax.tree.leaves(copy), jax.tree.leaves(state), strict=True):
-    assert type(ours) is np.ndarray
-    assert not np.shares_memory(ours, np.asarray(theirs))
-  assert_identical(copy, state)
 
 
 def test_an_unwritable_folder_ends_the_run_soon(config, tmp_path) -> None:
