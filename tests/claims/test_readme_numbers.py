@@ -178,10 +178,10 @@ def measured_curve(run: str) -> list[Row]:
     return list(csv.DictReader(file))
 
 
-def throughput(config: str, system: str, batch: int) -> float:
+def throughput(config: str, system: str, batch: int, table: str = 'throughput') -> float:
   (row,) = [
     row
-    for row in measured('throughput')
+    for row in measured(table)
     if (row['config'], row['system'], row['batch_size']) == (config, system, str(batch))
   ]
   return float(row['images_per_second'])
@@ -197,16 +197,34 @@ SYSTEMS = {
 
 
 def test_images_per_second() -> None:
-  beside = [rows for rows in tables() if rows[0][0] == 'config (batch)']
-  assert len(beside) == 2  # float32, bfloat16
-  for (head, *rows), suffix in zip(beside, ('', '_bfloat16'), strict=True):
+  beside = [rows for rows in tables() if rows[0][0].endswith(' (batch)')]
+  heads = ['config (batch)', 'config (batch)', 'earlier version (batch)']
+  assert [rows[0][0] for rows in beside] == heads
+  sources = (('', 'throughput'), ('_bfloat16', 'throughput'), ('', 'throughput_before'))
+  for (head, *rows), (suffix, source) in zip(beside, sources, strict=True):
     for name, *cells in rows:
       match = re.fullmatch(r'`(\w+)` \((\d+)\)', name)
       assert match
       for system, cell in zip(head[1:], cells, strict=True):
         if cell:
-          found = throughput(match[1], SYSTEMS[system] + suffix, int(match[2]))
+          found = throughput(match[1], SYSTEMS[system] + suffix, int(match[2]), source)
           assert cell.split(' (')[0] == f'{found:,.0f}', (name, system)
+
+
+def test_speed_of_families_beside_pytorch() -> None:
+  rates = {(row['config'], row['system']): row for row in measured('throughput')}
+
+  def ratio(config: str, suffix: str) -> str:
+    ours, theirs = (rates[config, f'{who}{suffix}'] for who in ('ours', 'pytorch'))
+    return f'{float(ours["images_per_second"]) / float(theirs["images_per_second"]):.2f}'
+
+  text = ' '.join(README.split())
+  resnet, vit = (
+    [ratio(name, suffix) for suffix in ('', '_bfloat16')] for name in ('resnet20', 'vit_tiny')
+  )
+  assert f"{resnet[0]} of PyTorch's speed in float32 and {resnet[1]} in bfloat16" in text
+  assert f'VGG-16 at {ratio("vgg16", "_bfloat16")} in bfloat16' in text
+  assert f'vision transformer at {vit[0]} and {vit[1]}' in text
 
 
 def test_images_per_second_on_the_gpu() -> None:
