@@ -59,12 +59,13 @@ def main(argv: Sequence[str]) -> None:
     with distributed.initialize_distributed(
       _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     ):
-      accelerators.warn_if_unused()
+      accelerators.start_beside()
       cache.warn_if_unwritable()
       from cifar_jax.report.epoch_images import EpochImages
       from cifar_jax.run_dir.progress import Progress
       from cifar_jax.trainer.loop import train
 
+      accelerators.warn_if_unused()
       train(config, run, Progress(_PROGRESS.value), flags_note, [EpochImages(config)])
       process.finish()
 
@@ -80,6 +81,5 @@ if __name__ == '__main__':
   try:
     app.run(main, flags_parser=_parse)
   except SystemExit as end:
-    if end.code:
-      raise
-    process.leave()
+    process.leave(end.code)
+    raise

@@ -9,6 +9,7 @@ many of them. Rows are appended to the CSV file.
 """
 
 import argparse
+import functools
 import pathlib
 from typing import Any
 
@@ -35,7 +36,9 @@ def run(arguments: argparse.Namespace) -> None:
   for value in arguments.values.split(';'):
     devices = {'JAX_NUM_CPU_DEVICES': value} if option == 'devices' else {}
     override = f'--config.{option}={value}'
-    workers[value] = Worker(system, arguments.config, [override], environment=devices)
+    workers[value] = functools.partial(
+      Worker, system, arguments.config, [override], environment=devices
+    )
   rows = []
   for value, columns in take_turns(workers, arguments.repeats, arguments.seconds).items():
     row = {

@@ -14,6 +14,7 @@ step takes with no compiled program kept from before.
 """
 
 import argparse
+import functools
 import sys
 from typing import Any
 
@@ -32,14 +33,22 @@ def add_parser(verbs: Any) -> None:
   )
   parser.add_argument('--peers_python', default=sys.executable, help='interpreter for peers')
   parser.add_argument('--platform', default='cpu', choices=('cpu', 'cuda'), help='default: cpu')
+  parser.add_argument(
+    '--beside',
+    type=command_line.number(int, 1),
+    default=1,
+    metavar='N',
+    help='systems that start and compile at the same time, for a machine of many cores; default: 1',
+  )
 
 
 def run(arguments: argparse.Namespace) -> None:
   """Measures and writes the table."""
   rows: list[dict[str, Any]] = []
   for config in arguments.configs.split(','):
-    workers = {
-      system: Worker(
+    start = {
+      system: functools.partial(
+        Worker,
         system,
         f'configs/{config}.py',
         arguments.overrides,
@@ -48,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
       )
       for system in arguments.systems
     }
-    measured = take_turns(workers, arguments.repeats, arguments.seconds)
+    measured = take_turns(start, arguments.repeats, arguments.seconds, arguments.beside)
     reference = measured[arguments.systems[0]]['images_per_second']
     for system, columns in measured.items():
       ratio = round(columns['images_per_second'] / reference, 3)
@@ -59,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
         f'{config:14s} {system:18s} {row["images_per_second"]:8.0f} images/s '
         f'({row["lowest"]:.0f} to {row["highest"]:.0f}), x{ratio:.2f}, '
         f'{row["cpu_ms_per_image"]:.3f} ms of CPU per image, first step '
-        f'{row["first_step_seconds"]:.1f} s, {row["peak_memory_mb"]} MiB',
+        f'{row["first_step_seconds"] or "-"} s, {row["peak_memory_mb"]} MiB',
         flush=True,
       )
   tables.write(arguments.out, rows)

@@ -6,6 +6,7 @@ of this costs about a millisecond; `unused_note` alone asks JAX, and that only w
 seems to be there.
 """
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -13,6 +14,7 @@ import pathlib
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -135,6 +137,23 @@ def start_error(error: BaseException, environment: Mapping[str, str] = os.enviro
   if text := shortened(str(error)):
     return text
   return f'it finds no device of the kind that JAX_PLATFORMS names, {chosen_platform(environment)}'
+
+
+def start_beside() -> None:
+  """Starts JAX's accelerator in a thread, if there is one: that takes a second or more, in which
+  other modules can be imported. Whoever asks JAX for devices waits for it, and is told what failed.
+  """
+  if runs_on_cpu():
+    return
+
+  def start() -> None:
+    import jax
+
+    with contextlib.suppress(*CANNOT_START):
+      jax.devices()
+
+  with contextlib.suppress(RuntimeError):  # the system has no more threads
+    threading.Thread(target=start, name='starts the accelerator', daemon=True).start()
 
 
 def warn_if_unused() -> None:

@@ -39,24 +39,30 @@ def finish() -> None:
     signal.signal(number, done)
 
 
-def leave() -> None:
-  """Ends the process with status 0 when all is done, saved and closed, without Python's taking
-  down of modules, devices and programs: that takes a quarter of a second.
+def leave(status: object = 0) -> None:
+  """Ends the process when all is done, saved and closed, without Python's taking down of modules,
+  devices and programs, which takes a quarter of a second, and without waiting for threads.
 
   What was registered with `atexit` is done. The call returns where more is to come: in a process
-  that a profiler, a debugger or a measurement of coverage watches, and in an interactive one.
+  that a profiler, a debugger or a measurement of coverage watches, in an interactive one, and where
+  the status is a text to print.
+
+  Args:
+    status: As in SystemExit; None is 0.
   """
+  if not isinstance(status, int | None):
+    return
   monitoring: Any = getattr(sys, 'monitoring', None)  # from Python 3.12 on
   watched = monitoring and any(map(monitoring.get_tool, range(6)))
   if watched or sys.getprofile() or sys.gettrace() or sys.flags.interactive:
     return
   atexit._run_exitfuncs()
-  status = 0
+  status = status or 0
   for stream in (sys.stdout, sys.stderr):
     try:
       stream.flush()
     except (OSError, ValueError):  # nobody reads it any more
-      status = 1
+      status = status or 1
   os._exit(status)
 
 

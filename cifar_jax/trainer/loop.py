@@ -22,10 +22,12 @@ from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.run_dir.timer import RunTimer
 from cifar_jax.trainer import cached_features, callbacks, resume, run_summary
 from cifar_jax.trainer.build import build_trainer
+from cifar_jax.trainer.evaluator import Placed
 from cifar_jax.trainer.input_pipeline import make_input_pipeline
+from cifar_jax.trainer.programs import TEST, VALIDATION, CompiledAhead
 from cifar_jax.trainer.session import Callback, NotFiniteError, Session
 from cifar_jax.trainer.step_memory import check_step_fits
-from cifar_jax.training.steps import variables
+from cifar_jax.training.steps import TrainState, variables
 from cifar_jax.utils.files import make_folder, write_json
 
 
@@ -71,6 +73,7 @@ def train(
   # 3. Build.
   trainer = build_trainer(config, splits)
   check_step_fits(trainer, splits)
+  ahead = CompiledAhead(trainer, splits)
   network = layer_table.describe(trainer.recipe.module, splits.image_shape)
   make_folder(run, 'run folder')
   progress.split_note = run_summary.split_note(splits)
@@ -125,6 +128,10 @@ def train(
         'rng': trainer.generator,
       }
 
+    def measure(state: TrainState, split: str, placed: Placed) -> dict[str, float]:
+      ahead.wait(split)
+      return trainer.evaluate(state, placed)
+
     try:
       with (
         RunWriter(
@@ -143,13 +150,14 @@ def train(
             trainer,
             splits,
             pipeline,
-            evaluate=lambda state: trainer.evaluate(state, validation),
+            evaluate=lambda state: measure(state, VALIDATION, validation),
             stop=multihost.SharedStop(stop, trainer.mesh),
             timer=timer,
             rows=rows,
             progress=progress,
             writer=writer,
             background=background,
+            ahead=ahead,
             callbacks=(
               callbacks.WriteMetrics(check_folder),
               *extra_callbacks,
@@ -165,10 +173,10 @@ def train(
           return {}
 
         # 6. Final evaluation, of the last state, while that is saved.
-        val_metrics = test_metrics = session.validation or trainer.evaluate(state, validation)
+        val_metrics = test_metrics = session.validation or measure(state, VALIDATION, validation)
         if not splits.validation_is_test or config.evaluate.drop_remainder:
           test = trainer.evaluate.place(as_trained(splits.test))
-          test_metrics = trainer.evaluate(state, test)
+          test_metrics = measure(state, TEST, test)
     except NotFiniteError as error:
       raise resume.not_finite(run, checkpoints, error.step, trainer.steps_per_epoch) from None
 

@@ -21,6 +21,7 @@ from cifar_jax.run_dir.progress import Progress
 from cifar_jax.run_dir.timer import RunTimer
 from cifar_jax.trainer.build import Trainer
 from cifar_jax.trainer.input_pipeline import InputPipeline
+from cifar_jax.trainer.programs import CompiledAhead
 from cifar_jax.training.steps import StepMetrics, TrainState, lr_scale
 
 # Dispatches under way before the host waits: enough to hide it, few enough to stop soon.
@@ -38,6 +39,7 @@ class Session:
     rows: The history, one row per epoch; those of earlier sessions come first.
     writer: The log of metrics and images.
     background: What writes beside the training; what fails there ends the session.
+    ahead: What compiles the programs.
     callbacks: What else happens, in this order.
     validation: Loss and accuracy of the last state on the validation split; {} if not measured.
     stopped_early: Whether the epochs so far are the whole run; set by a callback.
@@ -53,6 +55,7 @@ class Session:
   progress: Progress
   writer: RunWriter | NoWriter
   background: Background
+  ahead: CompiledAhead
   callbacks: 'Sequence[Callback]'
   validation: dict[str, float] = dataclasses.field(default_factory=dict)
   stopped_early: bool = False
@@ -105,6 +108,7 @@ class Session:
     per_epoch = self.trainer.steps_per_epoch
     masked = self.trainer.short_last_batch and step % per_epoch + count == per_epoch
     start, waited = time.perf_counter(), self.pipeline.input_wait_seconds
+    self.ahead.wait((count, masked))
     with jax.profiler.StepTraceAnnotation('train', step_num=step):
       state, metrics = self.pipeline.update(state, step, count, masked)
     votes = self.stop.vote()

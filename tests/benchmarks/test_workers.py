@@ -1,3 +1,7 @@
+import functools
+import threading
+from typing import Any
+
 import pytest
 
 from benchmarks import command_line
@@ -27,7 +31,8 @@ class Scripted:
 def test_turns_are_interleaved_and_medians_taken() -> None:
   log: list[tuple[str, int]] = []
   workers = {name: Scripted(log, name) for name in 'ab'}
-  columns = take_turns(workers, repeats=3, seconds=1.0)  # type: ignore[arg-type]
+  start: Any = {name: functools.partial(workers.get, name) for name in workers}
+  columns = take_turns(start, repeats=3, seconds=1.0)
   assert log[-6:] == [('a', 10), ('b', 10)] * 3
   assert all(worker.closed for worker in workers.values())
   row = columns['a']
@@ -35,6 +40,19 @@ def test_turns_are_interleaved_and_medians_taken() -> None:
   assert row['cpu_ms_per_image'] == 4.0  # 0.2 s of CPU a step of 50 images
   assert (row['start_seconds'], row['first_step_seconds']) == (1.5, 3.0)
   assert row['peak_memory_mb'] == 107
+
+
+def test_workers_that_start_beside_one_another_tell_no_seconds_of_it() -> None:
+  """Each waits for the other to have started, so one after the other would never end."""
+  both_started = threading.Barrier(2, timeout=60)
+
+  def start(name: str) -> Any:
+    both_started.wait()
+    return Scripted([], name)
+
+  columns = take_turns({name: functools.partial(start, name) for name in 'ab'}, 3, 1.0, beside=2)
+  assert columns['b']['images_per_second'] == 500.0
+  assert (columns['b']['start_seconds'], columns['b']['first_step_seconds']) == ('', '')
 
 
 @pytest.mark.parametrize(

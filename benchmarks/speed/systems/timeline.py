@@ -143,9 +143,9 @@ def main(start: str, path: str, *flags: str) -> None:
   watch_imports(timeline)
   leave, written = process.leave, pathlib.Path(path)
 
-  def write_and_leave() -> None:
+  def write_and_leave(status: object = 0) -> None:
     timeline.write(written)
-    leave()
+    leave(status)
 
   process.leave = write_and_leave
   sys.argv = ['launch.py', *flags]

@@ -157,12 +157,8 @@ def blank_splits(config: ConfigDict) -> Any:
 
 def lowered(config: ConfigDict, topology: str, program: str) -> Any:
   """The program, ready to be compiled; None where the config has none such."""
-  import jax
-
-  from cifar_jax.devices import sharding
+  from cifar_jax.trainer import programs
   from cifar_jax.trainer.build import build_trainer
-  from cifar_jax.training import steps
-  from cifar_jax.training.losses import Metrics
 
   config = config.copy_and_resolve_references()
   config.unlock()
@@ -170,34 +166,15 @@ def lowered(config: ConfigDict, topology: str, program: str) -> Any:
   config.pad_to_devices = True
   mesh, splits = mesh_of(topology), blank_splits(config)
   trainer = build_trainer(config, splits, mesh=mesh)
-  recipe, whole = trainer.recipe, sharding.replicated(mesh)
-
-  def abstract(tree: Any) -> Any:
-    return steps.abstract_state(tree, whole)
-
-  def examples(split: Any) -> tuple[Any, Any]:
-    images = sharding.as_stored(_seen(trainer, split.images), mesh)
-    return abstract((images, split.labels))
-
-  state = trainer.abstract_state()
-  number = abstract(jax.ShapeDtypeStruct((), np.int32))
   if program == 'evaluation':
-    variables = steps.evaluated_variables(recipe, state)
-    return trainer.evaluate.eval_step.lower(
-      variables['params'],
-      variables['batch_stats'],
-      *examples(splits.validation),
-      number,
-      abstract(jax.eval_shape(Metrics.empty)),
-    )
+    split = splits.validation
+    return programs.lower_evaluation(trainer, _seen(trainer, split.images), split.labels)
   masked = program == 'last_batch'
   if masked and not trainer.short_last_batch:
     return None
   count = 1 if masked else trainer.dispatch_length(0, supports_scan=True)
-  keys = abstract(trainer.abstract_keys())
-  order = abstract(jax.eval_shape(trainer.epoch_order, keys, number))
-  train_steps: Any = trainer.train_steps(count)
-  return train_steps.lower(keys, state, *examples(splits.train), order, masked=masked)
+  images = _seen(trainer, splits.train.images)
+  return programs.lower_updates(trainer, images, splits.train.labels, count, masked)
 
 
 def _seen(trainer: Any, images: Any) -> Any:

@@ -89,8 +89,12 @@ def keras(config: ConfigDict, backend: str) -> TrainSteps:
   return train
 
 
-def pytorch(config: ConfigDict, bfloat16: bool) -> TrainSteps:
-  """PyTorch, eager, channels last; images are cast and scaled a batch at a time."""
+def pytorch(config: ConfigDict, bfloat16: bool, compiled: bool) -> TrainSteps:
+  """PyTorch, channels last; images are cast and scaled a batch at a time.
+
+  Args:
+    compiled: Whether forward and backward pass are compiled by torch.compile, with its defaults.
+  """
   import torch
 
   from benchmarks.speed.systems import torch_networks
@@ -102,6 +106,7 @@ def pytorch(config: ConfigDict, bfloat16: bool) -> TrainSteps:
   model: Any = torch_networks.build(config)  # its stubs lack `memory_format`
   model = model.to(device, memory_format=torch.channels_last).train()
   optimizer = torch_networks.optimizer(config, model)
+  predict = torch.compile(model) if compiled else model
   images, labels = (torch.from_numpy(array).to(device) for array in random_images())
   images = images.permute(0, 3, 1, 2)
   labels = labels.long()
@@ -116,7 +121,7 @@ def pytorch(config: ConfigDict, bfloat16: bool) -> TrainSteps:
       optimizer.zero_grad(set_to_none=True)
       with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
         loss = torch.nn.functional.cross_entropy(
-          model(batch), labels[rows], label_smoothing=config.loss.label_smoothing
+          predict(batch), labels[rows], label_smoothing=config.loss.label_smoothing
         )
       loss.backward()
       if config.optimizer.gradient_clip_norm is not None:
@@ -135,8 +140,10 @@ SYSTEMS: dict[str, tuple[Callable[[ConfigDict], TrainSteps], tuple[str, ...]]] =
   'plain': (ours, ('jax', 'flax')),
   'keras_tensorflow': (lambda config: keras(config, 'tensorflow'), ('keras', 'tensorflow')),
   'keras_jax': (lambda config: keras(config, 'jax'), ('keras', 'jax')),
-  'pytorch': (lambda config: pytorch(config, bfloat16=False), ('torch',)),
-  'pytorch_bfloat16': (lambda config: pytorch(config, bfloat16=True), ('torch',)),
+  'pytorch': (lambda config: pytorch(config, False, False), ('torch',)),
+  'pytorch_bfloat16': (lambda config: pytorch(config, True, False), ('torch',)),
+  'pytorch_compiled': (lambda config: pytorch(config, False, True), ('torch',)),
+  'pytorch_compiled_bfloat16': (lambda config: pytorch(config, True, True), ('torch',)),
 }
 
 

@@ -12,6 +12,8 @@ Systems:
   keras_jax          Keras 3, model.fit on JAX
   pytorch            PyTorch, eager, channels last, float32
   pytorch_bfloat16   the same under autocast to bfloat16
+  pytorch_compiled, pytorch_compiled_bfloat16
+                     both with torch.compile
 
 On a GPU launch.py makes all updates of an epoch in one dispatch; so does `ours`, an epoch being the
 4,096 images that there are. PyTorch may round the factors of float32 products there as XLA does of
@@ -26,14 +28,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from typing import Any
 
 from benchmarks import tables
 from cifar_jax.startup import host_memory, xla_flags
 
 OURS = ('ours', 'ours_bfloat16', 'plain')
-PEERS = ('keras_tensorflow', 'keras_jax', 'pytorch', 'pytorch_bfloat16')
+PEERS = (
+  *('keras_tensorflow', 'keras_jax', 'pytorch', 'pytorch_bfloat16'),
+  *('pytorch_compiled', 'pytorch_compiled_bfloat16'),
+)
 EXAMPLES = 4096  # an epoch
 
 
@@ -122,34 +128,41 @@ class Worker:
 
 
 def take_turns(
-  workers: Mapping[str, Worker], repeats: int, seconds: float
+  start: Mapping[str, Callable[[], Worker]], repeats: int, seconds: float, beside: int = 1
 ) -> dict[str, dict[str, Any]]:
   """Measures all workers in turns; closes them.
 
   Args:
-    workers: The worker of each name.
+    start: What starts the worker of each name.
     repeats: The number of turns per worker.
     seconds: The approximate length of a turn in seconds.
+    beside: How many start and compile at the same time. More than one save time on a machine of
+      many cores; what starting costs is not told then.
 
   Returns:
     For each name the columns of a table: the median rate with the lowest and the highest, CPU time
     per image (user and system together over all threads, less disturbed by neighbors than the
     clock), the cost of starting, and the peak memory.
   """
-  steps, first = {}, {}
-  for name, worker in workers.items():  # the first turns compile, warm caches and size the others
-    first[name] = worker.measure(1)
+
+  def prepare(name: str) -> tuple[Worker, float, int]:
+    worker = start[name]()
+    first = worker.measure(1)  # the first turns compile, warm caches and size the others
     worker.measure(2)
     trial = worker.measure(3)
     count, epoch = round(trial.steps * seconds / trial.seconds), EXAMPLES // worker.batch_size
-    steps[name] = max(2, count - count % epoch if count > epoch else count)
-    worker.measure(steps[name])  # what is dispatched whole compiles here
-  turns: dict[str, list[Measurement]] = {name: [] for name in workers}
+    steps = max(2, count - count % epoch if count > epoch else count)
+    worker.measure(steps)  # what is dispatched whole compiles here
+    return worker, first.seconds, steps
+
+  with futures.ThreadPoolExecutor(beside) as pool:
+    prepared = dict(zip(start, pool.map(prepare, start), strict=True))
+  turns: dict[str, list[Measurement]] = {name: [] for name in prepared}
   for _ in range(repeats):
-    for name, worker in workers.items():
-      turns[name].append(worker.measure(steps[name]))
+    for name, (worker, _, steps) in prepared.items():
+      turns[name].append(worker.measure(steps))
   columns = {}
-  for name, worker in workers.items():
+  for name, (worker, first_step_seconds, steps) in prepared.items():
     batch = worker.batch_size
     rates = [turn.steps * batch / turn.seconds for turn in turns[name]]
     cpu_ms = [1e3 * turn.cpu_seconds / turn.steps / batch for turn in turns[name]]
@@ -157,11 +170,11 @@ def take_turns(
       'batch_size': batch,
       **tables.rates(rates),
       'cpu_ms_per_image': round(statistics.median(cpu_ms), 4),
-      'start_seconds': round(worker.start_seconds, 2),
-      'first_step_seconds': round(first[name].seconds, 2),
+      'start_seconds': round(worker.start_seconds, 2) if beside == 1 else '',
+      'first_step_seconds': round(first_step_seconds, 2) if beside == 1 else '',
       'peak_memory_mb': round(turns[name][-1].peak_memory_mb),
       'repeats': repeats,
-      'steps_per_repeat': steps[name],
+      'steps_per_repeat': steps,
       'version': worker.version,
       'machine': worker.machine,
     }

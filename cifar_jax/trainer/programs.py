@@ -1,0 +1,132 @@
+"""The programs of a run as shapes alone make them: to be compiled before they are needed, or for
+devices that are not here.
+"""
+
+import functools
+import threading
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cifar_jax.data import Splits
+from cifar_jax.devices import sharding
+from cifar_jax.trainer import cached_features
+from cifar_jax.trainer.build import Trainer
+from cifar_jax.training import steps
+from cifar_jax.training.losses import Metrics
+
+VALIDATION, TEST = 'validation', 'test'  # the evaluation of these splits
+
+
+def lower_updates(
+  trainer: Trainer, images: Any, labels: Any, count: int, masked: bool = False
+) -> Any:
+  """`count` updates as one program, not compiled yet.
+
+  Args:
+    images: The training images, or what has their shape and dtype [N, H, W, C].
+    labels: Likewise, [N].
+    masked: Whether it is the one short batch of an epoch.
+  """
+  keys = _abstract(trainer, trainer.abstract_keys())
+  order = _abstract(trainer, jax.eval_shape(trainer.epoch_order, keys, _number(trainer)))
+  function: Any = trainer.train_steps(count)
+  return function.lower(
+    *(keys, trainer.abstract_state(), *_examples(trainer, images, labels), order), masked=masked
+  )
+
+
+def lower_evaluation(trainer: Trainer, images: Any, labels: Any) -> Any:
+  """The evaluation of a batch of images that are on the devices, not compiled yet; see
+  `lower_updates`.
+  """
+  variables = steps.evaluated_variables(trainer.recipe, trainer.abstract_state())
+  function: Any = trainer.evaluate.eval_step
+  return function.lower(
+    variables['params'],
+    variables['batch_stats'],
+    *_examples(trainer, images, labels),
+    _number(trainer),
+    _abstract(trainer, jax.eval_shape(Metrics.empty)),
+  )
+
+
+def dispatches(trainer: Trainer) -> list[tuple[int, bool]]:
+  """The kinds of dispatches of a run that nothing interrupts, (count, masked), as they come first.
+
+  Only the first and the last epoch are looked at: all between are like the first.
+  """
+  per_epoch, found = trainer.steps_per_epoch, []
+  for first in sorted({0, (trainer.total_steps - 1) // per_epoch * per_epoch}):
+    step = first
+    while step < min(first + per_epoch, trainer.total_steps):
+      count = trainer.dispatch_length(step, supports_scan=True)
+      step += count
+      found.append((count, trainer.short_last_batch and step % per_epoch == 0))
+  return list(dict.fromkeys(found))
+
+
+class CompiledAhead:
+  """Compiles the programs of a run, each in a thread, beside what comes before they are needed.
+
+  What fails here is left to the call that needs the program and fails in the same way.
+  """
+
+  def __init__(self, trainer: Trainer, splits: Splits):
+    """Begins.
+
+    Args:
+      splits: The data of the run. Where a step does not look at images on the devices, nothing is
+        compiled ahead.
+    """
+    self._threads: dict[Hashable, threading.Thread] = {}
+    config = trainer.config
+    on_devices = config.data.placement == 'device' and config.parallel == 'jit'
+    if not on_devices or cached_features.are_cached(trainer.recipe.module):
+      return
+    train, measured = splits.train, {VALIDATION: splits.validation, TEST: splits.test}
+    to_compile: dict[Hashable, Callable[[], Any]] = {
+      kind: functools.partial(lower_updates, trainer, train.images, train.labels, *kind)
+      for kind in dispatches(trainer)
+    }
+    if len(splits.test) == len(splits.validation):
+      del measured[TEST]
+    for name, split in measured.items():
+      to_compile[name] = functools.partial(lower_evaluation, trainer, split.images, split.labels)
+    for program, lower in to_compile.items():
+      self._begin(program, lower)
+
+  def wait(self, program: Hashable) -> None:
+    """Waits until `VALIDATION`, `TEST` or a (count, masked) is compiled, if it is being so."""
+    if thread := self._threads.pop(program, None):
+      thread.join()
+
+  def _begin(self, program: Hashable, lower: Callable[[], Any]) -> None:
+    def compile_it() -> None:
+      try:
+        lower().compile()  # JAX keeps it for the call with arrays of these shapes
+      except Exception:
+        return
+
+    # Not a daemon: a process that ends while XLA compiles waits for it.
+    thread = threading.Thread(target=compile_it, name=f'compiles {program}')
+    try:
+      thread.start()
+    except RuntimeError:  # the system has no more threads
+      return
+    self._threads[program] = thread
+
+
+def _abstract(trainer: Trainer, tree: Any) -> Any:
+  return steps.abstract_state(tree, sharding.replicated(trainer.mesh))
+
+
+def _number(trainer: Trainer) -> Any:
+  return _abstract(trainer, jax.ShapeDtypeStruct((), jnp.int32))
+
+
+def _examples(trainer: Trainer, images: Any, labels: Any) -> tuple[Any, Any]:
+  shapes: tuple[Any, Any] = _abstract(trainer, (sharding.as_stored(images, trainer.mesh), labels))
+  return shapes
