@@ -180,6 +180,18 @@ def jit_replicated(function: Callable[..., Any], mesh: Mesh) -> Callable[..., An
   return jax.jit(function, out_shardings=replicated(mesh))
 
 
+def host_of(mesh: Mesh) -> jax.Device | None:
+  """The CPU as a device of JAX, for what accelerators are slow to compile for; None where the mesh
+  is of CPUs or of several processes, or JAX_PLATFORMS leaves the CPU out.
+  """
+  if platform(mesh) == 'cpu' or jax.process_count() > 1:
+    return None
+  try:
+    return jax.local_devices(backend='cpu')[0]
+  except RuntimeError:
+    return None
+
+
 def describe(mesh: Mesh) -> str:
   """'2 cpu devices (AMD EPYC ...)': for headers and summaries."""
   kinds = sorted({device.device_kind for device in np.ravel(mesh.devices)})

@@ -139,9 +139,19 @@ class Trainer:
     )
 
   def init(self) -> steps.TrainState:
-    """The state before the first update, on every device."""
+    """The state before the first update, on every device.
+
+    It is computed on the host where that is possible: a GPU takes seconds to get ready for what it
+    does once, and so a seed gives the same parameters on every platform.
+    """
     start = starting_variables(self.config, self.recipe.module, self.init_shapes())
-    return self._init(self.keys, self.init_images, start)
+    arguments = self.keys, self.init_images, start
+    if (host := sharding.host_of(self.mesh)) is None:
+      return self._init(*arguments)
+    state = jax.jit(functools.partial(steps.init_state, self.recipe))(
+      *jax.device_put(arguments, host)
+    )
+    return sharding.replicate(state, self.mesh)
 
   def init_shapes(self) -> steps.TrainState:
     """The shapes of the state; reads no weights.

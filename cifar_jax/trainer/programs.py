@@ -69,9 +69,11 @@ def dispatches(trainer: Trainer) -> list[tuple[int, bool]]:
 
 
 class CompiledAhead:
-  """Compiles the programs of a run, each in a thread, beside what comes before they are needed.
+  """Compiles the programs of a run in a thread, beside what comes before they are needed.
 
-  What fails here is left to the call that needs the program and fails in the same way.
+  They come one after the other, since the compiler uses many threads itself and keeps what it found
+  out about a convolution for the next program. What fails here is left to the call that needs the
+  program, and fails in the same way.
   """
 
   def __init__(self, trainer: Trainer, splits: Splits):
@@ -81,42 +83,45 @@ class CompiledAhead:
       splits: The data of the run. Where a step does not look at images on the devices, nothing is
         compiled ahead.
     """
-    self._threads: dict[Hashable, threading.Thread] = {}
+    self._done: dict[Hashable, threading.Event] = {}
     config = trainer.config
     on_devices = config.data.placement == 'device' and config.parallel == 'jit'
     if not on_devices or cached_features.are_cached(trainer.recipe.module):
       return
     train, measured = splits.train, {VALIDATION: splits.validation, TEST: splits.test}
-    to_compile: dict[Hashable, Callable[[], Any]] = {
+    updates: dict[Hashable, Callable[[], Any]] = {
       kind: functools.partial(lower_updates, trainer, train.images, train.labels, *kind)
       for kind in dispatches(trainer)
     }
     if len(splits.test) == len(splits.validation):
       del measured[TEST]
-    for name, split in measured.items():
-      to_compile[name] = functools.partial(lower_evaluation, trainer, split.images, split.labels)
-    for program, lower in to_compile.items():
-      self._begin(program, lower)
-
-  def wait(self, program: Hashable) -> None:
-    """Waits until `VALIDATION`, `TEST` or a (count, masked) is compiled, if it is being so."""
-    if thread := self._threads.pop(program, None):
-      thread.join()
-
-  def _begin(self, program: Hashable, lower: Callable[[], Any]) -> None:
-    def compile_it() -> None:
-      try:
-        lower().compile()  # JAX keeps it for the call with arrays of these shapes
-      except Exception:
-        return
-
+    evaluations: dict[Hashable, Callable[[], Any]] = {
+      name: functools.partial(lower_evaluation, trainer, split.images, split.labels)
+      for name, split in measured.items()
+    }
+    first = next(iter(updates))
+    programs = {first: updates.pop(first), **evaluations, **updates}
+    self._done = {name: threading.Event() for name in programs}
     # Not a daemon: a process that ends while XLA compiles waits for it.
-    thread = threading.Thread(target=compile_it, name=f'compiles {program}')
+    thread = threading.Thread(target=self._compile, args=(programs,), name='compiles ahead')
     try:
       thread.start()
     except RuntimeError:  # the system has no more threads
-      return
-    self._threads[program] = thread
+      self._done = {}
+
+  def wait(self, program: Hashable) -> None:
+    """Waits until `VALIDATION`, `TEST` or a (count, masked) is compiled, if it is being so."""
+    if done := self._done.get(program):
+      done.wait()
+
+  def _compile(self, programs: dict[Hashable, Callable[[], Any]]) -> None:
+    for name, lower in programs.items():
+      try:
+        lower().compile()  # JAX keeps it for the call with arrays of these shapes
+      except Exception:
+        pass
+      finally:
+        self._done[name].set()
 
 
 def _abstract(trainer: Trainer, tree: Any) -> Any:

@@ -8,12 +8,13 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import data
+from cifar_jax.devices import sharding
 from cifar_jax.run_dir import checksums
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.trainer.recipe import make_plan, make_recipe
 from cifar_jax.training import steps
 from cifar_jax.utils.errors import UserError
-from tests.helpers.runs import changed
+from tests.helpers.runs import assert_identical, changed
 
 
 def assembled(config, **values):
@@ -134,3 +135,25 @@ def test_training_and_evaluation_normalize(tiny_config, kind) -> None:
   arrays = state, splits.train.images, splits.train.labels, order
   _, report = trainer.train_steps(1)(trainer.keys, *arrays, masked=False)
   assert float(report.loss) == pytest.approx(expected(splits.train), rel=1e-4)
+
+
+def test_a_state_made_on_the_host_is_the_same_and_on_every_device(tiny_config, monkeypatch) -> None:
+  trainer, _ = assembled(tiny_config, **LINEAR, **SGD)
+  there = trainer.init()
+  asked = []
+
+  def host_of(mesh):
+    asked.append(mesh)
+    return jax.devices()[0]
+
+  monkeypatch.setattr(sharding, 'host_of', host_of)
+  from_host = trainer.init()
+  assert asked == [trainer.mesh]
+  assert_identical(from_host, there)
+  for one, other in zip(jax.tree.leaves(from_host), jax.tree.leaves(there), strict=True):
+    assert one.sharding == other.sharding == sharding.replicated(trainer.mesh)
+
+
+def test_the_host_takes_nothing_over_from_cpu_devices(tiny_config) -> None:
+  trainer, _ = assembled(tiny_config, **LINEAR, **SGD)
+  assert sharding.host_of(trainer.mesh) is None

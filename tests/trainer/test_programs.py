@@ -82,4 +82,4 @@ def test_what_fails_ahead_fails_where_it_is_needed(tiny_config, tmp_path, monkey
 def test_nothing_is_compiled_ahead_where_batches_come_from_the_host(tiny_config) -> None:
   config = changed(tiny_config, **{**ONE_LAYER, 'data.placement': 'host'})
   splits = data.load_splits(config)
-  assert not programs.CompiledAhead(build_trainer(config, splits), splits)._threads
+  assert not programs.CompiledAhead(build_trainer(config, splits), splits)._done

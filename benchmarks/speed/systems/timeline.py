@@ -113,14 +113,14 @@ def watch_imports(timeline: Timeline) -> None:
   plain, waiting = builtins.__import__, dict(STAGES)
 
   def timed_import(
-    name: str, names: Any = None, own: Any = None, wanted: Any = (), level: int = 0
+    name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
   ) -> Any:
     there = sys.modules.get(name)
-    known = there is not None and all(hasattr(there, one) for one in wanted or ())
+    known = there is not None and all(hasattr(there, one) for one in fromlist or ())
     if level or known or threading.current_thread() is not threading.main_thread():
-      return plain(name, names, own, wanted, level)
+      return plain(name, globals, locals, fromlist, level)
     with timeline.stage(f'import {name.partition(".")[0]}'):
-      module = plain(name, names, own, wanted, level)
+      module = plain(name, globals, locals, fromlist, level)
     if name == 'jax' and not there:
       module.monitoring.register_event_duration_secs_listener(timeline.event)
     if name.startswith('cifar_jax'):
@@ -133,7 +133,7 @@ def watch_imports(timeline: Timeline) -> None:
           del waiting[path, attribute]
     return module
 
-  builtins.__import__ = timed_import  # type: ignore[assignment]
+  builtins.__import__ = timed_import
 
 
 def main(start: str, path: str, *flags: str) -> None:
