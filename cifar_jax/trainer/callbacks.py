@@ -8,6 +8,7 @@ checkpoint, then the latest, each only if those before it are on disk.
 
 import dataclasses
 import pathlib
+import threading
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -87,8 +88,10 @@ class LowerLearningRate(Callback):
 class SaveCheckpoints(Callback):
   """The best state, and those to go on from.
 
-  One save is in progress at most, and with it one copy of the state on the host: the next one waits
-  for it. Of several processes the first one copies and writes.
+  One save is in progress at most. Where more than one checkpoint is kept, the next one waits for
+  it. Else a save that has not begun when the next one is due is not made: the newest state and the
+  newest best are what counts, and nothing waits. The host holds three copies of the state at most.
+  Of several processes the first one copies and writes.
 
   Attributes:
     config: The section `checkpoint`.
@@ -100,6 +103,12 @@ class SaveCheckpoints(Callback):
   checkpoints: Checkpoints
   facts: Callable[[], dict[str, Any]]
   check_folder: Callable[[], None]
+
+  def __post_init__(self) -> None:
+    self._lock = threading.Lock()
+    self._asked = 0  # saves so far
+    # Whether it is the best -> the copy that is to be written, and its facts.
+    self._waiting: dict[bool, tuple[TrainState, dict[str, Any]]] = {}
 
   def after_updates(self, session: Session, state: TrainState, step: int, count: int) -> None:
     """Saves every `every_steps` within an epoch."""
@@ -143,15 +152,23 @@ class SaveCheckpoints(Callback):
     """Copies the state, whose memory the next update reuses, and has the copy written."""
     if not multihost.is_main_process():
       return
-    session.background.wait()
-    copy, facts = on_host(state), {**self.facts(), **row}
+    if self.config.keep > 1:
+      session.background.wait()
+    copy = on_host(state), {**self.facts(), **row}
+    with self._lock:
+      self._asked += 1
+      number = self._asked
+      self._waiting |= dict.fromkeys([True] * best + [False] * latest, copy)
+    session.background.submit(lambda: self._write(number))
 
-    def write() -> None:
-      self.check_folder()
-      for is_best in (True,) * best + (False,) * latest:
-        self.checkpoints.save(copy, facts, best=is_best)
-
-    session.background.submit(write)
+  def _write(self, number: int) -> None:
+    self.check_folder()
+    with self._lock:
+      if number != self._asked:
+        return  # the one asked for later comes after its own row of metrics.csv
+      waiting, self._waiting = self._waiting, {}
+    for is_best in sorted(waiting, reverse=True):
+      self.checkpoints.save(*waiting[is_best], best=is_best)
 
 
 class Profile(Callback):

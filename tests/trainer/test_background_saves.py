@@ -104,6 +104,40 @@ def test_order_and_bits_of_slow_saves(config, tmp_path, one_after_the_other, mon
     assert_identical(*states)
 
 
+def test_nothing_waits_for_a_save_where_the_newest_alone_is_kept(
+  config, tmp_path, one_after_the_other, monkeypatch
+) -> None:
+  """The first save ends when all updates are made: those between are left out, the best is not."""
+  dispatched, written = [], []
+  save, dispatch = Checkpoints.save, session.Session._dispatch
+  all_made = threading.Event()
+
+  def slow_save(self, state, facts, *, best=False) -> None:
+    assert all_made.wait(60)
+    written.append(('best' if best else 'latest', int(state.step)))
+    save(self, state, facts, best=best)
+
+  def noted_dispatch(self, state, step, count):
+    dispatched.append(step)
+    if step == STEPS[-1] - 1:
+      all_made.set()
+    return dispatch(self, state, step, count)
+
+  monkeypatch.setattr(Checkpoints, 'save', slow_save)
+  monkeypatch.setattr(session.Session, '_dispatch', noted_dispatch)
+  loop.train(changed(config, **{'checkpoint.keep': 1}), tmp_path / 'run', SILENT)
+  assert dispatched == list(range(STEPS[-1]))
+  first, *others = written
+  assert first == ('latest', 4)
+  best = int(state_of(config, one_after_the_other, 'best').step)
+  assert others[-2:] == [('best', best), ('latest', 18)]
+  assert len(others) <= 4  # one more if it began after the last update
+  for which in ('best', '18'):
+    states = [state_of(config, run, which) for run in (tmp_path / 'run', one_after_the_other)]
+    assert_identical(*states)
+  assert rows_of(tmp_path / 'run') == rows_of(one_after_the_other)
+
+
 def test_an_unwritable_folder_ends_the_run_soon(config, tmp_path) -> None:
   """Noticed at the save of step 8, said by the one of step 12; then the run goes on from step 6."""
 
