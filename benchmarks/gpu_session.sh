@@ -24,7 +24,7 @@ OUT=${OUT:-results/gpu}
 PYTHON=${PYTHON:-python}
 SECONDS_LEFT=${SECONDS_LEFT:-840}
 PLATFORM=${PLATFORM:-cuda}
-RECIPES=${RECIPES-airbench94 airbench94_muon}
+RECIPES=${RECIPES-speedrun94 airbench94}
 FAMILIES=${FAMILIES-airbench94 resnet18 vgg16 mobilenet_v2 densenet40_12 vit_tiny resnet20}
 SEEDS=${SEEDS-0 1 2 3 4}
 MORE_SEEDS=${MORE_SEEDS-5 6 7 8 9}
@@ -33,6 +33,7 @@ SYSTEMS=${SYSTEMS:-ours_bfloat16,pytorch_bfloat16,ours,pytorch}
 REPEATS=${REPEATS:-5}
 TURN=${TURN:-0.4}
 export JAX_PLATFORMS=$PLATFORM
+[ "$PLATFORM" = cuda ] && JAX_PLATFORMS=cuda,cpu # the host initializes
 export CIFAR_JAX_CACHE=${CIFAR_JAX_CACHE:-${TMPDIR:-/tmp}/cifar_jax_gpu_session}
 
 dry_run=

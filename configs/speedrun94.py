@@ -18,6 +18,7 @@ from configs import airbench94_muon
 def get_config() -> ConfigDict:
   config = airbench94_muon.get_config()
   config.max_steps = 243  # 7.59 epochs of 32
+  config.evaluate.every_epochs = 0  # at the end alone
   config.batch_size = 1536
   config.augment.brightness_shift = 0.1399
   config.augment.contrast_scale = 0.1308
