@@ -5,8 +5,8 @@ The calls are there, under the names below, with what to compute written as JSON
 ask for them. `dispatch.use_library_calls` says where, `self_test` whether they work. The compiler
 cannot divide them among devices; `batch_partitioned` does.
 
-A program with such a call is compiled anew in each process, since XLA cannot store it (jaxlib
-0.10.2: a MemoryError).
+A program with such a call is compiled anew in each process, since XLA cannot store it; see
+devices/compilation_cache.py.
 """
 
 import functools
@@ -20,6 +20,8 @@ from jax import lax
 
 from cifar_jax.ops.batch_partitioned import batch_partitioned
 from cifar_jax.utils.array_types import Elements, Kernel, Maps, NewMaps, PerFeature
+
+CALLS = '__onednn$'  # what the names of the calls begin with
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 NO_PADS: Pads = ((0, 0), (0, 0))
@@ -314,7 +316,7 @@ def _call(
   operands: Sequence[jax.Array],
 ) -> jax.Array:
   call = jax.ffi.ffi_call(
-    f'__onednn${name}',
+    f'{CALLS}{name}',
     result,
     vmap_method='sequential',
     custom_call_api_version=2,

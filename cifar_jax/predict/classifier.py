@@ -22,11 +22,11 @@ from cifar_jax import data, models
 from cifar_jax.augment.normalize import Normalize
 from cifar_jax.data.expected import known
 from cifar_jax.data.preprocessing import Preprocessing, from_facts, of_arrays, of_folder
+from cifar_jax.devices.compilation_cache import keep_compiled_programs
 from cifar_jax.optim import averaging
 from cifar_jax.predict.run_data import data_at
 from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
-from cifar_jax.trainer.build import keep_compiled_programs
 from cifar_jax.training.tta import mean_logits
 from cifar_jax.utils.array_types import PerRow, Pixels, Probabilities
 from cifar_jax.utils.errors import UserError

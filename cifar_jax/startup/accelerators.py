@@ -140,8 +140,9 @@ def start_error(error: BaseException, environment: Mapping[str, str] = os.enviro
 
 
 def start_beside() -> None:
-  """Starts JAX's accelerator in a thread, if there is one: that takes a second or more, in which
-  other modules can be imported. Whoever asks JAX for devices waits for it, and is told what failed.
+  """Starts JAX's accelerator in a thread, if there is one: that takes seconds, the first array on
+  it another, and meanwhile other modules can be imported. Whoever asks JAX for devices waits for
+  it, and is told what failed.
   """
   if runs_on_cpu():
     return
@@ -150,7 +151,7 @@ def start_beside() -> None:
     import jax
 
     with contextlib.suppress(*CANNOT_START):
-      jax.devices()
+      jax.device_put(0.0).block_until_ready()
 
   with contextlib.suppress(RuntimeError):  # the system has no more threads
     threading.Thread(target=start, name='starts the accelerator', daemon=True).start()

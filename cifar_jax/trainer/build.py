@@ -5,7 +5,6 @@ and evaluation share it.
 import dataclasses
 import functools
 import types
-import warnings
 from collections.abc import Callable
 
 import jax
@@ -17,6 +16,7 @@ from ml_collections import ConfigDict
 from cifar_jax.augment.normalize import Normalize
 from cifar_jax.data import Splits
 from cifar_jax.devices import pmap, sharding
+from cifar_jax.devices.compilation_cache import keep_compiled_programs
 from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.models.pretrained.classifier import Pretrained
 from cifar_jax.optim import Plan
@@ -27,7 +27,6 @@ from cifar_jax.trainer.recipe import check_fits, make_plan, make_recipe, make_sc
 from cifar_jax.training import steps
 from cifar_jax.training.recipe import Recipe
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.paths import cache_folder
 
 Update = tuple[steps.TrainState, steps.StepMetrics]  # what each training step returns
 
@@ -239,23 +238,3 @@ def build_trainer(
     if cached:
       cached_features.check(config, shapes.params)
   return trainer
-
-
-def keep_compiled_programs() -> None:
-  """Lets JAX keep compiled programs in the user's cache folder, unless a folder was chosen already.
-
-  A program is compiled once for each network, batch size, device kind and set of XLA flags; the
-  next start reads it, whatever its seed.
-  """
-  if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-    return
-  folder = cache_folder() / 'xla'
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError:
-    return  # no room or no permission: compile each time
-  # What cannot be stored is compiled each time, which is no reason to alarm anybody: a full disk,
-  # or calls of oneDNN (see ops/onednn.py).
-  warnings.filterwarnings('ignore', 'Error writing persistent compilation cache', UserWarning)
-  jax.config.update('jax_compilation_cache_dir', str(folder))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)

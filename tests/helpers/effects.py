@@ -15,8 +15,9 @@ from PIL import Image
 
 from cifar_jax import config as configs
 from cifar_jax import data
+from cifar_jax.devices.compilation_cache import keep_compiled_programs
 from cifar_jax.run_dir.checkpoint import Checkpoints
-from cifar_jax.trainer.build import Trainer, build_trainer, keep_compiled_programs
+from cifar_jax.trainer.build import Trainer, build_trainer
 from cifar_jax.trainer.input_pipeline import make_input_pipeline
 from cifar_jax.training.steps import TrainState
 from cifar_jax.utils.errors import UserError

@@ -1,9 +1,14 @@
 """Compiled programs are kept where the user wants them, or not at all."""
 
-import jax
-import pytest
+import warnings
 
-from cifar_jax.trainer.build import keep_compiled_programs
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from cifar_jax.devices.compilation_cache import keep_compiled_programs
+from cifar_jax.ops import dispatch, onednn
 
 
 @pytest.fixture
@@ -39,3 +44,26 @@ def test_no_cache_where_the_folder_cannot_be_made(tmp_path, monkeypatch) -> None
   monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'file'))
   keep_compiled_programs()
   assert jax.config.jax_compilation_cache_dir is None
+
+
+@pytest.mark.usefixtures('no_chosen_cache')
+@pytest.mark.parametrize('chosen', [False, True])
+def test_a_program_that_calls_the_library_is_never_stored(tmp_path, monkeypatch, chosen) -> None:
+  """Nor tried to: that ended the process on one machine. Its neighbor is, and read again."""
+  if not dispatch.has_library('float32'):
+    pytest.skip('no fast oneDNN on this processor')
+  monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path))
+  folder = tmp_path / 'xla'
+  if chosen:
+    jax.config.update('jax_compilation_cache_dir', str(folder))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+  compilation_cache.reset_cache()
+  keep_compiled_programs()
+  images, kernel = jnp.ones((2, 8, 8, 16)), jnp.ones((3, 3, 16, 16))
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    with_call = jax.jit(lambda x, k: onednn.conv(x, k, None, (1, 1), ((1, 1), (1, 1)), False))
+    jax.block_until_ready(with_call(images, kernel))
+    assert [path for path in folder.glob('*') if 'lambda' in path.name] == []
+    jax.block_until_ready(jax.jit(lambda x: x @ x + 1.5)(jnp.ones((16, 16))))
+  assert [path for path in folder.glob('*') if 'lambda' in path.name] != []
