@@ -14,7 +14,7 @@ import argparse
 import operator
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks import tables
@@ -74,7 +74,7 @@ def collect(
   from cifar_jax.run_dir import run_files
   from cifar_jax.run_dir.history import CSV_NAME
 
-  key = operator.itemgetter(*_KEYS[table])
+  key = key_of(table)
   path = results / f'{table}.csv'
   rows = {key(row): row for row in tables.read(path)}
   for run in runs:
@@ -91,6 +91,11 @@ def collect(
     for run in runs:
       shutil.copy(run / CSV_NAME, results / 'curves' / f'{run.name}.csv')
   return found
+
+
+def key_of(table: str) -> Callable[[Mapping[str, str]], Any]:
+  """What tells the rows of a table apart, as a function of a row."""
+  return operator.itemgetter(*_KEYS[table])
 
 
 def row_of(name: str, summary: Mapping[str, Any], table: str) -> dict[str, str]:
