@@ -7,7 +7,8 @@
 # Each step is a command of `python -m benchmarks`, has a limit of time, and writes a file of its own,
 # OUT/STEP.csv. A step whose file has a row is skipped, so the same command goes on where a session
 # ended; a step that fails is named in OUT/steps.csv and the next one begins. What fits in no more
-# time is left. The environment chooses:
+# time is left; the queue of runs that the record lacks has the rest of it, with folders in OUT/queue
+# and rows in OUT/runs.csv. The environment chooses:
 #
 #   OUT         folder of the tables; default: results/gpu
 #   PYTHON      interpreter with this project and PyTorch, for CUDA; default: python
@@ -15,6 +16,7 @@
 #   RECIPES, FAMILIES, SEEDS, MORE_SEEDS  what to measure, in order
 #   OVERRIDES   of the recipes' configs; default: --config.model.dtype=bfloat16
 #   SYSTEMS, REPEATS, TURN  of the throughput: the first system is the reference
+#   QUEUE       options of `python -m benchmarks queue`; empty: without it
 #   PLATFORM    cuda; cpu to try this script
 #   CIFAR_JAX_DATA, CIFAR_JAX_CACHE  as always; 'warm' is the cache that a step before has filled
 set -u
@@ -32,6 +34,8 @@ OVERRIDES=${OVERRIDES---config.model.dtype=bfloat16}
 SYSTEMS=${SYSTEMS:-ours_bfloat16,pytorch_bfloat16,ours,pytorch}
 REPEATS=${REPEATS:-5}
 TURN=${TURN:-0.4}
+QUEUE=${QUEUE---hardware=gpu --together=6}
+SECONDS_TO_SAVE=60  # of the runs of the queue, which may be in the middle of a compilation
 export JAX_PLATFORMS=$PLATFORM
 [ "$PLATFORM" = cuda ] && JAX_PLATFORMS=cuda,cpu # the host initializes
 export CIFAR_JAX_CACHE=${CIFAR_JAX_CACHE:-${TMPDIR:-/tmp}/cifar_jax_gpu_session}
@@ -62,9 +66,14 @@ step() {
   echo "== $name ($((SECONDS_LEFT - SECONDS)) s left)"
   timeout --kill-after=5 "$limit" "$PYTHON" -m benchmarks "$@" "--out=$table"
   status=$?
-  [ -f "$OUT/steps.csv" ] || echo 'step,status,seconds' > "$OUT/steps.csv"
-  echo "$name,$status,$((SECONDS - start))" >> "$OUT/steps.csv"
+  record "$name" "$status" "$start"
   return $status
+}
+
+# record NAME STATUS START: a line on a step that has ended.
+record() {
+  [ -f "$OUT/steps.csv" ] || echo 'step,status,seconds' > "$OUT/steps.csv"
+  echo "$1,$2,$((SECONDS - $3))" >> "$OUT/steps.csv"
 }
 
 # seed KIND RECIPE SEED [--cold]: a training from the start of the process to its test accuracy.
@@ -88,6 +97,21 @@ warm() {
   done
 }
 
+# queue OPTIONS...: runs that the record lacks, for all the time that is left. It knows what is done.
+queue() {
+  local left=$((SECONDS_LEFT - SECONDS - SECONDS_TO_SAVE)) start=$SECONDS
+  set -- queue "$@" "--minutes=$((left / 60)).$((left % 60 / 6))" "--runs=$OUT/queue" "--results=$OUT"
+  if [ "$dry_run" ]; then
+    echo "$PYTHON -m benchmarks $*"
+  elif [ "$left" -lt 30 ]; then
+    echo 'queue: no time left'
+  else
+    echo "== queue ($((left + SECONDS_TO_SAVE)) s left)"
+    timeout --kill-after=5 $((left + SECONDS_TO_SAVE)) "$PYTHON" -m benchmarks "$@"
+    record queue $? "$start"
+  fi
+}
+
 # shellcheck disable=SC2086
 {
   for recipe in $RECIPES; do
@@ -101,5 +125,6 @@ warm() {
   for recipe in $RECIPES; do
     warm "$recipe" $MORE_SEEDS
   done
+  [ "$QUEUE" ] && queue $QUEUE
 }
 exit 0

@@ -25,7 +25,7 @@ case "$*" in
   *slow*) sleep 60 ;;
 esac
 for word; do out=$word; done
-printf 'a,b\\n1,2\\n' > "${out#--out=}"
+case "$out" in --out=*) printf 'a,b\\n1,2\\n' > "${out#--out=}" ;; esac
 """
 
 
@@ -49,17 +49,19 @@ def stub(tmp_path) -> dict[str, str]:
   path = tmp_path / 'stub'
   path.write_text(STUB)
   path.chmod(0o755)
-  return {'PYTHON': str(path), 'SAID': str(tmp_path / 'said'), 'SEEDS': '0 1', 'MORE_SEEDS': '2'}
+  seeds = {'SEEDS': '0 1', 'MORE_SEEDS': '2'}
+  return {'PYTHON': str(path), 'SAID': str(tmp_path / 'said'), 'QUEUE': '', **seeds}
 
 
 def test_every_command_parses_and_names_what_is_there(tmp_path) -> None:
   done = session(tmp_path, '--dry_run', PYTHON='python')
   assert done.returncode == 0, done.stderr
   lines = [shlex.split(line) for line in done.stdout.splitlines()]
-  assert len(lines) == 2 * 11 + 7
+  assert len(lines) == 2 * 11 + 7 + 1
   parser = parsing.make_parser('python -m benchmarks', '', speed, results)
   outs = []
-  for words in lines:
+  *steps, last = lines
+  for words in steps:
     assert words[:3] == ['python', '-m', 'benchmarks']
     arguments = parsing.parse(parser, words[3:])
     configs = getattr(arguments, 'configs', None)
@@ -67,6 +69,9 @@ def test_every_command_parses_and_names_what_is_there(tmp_path) -> None:
     assert all((REPOSITORY / name).is_file() for name in names), names
     outs.append(arguments.out)
   assert len(set(outs)) == len(outs)
+  left = parsing.parse(parser, last[3:])
+  assert (left.verb, left.hardware, left.together, left.minutes) == ('queue', 'gpu', 6, 13.0)
+  assert left.runs.parent == left.results == tmp_path / 'out'
   assert not (tmp_path / 'out').exists()
 
 
@@ -107,6 +112,24 @@ def test_no_step_begins_that_has_no_time(tmp_path, stub) -> None:
   assert 'one_warm_1' in done.stdout
 
 
+def test_the_queue_has_the_rest_of_the_time(tmp_path, stub) -> None:
+  chosen = {**stub, 'RECIPES': '', 'FAMILIES': '', 'QUEUE': '--hardware=gpu'}
+  for _ in range(2):  # what it has to do, it knows itself
+    session(tmp_path, **chosen, SECONDS_LEFT='195')
+  said = [line.split() for line in pathlib.Path(stub['SAID']).read_text().splitlines()]
+  out = tmp_path / 'out'
+  places = [f'--runs={out}/queue', f'--results={out}']
+  assert [words[:4] + words[5:] for words in said] == 2 * [
+    ['-m', 'benchmarks', 'queue', '--hardware=gpu', *places]
+  ]
+  minutes = [float(words[4].removeprefix('--minutes=')) for words in said]
+  assert all(1.5 < given <= (195 - 60) / 60 for given in minutes), minutes
+  steps = (out / 'steps.csv').read_text().splitlines()
+  assert [step.rpartition(',')[0] for step in steps] == ['step,status', 'queue,0', 'queue,0']
+  late = session(tmp_path, **chosen, SECONDS_LEFT='80')
+  assert late.stdout == 'queue: no time left\n'
+
+
 def test_other_words_are_refused(tmp_path) -> None:
   done = session(tmp_path, '--help_me')
   assert done.returncode == 2
@@ -121,8 +144,11 @@ def test_tiny_on_cpu(tmp_path) -> None:
     **{'PYTHON': sys.executable, 'PLATFORM': 'cpu', 'RECIPES': 'lr', 'FAMILIES': 'lr'},
     **{'SEEDS': '0', 'MORE_SEEDS': '', 'SYSTEMS': 'ours', 'REPEATS': '1', 'TURN': '0.1'},
     OVERRIDES='--config.data.name=synthetic --config.max_steps=2',
+    QUEUE='--only=lr --config.data.name=synthetic --config.max_steps=2',
     SECONDS_LEFT='900',
   )
   assert done.returncode == 0, done.stderr
   names = {path.stem.rstrip('0123456789') for path in (tmp_path / 'out').glob('*.csv')}
-  assert {'steps', 'lr_warm_', 'lr_cold_', 'throughput_lr'} <= names, done.stdout + done.stderr
+  assert {'steps', 'lr_warm_', 'lr_cold_', 'throughput_lr', 'runs'} <= names, (
+    done.stdout + done.stderr
+  )
