@@ -8,8 +8,8 @@ Each item is a config with seeds; a run is one seed of it, trained by launch.py 
 RUNS/ITEM_seedS, with its output in RUNS/ITEM_seedS.log. The order is value per minute, highest
 first, because time ends before the queue does; runs that fit into what is left of --minutes go
 before those that do not. A finished run is added to the tables in results/ as by `collect`; a run
-that has a row there, or a summary in its folder, is not trained again. One that fails is named and
-the next begins; the exit status is 1 then.
+that has a row there, or a summary in its folder, is not trained again. One that fails is named, the
+seeds of its item that have not begun are left, and the next item begins; the exit status is 1 then.
 
 Ctrl-C, SIGTERM and the end of --minutes let the runs save and stop; the same command goes on with
 them. A second Ctrl-C ends all at once. Options of a config, after these, go to every run: a trial
@@ -170,8 +170,7 @@ def run(arguments: argparse.Namespace) -> None:
   if arguments.list:
     print(listing(items, place))
     return
-  failed = work(items, place, arguments.together, arguments.minutes)
-  if failed:
+  if work(items, place, arguments.together, arguments.minutes):
     sys.exit(1)
 
 
@@ -251,19 +250,19 @@ def listing(items: Sequence[Item], place: Place) -> str:
   return '\n'.join([*lines, f'{total / 60:.1f} h to do, one run after the other'])
 
 
-def work(items: Sequence[Item], place: Place, together: int = 1, minutes: float = math.inf) -> int:
-  """Trains the runs that are not finished, some of them beside one another.
-
-  Returns:
-    How many of them failed.
+def work(
+  items: Sequence[Item], place: Place, together: int = 1, minutes: float = math.inf
+) -> list[Run]:
+  """Trains the runs that are not finished, some of them beside one another; returns those that
+  failed.
   """
   deadline = time.monotonic() + 60 * minutes
   place.runs.mkdir(parents=True, exist_ok=True)
   runs = [Run(item, seed) for item in items for seed in item.seeds]
-  failed = 0
+  failed: list[Run] = []
   for run in runs:  # what ended when nobody looked
-    if place.has_summary(run) and not place.has_row(run, kept=False):
-      failed += not _keep(run, place)
+    if place.has_summary(run) and not place.has_row(run, kept=False) and not _keep(run, place):
+      failed.append(run)
   waiting = [run for run in runs if not place.is_finished(run)]
   with _Children() as children:
     while True:
@@ -278,7 +277,9 @@ def work(items: Sequence[Item], place: Place, together: int = 1, minutes: float 
         return failed
       time.sleep(_LOOK_SECONDS)
       for run, status in children.ended():
-        failed += not _look_at(run, status, place, children.asked)
+        if not _look_at(run, status, place, children.asked):
+          failed.append(run)
+          waiting = [other for other in waiting if other.item != run.item]
 
 
 def next_run(waiting: Sequence[Run], minutes: float) -> Run:
@@ -369,9 +370,10 @@ def _look_at(run: Run, status: int, place: Place, asked: bool) -> bool:
   if asked and (not status or abs(status) in _STATUS_OF_STOPS):
     _say(f'{run.name} stopped after epoch {place.epoch(run) or "0"}; the same command goes on')
     return True
-  lines = log_of(run, place).read_text('utf-8', errors='replace').splitlines()
-  last = next((line for line in reversed(lines) if line.strip()), '')
-  _say(f'{run.name} failed with status {status}: {last} ({log_of(run, place)})')
+  lines = log_of(run, place).read_text('utf-8', errors='replace').split('\n')
+  said = [line for line in lines if line.strip()]
+  errors = [line for line in said if line.startswith('error: ')]
+  _say(f'{run.name} failed with status {status}: {(errors or said)[-1]} ({log_of(run, place)})')
   return False
 
 

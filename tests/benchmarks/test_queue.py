@@ -1,0 +1,334 @@
+"""The queue of runs, with a launch.py that only leaves what a run leaves."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from benchmarks import command_line, tables
+from benchmarks.results import queue
+from cifar_jax import config as configs
+from cifar_jax.utils.errors import UserError
+from tests.helpers import REPOSITORY
+
+pytestmark = pytest.mark.skipif(os.name == 'nt', reason='SIGTERM ends a process at once there')
+# Seeds that do something else than to finish.
+FAILS, WAITS, STUBBORN, MEETS = 66, 77, 88, 100
+LAUNCH = f"""
+import json, os, pathlib, signal, sys, time
+words = dict(word.split('=', 1) for word in sys.argv[1:])
+run, seed = pathlib.Path(words['--workdir']), int(words['--config.seed'])
+run.mkdir(exist_ok=True)
+fraction = os.environ.get('XLA_PYTHON_CLIENT_MEM_FRACTION', '')
+with (run.parent / 'started').open('a') as file:
+  file.write(f'{{run.name}} {{fraction}}\\n')
+if seed == {FAILS}:
+  sys.exit('error: there are no data\\n  looked for in /nowhere')
+others = run.parent / 'others'
+if seed >= {MEETS}:
+  others.mkdir(exist_ok=True)
+  (others / run.name).touch()
+  end = time.monotonic() + 60
+  while len(list(others.iterdir())) < 2:
+    assert time.monotonic() < end
+    time.sleep(0.01)
+saved = run / 'saved'
+asked = []
+signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+(run / 'metrics.csv').write_text('step,epoch,val_accuracy\\n9,3,0.5\\n')
+if seed == {STUBBORN} or seed == {WAITS} and not saved.exists():
+  (run / 'ready').touch()
+  while not asked or seed == {STUBBORN}:
+    time.sleep(0.01)
+  saved.touch()
+  sys.exit()
+summary = dict(test_loss=1.0, test_accuracy=0.5, split_note='', epochs=9, max_steps=0, steps=9,
+  seconds=60.0, images_per_second=None, seed=seed, val_accuracy=0.75,
+  command=' '.join(['launch.py', *sys.argv[1:]]))
+(run / 'summary.json').write_text(json.dumps(summary))
+"""
+ITEM = """
+[{name}]
+config = '{config}'
+overrides = {overrides}
+seeds = {seeds}
+hardware = '{hardware}'
+minutes = {minutes}
+value = {value}
+why = '37 %'
+"""
+
+
+def item(name: str, **values) -> str:
+  usual = {'config': 'lr', 'overrides': [], 'seeds': [0], 'hardware': 'any', 'minutes': 1}
+  return ITEM.format(**{'name': name, 'value': 1, **usual, **values})
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> pathlib.Path:
+  """A folder in which the launch.py above is used, and no run is finished."""
+  (tmp_path / 'launch.py').write_text(LAUNCH)
+  monkeypatch.setattr(queue, 'LAUNCHER', (sys.executable, str(tmp_path / 'launch.py')))
+  monkeypatch.setattr(queue, 'QUEUE', tmp_path / 'queue.toml')
+  monkeypatch.delenv('XLA_PYTHON_CLIENT_MEM_FRACTION', raising=False)
+  monkeypatch.setattr(queue, 'commit', lambda: 'abc1234')
+  return tmp_path
+
+
+def go(here: pathlib.Path, items: list[str], *words: str) -> None:
+  """Calls the command with a queue of these items, on a machine without a GPU."""
+  (here / 'queue.toml').write_text(''.join(items))
+  places = [f'--runs={here}/runs', f'--results={here}/results']
+  command_line.main(['queue', '--hardware=cpu', *places, *words])
+
+
+def started(here: pathlib.Path) -> list[str]:
+  """The names of the runs that were started, in order."""
+  path = here / 'runs' / 'started'
+  return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def kept(here: pathlib.Path) -> list[str]:
+  return [row['run'] for row in tables.read(here / 'results' / 'runs.csv')]
+
+
+def test_the_highest_value_per_minute_comes_first(here) -> None:
+  items = [
+    item('cheap', value=3, minutes=2, seeds=[1, 0]),
+    item('dear', value=10, minutes=10),
+    item('best', value=2, minutes=0.5),
+    item('elsewhere', hardware='gpu', value=100),
+    item('as_cheap', hardware='cpu', value=6, minutes=4),
+  ]
+  go(here, items)
+  assert started(here) == [
+    'best_seed0',
+    'cheap_seed1',
+    'cheap_seed0',
+    'as_cheap_seed0',
+    'dear_seed0',
+  ]
+  assert kept(here) == sorted(started(here))
+  row = tables.read(here / 'results' / 'runs.csv')[0]
+  assert (row['test_accuracy'], row['epochs'], row['command']) == (
+    '0.5',
+    '3',
+    'launch.py --config=configs/lr.py --config.seed=0',
+  )
+  assert (here / 'results' / 'curves' / 'dear_seed0.csv').exists()
+  log = (here / 'runs' / 'dear_seed0.log').read_text()
+  assert 'abc1234' in log and '--config=configs/lr.py' in log  # noqa: PT018
+
+
+def test_nothing_is_trained_twice(here, monkeypatch, capsys) -> None:
+  """Neither what has a summary, nor what has a row in the project's tables, whatever its folder."""
+  record = here / 'record'
+  monkeypatch.setattr(tables, 'RESULTS', REPOSITORY / 'results')
+  items = [item('one', seeds=[0, 1])]
+  go(here, items, '--only=one')
+  go(here, items)
+  assert started(here) == ['one_seed0', 'one_seed1']
+
+  (here / 'results' / 'runs.csv').unlink()  # the folders are there: the rows come back
+  go(here, items)
+  assert kept(here) == started(here) == ['one_seed0', 'one_seed1']
+
+  (here / 'runs').rename(record)  # the rows are there: nothing is trained
+  go(here, [*items, item('two')])
+  assert started(here) == ['two_seed0']
+  capsys.readouterr()
+  go(here, [*items, item('three', seeds=[0, 1, 2], minutes=20)], '--list')
+  one, three, total = capsys.readouterr().out.splitlines()
+  assert '2 of 2 done' in one
+  assert '60.0 min  0 of 3 done' in three
+  assert total.startswith('1.0 h')
+  assert started(here) == ['two_seed0']
+
+
+def test_rows_of_the_record_count_too(here) -> None:
+  """Photographs are told apart by config, options and seed, whatever their run is called."""
+  options = ['--config.data.dir=/nowhere']
+  photographs = item('cats', config='efficientnet_bottleneck', overrides=options, seeds=[2, 3])
+  go(here, [photographs])
+  assert started(here) == ['cats_seed3']
+  (row,) = tables.read(here / 'results' / 'photographs.csv')
+  assert (row['config'], row['options'], row['seed']) == ('efficientnet_bottleneck', '', '3')
+  assert kept(here) == []
+
+
+def test_a_run_that_fails_is_named_and_the_next_item_begins(here, capsys) -> None:
+  items = [item('bad', seeds=[FAILS, 1]), item('good')]
+  with pytest.raises(SystemExit) as end:
+    go(here, items)
+  assert end.value.code == 1
+  assert started(here) == [f'bad_seed{FAILS}', 'good_seed0']
+  assert kept(here) == ['good_seed0']
+  (line,) = [line for line in capsys.readouterr().out.splitlines() if 'failed' in line]
+  log = here / 'runs' / f'bad_seed{FAILS}.log'
+  assert f'bad_seed{FAILS} failed with status 1: error: there are no data ({log})' in line
+
+
+def test_what_runs_stops_after_the_minutes_and_is_resumed(here, capsys) -> None:
+  items = [item('long', seeds=[WAITS, 1])]
+  go(here, items, '--minutes=0.02')
+  run = here / 'runs' / f'long_seed{WAITS}'
+  assert (run / 'saved').exists()
+  assert started(here) == [run.name]  # and no other one was begun
+  assert f'{run.name} stopped after epoch 3' in capsys.readouterr().out
+  go(here, items, '--list')
+  assert f'0 of 2 done, seed {WAITS} after epoch 3' in capsys.readouterr().out
+  go(here, items)
+  assert started(here) == [run.name, run.name, 'long_seed1']
+  assert kept(here) == ['long_seed1', run.name]
+
+
+def test_a_run_that_fits_into_the_time_goes_first() -> None:
+  long, short = (
+    queue.Run(queue.Item(str(minutes), 'lr', (), (0,), 'any', minutes, 1, ''), 0)
+    for minutes in (9, 3)
+  )
+  assert queue.next_run([long, short], 10) == long
+  assert queue.next_run([long, short], 5) == short
+  assert queue.next_run([long, short], 2) == long
+
+
+def test_a_signal_is_passed_on(here) -> None:
+  ready = here / 'runs' / f'long_seed{WAITS}' / 'ready'
+
+  def interrupt() -> None:
+    end = time.monotonic() + 60
+    while not ready.exists() and time.monotonic() < end:
+      time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  before = signal.getsignal(signal.SIGTERM)
+  thread = threading.Thread(target=interrupt)
+  thread.start()
+  try:
+    go(here, [item('long', seeds=[WAITS, 1])])
+  finally:
+    thread.join()
+  assert (ready.parent / 'saved').exists()
+  assert started(here) == [ready.parent.name]
+  assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_second_signal_ends_all_at_once(here) -> None:
+  (here / 'queue.toml').write_text(item('long', seeds=[STUBBORN]))
+  code = f"""
+import pathlib, sys
+from benchmarks import command_line
+from benchmarks.results import queue
+queue.LAUNCHER = (sys.executable, {str(here / 'launch.py')!r})
+queue.QUEUE = pathlib.Path({str(here / 'queue.toml')!r})
+command_line.main(['queue', '--hardware=cpu', '--runs={here}/runs', '--results={here}/results'])
+"""
+  child = subprocess.Popen(
+    [sys.executable, '-c', code], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+  )
+  ready = here / 'runs' / f'long_seed{STUBBORN}' / 'ready'
+  while not ready.exists():
+    assert child.poll() is None
+    time.sleep(0.05)
+  child.send_signal(signal.SIGTERM)
+  assert child.stderr is not None
+  assert child.stderr.readline() == '\n'
+  assert 'Ctrl-C again to end at once' in child.stderr.readline()
+  child.send_signal(signal.SIGINT)
+  _, rest = child.communicate(timeout=60)
+  assert (child.returncode, rest) == (130, '')
+  alive = subprocess.run(['pgrep', '-f', str(here / 'launch.py')], capture_output=True)
+  assert not alive.stdout
+
+
+def test_some_run_beside_one_another(here) -> None:
+  """The first two each wait for the other; the memory of a GPU is shared by as many."""
+  go(here, [item('pair', seeds=[MEETS, MEETS + 1])], '--together=2')
+  path = here / 'runs' / 'started'
+  assert sorted(path.read_text().splitlines()) == ['pair_seed100 0.450', 'pair_seed101 0.450']
+  path.unlink()
+  go(here, [item('alone', seeds=[1])])
+  assert path.read_text() == 'alone_seed1 \n'
+
+
+def test_no_more_than_asked_for_run_at_a_time(here) -> None:
+  seeds = [WAITS, WAITS + 1]
+  go(here, [item('three', seeds=[WAITS, STUBBORN - 1, 0])], '--together=2', '--minutes=0.05')
+  del seeds
+  assert len(started(here)) >= 2
+
+
+@pytest.mark.parametrize(
+  ('content', 'sentence'),
+  [
+    ('[lr', 'queue.toml cannot be read'),
+    ("[one]\nconfig = 'lr'", r'\[one\] must have config, hardware, minutes'),
+    (item('one', hardware='tpu'), r"\[one\] needs hardware 'cpu', 'gpu' or 'any'"),
+    (item('one', seeds=[]), r'\[one\] needs .* seeds'),
+  ],
+)
+def test_a_mistake_in_the_file_is_one_sentence(tmp_path, content, sentence) -> None:
+  (tmp_path / 'queue.toml').write_text(content)
+  with pytest.raises(UserError, match=sentence):
+    queue.read(tmp_path / 'queue.toml')
+
+
+def test_a_mistake_is_said_before_anything_starts(here, capsys) -> None:
+  for words in (['--only=one,tow'], ['--config.epoch=3']):
+    with pytest.raises(SystemExit) as end:
+      go(here, [item('one'), item('two')], *words)
+    assert end.value.code == 2
+  first, second = capsys.readouterr().err.splitlines()
+  assert first == "error: --only: 'tow' is not among one, two"
+  assert 'epoch' in second
+  assert not (here / 'runs').exists()
+
+
+ITEMS = {found.name: found for found in queue.read(queue.QUEUE)}
+
+
+@pytest.mark.parametrize('name', ITEMS)
+def test_every_item_is_a_config_with_its_overrides(name) -> None:
+  found = ITEMS[name]
+  config = configs.load(str(REPOSITORY / 'configs' / f'{found.config}.py'), found.overrides)
+  configs.validate(config)
+  for override in found.overrides:  # none of them changes nothing
+    option = override.removeprefix('--config.').partition('=')[0]
+    plain = configs.load(str(REPOSITORY / 'configs' / f'{found.config}.py'))
+    assert dict(configs.flatten(config))[option] != dict(configs.flatten(plain))[option]
+  assert len(set(found.seeds)) == len(found.seeds)
+  assert found.minutes > 0
+  assert found.value > 0
+  assert found.why
+
+
+def test_every_published_figure_without_a_full_run_is_in_the_queue() -> None:
+  rows = tables.read(tables.RESULTS / 'reproduction.csv')
+  figures = {(row['system'], int(row['epochs'])) for row in rows if not row['options']}
+  full = {(row['system'], int(row['epochs'])) for row in rows if row['our_epochs'] == row['epochs']}
+  queued = set()
+  for found in ITEMS.values():
+    path = str(REPOSITORY / 'configs' / f'{found.config}.py')
+    queued.add((found.config, configs.load(path, found.overrides).epochs))
+  assert figures - full
+  assert figures - full <= queued
+
+
+def test_a_real_run(tmp_path, monkeypatch) -> None:
+  """Two updates on random images, with the launch.py of this project."""
+  (tmp_path / 'queue.toml').write_text(item('tiny'))
+  monkeypatch.setattr(queue, 'QUEUE', tmp_path / 'queue.toml')
+  words = ['--config.data.name=synthetic', '--config.max_steps=2', '--config.tensorboard=false']
+  places = [f'--runs={tmp_path}/runs', f'--results={tmp_path}/results']
+  command_line.main(['queue', '--hardware=cpu', *places, *words])
+  (row,) = tables.read(tmp_path / 'results' / 'runs.csv')
+  assert (row['run'], row['epochs'], row['seed']) == ('tiny_seed0', '1', '0')
+  assert row['command'].startswith('launch.py --config=configs/lr.py --config.data.name=synthetic')
+  summary = json.loads((tmp_path / 'runs' / 'tiny_seed0' / 'summary.json').read_text())
+  assert summary['steps'] == 2
