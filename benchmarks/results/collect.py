@@ -7,13 +7,16 @@ The table `runs` holds runs on CIFAR-10 by the names of their folders, and their
 curves/NAME.csv; `photographs` holds runs on photographs by config, options and seed, and is printed
 as mean and standard deviation over the seeds of each system. Runs that differ in nothing but the
 seed, where things lie and the run they start from are one system. A run that is there already is
-replaced.
+replaced. The commits are those in a run's log, FOLDER.log, where `queue` has trained it.
 """
 
 import argparse
+import itertools
 import operator
 import pathlib
+import re
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,7 +37,7 @@ COLUMNS = {
       'epochs',
     ),
     *('seed', 'seconds', 'compile_seconds', 'images_per_second', 'peak_memory_mb', 'parameters'),
-    *('processor', 'devices', 'jax', 'xla_flags', 'command'),
+    *('processor', 'devices', 'jax', 'xla_flags', 'commit', 'command'),
   ),
   'photographs': (
     *('config', 'options', 'seed', 'train_examples', 'validation_examples', 'val_accuracy'),
@@ -82,6 +85,7 @@ def collect(
       raise UserError(f'{run} has no {run_files.SUMMARY}: it is no finished run')
     if table == 'runs':  # as many epochs as were trained, not as many as the config would allow
       summary['epochs'] = tables.read(run / CSV_NAME)[-1]['epoch']
+      summary['commit'] = ', then '.join(_commits(run.with_name(f'{run.name}.log')))
     row = row_of(run.name, summary, table)
     rows[key(row)] = row
   found = [rows[name] for name in sorted(rows)]
@@ -123,6 +127,18 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
     name = f'`{config}`' + (f' `{options}`' if options else '')
     lines.append(f'| {name} | {len(runs)} | {accuracy} % | {span} |')
   return '\n'.join(lines)
+
+
+def log_header(commit: str) -> str:
+  """How a session begins in the log of a run, before its command."""
+  return f'{time.strftime("%Y-%m-%d %H:%M:%S")} commit {commit}: '
+
+
+def _commits(log: pathlib.Path) -> list[str]:
+  """The commits of the sessions in a log, in order, equal ones in a row once; [] without a log."""
+  text = log.read_text('utf-8', errors='replace') if log.exists() else ''
+  found = re.findall(r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d commit (\S+): ', text, re.MULTILINE)
+  return [commit for commit, _ in itertools.groupby(found)]
 
 
 def _text(value: object) -> str:

@@ -19,7 +19,7 @@ SPEED = {
   'time_to_accuracy',
   'tpu',
 }
-VERBS = SPEED | {'collect', 'draw_curves', 'reproduction'}
+VERBS = SPEED | {'collect', 'draw_curves', 'queue', 'reproduction'}
 
 
 def test_the_verbs_are_those_with_a_help_text(capsys) -> None:

@@ -1,18 +1,22 @@
 """The queue of runs, with a launch.py that only leaves what a run leaves."""
 
+import itertools
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from benchmarks import command_line, tables
 from benchmarks.results import queue
+from benchmarks.results.queued import children, items
 from cifar_jax import config as configs
 from cifar_jax.utils.errors import UserError
 from tests.helpers import REPOSITORY
@@ -25,11 +29,15 @@ import json, os, pathlib, signal, sys, time
 words = dict(word.split('=', 1) for word in sys.argv[1:])
 run, seed = pathlib.Path(words['--workdir']), int(words['--config.seed'])
 run.mkdir(exist_ok=True)
-fraction = os.environ.get('XLA_PYTHON_CLIENT_MEM_FRACTION', '')
+fraction = os.environ.get('XLA_CLIENT_MEM_FRACTION', '')
 with (run.parent / 'started').open('a') as file:
   file.write(f'{{run.name}} {{fraction}}\\n')
 if seed == {FAILS}:
   sys.exit('error: there are no data\\n  looked for in /nowhere')
+def note(sign):
+  with (run.parent / 'events').open('a') as file:
+    file.write(f'{{sign}}\\n')
+note(1)
 others = run.parent / 'others'
 if seed >= {MEETS}:
   others.mkdir(exist_ok=True)
@@ -43,11 +51,13 @@ asked = []
 signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
 (run / 'metrics.csv').write_text('step,epoch,val_accuracy\\n9,3,0.5\\n')
 if seed == {STUBBORN} or seed == {WAITS} and not saved.exists():
-  (run / 'ready').touch()
+  (run / 'ready').write_text(str(os.getpid()))
   while not asked or seed == {STUBBORN}:
     time.sleep(0.01)
   saved.touch()
   sys.exit()
+time.sleep(0.05)
+note(-1)
 summary = dict(test_loss=1.0, test_accuracy=0.5, split_note='', epochs=9, max_steps=0, steps=9,
   seconds=60.0, images_per_second=None, seed=seed, val_accuracy=0.75,
   command=' '.join(['launch.py', *sys.argv[1:]]))
@@ -74,16 +84,17 @@ def item(name: str, **values) -> str:
 def here(tmp_path, monkeypatch) -> pathlib.Path:
   """A folder in which the launch.py above is used, and no run is finished."""
   (tmp_path / 'launch.py').write_text(LAUNCH)
-  monkeypatch.setattr(queue, 'LAUNCHER', (sys.executable, str(tmp_path / 'launch.py')))
+  monkeypatch.setattr(children, 'LAUNCHER', (sys.executable, str(tmp_path / 'launch.py')))
   monkeypatch.setattr(queue, 'QUEUE', tmp_path / 'queue.toml')
-  monkeypatch.delenv('XLA_PYTHON_CLIENT_MEM_FRACTION', raising=False)
-  monkeypatch.setattr(queue, 'commit', lambda: 'abc1234')
+  for name in children._FRACTIONS:
+    monkeypatch.delenv(name, raising=False)
+  monkeypatch.setattr(children, 'commit', lambda: 'abc1234')
   return tmp_path
 
 
-def go(here: pathlib.Path, items: list[str], *words: str) -> None:
+def go(here: pathlib.Path, queued: list[str], *words: str) -> None:
   """Calls the command with a queue of these items, on a machine without a GPU."""
-  (here / 'queue.toml').write_text(''.join(items))
+  (here / 'queue.toml').write_text(''.join(queued))
   places = [f'--runs={here}/runs', f'--results={here}/results']
   command_line.main(['queue', '--hardware=cpu', *places, *words])
 
@@ -99,14 +110,14 @@ def kept(here: pathlib.Path) -> list[str]:
 
 
 def test_the_highest_value_per_minute_comes_first(here) -> None:
-  items = [
+  queued = [
     item('cheap', value=3, minutes=2, seeds=[1, 0]),
     item('dear', value=10, minutes=10),
     item('best', value=2, minutes=0.5),
     item('elsewhere', hardware='gpu', value=100),
     item('as_cheap', hardware='cpu', value=6, minutes=4),
   ]
-  go(here, items)
+  go(here, queued)
   assert started(here) == [
     'best_seed0',
     'cheap_seed1',
@@ -122,28 +133,27 @@ def test_the_highest_value_per_minute_comes_first(here) -> None:
     'launch.py --config=configs/lr.py --config.seed=0',
   )
   assert (here / 'results' / 'curves' / 'dear_seed0.csv').exists()
-  log = (here / 'runs' / 'dear_seed0.log').read_text()
-  assert 'abc1234' in log and '--config=configs/lr.py' in log  # noqa: PT018
+  assert row['commit'] == 'abc1234'
+  log = (here / 'runs' / row['run']).with_suffix('.log').read_text()
+  assert re.match(r'20.* commit abc1234: .* --config=configs/lr.py --workdir=', log)
 
 
-def test_nothing_is_trained_twice(here, monkeypatch, capsys) -> None:
-  """Neither what has a summary, nor what has a row in the project's tables, whatever its folder."""
-  record = here / 'record'
-  monkeypatch.setattr(tables, 'RESULTS', REPOSITORY / 'results')
-  items = [item('one', seeds=[0, 1])]
-  go(here, items, '--only=one')
-  go(here, items)
+def test_nothing_is_trained_twice(here, capsys) -> None:
+  """Neither what has a summary, nor what has a row."""
+  queued = [item('one', seeds=[0, 1])]
+  go(here, queued, '--only=one')
+  go(here, queued)
   assert started(here) == ['one_seed0', 'one_seed1']
 
   (here / 'results' / 'runs.csv').unlink()  # the folders are there: the rows come back
-  go(here, items)
+  go(here, queued)
   assert kept(here) == started(here) == ['one_seed0', 'one_seed1']
 
-  (here / 'runs').rename(record)  # the rows are there: nothing is trained
-  go(here, [*items, item('two')])
+  (here / 'runs').rename(here / 'moved')  # the rows are there: nothing is trained
+  go(here, [*queued, item('two')])
   assert started(here) == ['two_seed0']
   capsys.readouterr()
-  go(here, [*items, item('three', seeds=[0, 1, 2], minutes=20)], '--list')
+  go(here, [*queued, item('three', seeds=[0, 1, 2], minutes=20)], '--list')
   one, three, total = capsys.readouterr().out.splitlines()
   assert '2 of 2 done' in one
   assert '60.0 min  0 of 3 done' in three
@@ -162,10 +172,39 @@ def test_rows_of_the_record_count_too(here) -> None:
   assert kept(here) == []
 
 
+def test_a_row_has_the_commits_of_all_sessions(here, monkeypatch) -> None:
+  queued = [item('long', seeds=[WAITS])]
+  go(here, queued, '--minutes=0.02')
+  monkeypatch.setattr(children, 'commit', lambda: 'def5678-dirty')
+  go(here, queued)
+  (row,) = tables.read(here / 'results' / 'runs.csv')
+  assert row['commit'] == 'abc1234, then def5678-dirty'
+
+
+def test_the_commit_is_that_of_git_or_of_the_environment(monkeypatch) -> None:
+  children.commit.cache_clear()
+  monkeypatch.delenv('CIFAR_JAX_COMMIT', raising=False)
+  head = ['git', 'rev-parse', '--short', 'HEAD']
+  there = subprocess.run(head, cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
+  assert children.commit().removesuffix('-dirty') == (there or 'unknown')
+  children.commit.cache_clear()
+  monkeypatch.setenv('CIFAR_JAX_COMMIT', 'abc')
+  assert children.commit() == 'abc'
+  children.commit.cache_clear()
+
+
+def test_names_are_taken_for_any_hardware(here) -> None:
+  (here / 'queue.toml').write_text(item('gpu', hardware='gpu') + item('cpu', hardware='cpu'))
+  both = items.read(here / 'queue.toml')
+  assert [found.name for found in items.chosen(both, None, 'gpu')] == ['gpu']
+  assert [found.name for found in items.chosen(both, 'cpu', None)] == ['cpu']
+  assert items.chosen(both, 'cpu', 'gpu') == []
+
+
 def test_a_run_that_fails_is_named_and_the_next_item_begins(here, capsys) -> None:
-  items = [item('bad', seeds=[FAILS, 1]), item('good')]
+  queued = [item('bad', seeds=[FAILS, 1]), item('good')]
   with pytest.raises(SystemExit) as end:
-    go(here, items)
+    go(here, queued)
   assert end.value.code == 1
   assert started(here) == [f'bad_seed{FAILS}', 'good_seed0']
   assert kept(here) == ['good_seed0']
@@ -175,27 +214,33 @@ def test_a_run_that_fails_is_named_and_the_next_item_begins(here, capsys) -> Non
 
 
 def test_what_runs_stops_after_the_minutes_and_is_resumed(here, capsys) -> None:
-  items = [item('long', seeds=[WAITS, 1])]
-  go(here, items, '--minutes=0.02')
+  queued = [item('long', seeds=[WAITS, 1])]
+  go(here, queued, '--minutes=0.02')
   run = here / 'runs' / f'long_seed{WAITS}'
   assert (run / 'saved').exists()
   assert started(here) == [run.name]  # and no other one was begun
   assert f'{run.name} stopped after epoch 3' in capsys.readouterr().out
-  go(here, items, '--list')
+  go(here, queued, '--list')
   assert f'0 of 2 done, seed {WAITS} after epoch 3' in capsys.readouterr().out
-  go(here, items)
+  go(here, queued)
   assert started(here) == [run.name, run.name, 'long_seed1']
   assert kept(here) == ['long_seed1', run.name]
 
 
 def test_a_run_that_fits_into_the_time_goes_first() -> None:
   long, short = (
-    queue.Run(queue.Item(str(minutes), 'lr', (), (0,), 'any', minutes, 1, ''), 0)
+    items.Run(items.Item(str(minutes), 'lr', (), (0,), 'any', minutes, 1, ''), 0)
     for minutes in (9, 3)
   )
-  assert queue.next_run([long, short], 10) == long
-  assert queue.next_run([long, short], 5) == short
-  assert queue.next_run([long, short], 2) == long
+  both = [long, short]
+  assert [queue.next_run(both, minutes, alone=True) for minutes in (10, 5, 2)] == [
+    long,
+    short,
+    long,
+  ]
+  assert queue.next_run(both, 5, alone=False) == short
+  assert queue.next_run(both, 2, alone=False) is None
+  assert queue.next_run([], 2, alone=True) is None
 
 
 def test_a_signal_is_passed_on(here) -> None:
@@ -205,7 +250,8 @@ def test_a_signal_is_passed_on(here) -> None:
     end = time.monotonic() + 60
     while not ready.exists() and time.monotonic() < end:
       time.sleep(0.01)
-    os.kill(os.getpid(), signal.SIGTERM)
+    if ready.exists():  # else nobody waits for a signal
+      os.kill(os.getpid(), signal.SIGTERM)
 
   before = signal.getsignal(signal.SIGTERM)
   thread = threading.Thread(target=interrupt)
@@ -225,7 +271,8 @@ def test_a_second_signal_ends_all_at_once(here) -> None:
 import pathlib, sys
 from benchmarks import command_line
 from benchmarks.results import queue
-queue.LAUNCHER = (sys.executable, {str(here / 'launch.py')!r})
+from benchmarks.results.queued import children
+children.LAUNCHER = (sys.executable, {str(here / 'launch.py')!r})
 queue.QUEUE = pathlib.Path({str(here / 'queue.toml')!r})
 command_line.main(['queue', '--hardware=cpu', '--runs={here}/runs', '--results={here}/results'])
 """
@@ -243,25 +290,30 @@ command_line.main(['queue', '--hardware=cpu', '--runs={here}/runs', '--results={
   child.send_signal(signal.SIGINT)
   _, rest = child.communicate(timeout=60)
   assert (child.returncode, rest) == (130, '')
-  alive = subprocess.run(['pgrep', '-f', str(here / 'launch.py')], capture_output=True)
-  assert not alive.stdout
+  trained = int(ready.read_text())
+  assert not any(
+    process.pid == trained and process.info['status'] != psutil.STATUS_ZOMBIE
+    for process in psutil.process_iter(['status'])
+  )
 
 
-def test_some_run_beside_one_another(here) -> None:
+def test_some_run_beside_one_another(here, monkeypatch) -> None:
   """The first two each wait for the other; the memory of a GPU is shared by as many."""
   go(here, [item('pair', seeds=[MEETS, MEETS + 1])], '--together=2')
   path = here / 'runs' / 'started'
   assert sorted(path.read_text().splitlines()) == ['pair_seed100 0.450', 'pair_seed101 0.450']
   path.unlink()
   go(here, [item('alone', seeds=[1])])
-  assert path.read_text() == 'alone_seed1 \n'
+  monkeypatch.setenv('XLA_PYTHON_CLIENT_MEM_FRACTION', '0.3')  # JAX refuses both
+  go(here, [item('own', seeds=[1])], '--together=2')
+  assert path.read_text() == 'alone_seed1 \nown_seed1 \n'
 
 
 def test_no_more_than_asked_for_run_at_a_time(here) -> None:
-  seeds = [WAITS, WAITS + 1]
-  go(here, [item('three', seeds=[WAITS, STUBBORN - 1, 0])], '--together=2', '--minutes=0.05')
-  del seeds
-  assert len(started(here)) >= 2
+  go(here, [item('six', seeds=[0, 1, 2, 3, 4, 5])], '--together=2')
+  events = map(int, (here / 'runs' / 'events').read_text().split())
+  assert max(itertools.accumulate(events)) <= 2
+  assert len(kept(here)) == 6
 
 
 @pytest.mark.parametrize(
@@ -276,7 +328,7 @@ def test_no_more_than_asked_for_run_at_a_time(here) -> None:
 def test_a_mistake_in_the_file_is_one_sentence(tmp_path, content, sentence) -> None:
   (tmp_path / 'queue.toml').write_text(content)
   with pytest.raises(UserError, match=sentence):
-    queue.read(tmp_path / 'queue.toml')
+    items.read(tmp_path / 'queue.toml')
 
 
 def test_a_mistake_is_said_before_anything_starts(here, capsys) -> None:
@@ -285,12 +337,12 @@ def test_a_mistake_is_said_before_anything_starts(here, capsys) -> None:
       go(here, [item('one'), item('two')], *words)
     assert end.value.code == 2
   first, second = capsys.readouterr().err.splitlines()
-  assert first == "error: --only: 'tow' is not among one, two"
+  assert first == "error: --only: there is no item 'tow'; did you mean 'two'?"
   assert 'epoch' in second
   assert not (here / 'runs').exists()
 
 
-ITEMS = {found.name: found for found in queue.read(queue.QUEUE)}
+ITEMS = {found.name: found for found in items.read(queue.QUEUE)}
 
 
 @pytest.mark.parametrize('name', ITEMS)
@@ -312,12 +364,12 @@ def test_every_published_figure_without_a_full_run_is_in_the_queue() -> None:
   rows = tables.read(tables.RESULTS / 'reproduction.csv')
   figures = {(row['system'], int(row['epochs'])) for row in rows if not row['options']}
   full = {(row['system'], int(row['epochs'])) for row in rows if row['our_epochs'] == row['epochs']}
-  queued = set()
+  found_there = set()
   for found in ITEMS.values():
     path = str(REPOSITORY / 'configs' / f'{found.config}.py')
-    queued.add((found.config, configs.load(path, found.overrides).epochs))
-  assert figures - full
-  assert figures - full <= queued
+    found_there.add((found.config, configs.load(path, found.overrides).epochs))
+  assert figures
+  assert figures - full <= found_there
 
 
 def test_a_real_run(tmp_path, monkeypatch) -> None:

@@ -1,0 +1,1 @@
+"""What the verb `queue` is made of."""
