@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.results.draw_curves import draw
+from benchmarks.results.draw_curves import draw, first_seeds
 from benchmarks.tables import write
 
 pytest.importorskip('matplotlib')
@@ -39,3 +39,21 @@ def test_a_panel_has_the_curves_and_the_published_figures(tmp_path) -> None:
   assert np.asarray(second.lines[-1].get_xydata()).tolist() == [[4, 45]]
   assert (first.get_title(), second.get_title()) == ('lr', 'half (bfloat16)')
   assert not empty.get_visible()
+
+
+def test_seeds_of_a_system_share_a_panel() -> None:
+  def row(name: str, seed: int, options: str = '', **values: str) -> dict[str, str]:
+    command = f'launch.py --config=configs/lr.py{options} --config.seed={seed}'
+    usual = {'epochs': '20', 'devices': '1 cpu device (cpu)', 'processor': 'AMD'}
+    return {'run': name, 'seed': str(seed), 'command': command, **usual, **values}
+
+  bfloat16 = ' --config.model.dtype=bfloat16'
+  runs = [
+    row('b', 2),
+    row('a', 0),
+    row('half', 1, bfloat16),
+    row('c', 1),
+    row('short', 3, epochs='9'),
+  ]
+  gpu = row('gpu', 5, devices='1 gpu device (NVIDIA)')
+  assert [run['run'] for run in first_seeds([*runs, gpu])] == ['a', 'half', 'short', 'gpu']
