@@ -107,11 +107,11 @@ def work(
   deadline = time.monotonic() + 60 * minutes
   place.runs.mkdir(parents=True, exist_ok=True)
   runs = [Run(item, seed) for item in items for seed in item.seeds]
-  failed: list[Run] = []
   for run in runs:  # what ended when nobody looked
-    if place.has_summary(run) and not place.has_row(run, place.results) and not _keep(run, place):
-      failed.append(run)
-  waiting = [run for run in runs if not place.is_finished(run)]
+    if place.has_summary(run) and not place.has_row(run, place.results):
+      _keep(run, place)  # a damaged summary is mended by launch.py
+  waiting = [run for run in runs if not place.has_row(run, place.results, tables.RESULTS)]
+  failed: list[Run] = []
   with Children() as children:
     while True:
       left = deadline - time.monotonic()

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,6 +147,9 @@ def test_nothing_is_trained_twice(here, capsys) -> None:
   assert started(here) == ['one_seed0', 'one_seed1']
 
   (here / 'results' / 'runs.csv').unlink()  # the folders are there: the rows come back
+  capsys.readouterr()
+  go(here, queued, '--list')
+  assert '2 of 2 done' in capsys.readouterr().out
   go(here, queued)
   assert kept(here) == started(here) == ['one_seed0', 'one_seed1']
 
@@ -159,6 +163,16 @@ def test_nothing_is_trained_twice(here, capsys) -> None:
   assert '60.0 min  0 of 3 done' in three
   assert total.startswith('1.0 h')
   assert started(here) == ['two_seed0']
+
+
+def test_a_damaged_summary_is_made_again(here, capsys) -> None:
+  go(here, [item('one')])
+  (here / 'results' / 'runs.csv').unlink()
+  (here / 'runs' / 'one_seed0' / 'summary.json').write_text('{')
+  go(here, [item('one')])
+  assert 'one_seed0 failed: ' in capsys.readouterr().out
+  assert started(here) == ['one_seed0'] * 2
+  assert kept(here) == ['one_seed0']
 
 
 def test_rows_of_the_record_count_too(here) -> None:
@@ -181,15 +195,31 @@ def test_a_row_has_the_commits_of_all_sessions(here, monkeypatch) -> None:
   assert row['commit'] == 'abc1234, then def5678-dirty'
 
 
-def test_the_commit_is_that_of_git_or_of_the_environment(monkeypatch) -> None:
-  children.commit.cache_clear()
+@pytest.mark.skipif(not shutil.which('git'), reason='needs git')
+def test_the_commit_is_that_of_git_or_of_the_environment(tmp_path, monkeypatch) -> None:
+  def git(*words: str) -> str:
+    person = ['-c', 'user.name=a', '-c', 'user.email=a']
+    return subprocess.check_output(['git', *person, *words], cwd=tmp_path, text=True).strip()
+
+  def commit() -> str:
+    children.commit.cache_clear()
+    return children.commit()
+
   monkeypatch.delenv('CIFAR_JAX_COMMIT', raising=False)
-  head = ['git', 'rev-parse', '--short', 'HEAD']
-  there = subprocess.run(head, cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
-  assert children.commit().removesuffix('-dirty') == (there or 'unknown')
-  children.commit.cache_clear()
+  monkeypatch.setattr(tables, 'RESULTS', tmp_path / 'results')
+  file = tmp_path / 'file'
+  file.touch()
+  git('init', '--quiet')
+  git('add', '.')
+  git('commit', '--quiet', '--message=one')
+  name = git('rev-parse', '--short', 'HEAD')
+  assert commit() == name
+  file.write_text('changed')
+  assert commit() == f'{name}-dirty'
+  monkeypatch.setattr(tables, 'RESULTS', tmp_path / 'copy' / 'results')  # its commit is another's
+  assert commit() == 'unknown'
   monkeypatch.setenv('CIFAR_JAX_COMMIT', 'abc')
-  assert children.commit() == 'abc'
+  assert commit() == 'abc'
   children.commit.cache_clear()
 
 
