@@ -114,7 +114,7 @@ def test_accuracies_and_times_of_the_first_table() -> None:
       assert len(rows) == int(n)
       assert number == f'{deviation([100 * float(r["test_accuracy"]) for r in rows], 2)} %'
       assert seconds == f'{deviation([float(r["seconds"]) for r in rows], 1)} s'
-      per_epoch = {'fast83': 192, 'fast90': 192, 'airbench94': 48}[name]
+      per_epoch = {'fast83': 192, 'fast90': 192, 'airbench94': 48, 'speedrun94': 32}[name]
       assert float(epochs) == pytest.approx(int(rows[0]['steps']) / per_epoch, abs=0.11)
     else:
       check_one_run(name, system, epochs, number, seconds)
@@ -123,8 +123,8 @@ def test_accuracies_and_times_of_the_first_table() -> None:
 def seeds_of(name: str, processor: str, earlier: bool = False) -> list[Row]:
   """The runs of time_to_accuracy.csv on a processor; those on the Zen 5 have a flag 'eltwise'."""
   rows = [r for r in measured('time_to_accuracy') if r['config'] == f'configs/{name}.py']
-  if processor == 'H100':
-    return [r for r in rows if 'H100' in r['devices']]
+  if processor in ('H100', 'H200'):
+    return [r for r in rows if processor in r['devices']]
   cpu = [r for r in rows if 'cpu' in r['devices']]
   if name == 'fast83':
     earlier = earlier or processor == 'Zen 5'
@@ -178,11 +178,14 @@ def measured_curve(run: str) -> list[Row]:
     return list(csv.DictReader(file))
 
 
-def throughput(config: str, system: str, batch: int, table: str = 'throughput') -> float:
+def throughput(
+  config: str, system: str, batch: int, table: str = 'throughput', machine: str = ''
+) -> float:
   (row,) = [
     row
     for row in measured(table)
     if (row['config'], row['system'], row['batch_size']) == (config, system, str(batch))
+    and machine in row['machine']
   ]
   return float(row['images_per_second'])
 
@@ -228,10 +231,17 @@ def test_speed_of_families_beside_pytorch() -> None:
 
 
 def test_images_per_second_on_the_gpu() -> None:
-  for precision, *cells in table('', 'cifar_jax', 'PyTorch'):
+  systems = ('ours', 'pytorch', 'pytorch_compiled')
+  for precision, *cells in table('', 'cifar_jax', 'PyTorch', 'PyTorch, compiled'):
     suffix = '_bfloat16' if precision == 'bfloat16' else ''
-    for system, cell in zip(('ours', 'pytorch'), cells, strict=True):
-      assert cell == f'{throughput("airbench94", system + suffix, 1024):,.0f}'
+    for system, cell in zip(systems, cells, strict=True):
+      speed = throughput('airbench94', system + suffix, 1024, machine='H200')
+      assert cell == f'{speed:,.0f}'
+  text = ' '.join(README.split())
+  ours, peer = (
+    throughput('resnet18', s, 128, machine='H200') for s in ('ours_bfloat16', 'pytorch_bfloat16')
+  )
+  assert f'{ours:,.0f} images per second in bfloat16, in PyTorch, as it is, at {peer:,.0f}' in text
 
 
 def test_how_a_step_grows() -> None:

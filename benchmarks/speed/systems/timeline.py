@@ -84,10 +84,12 @@ class Timeline:
       self.seconds[f'{self._open[-1]}: {kind}'] += seconds
 
   def timed(self, function: Callable[..., Any], stage: str) -> Callable[..., Any]:
-    """The function, a call of which is the stage."""
+    """The function, a call of which by the main thread is the stage."""
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
+      if threading.current_thread() is not threading.main_thread():
+        return function(*arguments, **options)
       with self.stage(stage):
         result = function(*arguments, **options)
       if stage == 'first step' and not self.first_step:
