@@ -136,6 +136,23 @@ def epochs_of(run: pathlib.Path) -> list[str]:
     return [row['epoch'] for row in csv.DictReader(file)]
 
 
+def test_imports_and_tracing_are_not_held_up_by_searches_for_garbage() -> None:
+  """A million objects that stay are made in 20 searches; Python's default would be over a thousand
+  (700 objects each).
+  """
+  code = """
+import gc
+from cifar_jax.startup import process
+process.prepare(patient=False)
+before = sum(generation['collections'] for generation in gc.get_stats())
+kept = [[] for _ in range(1_000_000)]
+print(sum(generation['collections'] for generation in gc.get_stats()) - before)
+"""
+  command = [sys.executable, '-c', code]
+  done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+  assert int(done.stdout) <= 20
+
+
 def test_training_goes_on_when_its_reader_has_gone(tiny_data, tmp_path) -> None:
   process = launched(
     *(tiny_data, tmp_path, *LINEAR, '--config.epochs=4', '--progress=lines'),
