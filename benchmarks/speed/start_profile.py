@@ -104,7 +104,12 @@ def _commands(config: str, folder: pathlib.Path) -> dict[str, list[str]]:
 
 
 def _seconds(command: Sequence[str], cache: pathlib.Path) -> float:
-  variables = {**os.environ, 'CIFAR_JAX_CACHE': str(cache), 'JAX_PLATFORMS': 'cpu'}
+  variables = {
+    **os.environ,
+    'CIFAR_JAX_CACHE': str(cache),
+    'JAX_PLATFORMS': 'cpu',
+    'PYTHONDONTWRITEBYTECODE': '',  # as in the worker of a system
+  }
   start = time.perf_counter()
   subprocess.run(command, env=variables, stdout=subprocess.DEVNULL, check=True)
   return time.perf_counter() - start

@@ -88,6 +88,7 @@ class Worker:
       'TF_CPP_MIN_LOG_LEVEL': '3',
       'JAX_PLATFORMS': 'cpu',
       'XLA_PYTHON_CLIENT_PREALLOCATE': 'false',  # of a GPU, which others want to use too
+      'PYTHONDONTWRITEBYTECODE': '',  # or each start would compile the sources of this project
       'CIFAR_JAX_CACHE': self._cache.name,
       **(environment or {}),
     }
