@@ -37,7 +37,6 @@ class RunWriter:
     run: pathlib.Path,
     rows: Sequence[Row],
     resume_step: int | None,
-    texts: Mapping[str, str],
     tensorboard: bool,
   ):
     """Opens the files and makes metrics.csv what the checkpoint says.
@@ -46,20 +45,22 @@ class RunWriter:
       run: The run's folder.
       rows: The rows of the epochs so far.
       resume_step: The number of updates made so far; None if the run starts anew.
-      texts: Texts in Markdown by name, shown by TensorBoard beside the curves.
       tensorboard: Whether to write events at all.
     """
     self._run = run
     with disk_errors(run):
       self.note = history.restore_csv(run, rows, anew=resume_step is None)
     self._events = _Events(run / 'tensorboard', tensorboard)
-    self._events.submit('train', lambda file: file.write_texts(resume_step or 0, texts))
 
   def __enter__(self) -> 'RunWriter':
     return self
 
   def __exit__(self, *_: object) -> None:
     self._events.close()
+
+  def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+    """Hands TensorBoard texts in Markdown by name, to be shown beside the curves."""
+    self._events.submit('train', lambda file: file.write_texts(step, texts))
 
   def write_epoch(self, rows: Sequence[Row]) -> None:
     """Appends the last of the rows so far to metrics.csv and hands its numbers to TensorBoard."""
@@ -99,6 +100,9 @@ class NoWriter:
 
   def __exit__(self, *_: object) -> None:
     pass
+
+  def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+    """Writes nothing."""
 
   def write_epoch(self, rows: Sequence[Row]) -> None:
     """Writes nothing."""

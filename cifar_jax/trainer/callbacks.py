@@ -32,9 +32,19 @@ class WriteMetrics(Callback):
   Attributes:
     check_folder: Raises UserError, before anything is written, if the run's folder is no longer
       this process's.
+    texts: What TensorBoard shows of the run beside its curves, by name, in Markdown.
   """
 
   check_folder: Callable[[], None]
+  texts: Mapping[str, str]
+
+  def after_updates(self, session: Session, state: TrainState, step: int, count: int) -> None:
+    """Hands the texts over after the first dispatch: what TensorBoard needs is imported then, and
+    does not hold up its compilation.
+    """
+    if self.texts:
+      session.writer.write_texts(step - count, self.texts)
+      self.texts = {}
 
   def end_epoch(self, session: Session, state: TrainState) -> TrainState:
     """Has the row written."""

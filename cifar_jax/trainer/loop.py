@@ -134,10 +134,7 @@ def train(
 
     try:
       with (
-        RunWriter(
-          *(run, rows, step if restored else None),
-          *(run_summary.texts(trainer, network, state), config.tensorboard),
-        )
+        RunWriter(run, rows, step if restored else None, config.tensorboard)
         if is_main
         else NoWriter() as writer,
         Background(run) as background,
@@ -159,7 +156,7 @@ def train(
             background=background,
             ahead=ahead,
             callbacks=(
-              callbacks.WriteMetrics(check_folder),
+              callbacks.WriteMetrics(check_folder, run_summary.texts(trainer, network, state)),
               *extra_callbacks,
               callbacks.StopEarly(),
               callbacks.LowerLearningRate(),

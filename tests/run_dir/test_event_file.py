@@ -37,7 +37,8 @@ sys.modules.setdefault('tensorboard.compat.notf', types.ModuleType('notf'))
 def test_tensorboard_reads_the_same_numbers(tmp_path) -> None:
 
   texts = {'config': '```\nseed: 0\n```', 'network': '```\nInput\n```'}
-  with RunWriter(tmp_path, [row(1)], 6, texts, tensorboard=True) as writer:
+  with RunWriter(tmp_path, [row(1)], 6, tensorboard=True) as writer:
+    writer.write_texts(6, texts)
     writer.write_epoch([row(1), row(2)])
     writer.write_epoch([row(1), row(2), row(3)])
   folder = tmp_path / 'tensorboard'
@@ -82,7 +83,8 @@ IMAGES = {
 
 def test_tensorboard_shows_images_and_texts(tmp_path) -> None:
   """Its own plugins find them, and serve the pixels and the Markdown."""
-  with RunWriter(tmp_path, [row(1)], 6, {'size': '**10** layers'}, tensorboard=True) as writer:
+  with RunWriter(tmp_path, [row(1)], 6, tensorboard=True) as writer:
+    writer.write_texts(6, {'size': '**10** layers'})
     writer.write_images(12, lambda: (IMAGES, {'misclassified': '[2] cat'}))
   multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
   provider = MultiplexerDataProvider(multiplexer, str(tmp_path))
@@ -181,7 +183,8 @@ import pathlib, sys
 {TENSORFLOW_RAISES}
 import numpy as np
 from cifar_jax.run_dir.metric_writers import RunWriter
-with RunWriter(pathlib.Path(sys.argv[1]), [], None, {{'config': 'x'}}, {wanted}) as writer:
+with RunWriter(pathlib.Path(sys.argv[1]), [], None, {wanted}) as writer:
+  writer.write_texts(0, {{'config': 'x'}})
   writer.write_epoch([{row(1)}])
   writer.write_images(6, lambda: ({{'x': np.zeros((1, 2, 2, 3), np.uint8)}}, {{}}))
 print([name for name in sys.modules if name.startswith(('tensorflow', 'tensorboard', 'PIL.'))])
@@ -202,7 +205,8 @@ print([name for name in sys.modules if name.startswith(('tensorflow', 'tensorboa
 
 def test_rows_and_images_of_two_threads(tmp_path) -> None:
   """One hands over while the other looks at what is finished."""
-  with RunWriter(tmp_path, [], None, {'config': 'x'}, tensorboard=True) as writer:
+  with RunWriter(tmp_path, [], None, tensorboard=True) as writer:
+    writer.write_texts(0, {'config': 'x'})
     images = threading.Thread(target=writer.write_images, args=(6, lambda: (IMAGES, {})))
 
     class Pending(list):
@@ -233,7 +237,7 @@ def test_full_disk_under_events_is_one_sentence(tmp_path, monkeypatch) -> None:
   monkeypatch.setattr(event_file, 'RecordWriter', on_a_full_disk)
   with (
     pytest.raises(UserError, match=r'^cannot write to .*tensorboard: the disk is full; '),
-    RunWriter(tmp_path, [], None, {'config': 'x'}, tensorboard=True) as writer,
+    RunWriter(tmp_path, [], None, tensorboard=True) as writer,
   ):
     writer.write_epoch([row(1)])
   assert read_rows(tmp_path) == [row(1)]
@@ -243,14 +247,15 @@ def test_failure_to_write_events_is_said_at_the_end(tmp_path) -> None:
   (tmp_path / 'tensorboard').write_text('a file where the folder has to be')
   with (
     pytest.raises(UserError, match=r'cannot write to .*tensorboard'),
-    RunWriter(tmp_path, [], None, {}, tensorboard=True),
+    RunWriter(tmp_path, [], None, tensorboard=True) as writer,
   ):
-    pass
+    writer.write_texts(0, {'config': 'x'})
 
 
 def test_failure_to_write_events_is_said_at_the_next_epoch(tmp_path) -> None:
   (tmp_path / 'tensorboard').write_text('a file where the folder has to be')
-  writer = RunWriter(tmp_path, [], None, {}, tensorboard=True)
+  writer = RunWriter(tmp_path, [], None, tensorboard=True)
+  writer.write_texts(0, {'config': 'x'})
   concurrent.futures.wait(writer._events._pending)
   with pytest.raises(UserError, match=r'cannot write to .*tensorboard'):
     writer.write_epoch([row(1)])

@@ -14,7 +14,7 @@ from tests.helpers.metric_rows import COLUMNS, row
 def write(run: pathlib.Path, *epochs: int, before: int = 0) -> str:
   """One session that goes on after some epochs and writes others; returns what it said."""
   rows = [row(epoch) for epoch in range(1, before + 1)]
-  with RunWriter(run, rows, rows[-1]['step'] if rows else None, {}, tensorboard=False) as writer:
+  with RunWriter(run, rows, rows[-1]['step'] if rows else None, tensorboard=False) as writer:
     for epoch in epochs:
       rows.append(row(epoch))
       writer.write_epoch(rows)
@@ -37,7 +37,7 @@ def test_csv_has_the_documented_columns_and_every_digit(tmp_path) -> None:
 
 def test_values_that_are_not_finite_round_trip(tmp_path) -> None:
   """A validation loss may overflow while training goes on."""
-  with RunWriter(tmp_path, [], None, {}, tensorboard=False) as writer:
+  with RunWriter(tmp_path, [], None, tensorboard=False) as writer:
     writer.write_epoch([{**row(1), 'val_loss': float('inf')}])
   assert read_rows(tmp_path) == [{**row(1), 'val_loss': float('inf')}]
 
@@ -47,7 +47,7 @@ def test_no_file_is_no_rows(tmp_path) -> None:
 
 
 def test_every_row_is_on_disk_at_once(tmp_path) -> None:
-  with RunWriter(tmp_path, [], None, {}, tensorboard=False) as writer:
+  with RunWriter(tmp_path, [], None, tensorboard=False) as writer:
     assert (tmp_path / 'metrics.csv').read_text().strip() == ','.join(COLUMNS)
     writer.write_epoch([row(1)])
     assert read_rows(tmp_path) == [row(1)]
@@ -151,7 +151,7 @@ def test_a_folder_in_its_place_and_none_at_all(tmp_path) -> None:
 
 def test_deleted_while_training_it_is_written_as_a_whole(tmp_path) -> None:
   rows = [row(1)]
-  with RunWriter(tmp_path, [], None, {}, tensorboard=False) as writer:
+  with RunWriter(tmp_path, [], None, tensorboard=False) as writer:
     writer.write_epoch(rows)
     (tmp_path / 'metrics.csv').unlink()
     rows.append(row(2))
@@ -179,4 +179,4 @@ def test_half_written_last_line_is_ignored(tmp_path) -> None:
 
 def test_folder_that_cannot_be_written(tmp_path) -> None:
   with pytest.raises(UserError, match='cannot write to'):
-    RunWriter(tmp_path / 'missing', [], None, {}, tensorboard=False)
+    RunWriter(tmp_path / 'missing', [], None, tensorboard=False)

@@ -13,6 +13,7 @@ from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.trainer.build import build_trainer
+from cifar_jax.trainer.session import Callback
 from cifar_jax.utils.errors import UserError
 from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
 from tests.helpers.tiny import ONE_LAYER
@@ -40,6 +41,27 @@ def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
     6 * results['macs'] * results['images_per_second']
   )
   assert results['mfu'] is None  # no maker states the peak of a CPU
+
+
+class FolderBeforeUpdates(Callback):
+  """Notes whether there are TensorBoard's files before each dispatch."""
+
+  def __init__(self, run) -> None:
+    self._folder = run / 'tensorboard'
+    self.found: list[bool] = []
+
+  def before_updates(self, session, step) -> None:
+    self.found.append(self._folder.exists())
+
+
+def test_tensorboard_is_imported_after_the_first_dispatch(tiny_config, tmp_path) -> None:
+  """So that it takes nothing of the processor while programs are compiled."""
+  looks = FolderBeforeUpdates(tmp_path)
+  config = changed(tiny_config, tensorboard=True, max_steps=6)
+  loop.train(config, tmp_path, SILENT, extra_callbacks=[looks])
+  assert not looks.found[0]
+  (events,) = (tmp_path / 'tensorboard' / 'train').iterdir()
+  assert b'Total' in events.read_bytes()  # the table of parameters
 
 
 def test_more_epochs_continue_as_if_never_stopped(tiny_config, tmp_path) -> None:
