@@ -6,6 +6,8 @@ from configs import base
 
 # One convolution compiles fast for many devices; SGD, since Adam makes much of rounding.
 ONE_LAYER = {'model.widths': (4,), 'model.head': ('flatten', 'dropout 0.5')}
+# For tests of what a run does with any network.
+LINEAR = {'model.widths': (), 'model.block': (), 'model.head': ('flatten',)}
 ONE_CONVOLUTION = {
   **ONE_LAYER,
   'augment.flip': 'random',

@@ -29,7 +29,7 @@ def whitening(images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
   ('inputs', 'way'),
   [
-    (INPUTS, 'one device'),
+    pytest.param(INPUTS, 'one device', marks=pytest.mark.thorough),
     *(pytest.param(INPUTS, way, marks=pytest.mark.slow) for way in WAYS if way != 'one device'),
     pytest.param(Inputs(**CHANNEL, flip='random'), 'one device', marks=pytest.mark.slow),
   ],

@@ -16,9 +16,14 @@ from cifar_jax.trainer.build import build_trainer
 from cifar_jax.trainer.session import Callback
 from cifar_jax.utils.errors import UserError
 from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
-from tests.helpers.tiny import ONE_LAYER
+from tests.helpers.tiny import LINEAR, ONE_LAYER
 
 pytestmark = pytest.mark.usefixtures('shared_trainers')
+
+
+@pytest.fixture
+def tiny_config(tiny_config):
+  return changed(tiny_config, **ONE_LAYER)
 
 
 def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
@@ -32,11 +37,11 @@ def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
   assert results['train_examples'] == 180
   assert results['validation_examples'] == 20
   assert results['val_accuracy'] == pytest.approx(float(rows[-1]['val_accuracy']))
-  # conv 3x3x3 -> 4 and 4 -> 8 with biases, two BatchNorms, dense 32 -> 16 and 16 -> classes
-  assert results['parameters'] == 112 + 8 + 296 + 16 + 528 + 17 * 4
-  assert results['non_trainable_params'] == 24
-  # 8x8 images: convolutions on 64 and 16 positions, a map of 2x2 at the end
-  assert results['macs'] == 64 * 27 * 4 + 16 * 36 * 8 + 32 * 16 + 16 * 4
+  # conv 3x3x3 -> 4 with biases, BatchNorm, dense 64 -> classes
+  assert results['parameters'] == 112 + 8 + 65 * 4
+  assert results['non_trainable_params'] == 8
+  # 8x8 images: the convolution on 64 positions, a map of 4x4 at the end
+  assert results['macs'] == 64 * 27 * 4 + 64 * 4
   assert results['flops_per_second'] == pytest.approx(
     6 * results['macs'] * results['images_per_second']
   )
@@ -65,10 +70,10 @@ def test_tensorboard_is_imported_after_the_first_dispatch(tiny_config, tmp_path)
 
 
 def test_more_epochs_continue_as_if_never_stopped(tiny_config, tmp_path) -> None:
-  """Two epochs, then three, then five, by changing `epochs` alone: bit for bit the run of five."""
-  for epochs in (2, 3, 5):
+  """Two epochs, then three, by changing `epochs` alone: bit for bit the run of three."""
+  for epochs in (2, 3):
     loop.train(changed(tiny_config, epochs=epochs), tmp_path / 'parts', SILENT)
-  whole = changed(tiny_config, epochs=5)
+  whole = tiny_config
   loop.train(whole, tmp_path / 'whole', SILENT)
   assert_identical(state_of(whole, tmp_path / 'parts'), state_of(whole, tmp_path / 'whole'))
   assert rows_of(tmp_path / 'parts') == rows_of(tmp_path / 'whole')
@@ -102,7 +107,7 @@ def test_another_config_in_the_same_folder_lists_the_differences(tiny_config, tm
   loop.train(tiny_config, tmp_path, SILENT)
   other = changed(tiny_config, batch_size=16, **{'model.widths': (4, 4)})
   with pytest.raises(
-    UserError, match=r'batch_size was 30 and is now 16; model\.widths was \(4, 8\)'
+    UserError, match=r'batch_size was 30 and is now 16; model\.widths was \(4,\)'
   ):
     loop.train(other, tmp_path, SILENT)
 
@@ -132,8 +137,8 @@ def test_nan_stops_at_once_names_the_step_and_keeps_the_last_good_checkpoint(
     loop.train(changed(bad, **smaller), tmp_path / 'run', SILENT)
   loop.train(changed(bad, epochs=2, **smaller), tmp_path / 'again', SILENT)
   # Updates of 1e-36 leave weights as they are; the best are those of the first epoch.
-  kernel = state_of(bad, tmp_path / 'again').params['Dense_0']['kernel']
-  np.testing.assert_allclose(kernel, good.params['Dense_0']['kernel'], atol=0.01)
+  again = state_of(bad, tmp_path / 'again').params
+  jax.tree.map(lambda a, g: np.testing.assert_allclose(a, g, atol=0.01), again, good.params)
   loop.train(
     changed(bad, **{'optimizer.gradient_clip_norm': 1.0, 'schedule.factors': (0.1,)}),
     tmp_path / 'clipped',
@@ -184,7 +189,7 @@ def test_recipe_end_to_end(tiny_config, tmp_path) -> None:
     epochs=2,
     **{
       'model': ConfigDict(
-        {'name': 'airbench_net', 'widths': (8, 8), 'convolutions': (1, 2), 'dtype': 'float32'}
+        {'name': 'airbench_net', 'widths': (8,), 'convolutions': (1,), 'dtype': 'float32'}
       ),
       'whitening.layer': 'whitening',
       'whitening.images': 50,
@@ -235,7 +240,7 @@ def test_a_run_that_began_with_a_class_held_out_goes_on(
       'data.validation': str(held_out),
       'data.validation_from': 'last',
       'epochs': 1,
-      **ONE_LAYER,
+      **LINEAR,
     },
   )
   with pytest.raises(UserError, match=f'validation={held_out} holds out all training images of 3;'):

@@ -67,9 +67,14 @@ def test_kill_9_and_resume(
   assert rows_of(tmp_path) == rows_of(uninterrupted)
 
 
-# SIGINT is also sent to the runs of tests/startup/test_process.py.
+# SIGINT is sent to the runs of tests/startup/test_process.py every day, SIGTERM to that of
+# test_background_saves.py, and tests/commands/test_doctor.py trains and resumes by command lines.
 @pytest.mark.parametrize(
-  'number', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+  'number',
+  [
+    pytest.param(signal.SIGTERM, marks=pytest.mark.thorough),
+    pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+  ],
 )
 def test_signal_saves_and_resumes(uninterrupted, config, tiny_data, tmp_path, number) -> None:
   """Through the command line that users type, with oneDNN as they have it."""

@@ -9,6 +9,7 @@ from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.utils.errors import UserError
 from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
+from tests.helpers.tiny import ONE_LAYER
 
 pytestmark = pytest.mark.usefixtures('shared_trainers')
 
@@ -32,9 +33,16 @@ class Interrupted(Progress):
       raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize('session', [(8, 1, 2), pytest.param((1, 8, 4), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+  'session',
+  [
+    pytest.param((8, 1, 2), marks=pytest.mark.thorough),
+    pytest.param((1, 8, 4), marks=pytest.mark.slow),
+  ],
+)
 def test_a_run_may_move_to_another_number_of_devices(tiny_config, tmp_path, session) -> None:
   """One epoch on each number of devices gives the curve of one device."""
+  tiny_config = changed(tiny_config, **ONE_LAYER)
   loop.train(tiny_config, tmp_path / 'one', SILENT)
   for epochs, devices in enumerate(session, 1):
     config = changed(tiny_config, epochs=epochs, devices=devices)
@@ -55,13 +63,15 @@ def test_batch_that_does_not_divide_by_the_devices(tiny_config, tmp_path) -> Non
     loop.train(changed(tiny_config, devices=9), tmp_path, SILENT)
 
 
+@pytest.mark.thorough
 def test_many_steps_in_one_dispatch_train_the_same(tiny_config, tmp_path) -> None:
   """lax.scan, the way of GPU and TPU, against one step a dispatch; other compiled code, so not to
   the last bit.
   """
   # Not Adam: it blows rounding errors of gradients that are 0, such as of a bias before BatchNorm,
   # up to whole steps.
-  single = changed(tiny_config, **{'optimizer.name': 'sgd', 'optimizer.learning_rate': 0.05})
+  rule = {'optimizer.name': 'sgd', 'optimizer.learning_rate': 0.05}
+  single = changed(tiny_config, **ONE_LAYER, **rule)
   loop.train(single, tmp_path / 'one', SILENT)
   loop.train(changed(single, steps_per_dispatch=100), tmp_path / 'many', SILENT)
   one, many = (state_of(single, tmp_path / name) for name in ('one', 'many'))
