@@ -228,13 +228,27 @@ def both(effects: Effects, option: str, case: Case) -> tuple[Outcome | str, Outc
   )
 
 
+# Options that act as parts of what another one chooses, and by the same way as it: tests/augment,
+# tests/optim, tests/training and tests/data show of each what it does.
+THOROUGH = ('augment.', 'data.folder.', 'data.zca_', 'whitening.', 'schedule.', 'weight_averaging.')
+THOROUGH_RULES = {
+  f'optimizer.{name}'
+  for name in (
+    *('nesterov', 'rho', 'beta1', 'beta2', 'epsilon', 'trust', 'coefficients'),
+    *('renormalize_every', 'weight_decay_mask'),
+  )
+}
+DAILY = {'whitening.epsilon', 'schedule.name', 'weight_averaging.name', 'data.folder.damaged'}
+
+
 def marked_slow(options: Iterable[str], *slow: str) -> list[Any]:
-  """The options; those of augmentation are thorough, since tests/augment shows each to act."""
+  """The options; those that act by the way of another one are thorough."""
 
   def marks(option: str) -> tuple[pytest.MarkDecorator, ...]:
     if option in slow:
       return (pytest.mark.slow,)
-    return (pytest.mark.thorough,) if option.startswith('augment.') else ()
+    thorough = option in THOROUGH_RULES or (option.startswith(THOROUGH) and option not in DAILY)
+    return (pytest.mark.thorough,) if thorough else ()
 
   return [pytest.param(option, marks=marks(option)) for option in sorted(options)]
 
@@ -334,7 +348,15 @@ GROUPED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize('option', sorted(GROUPED))
+@pytest.mark.parametrize(
+  'option',
+  [
+    pytest.param(
+      option, marks=() if option in ('frozen_from_epoch', 'name') else pytest.mark.thorough
+    )
+    for option in sorted(GROUPED)
+  ],
+)
 def test_an_option_of_a_group(effects, option) -> None:
   group = {**KERNELS, option: GROUPED[option]}
   if option == 'name':

@@ -196,7 +196,17 @@ OTHERWISE: dict[str, tuple[Any, Mapping[str, Any], Callable[[Run], Any]]] = {
 }
 
 
-@pytest.mark.parametrize('option', sorted(OTHERWISE))
+# test_effects.py evaluates with both.
+EVALUATED = ('evaluate.drop_remainder', 'evaluate.tta')
+
+
+@pytest.mark.parametrize(
+  'option',
+  [
+    pytest.param(option, marks=pytest.mark.thorough if option in EVALUATED else ())
+    for option in sorted(OTHERWISE)
+  ],
+)
 def test_what_changes_beside_training(runs, option) -> None:
   value, context, look = OTHERWISE[option]
   first, second = runs(context), runs({**context, option: value})

@@ -6,11 +6,10 @@ import os
 import pytest
 
 from cifar_jax import commands
-from cifar_jax.run_dir.progress import Progress
-from cifar_jax.trainer import loop
 from tests.helpers import REPOSITORY, warm_process
 from tests.helpers.python_process import run_python
 from tests.helpers.scripts import as_script
+from tests.helpers.tiny import LINEAR
 
 ASCII = REPOSITORY / 'tests' / 'fixtures' / 'ascii'
 LAUNCH = ('launch.py',)
@@ -132,6 +131,7 @@ def test_run_folder_is_named_after_the_config(tiny_data, tmp_path) -> None:
     str(REPOSITORY / 'launch.py'),
     f'--config={REPOSITORY / "tests" / "helpers" / "tiny.py"}',
     *(f'--config.data.dir={tiny_data}', '--config.epochs=1'),
+    *(f'--config.{option}={value!r}' for option, value in LINEAR.items()),
     cwd=tmp_path,
   )
   assert process.returncode == 0, process.stderr
@@ -251,9 +251,9 @@ def test_evaluate_a_folder_that_is_no_run(capsys, tmp_path) -> None:
   assert list(tmp_path.iterdir()) == []
 
 
-def test_evaluate_a_run(capsys, tiny_config, tmp_path) -> None:
-  run_folder = tmp_path / 'run'
-  results = loop.train(tiny_config, run_folder, Progress('silent'))
+def test_evaluate_a_run(capsys, tiny_run) -> None:
+  run_folder = tiny_run
+  results = json.loads((run_folder / 'summary.json').read_text())
   before = {path: path.stat().st_mtime_ns for path in run_folder.rglob('*')}
   capsys.readouterr()
 
@@ -261,13 +261,13 @@ def test_evaluate_a_run(capsys, tiny_config, tmp_path) -> None:
   assert status == 0
   accuracy = f'{100 * results["test_accuracy"]:.2f} %'
   assert f'test loss {results["test_loss"]:.4f}, accuracy {accuracy} (90 examples of tiny' in out
-  assert 'checkpoint of step 18' in out
+  assert 'checkpoint of step 8' in out
   _, out, _ = called(capsys, 'evaluate', str(run_folder), '--json', '--split=validation')
   found = json.loads(out)
   assert found['accuracy'] == pytest.approx(results['val_accuracy'])
-  assert (found['examples'], found['step'], found['split']) == (20, 18, 'validation')
-  _, out, _ = called(capsys, 'evaluate', str(run_folder), '--json', '--checkpoint=12')
-  assert json.loads(out)['step'] == 12
+  assert (found['examples'], found['step'], found['split']) == (20, 8, 'validation')
+  _, out, _ = called(capsys, 'evaluate', str(run_folder), '--json', '--checkpoint=4')
+  assert json.loads(out)['step'] == 4
 
   for arguments, words in [
     (['--checkpoint=17'], 'no checkpoint of step 17; it has ['),

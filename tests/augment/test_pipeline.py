@@ -109,7 +109,13 @@ def plain() -> np.ndarray:
   return np.asarray(augmentation()(jax.random.key(0), LEVELS, jnp.arange(48), 0))
 
 
-@pytest.mark.parametrize('name', OPTIONS)
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=pytest.mark.thorough if name == 'randaugment' else ())
+    for name in OPTIONS
+  ],
+)
 def test_each_option_acts_on_most_images_as_the_key_says(plain, name) -> None:
   augment = augmentation(**OPTIONS[name])
   once, again, other = (
@@ -151,6 +157,7 @@ def test_another_option_leaves_the_draws_of_the_others_alone() -> None:
   assert same.all()
 
 
+@pytest.mark.thorough
 def test_one_and_eight_devices_see_the_same_images() -> None:
   augment = augmentation(flip='random', rotation=20.0, crop_padding=2, cutout=3)
   one = np.asarray(augment(jax.random.key(0), LEVELS, jnp.arange(48), 0))

@@ -81,7 +81,7 @@ def test_each_image_has_its_own_operation_and_the_others_leave_it_alone() -> Non
 
 
 @pytest.mark.parametrize('policy', [policies.randaugment, policies.trivialaugment])
-@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('channels', [pytest.param(1, marks=pytest.mark.thorough), 3])
 def test_policies_stay_in_range_and_depend_on_the_key_alone(policy, channels) -> None:
   images = np.repeat(IMAGES[:1, :12, :12, :channels], 60, axis=0)
   policy = jax.jit(policy)

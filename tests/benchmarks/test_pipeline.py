@@ -49,6 +49,7 @@ def test_every_image_counts_once_and_the_users_cache_stays_as_it_is(tmp_path) ->
   assert set(kept) <= {'trials'}
 
 
+@pytest.mark.thorough
 def test_a_folder_without_images_is_named(tmp_path) -> None:
   finished = measure(tmp_path / 'absent', tmp_path)
   assert finished.returncode != 0

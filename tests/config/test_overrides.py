@@ -184,7 +184,16 @@ TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def check_text(key: str, text: str) -> None:
+  argument = f'--config.{key}={text}'
+  if message := mistake(lambda: configs.load(ADV, [argument])):
+    assert f'--config.{key}' in message
+    assert '\n' not in message
+  elif message := mistake(lambda: configs.validate(configs.load(ADV, [argument]))):
+    assert f'--config.{key.split(".")[0]}' in message
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(key=st.sampled_from(sorted(plain(cnn_adv.get_config()))), text=TEXTS)
 @example(key='data.mean', text='(' * 300)
 @example(key='data.mean', text='\x00')
@@ -194,12 +203,14 @@ TEXTS = st.one_of(
 @example(key='model.block', text='((),)')
 @example(key='seed', text='9' * 5000)
 def test_no_text_gives_anything_but_a_config_or_a_sentence(key, text) -> None:
-  argument = f'--config.{key}={text}'
-  if message := mistake(lambda: configs.load(ADV, [argument])):
-    assert f'--config.{key}' in message
-    assert '\n' not in message
-  elif message := mistake(lambda: configs.validate(configs.load(ADV, [argument]))):
-    assert f'--config.{key.split(".")[0]}' in message
+  check_text(key, text)
+
+
+@pytest.mark.thorough
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(key=st.sampled_from(sorted(plain(cnn_adv.get_config()))), text=TEXTS)
+def test_none_of_many_texts_does(key, text) -> None:
+  check_text(key, text)
 
 
 @settings(max_examples=50, deadline=None)

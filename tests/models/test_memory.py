@@ -37,6 +37,7 @@ print(step.memory_analysis().temp_size_in_bytes / inner)
 """
 
 
+@pytest.mark.thorough
 def test_inverted_residuals_keep_three_maps_for_each_wide_normalization():
   """Its inputs, the same centered, and the activation: 18 in three blocks with two each. The rest
   is narrow, or what the gradient works on.

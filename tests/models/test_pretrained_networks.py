@@ -20,9 +20,9 @@ def parameters(name: str, num_classes: int, image_size: int = 224) -> int:
   ('name', 'whole', 'base'),
   [
     ('vgg16', 138_357_544, 14_714_688),
-    ('vgg19', 143_667_240, 20_024_384),
+    pytest.param('vgg19', 143_667_240, 20_024_384, marks=pytest.mark.thorough),
     ('resnet18', 11_689_512, 11_176_512),
-    ('resnet50', 25_557_032, 23_508_032),
+    pytest.param('resnet50', 25_557_032, 23_508_032, marks=pytest.mark.thorough),
     ('efficientnet_lite0', 4_652_008, 3_371_008),
   ],
 )

@@ -1,5 +1,6 @@
 """Convolutions by oneDNN against XLA's own, in values and gradients."""
 
+import functools
 import math
 
 import flax.linen as nn
@@ -21,6 +22,7 @@ from tests.helpers.kernels import (
 pytestmark = pytest.mark.skipif(
   not dispatch.has_fast_kernels('float32'), reason='oneDNN has no kernels for this processor'
 )
+OBJECTION = dispatch.objection_to_library.__wrapped__  # without what it remembers
 needs_bfloat16 = pytest.mark.skipif(
   not dispatch.has_fast_kernels('bfloat16'), reason='the processor has no products of bfloat16'
 )
@@ -28,7 +30,9 @@ needs_bfloat16 = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def switched_on(monkeypatch):
+  """And held to work, which takes a process of its own to find out."""
   monkeypatch.setenv('CIFAR_JAX_ONEDNN', 'on')
+  monkeypatch.setattr(dispatch, 'objection_to_library', lambda dtype: '')
 
 
 def plain(inputs, kernel, bias, strides, pads, relu):
@@ -246,14 +250,20 @@ def test_eight_devices_compute_their_rows_and_add_up_the_kernel_s_gradient(chann
 
 @pytest.fixture
 def trials_of(monkeypatch):
-  """Forgets what is known of oneDNN; the arguments of trials from then on, all refused."""
+  """The arguments of trials, all refused."""
   tried = []
   monkeypatch.setattr(
     dispatch.trials, 'objection', lambda *trial: tried.append(trial) or 'it fails'
   )
-  dispatch.objection_to_library.cache_clear()
-  yield tried
-  dispatch.objection_to_library.cache_clear()
+  monkeypatch.setattr(dispatch, 'objection_to_library', functools.cache(OBJECTION))
+  return tried
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize('dtype', ['float32', pytest.param('bfloat16', marks=needs_bfloat16)])
+def test_its_trial_finds_no_fault(dtype):
+  """In the process that it starts, with what users compile by."""
+  assert OBJECTION(dtype) == ''
 
 
 def test_what_its_trial_refuses_is_not_called_and_one_line_says_so(trials_of, caplog):

@@ -26,7 +26,11 @@ from tests.helpers.picture_files import picture
   [
     pytest.param(3, {}, marks=pytest.mark.thorough),
     (3, {'data.channels': 1, 'data.normalize': 'zca', 'data.zca_epsilon': 0.1}),
-    (1, {'data.channels': 3, 'data.pad_to': 12, 'evaluate.tta': 'flip'}),
+    pytest.param(
+      1,
+      {'data.channels': 3, 'data.pad_to': 12, 'evaluate.tta': 'flip'},
+      marks=pytest.mark.thorough,
+    ),
     pytest.param(4, {}, marks=pytest.mark.thorough),
     pytest.param(4, {'data.channels': 3}, marks=pytest.mark.thorough),
   ],

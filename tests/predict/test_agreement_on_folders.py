@@ -88,13 +88,16 @@ def padded(tree, tmp_path_factory) -> tuple[ConfigDict, pathlib.Path]:
       },
       marks=pytest.mark.thorough,
     ),
-    {
-      'data.folder.resize': 'crop',
-      'data.folder.interpolation': 'lanczos',
-      'data.normalize': 'zca',
-      'data.zca_epsilon': 0.1,
-      'evaluate.tta': 'flip_translate',
-    },
+    pytest.param(
+      {
+        'data.folder.resize': 'crop',
+        'data.folder.interpolation': 'lanczos',
+        'data.normalize': 'zca',
+        'data.zca_epsilon': 0.1,
+        'evaluate.tta': 'flip_translate',
+      },
+      marks=pytest.mark.thorough,
+    ),
     {'data.folder.cache': False, 'data.placement': 'host', 'data.folder.workers': 1},
   ],
   ids=['stretch', 'pad, grey, border, channel, EMA', 'crop, ZCA, TTA', 'streamed'],

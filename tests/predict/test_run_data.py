@@ -202,7 +202,8 @@ def test_without_the_flag_errors_name_the_folder_of_the_run(
     evaluate(run)
 
 
-@pytest.mark.parametrize('normalize', [pytest.param('channel', marks=pytest.mark.thorough), 'zca'])
+@pytest.mark.thorough
+@pytest.mark.parametrize('normalize', ['channel', 'zca'])
 def test_other_training_images_do_not_change_the_normalization(
   tiny_config, tiny_data, tmp_path, normalize
 ) -> None:

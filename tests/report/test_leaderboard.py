@@ -199,6 +199,7 @@ def test_a_fingerprint_is_that_of_the_data_and_not_of_the_seed(tiny_config) -> N
   assert len(found) == 5
 
 
+@pytest.mark.thorough
 def test_left_out_images_do_not_make_other_data(tiny_config, tmp_path) -> None:
   """Of 21 validation images in batches of 16 a run is measured on 16; the data have 21."""
   config = ConfigDict(tiny_config.copy_and_resolve_references())

@@ -125,7 +125,7 @@ def test_mistakes(config, tmp_path, changes, message) -> None:
   ('features', 'channels'),
   [
     ('cached', 1),
-    ('computed', 4),
+    pytest.param('computed', 4, marks=pytest.mark.thorough),
     pytest.param('cached', 4, marks=pytest.mark.thorough),
     pytest.param('computed', 1, marks=pytest.mark.thorough),
   ],

@@ -48,6 +48,7 @@ def test_the_host_sends_the_batches_that_the_devices_would_pick(tiny_config) -> 
     assert len(batch.images.sharding.device_set) == 3
 
 
+@pytest.mark.thorough
 def test_a_run_from_the_host_is_that_on_the_devices(tiny_config, tmp_path) -> None:
   """Also stopped in mid-epoch and continued from the other place."""
   config = changed(tiny_config, devices=2, epochs=2, **tiny.ONE_CONVOLUTION)

@@ -106,9 +106,7 @@ def test_resuming_on_other_data_is_an_error(tiny_config, tiny_data, tmp_path) ->
 def test_another_config_in_the_same_folder_lists_the_differences(tiny_config, tmp_path) -> None:
   loop.train(tiny_config, tmp_path, SILENT)
   other = changed(tiny_config, batch_size=16, **{'model.widths': (4, 4)})
-  with pytest.raises(
-    UserError, match=r'batch_size was 30 and is now 16; model\.widths was \(4,\)'
-  ):
+  with pytest.raises(UserError, match=r'batch_size was 30 and is now 16; model\.widths was \(4,\)'):
     loop.train(other, tmp_path, SILENT)
 
 

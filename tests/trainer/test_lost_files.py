@@ -42,8 +42,8 @@ def edit_csv(how: str, path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
   'how',
   [
-    *('deleted', 'older', 'better by hand'),
-    *(pytest.param(how, marks=pytest.mark.thorough) for how in ('German', 'UTF-16')),
+    *('deleted', 'better by hand'),
+    *(pytest.param(how, marks=pytest.mark.thorough) for how in ('older', 'German', 'UTF-16')),
   ],
 )
 def test_history_is_that_of_the_checkpoint(options, half, whole, capsys, how) -> None:
@@ -83,6 +83,7 @@ def without_new_facts(run: pathlib.Path) -> None:
     (path.parents[1] / 'files.json').unlink()
 
 
+@pytest.mark.thorough
 def test_older_runs_go_on_by_their_metrics(options, half, whole, capsys) -> None:
   without_new_facts(half)
   resumed(options, half, capsys)
@@ -173,7 +174,10 @@ def test_without_any_checkpoint_the_metrics_of_before_are_kept(
   assert_as_uninterrupted(options, half, whole)
 
 
-@pytest.mark.parametrize('what', ['folder', 'content', 'metrics', 'checkpoints'])
+@pytest.mark.parametrize(
+  'what',
+  ['folder', 'content', 'metrics', pytest.param('checkpoints', marks=pytest.mark.thorough)],
+)
 def test_deleted_while_training(options, whole, tmp_path, what) -> None:
   """Without its folder a run stops with a sentence; without a part of it, it goes on."""
   run = tmp_path / 'run'

@@ -30,6 +30,7 @@ def test_max_steps_ends_in_the_middle_of_an_epoch(tiny_config, tmp_path, capsys)
   assert (tmp_path / 'summary.json').read_bytes() == before
 
 
+@pytest.mark.thorough
 def test_max_steps_may_be_raised(tiny_config, tmp_path) -> None:
   for steps in (8, 0):
     loop.train(changed(tiny_config, max_steps=steps), tmp_path / 'parts', SILENT)
@@ -39,6 +40,7 @@ def test_max_steps_may_be_raised(tiny_config, tmp_path) -> None:
   )
 
 
+@pytest.mark.thorough
 def test_many_steps_in_one_dispatch_stop_at_max_steps(tiny_config, tmp_path) -> None:
   config = changed(tiny_config, max_steps=8, steps_per_dispatch=100)
   assert loop.train(config, tmp_path, SILENT)['steps'] == 8

@@ -14,8 +14,14 @@ from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.utils.errors import UserError
 from tests.helpers.runs import SILENT, changed, rows_of, state_of
+from tests.helpers.tiny import LINEAR, ONE_LAYER
 
 pytestmark = pytest.mark.usefixtures('shared_trainers')
+
+
+@pytest.fixture
+def linear(tiny_config):
+  return changed(tiny_config, **LINEAR)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +33,7 @@ def test_evaluate_counts_every_example_once(tiny_config, tmp_path, options) -> N
   """Against NumPy over the whole split at once: 90 examples in batches of 512 leave most of a batch
   masked. The loss is the plain cross-entropy whatever was minimized, wherever it is told.
   """
-  tiny_config = changed(tiny_config, epochs=1, **options)
+  tiny_config = changed(tiny_config, epochs=1, **ONE_LAYER, **options)
   results = loop.train(tiny_config, tmp_path, SILENT)
   state = state_of(tiny_config, tmp_path)
   test = data.load(tiny_config.data).test
@@ -47,9 +53,9 @@ def test_evaluate_counts_every_example_once(tiny_config, tmp_path, options) -> N
   assert validation == pytest.approx(float(rows_of(tmp_path)[-1]['val_loss']), rel=1e-6)
 
 
-def test_validation_on_whole_batches_only(tiny_config, tmp_path) -> None:
+def test_validation_on_whole_batches_only(linear, tmp_path) -> None:
   """As old articles counted it: 20 images are two batches of 8, and the last four are left out."""
-  config = changed(tiny_config, batch_size=8, epochs=1, **{'evaluate.drop_remainder': True})
+  config = changed(linear, batch_size=8, epochs=1, **{'evaluate.drop_remainder': True})
   results = loop.train(config, tmp_path, SILENT)
   assert 16 * results['val_accuracy'] == pytest.approx(round(16 * results['val_accuracy']))
   splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
@@ -62,10 +68,8 @@ def test_validation_on_whole_batches_only(tiny_config, tmp_path) -> None:
   assert not (tmp_path / 'none').exists()
 
 
-def test_test_used_as_validation_is_said_wherever_accuracy_is(
-  tiny_config, tmp_path, capsys
-) -> None:
-  config = changed(tiny_config, epochs=1, **{'data.validation': 'test'})
+def test_test_used_as_validation_is_said_wherever_accuracy_is(linear, tmp_path, capsys) -> None:
+  config = changed(linear, epochs=1, **{'data.validation': 'test'})
   results = loop.train(config, tmp_path, Progress('lines'))
   lines = capsys.readouterr().out.splitlines()
   for line in lines:
@@ -76,8 +80,8 @@ def test_test_used_as_validation_is_said_wherever_accuracy_is(
   assert 'test used as validation' in evaluate(tmp_path)['data']
 
 
-def test_validation_only_at_the_end(tiny_config, tmp_path, capsys) -> None:
-  config = changed(tiny_config, **{'evaluate.every_epochs': 0})
+def test_validation_only_at_the_end(linear, tmp_path, capsys) -> None:
+  config = changed(linear, **{'evaluate.every_epochs': 0})
   results = loop.train(config, tmp_path, Progress('lines'))
   rows = rows_of(tmp_path)
   assert [row['val_accuracy'] for row in rows[:2]] == ['nan', 'nan']

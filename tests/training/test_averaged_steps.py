@@ -40,7 +40,13 @@ def test_average_of_weights_and_statistics_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-  'rule', [optax.sgd, lambda rate: optax.adamw(rate, b1=0, weight_decay=0.1)]
+  'rule',
+  [
+    optax.sgd,
+    pytest.param(
+      lambda rate: optax.adamw(rate, b1=0, weight_decay=0.1), marks=pytest.mark.thorough
+    ),
+  ],
 )
 def test_schedule_free_is_that_of_optax(rule) -> None:
   """Optax keeps y and z and computes x from them, this keeps x and z and computes y."""

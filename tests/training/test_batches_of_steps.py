@@ -217,6 +217,7 @@ def test_images_kept_as_rows_of_pixels_are_the_same_images() -> None:
   jax.tree.map(np.testing.assert_array_equal, jax.device_get(flat), jax.device_get(state))
 
 
+@pytest.mark.thorough
 def test_steps_by_the_generator_of_the_hardware_do_not_depend_on_how_they_are_dispatched() -> None:
   """So a run goes on after any step with the numbers that it would have drawn."""
   trainers = [recording(12), recording(12)]
