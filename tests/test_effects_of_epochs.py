@@ -134,7 +134,16 @@ STOPS = [
 STOPPED = {option for option, *_ in STOPS}
 
 
-@pytest.mark.parametrize(('option', 'value', 'context', 'before', 'after'), STOPS)
+def daily(cases: list[tuple]) -> list[Any]:
+  """What is watched, and by how much it has to change, is thorough: tests/training counts it."""
+  late = ('.monitor', '.min_delta')
+  return [
+    pytest.param(*case, marks=pytest.mark.thorough if case[0].endswith(late) else ())
+    for case in cases
+  ]
+
+
+@pytest.mark.parametrize(('option', 'value', 'context', 'before', 'after'), daily(STOPS))
 def test_when_a_run_stops(runs, option, value, context, before, after) -> None:
   first, second = runs(context), runs({**context, option: value})
   assert second.epochs == after
@@ -163,7 +172,7 @@ RATES = [
 RATED = {option for option, *_ in RATES}
 
 
-@pytest.mark.parametrize(('option', 'value', 'context', 'factors'), RATES)
+@pytest.mark.parametrize(('option', 'value', 'context', 'factors'), daily(RATES))
 def test_what_a_plateau_does_to_the_rate(runs, option, value, context, factors) -> None:
   first, second = runs(context), runs({**context, option: value})
   rate = context['optimizer.learning_rate']

@@ -121,16 +121,26 @@ def losses_of(run: pathlib.Path) -> list[float]:
     return [float(row['train_loss']) for row in csv.DictReader(file)]
 
 
-def test_two_processes_train_as_one(tiny_config, tiny_data, tmp_path) -> None:
-  """One epoch in two processes, the second in one with one device: the run of one throughout."""
+@pytest.fixture
+def one(tiny_config):
+  return changed(tiny_config, **tiny.ONE_CONVOLUTION, **{'checkpoint.every_steps': 4})
+
+
+def test_two_processes_train_as_one(one, tiny_data, tmp_path) -> None:
   statuses, outputs, _ = together(tmp_path / 'two', tiny_data, processes=2, epochs=1)
   assert statuses == [0, 0], outputs
   assert '2 cpu devices in 2 processes' in outputs[0]
   assert 'Epoch 1/1' in outputs[0]
   assert 'Epoch' not in outputs[1]
-  one = changed(tiny_config, **tiny.ONE_CONVOLUTION, **{'checkpoint.every_steps': 4})
   loop.train(changed(one, epochs=1), tmp_path / 'one', SILENT)
+  assert losses_of(tmp_path / 'two') == pytest.approx(losses_of(tmp_path / 'one'), rel=1e-5)
   assert_close(state_of(one, tmp_path / 'one'), state_of(one, tmp_path / 'two'))
+
+
+@pytest.mark.thorough
+def test_one_process_goes_on_where_two_ended(one, tiny_data, tmp_path) -> None:
+  """One epoch in two processes, the second in one with one device: the run of one throughout."""
+  assert together(tmp_path / 'two', tiny_data, processes=2, epochs=1)[0] == [0, 0]
   for run in ('one', 'two'):
     loop.train(changed(one, epochs=2), tmp_path / run, SILENT)
   assert losses_of(tmp_path / 'two') == pytest.approx(losses_of(tmp_path / 'one'), rel=1e-5)

@@ -74,6 +74,7 @@ def test_idx_files_with_a_border(capsys, tmp_path) -> None:
   assert classifier.load(run).preprocessing.height == 28
 
 
+@pytest.mark.thorough
 def test_cifar_files(capsys, tmp_path, monkeypatch) -> None:
   smaller = [
     dataclasses.replace(version, train_records=10, test_records=10)

@@ -34,7 +34,7 @@ def maps(images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
   ('inputs', 'way'),
   [
-    (Inputs(**GIVEN), 'one device'),
+    pytest.param(Inputs(**GIVEN), 'one device', marks=pytest.mark.thorough),
     pytest.param(Inputs(**CHANNEL), 'host, eight', marks=pytest.mark.thorough),
     pytest.param(Inputs(**GIVEN), 'host', marks=pytest.mark.slow),
     pytest.param(Inputs(**CHANNEL), 'eight', marks=pytest.mark.slow),

@@ -30,7 +30,7 @@ ODD_NAMES = ('<script>alert(1)</script>', '猫と犬', '<b>$x^{2$</b>', 'Ankle b
 
 @pytest.fixture(scope='module')
 def page(tiny_run):
-  found, measured = write_report(tiny_run, mistakes=5)
+  found, measured = write_report(tiny_run, mistakes=5, image=3)
   return found, measured
 
 
@@ -169,7 +169,8 @@ def odd_page(odd):
   return write_report(odd, image=3)
 
 
-@pytest.mark.parametrize('split', ['test', pytest.param('validation', marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize('split', ['test', 'validation'])
 def test_loss_is_the_plain_cross_entropy(odd, odd_page, split) -> None:
   """The mean of -log p of the true class, whatever was minimized, here and in evaluate."""
   _, measured = odd_page if split == 'test' else write_report(odd, split=split, mistakes=0)
@@ -181,6 +182,7 @@ def test_loss_is_the_plain_cross_entropy(odd, odd_page, split) -> None:
   assert evaluate.evaluate(odd, split=split)['loss'] == pytest.approx(by_hand, rel=1e-4)
 
 
+@pytest.mark.thorough
 def test_names_tags_and_folders_are_text(odd, odd_page, tmp_path) -> None:
   """Nothing that comes from data, config or file names becomes markup."""
   from cifar_jax.report import leaderboard

@@ -10,6 +10,7 @@ from cifar_jax.startup import host_memory, process
 from cifar_jax.utils import files
 from tests.helpers import REPOSITORY, without_posix
 from tests.helpers.python_process import run_python
+from tests.helpers.tiny import LINEAR
 
 # module or attribute -> the one file that uses it, behind a guard
 GUARDED = {
@@ -104,6 +105,7 @@ def test_trains_without_posix_and_without_tensorflow(tiny_data, tmp_path) -> Non
       *('tests/helpers/without_posix.py', '--config=tests/helpers/tiny.py'),
       *(f'--config.data.dir={tiny_data}', '--config.tensorboard=True'),
       *(f'--config.epochs={epochs}', f'--workdir={tmp_path / "run"}'),
+      *(f'--config.{option}={value!r}' for option, value in LINEAR.items()),
     )
     assert done.returncode == 0, done.stderr
     assert f'Epoch {epochs}/{epochs} - ' in done.stdout

@@ -110,15 +110,21 @@ def test_another_config_in_the_same_folder_lists_the_differences(tiny_config, tm
     loop.train(other, tmp_path, SILENT)
 
 
+GROWING = {
+  'optimizer.name': 'keras_adam',
+  'schedule.name': 'piecewise',
+  'schedule.boundaries': (1.0,),
+  'schedule.factors': (1e33,),
+}
+
+
 def test_nan_stops_at_once_names_the_step_and_keeps_the_last_good_checkpoint(
   tiny_config, tmp_path
 ) -> None:
   """The rate is 1e30 from the second epoch on: the first of its updates makes the parameters huge,
   the loss of the second is none. What the message advises then works, to the letter.
   """
-  growing = {'schedule.name': 'piecewise', 'schedule.boundaries': (1.0,)}
-  options = {'optimizer.name': 'keras_adam', 'schedule.factors': (1e33,)}
-  bad = changed(tiny_config, **growing, **options)
+  bad = changed(tiny_config, **GROWING)
   with pytest.raises(
     UserError, match=r'NaN or infinite in step 8 \(epoch 2\); the checkpoint of step 6 is good: '
   ) as error:
@@ -137,11 +143,13 @@ def test_nan_stops_at_once_names_the_step_and_keeps_the_last_good_checkpoint(
   # Updates of 1e-36 leave weights as they are; the best are those of the first epoch.
   again = state_of(bad, tmp_path / 'again').params
   jax.tree.map(lambda a, g: np.testing.assert_allclose(a, g, atol=0.01), again, good.params)
-  loop.train(
-    changed(bad, **{'optimizer.gradient_clip_norm': 1.0, 'schedule.factors': (0.1,)}),
-    tmp_path / 'clipped',
-    SILENT,
-  )
+
+
+@pytest.mark.thorough
+def test_a_smaller_rate_and_clipped_gradients_avoid_nan(tiny_config, tmp_path) -> None:
+  """As that message advises too."""
+  better = {'optimizer.gradient_clip_norm': 1.0, 'schedule.factors': (0.1,)}
+  loop.train(changed(tiny_config, **{**GROWING, **better}), tmp_path, SILENT)
 
 
 def test_best_never_evicts_latest(tiny_config, tmp_path) -> None:
