@@ -54,6 +54,7 @@ def test_epochs_without_validation_are_passed_over() -> None:
 
 @pytest.mark.parametrize('patience', [1, 3])
 @pytest.mark.parametrize('min_delta', [0.0, 0.2])
+@pytest.mark.thorough
 def test_stops_when_keras_stops(patience, min_delta) -> None:
   keras = pytest.importorskip('keras')
   for _ in range(20):
@@ -71,6 +72,7 @@ def test_stops_when_keras_stops(patience, min_delta) -> None:
 
 @pytest.mark.parametrize('patience', [1, 3])
 @pytest.mark.parametrize('cooldown', [0, 2])
+@pytest.mark.thorough
 def test_rate_is_that_of_keras(patience, cooldown) -> None:
   keras = pytest.importorskip('keras')
   for _ in range(10):
