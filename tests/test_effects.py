@@ -178,6 +178,7 @@ NEUTRAL: dict[str, Case] = {
   'evaluate.every_epochs': Case(0),
   'evaluate.drop_remainder': Case(True, {'data.validation': '13'}),
   'evaluate.tta': Case('flip'),
+  'evaluate.tta_fraction': Case(0.25, {'evaluate.tta': 'flip'}),
   'evaluate.images_every_epochs': Case(1),
   'evaluate.max_misclassified': Case(-1),
   'profile.steps': Case(1),
@@ -197,7 +198,7 @@ ROUNDED: dict[str, Case] = {
 # Not to be changed with others: another number of updates per report, and no epoch to stop at.
 ALONE = ('steps_per_dispatch', 'evaluate.every_epochs')
 # Another loss or accuracy of the same parameters.
-EVALUATED = ('evaluate.drop_remainder', 'evaluate.tta')
+EVALUATED = ('evaluate.drop_remainder', 'evaluate.tta', 'evaluate.tta_fraction')
 
 
 class Doubled(nn.Module):

@@ -194,6 +194,11 @@ OTHERWISE: dict[str, tuple[Any, Mapping[str, Any], Callable[[Run], Any]]] = {
     lambda run: [row['val_loss'] for row in run.rows],
   ),
   'evaluate.tta': ('flip', RUN, lambda run: [row['val_loss'] for row in run.rows]),
+  'evaluate.tta_fraction': (
+    0.25,
+    {**RUN, 'evaluate.tta': 'flip'},
+    lambda run: [row['val_loss'] for row in run.rows],
+  ),
   'checkpoint.every_epochs': (3, {**RUN, 'checkpoint.keep': 9}, lambda run: run.kept),
   'checkpoint.every_steps': (
     1,

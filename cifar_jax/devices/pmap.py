@@ -54,6 +54,10 @@ class PmapDataParallel(DataParallel):
 
     return jax.tree.map(mean, tree)
 
+  def all_rows(self, tree: Any) -> Any:
+    """[B, ...], of each device's [B / parts, ...]."""
+    return lax.all_gather(tree, AXIS, tiled=True)
+
   def batch_axis(self, ghost_batch_size: int) -> BatchAxis:
     """The rest of the batch is on the other devices."""
     return BatchAxis(AXIS, self.parts, ghost_batch_size)

@@ -78,6 +78,10 @@ class DataParallel:
     """The mean over all runs of what each may hold a little differently; integers stay."""
     return tree
 
+  def all_rows(self, tree: Any) -> Any:
+    """The rows of the whole batch, of arrays with a row per example of `local_shard`."""
+    return tree
+
   def batch_axis(self, ghost_batch_size: int) -> BatchAxis:
     """What layers must know about their rows; `ghost_batch_size` as in `BatchAxis`."""
     return BatchAxis(ghost_batch_size=ghost_batch_size)

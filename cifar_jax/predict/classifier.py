@@ -7,7 +7,7 @@ classes are.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -27,7 +27,7 @@ from cifar_jax.optim import averaging
 from cifar_jax.predict.run_data import data_at
 from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
-from cifar_jax.training.tta import mean_logits
+from cifar_jax.training.tta import is_selective, least_confident, mean_logits
 from cifar_jax.utils.array_types import PerRow, Pixels, Probabilities
 from cifar_jax.utils.errors import UserError
 
@@ -62,9 +62,20 @@ class Classifier:
     """
     return in_batches(self._probabilities, self.variables, images)
 
+  def probabilities_of_set(self, images: Any) -> Probabilities:
+    """As `probabilities`, of a whole set, as evaluation sees it: of a run with
+    `config.evaluate.tta_fraction` below 1 not all images are seen in all views.
+    """
+    return self._probabilities_of_set(self.variables, images)
+
   @functools.cached_property
   def _probabilities(self) -> Any:
-    return make_probabilities(self.module, self.normalize, self.config.evaluate.get('tta', 'none'))
+    return make_probabilities(self.module, self.normalize, self.config.evaluate.tta)
+
+  @functools.cached_property
+  def _probabilities_of_set(self) -> Callable[..., Probabilities]:
+    evaluate = self.config.evaluate
+    return make_set_probabilities(self.module, self.normalize, evaluate.tta, evaluate.tta_fraction)
 
 
 def make_probabilities(module: nn.Module, normalize: Normalize, tta: str) -> Any:
@@ -81,16 +92,42 @@ def make_probabilities(module: nn.Module, normalize: Normalize, tta: str) -> Any
   return jax.jit(probabilities)
 
 
-def in_batches(function: Any, variables: Mapping[str, Any], images: Any) -> PerRow:
+def make_set_probabilities(
+  module: nn.Module, normalize: Normalize, tta: str, tta_fraction: float
+) -> Callable[[Mapping[str, Any], Any], Probabilities]:
+  """(variables, images) -> the probabilities of a whole set, the least confident `tta_fraction` of
+  it over the views `tta`, the others of the images as they are; images as `in_batches` takes them.
+  """
+  over_views = make_probabilities(module, normalize, tta)
+  if not is_selective(tta, tta_fraction):
+    return functools.partial(in_batches, over_views)
+  plain = make_probabilities(module, normalize, 'none')
+
+  def probabilities(variables: Mapping[str, Any], images: Any) -> Probabilities:
+    found = in_batches(plain, variables, images)
+    chosen = least_confident(found.max(axis=1), tta_fraction)
+    if len(chosen):
+      found[chosen] = in_batches(over_views, variables, images, chosen)
+    return found
+
+  return probabilities
+
+
+def in_batches(
+  function: Any, variables: Mapping[str, Any], images: Any, chosen: np.ndarray | None = None
+) -> PerRow:
   """A compiled (variables, images uint8 [B, H, W, C]) -> float32 [B, ...] for N images.
 
-  The images, uint8 [N, H, W, C], are an array or a stream of them (see `data.Examples`).
+  The images, uint8 [N, H, W, C], are an array or a stream of them (see `data.Examples`); `chosen`
+  are the indices of those that are wanted, None: all.
   """
+  count = images.shape[0] if chosen is None else len(chosen)
   # A few images need no batch of full size; one size per call means one compilation per call.
-  size = min(batch_size(images.shape[1:]), 1 << max(images.shape[0] - 1, 0).bit_length())
+  size = min(batch_size(images.shape[1:]), 1 << max(count - 1, 0).bit_length())
   parts = []
-  for start in range(0, max(images.shape[0], 1), size):
-    batch = np.asarray(images[start : start + size])
+  for start in range(0, max(count, 1), size):
+    rows = slice(start, start + size)
+    batch = np.asarray(images[rows if chosen is None else chosen[rows]])
     filled = np.resize(batch, (size, *batch.shape[1:]))
     parts.append(np.asarray(function(variables, filled))[: len(batch)])
   return np.concatenate(parts)

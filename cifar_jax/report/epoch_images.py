@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax.data import Splits
 from cifar_jax.devices import multihost
-from cifar_jax.predict.classifier import in_batches, make_probabilities
+from cifar_jax.predict.classifier import make_set_probabilities
 from cifar_jax.trainer.session import Callback, Session
 from cifar_jax.training.steps import TrainState, evaluated_variables
 from cifar_jax.utils.array_types import Probabilities
@@ -43,10 +43,12 @@ class EpochImages(Callback):
     if self.due(epoch) and multihost.is_main_process():
       recipe, splits = session.trainer.recipe, session.splits
       if self._predict is None:  # compiled once per run
-        self._predict = make_probabilities(recipe.module, recipe.normalize, recipe.tta)
+        self._predict = make_set_probabilities(
+          recipe.module, recipe.normalize, recipe.tta, recipe.tta_fraction
+        )
       of_all_devices = evaluated_variables(recipe, state)
       variables = jax.tree.map(lambda array: array.addressable_data(0), of_all_devices)
-      probabilities = in_batches(self._predict, variables, splits.validation.images)
+      probabilities = self._predict(variables, splits.validation.images)
       session.writer.write_images(step, functools.partial(self.draw, splits, probabilities, epoch))
     return state
 

@@ -99,7 +99,7 @@ def write_report(
   rows, finished = shown_rows(run), run_files.read_summary(run)
   chosen = getattr(splits, split)
   judged = _Judged(
-    network, chosen, network.probabilities(chosen.images), _epoch(rows, network.step)
+    network, chosen, network.probabilities_of_set(chosen.images), _epoch(rows, network.step)
   )
   parts = [part for part, usual in ((split, 'test'), (checkpoint, 'latest')) if part != usual]
   folder = make_folder(run / 'report' / '_'.join(parts))

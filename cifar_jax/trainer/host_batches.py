@@ -36,10 +36,15 @@ def train_batches(
   yield from _global_batches(split, mesh, rows_and_masks())
 
 
-def evaluation_batches(split: Examples, mesh: Mesh, size: int) -> Iterator[steps.Batch]:
-  """Every example of a split once, in batches of `size`, the last one filled and masked."""
-  examples = len(split)
-  rows_and_masks = (evaluation_rows(start, size, examples) for start in range(0, examples, size))
+def evaluation_batches(
+  split: Examples, mesh: Mesh, size: int, chosen: np.ndarray | None = None
+) -> Iterator[steps.Batch]:
+  """Every example of a split once, or of the `chosen` indices of it, in batches of `size`, the last
+  one filled and masked.
+  """
+  examples = len(split if chosen is None else chosen)
+  starts = range(0, examples, size)
+  rows_and_masks = (evaluation_rows(start, size, examples, chosen) for start in starts)
   yield from _global_batches(split, mesh, rows_and_masks)
 
 

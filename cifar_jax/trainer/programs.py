@@ -9,12 +9,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cifar_jax.data import Splits
 from cifar_jax.devices import sharding
 from cifar_jax.trainer import cached_features
 from cifar_jax.trainer.build import Trainer
-from cifar_jax.training import steps
+from cifar_jax.training import steps, tta
 from cifar_jax.training.losses import Metrics
 
 VALIDATION, TEST = 'validation', 'test'  # the evaluation of these splits
@@ -38,19 +39,26 @@ def lower_updates(
   )
 
 
-def lower_evaluation(trainer: Trainer, images: Any, labels: Any) -> Any:
-  """The evaluation of a batch of images that are on the devices, not compiled yet; see
-  `lower_updates`.
+def lower_evaluation(trainer: Trainer, images: Any, labels: Any) -> list[Any]:
+  """The programs that evaluate batches of images that are on the devices, not compiled yet; see
+  `lower_updates`. The last one is that with all test-time views.
   """
-  variables = steps.evaluated_variables(trainer.recipe, trainer.abstract_state())
-  function: Any = trainer.evaluate.eval_step
-  return function.lower(
-    variables['params'],
-    variables['batch_stats'],
+  recipe, evaluate = trainer.recipe, trainer.evaluate
+  variables = steps.evaluated_variables(recipe, trainer.abstract_state())
+  arguments = (
+    *(variables['params'], variables['batch_stats']),
     *_examples(trainer, images, labels),
-    _number(trainer),
-    _abstract(trainer, jax.eval_shape(Metrics.empty)),
   )
+  if not evaluate.selective:
+    metrics = _abstract(trainer, jax.eval_shape(Metrics.empty))
+    function: Any = evaluate.eval_step
+    return [function.lower(*arguments, _number(trainer), metrics)]
+  count = tta.chosen_examples(recipe.tta_fraction, len(labels))
+  chosen = _abstract(trainer, jax.ShapeDtypeStruct((count,), np.int32))
+  return [
+    evaluate.judges[views][0].lower(*arguments, indices, _number(trainer))
+    for views, indices in (('none', None), (recipe.tta, chosen))
+  ]
 
 
 def dispatches(trainer: Trainer) -> list[tuple[int, bool]]:
@@ -117,7 +125,9 @@ class CompiledAhead:
   def _compile(self, programs: dict[Hashable, Callable[[], Any]]) -> None:
     for name, lower in programs.items():
       try:
-        lower().compile()  # JAX keeps it for the call with arrays of these shapes
+        lowered = lower()
+        for program in lowered if isinstance(lowered, list) else [lowered]:
+          program.compile()  # JAX keeps it for the call with arrays of these shapes
       except Exception:
         pass
       finally:

@@ -91,6 +91,7 @@ def make_recipe(
     ghost_batch_size=config.batch_norm.ghost_batch_size,
     batch_multiple=batch_multiple,
     tta=config.evaluate.tta,
+    tta_fraction=config.evaluate.tta_fraction,
   )
 
 

@@ -47,6 +47,7 @@ class Recipe:
     ghost_batch_size: Rows over which BatchNorm takes its statistics; 0 for the whole batch.
     batch_multiple: The batch is filled to a multiple of it with rows that do not count.
     tta: The key of `tta.TTA_TRANSFORMS` over which an example's logits are averaged in evaluation.
+    tta_fraction: The fraction of a set to which that is done, see `tta.least_confident`.
   """
 
   module: nn.Module
@@ -69,6 +70,7 @@ class Recipe:
   ghost_batch_size: int = 0
   batch_multiple: int = 1
   tta: str = 'none'
+  tta_fraction: float = 1.0
 
   @property
   def steps_per_epoch(self) -> int:

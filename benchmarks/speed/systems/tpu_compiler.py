@@ -168,7 +168,7 @@ def lowered(config: ConfigDict, topology: str, program: str) -> Any:
   trainer = build_trainer(config, splits, mesh=mesh)
   if program == 'evaluation':
     split = splits.validation
-    return programs.lower_evaluation(trainer, _seen(trainer, split.images), split.labels)
+    return programs.lower_evaluation(trainer, _seen(trainer, split.images), split.labels)[-1]
   masked = program == 'last_batch'
   if masked and not trainer.short_last_batch:
     return None
