@@ -2,11 +2,11 @@
 
 After the CIFAR-10 speedrun of Hive (2025), which reports a mean of 94.01 % in 2.0 s of updates on
 one A100, and descends from airbench94_muon (Jordan, 2024): SiLU, shifts and scales of all values of
-an image, views of the quarter of the test images that the network is least sure of, other rates.
-Two things differ: the norm of the kernels is restored every fourth step, there every 2nd at the
-start and every 17th at the end; and the views have the weights of airbench94_muon, there equal
-ones. Rates are its own times the batch size, since it sums the loss over the batch and this takes
-the mean.
+an image, other rates. Two things differ: the norm of the kernels is restored every fourth step,
+there every 2nd at the start and every 17th at the end; and every test image is seen in all views,
+with the weights of airbench94_muon, there in equal parts those that the network is least sure of
+(--config.evaluate.tta_fraction). Rates are its own times the batch size, since it sums the loss
+over the batch and this takes the mean.
 
   python launch.py --config=configs/speedrun94.py --config.model.dtype=bfloat16
 
@@ -23,7 +23,6 @@ def get_config() -> ConfigDict:
   config = airbench94_muon.get_config()
   config.max_steps = 243  # 7.59 epochs of 32
   config.evaluate.every_epochs = 0  # at the end alone
-  config.evaluate.tta_fraction = 0.25
   config.batch_size = 1536
   config.augment.brightness_shift = 0.1399
   config.augment.contrast_scale = 0.1308
