@@ -10,6 +10,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 
@@ -150,6 +151,15 @@ def _resident() -> int:
 def _allowed() -> list[int]:
   """Bytes that a process may have at the end of a file."""
   return [LARGEST_PROCESS]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiles_beside_the_next_test() -> Iterator[None]:
+  """A run that ended early may have left a program half compiled."""
+  yield
+  for thread in threading.enumerate():
+    if thread.name == 'compiles ahead':
+      thread.join()
 
 
 @pytest.fixture(scope='module', autouse=True)

@@ -73,12 +73,12 @@ def train(
   # 3. Build.
   trainer = build_trainer(config, splits)
   check_step_fits(trainer, splits)
-  ahead = CompiledAhead(trainer, splits)
   network = layer_table.describe(trainer.recipe.module, splits.image_shape)
   make_folder(run, 'run folder')
   progress.split_note = run_summary.split_note(splits)
 
   with (
+    contextlib.closing(CompiledAhead(trainer, splits)) as ahead,
     stop_signals() as stop,
     run_lock(run) if is_main else contextlib.nullcontext(lambda: None) as check_folder,
     Checkpoints(run, config.checkpoint.keep, read_back=config.checkpoint.read_back) as checkpoints,

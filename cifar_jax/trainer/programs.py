@@ -91,6 +91,7 @@ class CompiledAhead:
       splits: The data of the run. Where a step does not look at images on the devices, nothing is
         compiled ahead.
     """
+    self._closed = False
     self._done: dict[Hashable, threading.Event] = {}
     config = trainer.config
     on_devices = config.data.placement == 'device' and config.parallel == 'jit'
@@ -122,10 +123,14 @@ class CompiledAhead:
     if done := self._done.get(program):
       done.wait()
 
+  def close(self) -> None:
+    """Leaves out what is not begun; the program being compiled is compiled to its end."""
+    self._closed = True
+
   def _compile(self, programs: dict[Hashable, Callable[[], Any]]) -> None:
     for name, lower in programs.items():
       try:
-        lowered = lower()
+        lowered = [] if self._closed else lower()
         for program in lowered if isinstance(lowered, list) else [lowered]:
           program.compile()  # JAX keeps it for the call with arrays of these shapes
       except Exception:

@@ -1,6 +1,7 @@
 """Programs are compiled ahead: those that the run needs, once each, and no failure is hidden."""
 
 import collections
+import threading
 
 import jax
 import pytest
@@ -83,3 +84,24 @@ def test_nothing_is_compiled_ahead_where_batches_come_from_the_host(tiny_config)
   config = changed(tiny_config, **{**ONE_LAYER, 'data.placement': 'host'})
   splits = data.load_splits(config)
   assert not programs.CompiledAhead(build_trainer(config, splits), splits)._done
+
+
+def test_what_a_run_that_ended_needs_no_more_is_not_compiled(tiny_config, monkeypatch) -> None:
+  config = changed(tiny_config, **ONE_LAYER, steps_per_dispatch=6, max_steps=16, epochs=3)
+  splits = data.load_splits(config)
+  begun, go_on, lowered = threading.Event(), threading.Event(), []
+
+  def lower_updates(trainer, images, labels, count, masked):
+    lowered.append(count)
+    begun.set()
+    go_on.wait(60)
+    raise ValueError('is left to the call that needs it')
+
+  monkeypatch.setattr(programs, 'lower_updates', lower_updates)
+  monkeypatch.setattr(programs, 'lower_evaluation', lambda *arguments: lowered.append('evaluation'))
+  ahead = programs.CompiledAhead(build_trainer(config, splits), splits)
+  assert begun.wait(60)
+  ahead.close()
+  go_on.set()
+  ahead.wait((4, False))  # comes back although it was never compiled
+  assert lowered == [6]
