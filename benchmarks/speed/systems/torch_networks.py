@@ -4,7 +4,13 @@ import torch
 from ml_collections import ConfigDict
 from torch import nn
 
-from benchmarks.speed.systems import torch_resnet, torch_vit
+from benchmarks.speed.systems import (
+  torch_convnext,
+  torch_densenet,
+  torch_mobilenet,
+  torch_resnet,
+  torch_vit,
+)
 from cifar_jax import models
 from cifar_jax.models.conv_net import parse_blocks, parse_head
 from cifar_jax.models.layer_specs import (
@@ -24,6 +30,9 @@ def build(config: ConfigDict) -> nn.Module:
   build = {
     'airbench_net': _airbench_net,
     'conv_net': _conv_net,
+    'convnext': torch_convnext.build,
+    'densenet': torch_densenet.build,
+    'mobilenet_v2': torch_mobilenet.build,
     'resnet': torch_resnet.build,
     'vgg': _conv_net,
     'vit': torch_vit.build,

@@ -46,8 +46,10 @@ class _Block(nn.Module):
     self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
   def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-    tokens = tokens + self._kept(self._attend(self.norms[0](tokens)))
-    return tokens + self._kept(self.mlp(self.norms[1](tokens)))
+    branch = self._attend(self.norms[0](tokens))
+    tokens = tokens + drop_path(branch, self.rate, self.training)
+    branch = self.mlp(self.norms[1](tokens))
+    return tokens + drop_path(branch, self.rate, self.training)
 
   def _attend(self, tokens: torch.Tensor) -> torch.Tensor:
     batch, count, width = tokens.shape
@@ -56,9 +58,10 @@ class _Block(nn.Module):
     mixed = nn.functional.scaled_dot_product_attention(query, key, value)
     return self.out(mixed.transpose(1, 2).reshape(batch, count, width))
 
-  def _kept(self, branch: torch.Tensor) -> torch.Tensor:
-    """Stochastic depth, for each example by itself."""
-    if not self.rate or not self.training:
-      return branch
-    kept = torch.empty(len(branch), 1, 1, dtype=branch.dtype).bernoulli_(1 - self.rate)
-    return branch * kept.to(branch.device).div_(1 - self.rate)
+
+def drop_path(branch: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
+  """Stochastic depth, for each example by itself."""
+  if not rate or not training:
+    return branch
+  kept = torch.empty(len(branch), *(1,) * (branch.ndim - 1), dtype=branch.dtype)
+  return branch * kept.bernoulli_(1 - rate).to(branch.device).div_(1 - rate)
