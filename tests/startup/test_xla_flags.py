@@ -10,7 +10,9 @@ from cifar_jax.startup.xla_flags import set_flags
 
 FUSIONS = '--xla_cpu_experimental_ynn_fusion_type'
 LEVEL = '--xla_backend_optimization_level'
-FLAGS = f'{FUSIONS}=dot,reduce {LEVEL}=1'
+SCHEDULER = '--xla_cpu_scheduler_type'
+LESS_MEMORY = f'{SCHEDULER}=CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED'
+FLAGS = f'{FUSIONS}=dot,reduce {LESS_MEMORY} {LEVEL}=1'
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +37,11 @@ def test_flags_of_the_user_stay_in_front():
 
 
 @pytest.mark.parametrize(
-  ('own', 'added'), [(f'{FUSIONS}=', f'{LEVEL}=1'), (f'{LEVEL}=2', f'{FUSIONS}=dot,reduce')]
+  ('own', 'added'),
+  [
+    (f'{FUSIONS}=', f'{LESS_MEMORY} {LEVEL}=1'),
+    (f'{LEVEL}=2', f'{FUSIONS}=dot,reduce {LESS_MEMORY}'),
+  ],
 )
 def test_a_flag_that_the_user_set_is_not_set_again(own, added):
   environment = {'XLA_FLAGS': own}
@@ -47,7 +53,7 @@ def test_a_flag_that_the_user_set_is_not_set_again(own, added):
   ('environment', 'reason'),
   [
     ({'CIFAR_JAX_XLA_FLAGS': 'off'}, 'CIFAR_JAX_XLA_FLAGS=off'),
-    ({'XLA_FLAGS': f'{FUSIONS}= {LEVEL}=3'}, 'XLA_FLAGS sets them'),
+    ({'XLA_FLAGS': f'{FUSIONS}= {LESS_MEMORY} {LEVEL}=3'}, 'XLA_FLAGS sets them'),
     ({'XLA_FLAGS': '/home/me/flags.txt'}, 'XLA_FLAGS names a file'),
     ({'JAX_PLATFORMS': 'cuda'}, 'not on CPU'),
     ({'JAX_PLATFORMS': 'tpu,cpu'}, 'not on CPU'),
