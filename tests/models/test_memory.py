@@ -14,10 +14,10 @@ import pytest
 
 from cifar_jax.ops.dispatch import has_library
 
-# What must be kept, and what may be. BatchNorm keeps its inputs once more, centered, which saves the
-# gradient a pass over the maps; beyond that there is no room for one more copy of the largest maps
-# counted. The last three keep more than they must, GELU most of it; their second numbers are near
-# to what was found.
+# What must be kept, and what may be. BatchNorm keeps its inputs once more, centered, which saves a
+# pass over the maps; beyond that there is no room for one more copy of the largest maps counted.
+# The last three keep more than they must, GELU most of it; their second numbers are near to what
+# was found.
 BOUNDS = {
   'vgg': (2, 3.25),  # inputs of BatchNorm; outputs of ReLU
   'resnet': (4, 6.5),  # the same of two layers
