@@ -1,5 +1,6 @@
 """Tables of measurements as CSV files, and what stands in several of them."""
 
+import contextlib
 import csv
 import functools
 import importlib.metadata
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cifar_jax.startup.processor import features, processor_name
+from cifar_jax.utils.files import replacing
 
 RESULTS = pathlib.Path(__file__).parent.parent / 'results'
 
@@ -23,10 +25,14 @@ def read(path: pathlib.Path) -> list[dict[str, str]]:
 
 
 def write(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], mode: str = 'w') -> None:
-  """Writes a table of rows with the same columns; with mode 'a' below those that are there."""
+  """Writes a table of rows with the same columns, whole or not at all; with mode 'a' below those
+  that are there.
+  """
   path.parent.mkdir(parents=True, exist_ok=True)
   new = mode == 'w' or not path.exists()
-  with path.open(mode, encoding='utf-8', newline='') as file:
+  with contextlib.ExitStack() as stack:
+    draft = stack.enter_context(replacing(path)) if mode == 'w' else path
+    file = stack.enter_context(draft.open(mode, encoding='utf-8', newline=''))
     writer = csv.DictWriter(file, fieldnames=list(rows[0]))
     if new:
       writer.writeheader()

@@ -144,7 +144,7 @@ def _look_at(run: Run, status: int, place: Place, asked: bool) -> bool:
   """Says what became of a run that has ended, and keeps it if it is finished; False: it failed."""
   if place.has_summary(run) and not status:
     return _keep(run, place)
-  if asked and (not status or abs(status) in STATUS_OF_STOPS):
+  if asked and (not status or status in STATUS_OF_STOPS):
     say(f'{run.name} stopped after epoch {place.epoch(run) or "0"}; the same command goes on')
     return True
   lines = place.log(run).read_text('utf-8', errors='replace').split('\n')
@@ -162,7 +162,7 @@ def _keep(run: Run, place: Place) -> bool:
     with locks.locked(place.runs / '.lock', lambda: None):  # from another queue
       table = table_of(run.item, place.overrides)
       collect.collect([place.runs / run.name], table, place.results)
-  except UserError as error:
+  except (UserError, OSError, LookupError) as error:  # its files are damaged, or the disk is full
     say(f'{run.name} failed: {error}')
     return False
   summary = run_files.read_summary(place.runs / run.name)

@@ -100,7 +100,8 @@ class SaveCheckpoints(Callback):
 
   One save is in progress at most. Where more than one checkpoint is kept, the next one waits for
   it. Else a save that has not begun when the next one is due is not made: the newest state and the
-  newest best are what counts, and nothing waits. The host holds three copies of the state at most.
+  newest best are what counts, and nothing waits. The host holds five copies of the state at most:
+  two that are being written, two that wait and a new one.
   Of several processes the first one copies and writes.
 
   Attributes:
@@ -178,7 +179,7 @@ class SaveCheckpoints(Callback):
         return  # the one asked for later comes after its own row of metrics.csv
       waiting, self._waiting = self._waiting, {}
     for is_best in sorted(waiting, reverse=True):
-      self.checkpoints.save(*waiting[is_best], best=is_best)
+      self.checkpoints.save(*waiting.pop(is_best), best=is_best)
 
 
 class Profile(Callback):

@@ -66,13 +66,19 @@ def dispatches(trainer: Trainer) -> list[tuple[int, bool]]:
 
   Only the first and the last epoch are looked at: all between are like the first.
   """
+  last = (trainer.total_steps - 1) // trainer.steps_per_epoch * trainer.steps_per_epoch
+  return list(
+    dict.fromkeys([*_dispatches_of_epoch(trainer, 0), *_dispatches_of_epoch(trainer, last)])
+  )
+
+
+def _dispatches_of_epoch(trainer: Trainer, step: int) -> list[tuple[int, bool]]:
   per_epoch, found = trainer.steps_per_epoch, []
-  for first in sorted({0, (trainer.total_steps - 1) // per_epoch * per_epoch}):
-    step = first
-    while step < min(first + per_epoch, trainer.total_steps):
-      count = trainer.dispatch_length(step, supports_scan=True)
-      step += count
-      found.append((count, trainer.short_last_batch and step % per_epoch == 0))
+  end = min(step + per_epoch, trainer.total_steps)
+  while step < end:
+    count = trainer.dispatch_length(step, supports_scan=True)
+    step += count
+    found.append((count, trainer.short_last_batch and step % per_epoch == 0))
   return list(dict.fromkeys(found))
 
 
@@ -95,8 +101,11 @@ class CompiledAhead:
     self._done: dict[Hashable, threading.Event] = {}
     config = trainer.config
     on_devices = config.data.placement == 'device' and config.parallel == 'jit'
-    if not on_devices or cached_features.are_cached(trainer.recipe.module):
+    alone = jax.process_count() == 1  # several have to compile in the same order
+    if not (on_devices and alone) or cached_features.are_cached(trainer.recipe.module):
       return
+    # Made here, since a property that two threads ask for at once may be made twice.
+    _ = trainer.evaluate, trainer.train_steps, trainer.epoch_order
     train, measured = splits.train, {VALIDATION: splits.validation, TEST: splits.test}
     updates: dict[Hashable, Callable[[], Any]] = {
       kind: functools.partial(lower_updates, trainer, train.images, train.labels, *kind)
@@ -108,8 +117,9 @@ class CompiledAhead:
       name: functools.partial(lower_evaluation, trainer, split.images, split.labels)
       for name, split in measured.items()
     }
-    first = next(iter(updates))
-    programs = {first: updates.pop(first), **evaluations, **updates}
+    # In the order in which they are needed.
+    soon: list[Hashable] = [*_dispatches_of_epoch(trainer, 0), VALIDATION]
+    programs = {name: (updates | evaluations)[name] for name in soon} | updates | evaluations
     self._done = {name: threading.Event() for name in programs}
     # Not a daemon: a process that ends while XLA compiles waits for it.
     thread = threading.Thread(target=self._compile, args=(programs,), name='compiles ahead')

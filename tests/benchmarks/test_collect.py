@@ -5,6 +5,7 @@ import pathlib
 
 import pytest
 
+from benchmarks import tables
 from benchmarks.results.collect import COLUMNS, collect, markdown
 from benchmarks.tables import RESULTS, read
 from cifar_jax.utils.errors import UserError
@@ -86,3 +87,13 @@ def test_seeds_are_one_system_and_options_make_another(tmp_path) -> None:
     '| `head` | 2 | 98.00 ± 1.41 % | 5 to 8 |',  # 2 / sqrt(2), by hand
     '| `head` `--config.epochs=9` | 1 | 50.00 % | 5 |',
   ]
+
+
+def test_a_table_that_cannot_be_written_stays_as_it_was(tmp_path) -> None:
+  path = tmp_path / 'table.csv'
+  tables.write(path, [{'a': 1}, {'a': 2}])
+  before = path.read_bytes()
+  with pytest.raises(ValueError, match='not in fieldnames'):
+    tables.write(path, [{'a': 3}, {'b': 4}])
+  assert path.read_bytes() == before
+  assert [one.name for one in tmp_path.iterdir()] == ['table.csv']

@@ -402,6 +402,7 @@ def test_every_published_figure_without_a_full_run_is_in_the_queue() -> None:
   assert figures - full <= found_there
 
 
+@pytest.mark.thorough
 def test_a_real_run(tmp_path, monkeypatch) -> None:
   """Two updates on random images, with the launch.py of this project."""
   (tmp_path / 'queue.toml').write_text(item('tiny'))
@@ -414,3 +415,8 @@ def test_a_real_run(tmp_path, monkeypatch) -> None:
   assert row['command'].startswith('launch.py --config=configs/lr.py --config.data.name=synthetic')
   summary = json.loads((tmp_path / 'runs' / 'tiny_seed0' / 'summary.json').read_text())
   assert summary['steps'] == 2
+
+
+def test_a_mistake_of_the_user_is_no_stop() -> None:
+  """launch.py ends with status 2 where it cannot save; 2 is the number of SIGINT, too."""
+  assert {-2, -15, 130, 143} == children.STATUS_OF_STOPS

@@ -62,6 +62,7 @@ def check(*families: str) -> None:
   assert not outside
 
 
+@pytest.mark.thorough
 def test_a_block_keeps_no_more_than_is_known() -> None:
   check(*OFTEN)
 

@@ -207,6 +207,7 @@ def storm(config, data, folder: pathlib.Path, straight: pathlib.Path, moments) -
   return ended
 
 
+@pytest.mark.thorough
 def test_killed_inside_a_save(config, tiny_data, tmp_path, one_after_the_other) -> None:
   """A few moments; the slow test has a hundred."""
   assert storm(config, tiny_data, tmp_path, one_after_the_other, [20, 60, 90]) == 1

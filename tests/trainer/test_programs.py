@@ -105,3 +105,29 @@ def test_what_a_run_that_ended_needs_no_more_is_not_compiled(tiny_config, monkey
   go_on.set()
   ahead.wait((4, False))  # comes back although it was never compiled
   assert lowered == [6]
+
+
+def test_programs_are_compiled_in_the_order_in_which_they_are_needed(tiny_config, monkeypatch):
+  """180 training images make four batches of 50, the last of which is short."""
+  config = changed(
+    tiny_config, **ONE_LAYER, batch_size=50, steps_per_dispatch=3, epochs=3, max_steps=10
+  )
+  splits = data.load_splits(config)
+  lowered = []
+
+  def lower_updates(trainer, images, labels, count, masked):
+    lowered.append((count, masked))
+    raise ValueError('is left to the call that needs it')
+
+  def lower_evaluation(trainer, images, labels):
+    lowered.append(len(labels))
+    raise ValueError('is left to the call that needs it')
+
+  monkeypatch.setattr(programs, 'lower_updates', lower_updates)
+  monkeypatch.setattr(programs, 'lower_evaluation', lower_evaluation)
+  ahead = programs.CompiledAhead(build_trainer(config, splits), splits)
+  ahead.wait(programs.TEST)
+  validation, test = len(splits.validation), len(splits.test)
+  assert validation != test
+  # Two whole epochs of 3 + 1 updates, and 2 of the last one.
+  assert lowered == [(3, False), (1, True), validation, (2, False), test]

@@ -96,8 +96,8 @@ def numpy_evaluation(trainer, state, split, fraction: float) -> tuple[float, flo
   [
     (1, {}),
     (1, {'data.placement': 'host'}),
-    (3, {}),
-    (3, {'data.placement': 'host'}),
+    pytest.param(3, {}, marks=pytest.mark.thorough),
+    pytest.param(3, {'data.placement': 'host'}, marks=pytest.mark.thorough),
     (3, {'parallel': 'pmap'}),
   ],
   ids=str,

@@ -16,7 +16,8 @@ from cifar_jax.startup import process
 
 LAUNCHER: tuple[str, ...] = (sys.executable, 'launch.py')  # in the folder of this project
 _STOPS = (signal.SIGINT, signal.SIGTERM)
-STATUS_OF_STOPS = {base + number for base in (0, 128) for number in _STOPS}
+# Of a process that a signal ended, and of one that said so itself; 2 is that of a user's mistake.
+STATUS_OF_STOPS = {status for number in _STOPS for status in (-number, 128 + number)}
 # What JAX takes of a GPU's memory at its start, by its name of today and the older one: not both.
 _FRACTIONS = ('XLA_CLIENT_MEM_FRACTION', 'XLA_PYTHON_CLIENT_MEM_FRACTION')
 _GPU_MEMORY = 0.9  # the share of it that runs beside one another have together
