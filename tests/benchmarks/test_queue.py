@@ -295,6 +295,7 @@ def test_a_signal_is_passed_on(here) -> None:
   assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.thorough
 def test_a_second_signal_ends_all_at_once(here) -> None:
   (here / 'queue.toml').write_text(item('long', seeds=[STUBBORN]))
   code = f"""

@@ -193,6 +193,7 @@ def check_text(key: str, text: str) -> None:
     assert f'--config.{key.split(".")[0]}' in message
 
 
+@pytest.mark.thorough
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(key=st.sampled_from(sorted(plain(cnn_adv.get_config()))), text=TEXTS)
 @example(key='data.mean', text='(' * 300)

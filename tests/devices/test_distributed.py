@@ -126,6 +126,7 @@ def one(tiny_config):
   return changed(tiny_config, **tiny.ONE_CONVOLUTION, **{'checkpoint.every_steps': 4})
 
 
+@pytest.mark.thorough
 def test_two_processes_train_as_one(one, tiny_data, tmp_path) -> None:
   statuses, outputs, _ = together(tmp_path / 'two', tiny_data, processes=2, epochs=1)
   assert statuses == [0, 0], outputs

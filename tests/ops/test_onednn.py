@@ -151,6 +151,7 @@ def test_a_large_batch_is_no_reason_for_many_calls(shape):
   assert 4 <= text.count('__onednn$') <= 80
 
 
+@pytest.mark.thorough
 def test_the_layer_calls_it_for_depthwise_convolutions():
   layer = Conv(4, feature_group_count=4)
   images = normal(2, 6, 6, 4)

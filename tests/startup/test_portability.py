@@ -98,6 +98,7 @@ def test_the_rule_of_encodings_itself(call: str, lines: list[int]) -> None:
   assert list(without_encoding(ast.parse(call))) == lines
 
 
+@pytest.mark.thorough
 def test_trains_without_posix_and_without_tensorflow(tiny_data, tmp_path) -> None:
   """Checkpoints, events and the lock included; and what is there is resumed."""
   for epochs in (1, 2):
