@@ -26,7 +26,7 @@ from absl import app, flags, logging
 
 from cifar_jax import config as configs
 from cifar_jax.devices import distributed
-from cifar_jax.startup import accelerators, host_memory, xla_flags
+from cifar_jax.startup import accelerators, early_start, host_memory, xla_flags
 from cifar_jax.utils import cache, paths
 from cifar_jax.utils.errors import UserError, exit_on_user_error
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
     with distributed.initialize_distributed(
       _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     ):
-      accelerators.start_beside()
+      early_start.start_accelerator()
       cache.warn_if_unwritable()
       from cifar_jax.report.epoch_images import EpochImages
       from cifar_jax.run_dir.progress import Progress

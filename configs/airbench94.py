@@ -8,7 +8,7 @@ the loss over the batch and this takes the mean.
 
 Measured on 2 cores of an AMD EPYC (Zen 4) in bfloat16: 94.11 % in 30 min, validation included and
 interrupted once, on a machine shared with other work (n = 1, seed 0). On one NVIDIA H200 in
-bfloat16: 94.01 +- 0.23 % in 14.1 +- 0.7 s from the start of the process, 1.7 of them in updates (n
+bfloat16: 94.01 +- 0.23 % in 14.1 +- 0.7 s from the start of the process, about 1.7 in updates (n
 = 5, seeds 0 to 4; python -m benchmarks time_to_accuracy).
 """
 

@@ -10,8 +10,8 @@ over the batch and this takes the mean.
 
   python launch.py --config=configs/speedrun94.py --config.model.dtype=bfloat16
 
-Measured on one NVIDIA H200: 94.01 +- 0.16 % in 10.1 +- 0.4 s from the start of the process, 1.3 of
-them in updates (n = 5, seeds 0 to 4; python -m benchmarks time_to_accuracy).
+Measured on one NVIDIA H200: 94.01 +- 0.16 % in 10.1 +- 0.4 s from the start of the process, about
+1.3 in updates (n = 5, seeds 0 to 4; python -m benchmarks time_to_accuracy).
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,7 @@ Each is changed alone in a config in which it acts; the first three updates are 
 a real run. Options that act at the end of an epoch are in test_effects_of_epochs.py.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -12,8 +12,6 @@ import jax
 import pytest
 
 from cifar_jax import config as configs
-from cifar_jax.optim import parameter_groups
-from cifar_jax.schema.options import options_of
 from configs import base
 from tests.helpers.effects import (
   CONVOLUTION,
@@ -332,41 +330,3 @@ def test_every_option_is_here() -> None:
 def test_what_is_claimed_to_change_nothing(claimed, excepted) -> None:
   """Who asks for another generator is told; the seed is what the benchmarks take a mean over."""
   assert claimed - {*NEUTRAL, *ROUNDED} == excepted
-
-
-KERNELS: Mapping[str, Any] = {'pattern': '.*/kernel', 'weight_decay': 0.1}
-GROUPED: dict[str, Any] = {
-  'pattern': '.*/bias',
-  'learning_rate_factor': 0.5,
-  'weight_decay_factor': 0.5,
-  'schedule_epochs': 0.5,
-  'frozen_from_epoch': 0.4,
-  # Of the rule:
-  'name': 'keras_rmsprop',
-  'momentum': 0.5,
-  'weight_decay': 0.3,
-  'max_norm': 0.1,
-}
-
-
-@pytest.mark.parametrize(
-  'option',
-  [
-    pytest.param(
-      option, marks=() if option in ('frozen_from_epoch', 'name') else pytest.mark.thorough
-    )
-    for option in sorted(GROUPED)
-  ],
-)
-def test_an_option_of_a_group(effects, option) -> None:
-  group = {**KERNELS, option: GROUPED[option]}
-  if option == 'name':
-    del group['weight_decay']
-  before = effects({**COSINE, 'optimizer.groups': {'some': KERNELS}})
-  after = effects({**COSINE, 'optimizer.groups': {'some': group}})
-  assert isinstance(after, Outcome), after
-  assert not same(before, after)
-
-
-def test_every_option_of_a_group_is_here() -> None:
-  assert set(options_of(parameter_groups.Group)) <= set(GROUPED)

@@ -23,6 +23,7 @@ from typing import Any
 from benchmarks import tables
 from benchmarks.results.reproduction import system_of
 from cifar_jax.commands import parsing
+from cifar_jax.utils import locks
 from cifar_jax.utils.errors import UserError
 
 COLUMNS = {
@@ -79,17 +80,23 @@ def collect(
 
   key = key_of(table)
   path = results / f'{table}.csv'
-  rows = {key(row): row for row in tables.read(path)}
+  new = {}
   for run in runs:
     if not (summary := run_files.read_summary(run)):
       raise UserError(f'{run} has no {run_files.SUMMARY}: it is no finished run')
     if table == 'runs':  # as many epochs as were trained, not as many as the config would allow
-      summary['epochs'] = tables.read(run / CSV_NAME)[-1]['epoch']
+      epochs = tables.read(run / CSV_NAME)
+      if not epochs or not epochs[-1].get('epoch'):
+        raise UserError(f'{run / CSV_NAME} has no epoch: the file is damaged')
+      summary['epochs'] = epochs[-1]['epoch']
       summary['commit'] = ', then '.join(_commits(run.with_name(f'{run.name}.log')))
     row = row_of(run.name, summary, table)
-    rows[key(row)] = row
-  found = [rows[name] for name in sorted(rows)]
-  tables.write(path, found)
+    new[key(row)] = row
+  results.mkdir(parents=True, exist_ok=True)
+  with locks.locked(results / '.lock', lambda: None):  # another process may add rows, too
+    rows = {key(row): row for row in tables.read(path)} | new
+    found = [rows[name] for name in sorted(rows)]
+    tables.write(path, found)
   if table == 'runs':
     (results / 'curves').mkdir(exist_ok=True)
     for run in runs:

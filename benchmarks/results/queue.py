@@ -13,8 +13,9 @@ the seeds of its item that have not begun are left, and the next item begins; th
 Each session in a log begins with the commit, which git or $CIFAR_JAX_COMMIT tells, and the command.
 
 Ctrl-C, SIGTERM and the end of --minutes let the runs save and stop; the same command goes on with
-them. A second Ctrl-C ends all at once. Options of a config, after these, go to every run: a trial
-with others, such as --config.max_steps=2, needs a --runs and a --results of its own.
+them. A second Ctrl-C, or the first after the end of --minutes, ends all at once. Options of a
+config, after these, go to every run: a trial with others, such as --config.max_steps=2, needs a
+--runs and a --results of its own.
 """
 
 import argparse
@@ -31,7 +32,6 @@ from benchmarks.results.queued.children import STATUS_OF_STOPS, Children, say
 from benchmarks.results.queued.items import HARDWARE, Item, Place, Run, chosen, read, table_of
 from cifar_jax.commands import parsing
 from cifar_jax.startup import accelerators
-from cifar_jax.utils import locks
 from cifar_jax.utils.errors import UserError
 
 QUEUE = pathlib.Path(__file__).parent.parent / 'queue.toml'
@@ -159,10 +159,9 @@ def _keep(run: Run, place: Place) -> bool:
   from cifar_jax.run_dir import run_files
 
   try:
-    with locks.locked(place.runs / '.lock', lambda: None):  # from another queue
-      table = table_of(run.item, place.overrides)
-      collect.collect([place.runs / run.name], table, place.results)
-  except (UserError, OSError, LookupError) as error:  # its files are damaged, or the disk is full
+    table = table_of(run.item, place.overrides)
+    collect.collect([place.runs / run.name], table, place.results)
+  except (UserError, OSError) as error:  # its files are damaged, or the disk is full
     say(f'{run.name} failed: {error}')
     return False
   summary = run_files.read_summary(place.runs / run.name)

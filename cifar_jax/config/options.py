@@ -15,8 +15,8 @@ from cifar_jax.schema.constraints import (
   BELOW_ONE,
   BOOLEAN,
   NOT_NEGATIVE,
-  SHARE,
   TEXT,
+  UP_TO_ONE,
   WORDS,
   Constraint,
   integer,
@@ -138,7 +138,7 @@ _EVALUATE = (
   resumable('tta', 'none', one_of('none', 'flip', 'flip_translate'))(
     "The views of each image over which logits are averaged: 'flip' (2) or 'flip_translate' (6)."
   ),
-  resumable('tta_fraction', 1.0, SHARE, since=2)(
+  resumable('tta_fraction', 1.0, UP_TO_ONE, since=2)(
     'The fraction of a set that is seen in all views of `tta`: after one plain look at all, the '
     'images whose largest class probability is smallest. 1: all images, at once, without that '
     'look. Images that do not come as a set, as those of `predict`, are always seen in all views.'

@@ -1,7 +1,9 @@
 """Compiled programs are kept in the user's cache folder: those that can be."""
 
+import atexit
 import functools
 import importlib
+import threading
 import warnings
 from typing import Any
 
@@ -10,6 +12,9 @@ import jax
 from cifar_jax.ops.onednn import CALLS
 from cifar_jax.utils.paths import cache_folder
 
+_STORING = threading.Lock()  # held while a program is written
+_SECONDS_TO_STORE = 10  # for which the end of a process waits
+
 
 def keep_compiled_programs() -> None:
   """Lets JAX keep compiled programs in the user's cache folder, unless a folder was chosen already.
@@ -17,7 +22,7 @@ def keep_compiled_programs() -> None:
   A program is compiled once for each network, batch size, device kind and set of XLA flags; the
   next start reads it, whatever its seed.
   """
-  _leave_out_library_calls()
+  _store_what_can_be()
   if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     return
   folder = cache_folder() / 'xla'
@@ -31,12 +36,13 @@ def keep_compiled_programs() -> None:
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 
-def _leave_out_library_calls() -> None:
-  """Makes JAX compile programs with calls of oneDNN in each process.
+def _store_what_can_be() -> None:
+  """Makes JAX compile programs with calls of oneDNN in each process, and write the others whole.
 
-  XLA has no form in which it could store them, but tries: that ends in a MemoryError with jaxlib
-  0.10.2, and was seen to end the process (SIGSEGV) with 0.11.2 on a Xeon. JAX has no option for it
-  that is a program's own.
+  XLA has no form in which it could store those calls, but tries: that ends in a MemoryError with
+  jaxlib 0.10.2, and was seen to end the process (SIGSEGV) with 0.11.2 on a Xeon. JAX has no option
+  for it that is a program's own. A program may be written by a thread that the end of the process
+  does not wait for; JAX would not replace the half of it.
   """
   try:
     cache: Any = importlib.import_module('jax._src.compilation_cache')
@@ -48,7 +54,10 @@ def _leave_out_library_calls() -> None:
 
   @functools.wraps(store)
   def store_if_possible(key: str, name: str, executable: Any, *rest: Any, **options: Any) -> None:
-    if not any(CALLS in module.to_string() for module in executable.hlo_modules()):
+    if any(CALLS in module.to_string() for module in executable.hlo_modules()):
+      return
+    with _STORING:
       store(key, name, executable, *rest, **options)
 
   cache.put_executable_and_time = store_if_possible
+  atexit.register(_STORING.acquire, timeout=_SECONDS_TO_STORE)

@@ -9,15 +9,12 @@ from cifar_jax import layers
 from cifar_jax.models.conv_units import Logits, NormActivation, plain_conv
 from cifar_jax.models.fields import POSITIVE_INT, Network, blocks_per_stage
 from cifar_jax.models.registry import register
-from cifar_jax.schema.constraints import BELOW_ONE, BOOLEAN, number
+from cifar_jax.schema.constraints import BELOW_ONE, BOOLEAN, UP_TO_ONE
 from cifar_jax.schema.options import option
 from cifar_jax.utils.array_types import ClassLogits, Images, Maps, Mask, NewMaps
 
 _BLOCKS = 3
 _BOTTLENECK = 4  # filters of the 1x1 convolution, in growths
-
-
-_SHARE = number('a number above 0 up to 1', lambda value: 0 < value <= 1, (0.1, 1), (0, -0.5, 1.1))
 
 
 @register('densenet')
@@ -33,7 +30,7 @@ class DenseNet(Network):
     'A 1x1 convolution to four growths before each 3x3 one, and twice the growth in the stem, '
     'which otherwise has 16 filters; "B".'
   )
-  compression: float = option(1.0, _SHARE)(
+  compression: float = option(1.0, UP_TO_ONE)(
     'Share of the channels that a transition keeps, above 0 up to 1; "C" is 0.5.'
   )
   dropout: float = option(0.0, BELOW_ONE)(

@@ -107,8 +107,8 @@ ANY_NUMBER = number('a number', lambda value: True, (0, -1, 0.5))
 POSITIVE = number('a number above 0', lambda value: value > 0, (1e-9, 1), (0, -1e-6))
 NOT_NEGATIVE = number('a number not below 0', lambda value: value >= 0, (0, 0.2, 10), (-0.1,))
 BELOW_ONE = number('a number in [0, 1)', lambda value: 0 <= value < 1, (0, 0.999), (-0.1, 1, 1.0))
-SHARE = number(
-  'a number above 0, at most 1', lambda value: 0 < value <= 1, (1e-9, 0.25, 1), (0, -0.1, 1.01)
+UP_TO_ONE = number(
+  'a number above 0 up to 1', lambda value: 0 < value <= 1, (1e-9, 0.25, 1), (0, -0.1, 1.01)
 )
 BOOLEAN = Constraint(
   lambda value: isinstance(value, bool), 'True or False', bool, (True, False), (0, 1, 'True', None)

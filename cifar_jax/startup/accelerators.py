@@ -6,7 +6,6 @@ of this costs about a millisecond; `unused_note` alone asks JAX, and that only w
 seems to be there.
 """
 
-import contextlib
 import functools
 import importlib.util
 import os
@@ -14,7 +13,6 @@ import pathlib
 import re
 import shutil
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -137,24 +135,6 @@ def start_error(error: BaseException, environment: Mapping[str, str] = os.enviro
   if text := shortened(str(error)):
     return text
   return f'it finds no device of the kind that JAX_PLATFORMS names, {chosen_platform(environment)}'
-
-
-def start_beside() -> None:
-  """Starts JAX's accelerator in a thread, if there is one: that takes seconds, the first array on
-  it another, and meanwhile other modules can be imported. Whoever asks JAX for devices waits for
-  it, and is told what failed.
-  """
-  if runs_on_cpu():
-    return
-
-  def start() -> None:
-    import jax
-
-    with contextlib.suppress(*CANNOT_START):
-      jax.device_put(0.0).block_until_ready()
-
-  with contextlib.suppress(RuntimeError):  # the system has no more threads
-    threading.Thread(target=start, name='starts the accelerator', daemon=True).start()
 
 
 def warn_if_unused() -> None:

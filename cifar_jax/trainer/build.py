@@ -141,7 +141,7 @@ class Trainer:
     """The state before the first update, on every device.
 
     It is computed on the host where that is possible: a GPU takes seconds to get ready for what it
-    does once, and so a seed gives the same parameters on every platform.
+    does once.
     """
     start = starting_variables(self.config, self.recipe.module, self.init_shapes())
     arguments = self.keys, self.init_images, start

@@ -88,10 +88,13 @@ def train(
     #   b. the best weights of another run, config.init_from,
     #   c. published weights, config.model.weights, for the layers that they have,
     #   d. random numbers, which depend on config.seed.
+    if checkpoints.latest() is None:
+      ahead.begin(0)
     restored = checkpoints.restore(trainer.abstract_state())
     state, facts = restored or (trainer.init(), {})
     step = int(jax.device_get(state.step))
     resume.check_same_step(run, step)
+    ahead.begin(step)
     rows: list[dict[str, float]] = []
     if restored:
       resume.validate_resume(trainer, splits, run, step, facts)

@@ -4,7 +4,7 @@ devices that are not here.
 
 import functools
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import jax
@@ -23,8 +23,8 @@ VALIDATION, TEST = 'validation', 'test'  # the evaluation of these splits
 
 def lower_updates(
   trainer: Trainer, images: Any, labels: Any, count: int, masked: bool = False
-) -> Any:
-  """`count` updates as one program, not compiled yet.
+) -> list[Any]:
+  """`count` updates as one program, not compiled yet, the only one in the list.
 
   Args:
     images: The training images, or what has their shape and dtype [N, H, W, C].
@@ -34,9 +34,8 @@ def lower_updates(
   keys = _abstract(trainer, trainer.abstract_keys())
   order = _abstract(trainer, jax.eval_shape(trainer.epoch_order, keys, _number(trainer)))
   function: Any = trainer.train_steps(count)
-  return function.lower(
-    *(keys, trainer.abstract_state(), *_examples(trainer, images, labels), order), masked=masked
-  )
+  arguments = keys, trainer.abstract_state(), *_examples(trainer, images, labels), order
+  return [function.lower(*arguments, masked=masked)]
 
 
 def lower_evaluation(trainer: Trainer, images: Any, labels: Any) -> list[Any]:
@@ -61,29 +60,29 @@ def lower_evaluation(trainer: Trainer, images: Any, labels: Any) -> list[Any]:
   ]
 
 
-def dispatches(trainer: Trainer) -> list[tuple[int, bool]]:
-  """The kinds of dispatches of a run that nothing interrupts, (count, masked), as they come first.
+def dispatches(trainer: Trainer, first_step: int = 0) -> list[tuple[int, bool]]:
+  """The kinds of dispatches, (count, masked), of a session that begins with `first_step` updates
+  made and that nothing interrupts, as they come first.
 
-  Only the first and the last epoch are looked at: all between are like the first.
+  Only its first two epochs and the last one are looked at: all between are like the second.
   """
-  last = (trainer.total_steps - 1) // trainer.steps_per_epoch * trainer.steps_per_epoch
-  return list(
-    dict.fromkeys([*_dispatches_of_epoch(trainer, 0), *_dispatches_of_epoch(trainer, last)])
-  )
-
-
-def _dispatches_of_epoch(trainer: Trainer, step: int) -> list[tuple[int, bool]]:
-  per_epoch, found = trainer.steps_per_epoch, []
-  end = min(step + per_epoch, trainer.total_steps)
-  while step < end:
-    count = trainer.dispatch_length(step, supports_scan=True)
-    step += count
-    found.append((count, trainer.short_last_batch and step % per_epoch == 0))
+  per_epoch, total = trainer.steps_per_epoch, trainer.total_steps
+  second = (first_step // per_epoch + 1) * per_epoch
+  last = max(second, (total - 1) // per_epoch * per_epoch)
+  epochs = ((first_step, second), (second, second + per_epoch), (last, total))
+  found = [kind for first, end in epochs for kind in _dispatches(trainer, first, min(end, total))]
   return list(dict.fromkeys(found))
 
 
+def _dispatches(trainer: Trainer, step: int, end: int) -> Iterator[tuple[int, bool]]:
+  while step < end:
+    count = trainer.dispatch_length(step, supports_scan=True)
+    step += count
+    yield count, trainer.short_last_batch and step % trainer.steps_per_epoch == 0
+
+
 class CompiledAhead:
-  """Compiles the programs of a run in a thread, beside what comes before they are needed.
+  """Compiles the programs of a session in a thread, beside what comes before they are needed.
 
   They come one after the other, since the compiler uses many threads itself and keeps what it found
   out about a convolution for the next program. What fails here is left to the call that needs the
@@ -91,35 +90,29 @@ class CompiledAhead:
   """
 
   def __init__(self, trainer: Trainer, splits: Splits):
-    """Begins.
+    """Compiles nothing yet.
 
     Args:
-      splits: The data of the run. Where a step does not look at images on the devices, nothing is
-        compiled ahead.
+      splits: The data of the run.
     """
+    self._trainer, self._splits = trainer, splits
     self._closed = False
     self._done: dict[Hashable, threading.Event] = {}
-    config = trainer.config
+
+  def begin(self, first_step: int) -> None:
+    """Begins, for a session with so many updates made; once.
+
+    Nothing is compiled ahead where a step does not look at images on the devices, or for several
+    processes, which have to compile in the same order.
+    """
+    trainer, config = self._trainer, self._trainer.config
     on_devices = config.data.placement == 'device' and config.parallel == 'jit'
-    alone = jax.process_count() == 1  # several have to compile in the same order
-    if not (on_devices and alone) or cached_features.are_cached(trainer.recipe.module):
+    cached = cached_features.are_cached(trainer.recipe.module)
+    if self._done or not on_devices or cached or jax.process_count() > 1:
       return
     # Made here, since a property that two threads ask for at once may be made twice.
     _ = trainer.evaluate, trainer.train_steps, trainer.epoch_order
-    train, measured = splits.train, {VALIDATION: splits.validation, TEST: splits.test}
-    updates: dict[Hashable, Callable[[], Any]] = {
-      kind: functools.partial(lower_updates, trainer, train.images, train.labels, *kind)
-      for kind in dispatches(trainer)
-    }
-    if len(splits.test) == len(splits.validation):
-      del measured[TEST]
-    evaluations: dict[Hashable, Callable[[], Any]] = {
-      name: functools.partial(lower_evaluation, trainer, split.images, split.labels)
-      for name, split in measured.items()
-    }
-    # In the order in which they are needed.
-    soon: list[Hashable] = [*_dispatches_of_epoch(trainer, 0), VALIDATION]
-    programs = {name: (updates | evaluations)[name] for name in soon} | updates | evaluations
+    programs = self._programs(first_step)
     self._done = {name: threading.Event() for name in programs}
     # Not a daemon: a process that ends while XLA compiles waits for it.
     thread = threading.Thread(target=self._compile, args=(programs,), name='compiles ahead')
@@ -137,11 +130,27 @@ class CompiledAhead:
     """Leaves out what is not begun; the program being compiled is compiled to its end."""
     self._closed = True
 
-  def _compile(self, programs: dict[Hashable, Callable[[], Any]]) -> None:
+  def _programs(self, first_step: int) -> dict[Hashable, Callable[[], list[Any]]]:
+    """What lowers each, in the order in which they are needed."""
+    trainer, splits = self._trainer, self._splits
+    train, measured = splits.train, {VALIDATION: splits.validation, TEST: splits.test}
+    if len(splits.test) == len(splits.validation):
+      del measured[TEST]
+    lower: dict[Hashable, Callable[[], list[Any]]] = {
+      kind: functools.partial(lower_updates, trainer, train.images, train.labels, *kind)
+      for kind in dispatches(trainer, first_step)
+    }
+    for name, split in measured.items():
+      lower[name] = functools.partial(lower_evaluation, trainer, split.images, split.labels)
+    end_of_epoch = (first_step // trainer.steps_per_epoch + 1) * trainer.steps_per_epoch
+    until = min(end_of_epoch, trainer.total_steps)
+    soon: list[Hashable] = [*_dispatches(trainer, first_step, until), VALIDATION]
+    return {name: lower[name] for name in soon} | lower
+
+  def _compile(self, programs: dict[Hashable, Callable[[], list[Any]]]) -> None:
     for name, lower in programs.items():
       try:
-        lowered = [] if self._closed else lower()
-        for program in lowered if isinstance(lowered, list) else [lowered]:
+        for program in [] if self._closed else lower():
           program.compile()  # JAX keeps it for the call with arrays of these shapes
       except Exception:
         pass

@@ -21,6 +21,7 @@ class Outcomes(NamedTuple):
   """What the network makes of each example, float32 [B].
 
   Attributes:
+    losses: As `Recipe.loss` gives them.
     correct: 1 or 0.
     confidences: The probability of the class that it predicts.
   """

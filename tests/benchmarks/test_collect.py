@@ -2,12 +2,14 @@
 
 import json
 import pathlib
+import threading
 
 import pytest
 
 from benchmarks import tables
 from benchmarks.results.collect import COLUMNS, collect, markdown
 from benchmarks.tables import RESULTS, read
+from cifar_jax.utils import locks
 from cifar_jax.utils.errors import UserError
 
 
@@ -97,3 +99,27 @@ def test_a_table_that_cannot_be_written_stays_as_it_was(tmp_path) -> None:
     tables.write(path, [{'a': 3}, {'b': 4}])
   assert path.read_bytes() == before
   assert [one.name for one in tmp_path.iterdir()] == ['table.csv']
+
+
+def test_a_table_is_changed_by_one_process_at_a_time(tmp_path) -> None:
+  """A row that another one adds meanwhile is not lost."""
+  folder = finished(tmp_path / 'mine')
+  results = tmp_path / 'results'
+  results.mkdir()
+  with locks.locked(results / '.lock', lambda: None):
+    thread = threading.Thread(target=collect, args=([folder], 'runs', results))
+    thread.start()
+    other = dict.fromkeys(COLUMNS['runs'], 'x')
+    tables.write(results / 'runs.csv', [other])
+    thread.join(0.3)
+    assert thread.is_alive()
+  thread.join(60)
+  assert [row['run'] for row in tables.read(results / 'runs.csv')] == ['mine', 'x']
+
+
+def test_a_run_without_an_epoch_is_refused(tmp_path) -> None:
+  folder = finished(tmp_path / 'mine')
+  (folder / 'metrics.csv').write_text('step,epoch\n')
+  with pytest.raises(UserError, match=r'metrics\.csv has no epoch'):
+    collect([folder], 'runs', tmp_path)
+  assert not (tmp_path / 'runs.csv').exists()

@@ -1,113 +1,21 @@
-"""The queue of runs, with a launch.py that only leaves what a run leaves."""
+"""What the queue of runs holds, in which order, and what of it counts as done."""
 
-import itertools
-import json
 import os
-import pathlib
 import re
 import shutil
-import signal
 import subprocess
-import sys
-import threading
-import time
 
-import psutil
 import pytest
 
-from benchmarks import command_line, tables
+from benchmarks import tables
 from benchmarks.results import queue
 from benchmarks.results.queued import children, items
 from cifar_jax import config as configs
 from cifar_jax.utils.errors import UserError
 from tests.helpers import REPOSITORY
+from tests.helpers.fake_launch import WAITS, go, item, kept, started
 
 pytestmark = pytest.mark.skipif(os.name == 'nt', reason='SIGTERM ends a process at once there')
-# Seeds that do something else than to finish.
-FAILS, WAITS, STUBBORN, MEETS = 66, 77, 88, 100
-LAUNCH = f"""
-import json, os, pathlib, signal, sys, time
-words = dict(word.split('=', 1) for word in sys.argv[1:])
-run, seed = pathlib.Path(words['--workdir']), int(words['--config.seed'])
-run.mkdir(exist_ok=True)
-fraction = os.environ.get('XLA_CLIENT_MEM_FRACTION', '')
-with (run.parent / 'started').open('a') as file:
-  file.write(f'{{run.name}} {{fraction}}\\n')
-if seed == {FAILS}:
-  sys.exit('error: there are no data\\n  looked for in /nowhere')
-def note(sign):
-  with (run.parent / 'events').open('a') as file:
-    file.write(f'{{sign}}\\n')
-note(1)
-others = run.parent / 'others'
-if seed >= {MEETS}:
-  others.mkdir(exist_ok=True)
-  (others / run.name).touch()
-  end = time.monotonic() + 60
-  while len(list(others.iterdir())) < 2:
-    assert time.monotonic() < end
-    time.sleep(0.01)
-saved = run / 'saved'
-asked = []
-signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-(run / 'metrics.csv').write_text('step,epoch,val_accuracy\\n9,3,0.5\\n')
-if seed == {STUBBORN} or seed == {WAITS} and not saved.exists():
-  (run / 'ready').write_text(str(os.getpid()))
-  while not asked or seed == {STUBBORN}:
-    time.sleep(0.01)
-  saved.touch()
-  sys.exit()
-time.sleep(0.05)
-note(-1)
-summary = dict(test_loss=1.0, test_accuracy=0.5, split_note='', epochs=9, max_steps=0, steps=9,
-  seconds=60.0, images_per_second=None, seed=seed, val_accuracy=0.75,
-  command=' '.join(['launch.py', *sys.argv[1:]]))
-(run / 'summary.json').write_text(json.dumps(summary))
-"""
-ITEM = """
-[{name}]
-config = '{config}'
-overrides = {overrides}
-seeds = {seeds}
-hardware = '{hardware}'
-minutes = {minutes}
-value = {value}
-why = '37 %'
-"""
-
-
-def item(name: str, **values) -> str:
-  usual = {'config': 'lr', 'overrides': [], 'seeds': [0], 'hardware': 'any', 'minutes': 1}
-  return ITEM.format(**{'name': name, 'value': 1, **usual, **values})
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> pathlib.Path:
-  """A folder in which the launch.py above is used, and no run is finished."""
-  (tmp_path / 'launch.py').write_text(LAUNCH)
-  monkeypatch.setattr(children, 'LAUNCHER', (sys.executable, str(tmp_path / 'launch.py')))
-  monkeypatch.setattr(queue, 'QUEUE', tmp_path / 'queue.toml')
-  for name in children._FRACTIONS:
-    monkeypatch.delenv(name, raising=False)
-  monkeypatch.setattr(children, 'commit', lambda: 'abc1234')
-  return tmp_path
-
-
-def go(here: pathlib.Path, queued: list[str], *words: str) -> None:
-  """Calls the command with a queue of these items, on a machine without a GPU."""
-  (here / 'queue.toml').write_text(''.join(queued))
-  places = [f'--runs={here}/runs', f'--results={here}/results']
-  command_line.main(['queue', '--hardware=cpu', *places, *words])
-
-
-def started(here: pathlib.Path) -> list[str]:
-  """The names of the runs that were started, in order."""
-  path = here / 'runs' / 'started'
-  return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def kept(here: pathlib.Path) -> list[str]:
-  return [row['run'] for row in tables.read(here / 'results' / 'runs.csv')]
 
 
 def test_the_highest_value_per_minute_comes_first(here) -> None:
@@ -231,32 +139,6 @@ def test_names_are_taken_for_any_hardware(here) -> None:
   assert items.chosen(both, 'cpu', 'gpu') == []
 
 
-def test_a_run_that_fails_is_named_and_the_next_item_begins(here, capsys) -> None:
-  queued = [item('bad', seeds=[FAILS, 1]), item('good')]
-  with pytest.raises(SystemExit) as end:
-    go(here, queued)
-  assert end.value.code == 1
-  assert started(here) == [f'bad_seed{FAILS}', 'good_seed0']
-  assert kept(here) == ['good_seed0']
-  (line,) = [line for line in capsys.readouterr().out.splitlines() if 'failed' in line]
-  log = here / 'runs' / f'bad_seed{FAILS}.log'
-  assert f'bad_seed{FAILS} failed with status 1: error: there are no data ({log})' in line
-
-
-def test_what_runs_stops_after_the_minutes_and_is_resumed(here, capsys) -> None:
-  queued = [item('long', seeds=[WAITS, 1])]
-  go(here, queued, '--minutes=0.02')
-  run = here / 'runs' / f'long_seed{WAITS}'
-  assert (run / 'saved').exists()
-  assert started(here) == [run.name]  # and no other one was begun
-  assert f'{run.name} stopped after epoch 3' in capsys.readouterr().out
-  go(here, queued, '--list')
-  assert f'0 of 2 done, seed {WAITS} after epoch 3' in capsys.readouterr().out
-  go(here, queued)
-  assert started(here) == [run.name, run.name, 'long_seed1']
-  assert kept(here) == ['long_seed1', run.name]
-
-
 def test_a_run_that_fits_into_the_time_goes_first() -> None:
   long, short = (
     items.Run(items.Item(str(minutes), 'lr', (), (0,), 'any', minutes, 1, ''), 0)
@@ -271,80 +153,6 @@ def test_a_run_that_fits_into_the_time_goes_first() -> None:
   assert queue.next_run(both, 5, alone=False) == short
   assert queue.next_run(both, 2, alone=False) is None
   assert queue.next_run([], 2, alone=True) is None
-
-
-def test_a_signal_is_passed_on(here) -> None:
-  ready = here / 'runs' / f'long_seed{WAITS}' / 'ready'
-
-  def interrupt() -> None:
-    end = time.monotonic() + 60
-    while not ready.exists() and time.monotonic() < end:
-      time.sleep(0.01)
-    if ready.exists():  # else nobody waits for a signal
-      os.kill(os.getpid(), signal.SIGTERM)
-
-  before = signal.getsignal(signal.SIGTERM)
-  thread = threading.Thread(target=interrupt)
-  thread.start()
-  try:
-    go(here, [item('long', seeds=[WAITS, 1])])
-  finally:
-    thread.join()
-  assert (ready.parent / 'saved').exists()
-  assert started(here) == [ready.parent.name]
-  assert signal.getsignal(signal.SIGTERM) == before
-
-
-@pytest.mark.thorough
-def test_a_second_signal_ends_all_at_once(here) -> None:
-  (here / 'queue.toml').write_text(item('long', seeds=[STUBBORN]))
-  code = f"""
-import pathlib, sys
-from benchmarks import command_line
-from benchmarks.results import queue
-from benchmarks.results.queued import children
-children.LAUNCHER = (sys.executable, {str(here / 'launch.py')!r})
-queue.QUEUE = pathlib.Path({str(here / 'queue.toml')!r})
-command_line.main(['queue', '--hardware=cpu', '--runs={here}/runs', '--results={here}/results'])
-"""
-  child = subprocess.Popen(
-    [sys.executable, '-c', code], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
-  )
-  ready = here / 'runs' / f'long_seed{STUBBORN}' / 'ready'
-  while not ready.exists():
-    assert child.poll() is None
-    time.sleep(0.05)
-  child.send_signal(signal.SIGTERM)
-  assert child.stderr is not None
-  assert child.stderr.readline() == '\n'
-  assert 'Ctrl-C again to end at once' in child.stderr.readline()
-  child.send_signal(signal.SIGINT)
-  _, rest = child.communicate(timeout=60)
-  assert (child.returncode, rest) == (130, '')
-  trained = int(ready.read_text())
-  assert not any(
-    process.pid == trained and process.info['status'] != psutil.STATUS_ZOMBIE
-    for process in psutil.process_iter(['status'])
-  )
-
-
-def test_some_run_beside_one_another(here, monkeypatch) -> None:
-  """The first two each wait for the other; the memory of a GPU is shared by as many."""
-  go(here, [item('pair', seeds=[MEETS, MEETS + 1])], '--together=2')
-  path = here / 'runs' / 'started'
-  assert sorted(path.read_text().splitlines()) == ['pair_seed100 0.450', 'pair_seed101 0.450']
-  path.unlink()
-  go(here, [item('alone', seeds=[1])])
-  monkeypatch.setenv('XLA_PYTHON_CLIENT_MEM_FRACTION', '0.3')  # JAX refuses both
-  go(here, [item('own', seeds=[1])], '--together=2')
-  assert path.read_text() == 'alone_seed1 \nown_seed1 \n'
-
-
-def test_no_more_than_asked_for_run_at_a_time(here) -> None:
-  go(here, [item('six', seeds=[0, 1, 2, 3, 4, 5])], '--together=2')
-  events = map(int, (here / 'runs' / 'events').read_text().split())
-  assert max(itertools.accumulate(events)) <= 2
-  assert len(kept(here)) == 6
 
 
 @pytest.mark.parametrize(
@@ -401,23 +209,3 @@ def test_every_published_figure_without_a_full_run_is_in_the_queue() -> None:
     found_there.add((found.config, configs.load(path, found.overrides).epochs))
   assert figures
   assert figures - full <= found_there
-
-
-@pytest.mark.thorough
-def test_a_real_run(tmp_path, monkeypatch) -> None:
-  """Two updates on random images, with the launch.py of this project."""
-  (tmp_path / 'queue.toml').write_text(item('tiny'))
-  monkeypatch.setattr(queue, 'QUEUE', tmp_path / 'queue.toml')
-  words = ['--config.data.name=synthetic', '--config.max_steps=2', '--config.tensorboard=false']
-  places = [f'--runs={tmp_path}/runs', f'--results={tmp_path}/results']
-  command_line.main(['queue', '--hardware=cpu', *places, *words])
-  (row,) = tables.read(tmp_path / 'results' / 'runs.csv')
-  assert (row['run'], row['epochs'], row['seed']) == ('tiny_seed0', '1', '0')
-  assert row['command'].startswith('launch.py --config=configs/lr.py --config.data.name=synthetic')
-  summary = json.loads((tmp_path / 'runs' / 'tiny_seed0' / 'summary.json').read_text())
-  assert summary['steps'] == 2
-
-
-def test_a_mistake_of_the_user_is_no_stop() -> None:
-  """launch.py ends with status 2 where it cannot save; 2 is the number of SIGINT, too."""
-  assert {-2, -15, 130, 143} == children.STATUS_OF_STOPS

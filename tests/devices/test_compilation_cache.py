@@ -1,5 +1,7 @@
 """Compiled programs are kept where the user wants them, or not at all."""
 
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -67,3 +69,23 @@ def test_a_program_that_calls_the_library_is_never_stored(tmp_path, monkeypatch,
     assert [path for path in folder.glob('*') if 'lambda' in path.name] == []
     jax.block_until_ready(jax.jit(lambda x: x @ x + 1.5)(jnp.ones((16, 16))))
   assert [path for path in folder.glob('*') if 'lambda' in path.name] != []
+
+
+def test_a_process_ends_when_the_program_that_it_writes_is_written() -> None:
+  code = """
+import threading, time
+from cifar_jax.devices import compilation_cache
+from cifar_jax.startup import process
+compilation_cache.keep_compiled_programs()
+began = threading.Event()
+def write():
+  with compilation_cache._STORING:
+    began.set()
+    time.sleep(0.5)
+    print('written', flush=True)
+threading.Thread(target=write, daemon=True).start()
+began.wait()
+process.leave(3)
+"""
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+  assert (done.returncode, done.stdout) == (3, 'written\n'), done.stderr

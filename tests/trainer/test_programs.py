@@ -9,6 +9,7 @@ import pytest
 from cifar_jax import data
 from cifar_jax.trainer import input_pipeline, loop, programs
 from cifar_jax.trainer.build import build_trainer
+from tests.helpers.before_step import Crash, before_step, crash
 from tests.helpers.runs import SILENT, changed
 from tests.helpers.tiny import ONE_LAYER
 
@@ -83,7 +84,9 @@ def test_what_fails_ahead_fails_where_it_is_needed(tiny_config, tmp_path, monkey
 def test_nothing_is_compiled_ahead_where_batches_come_from_the_host(tiny_config) -> None:
   config = changed(tiny_config, **{**ONE_LAYER, 'data.placement': 'host'})
   splits = data.load_splits(config)
-  assert not programs.CompiledAhead(build_trainer(config, splits), splits)._done
+  ahead = programs.CompiledAhead(build_trainer(config, splits), splits)
+  ahead.begin(0)
+  assert not ahead._done
 
 
 def test_what_a_run_that_ended_needs_no_more_is_not_compiled(tiny_config, monkeypatch) -> None:
@@ -100,6 +103,7 @@ def test_what_a_run_that_ended_needs_no_more_is_not_compiled(tiny_config, monkey
   monkeypatch.setattr(programs, 'lower_updates', lower_updates)
   monkeypatch.setattr(programs, 'lower_evaluation', lambda *arguments: lowered.append('evaluation'))
   ahead = programs.CompiledAhead(build_trainer(config, splits), splits)
+  ahead.begin(0)
   assert begun.wait(60)
   ahead.close()
   go_on.set()
@@ -107,12 +111,26 @@ def test_what_a_run_that_ended_needs_no_more_is_not_compiled(tiny_config, monkey
   assert lowered == [6]
 
 
-def test_programs_are_compiled_in_the_order_in_which_they_are_needed(tiny_config, monkeypatch):
+@pytest.mark.parametrize(
+  ('first_step', 'kinds'),
+  [
+    # Epochs of 3 + 1 updates, and 2 of the last one.
+    (0, [(3, False), (1, True), 'validation', (2, False), 'test']),
+    (1, [(2, False), (1, True), 'validation', (3, False), 'test']),
+    (3, [(1, True), 'validation', (3, False), (2, False), 'test']),
+    (8, [(2, False), 'validation', 'test']),
+    (10, ['validation', 'test']),
+  ],
+)
+def test_what_a_session_needs_is_compiled_in_the_order_in_which_it_needs_it(
+  tiny_config, monkeypatch, first_step, kinds
+) -> None:
   """180 training images make four batches of 50, the last of which is short."""
   config = changed(
     tiny_config, **ONE_LAYER, batch_size=50, steps_per_dispatch=3, epochs=3, max_steps=10
   )
   splits = data.load_splits(config)
+  assert len(splits.validation) != len(splits.test)
   lowered = []
 
   def lower_updates(trainer, images, labels, count, masked):
@@ -120,14 +138,35 @@ def test_programs_are_compiled_in_the_order_in_which_they_are_needed(tiny_config
     raise ValueError('is left to the call that needs it')
 
   def lower_evaluation(trainer, images, labels):
-    lowered.append(len(labels))
+    lowered.append('test' if len(labels) == len(splits.test) else 'validation')
     raise ValueError('is left to the call that needs it')
 
   monkeypatch.setattr(programs, 'lower_updates', lower_updates)
   monkeypatch.setattr(programs, 'lower_evaluation', lower_evaluation)
   ahead = programs.CompiledAhead(build_trainer(config, splits), splits)
+  ahead.begin(first_step)
+  ahead.begin(0)  # once is enough
   ahead.wait(programs.TEST)
-  validation, test = len(splits.validation), len(splits.test)
-  assert validation != test
-  # Two whole epochs of 3 + 1 updates, and 2 of the last one.
-  assert lowered == [(3, False), (1, True), validation, (2, False), test]
+  assert lowered == kinds
+
+
+def test_a_run_that_is_resumed_within_an_epoch_compiles_what_is_left_of_it(
+  tiny_config, tmp_path, dispatched, monkeypatch
+) -> None:
+  config = changed(
+    tiny_config, **ONE_LAYER, **{'epochs': 2, 'steps_per_dispatch': 6, 'checkpoint.every_steps': 4}
+  )
+  with before_step(4, crash), pytest.raises(Crash):
+    loop.train(config, tmp_path, SILENT)
+  dispatched.clear()
+  asked = []
+  begin = programs.CompiledAhead.begin
+
+  def noted(self, first_step):
+    asked.append(first_step)
+    begin(self, first_step)
+
+  monkeypatch.setattr(programs.CompiledAhead, 'begin', noted)
+  loop.train(config, tmp_path, SILENT)
+  assert asked == [4]
+  assert dispatched == [(2, False), (2, False), (4, False)]

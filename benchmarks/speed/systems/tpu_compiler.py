@@ -174,7 +174,8 @@ def lowered(config: ConfigDict, topology: str, program: str) -> Any:
     return None
   count = 1 if masked else trainer.dispatch_length(0, supports_scan=True)
   images = _seen(trainer, splits.train.images)
-  return programs.lower_updates(trainer, images, splits.train.labels, count, masked)
+  (lowered,) = programs.lower_updates(trainer, images, splits.train.labels, count, masked)
+  return lowered
 
 
 def _seen(trainer: Any, images: Any) -> Any:
