@@ -40,7 +40,8 @@ def finished(config: ConfigDict, run: pathlib.Path, progress: Progress) -> dict[
     names.append(run_files.NORMALIZATION)
   if not all((run / name).exists() for name in names):
     return {}
-  progress.note(f'{run} has finished; --config.epochs={2 * config.epochs} would go on')
+  limit = 'max_steps' if summary['steps'] == config.max_steps else 'epochs'
+  progress.note(f'{run} has finished; --config.{limit}={2 * config[limit]} would go on')
   progress.note(run_summary.closing(summary, run))
   return summary
 
@@ -87,10 +88,12 @@ def validate_resume(
     )
   if step > trainer.total_steps:
     config = trainer.config
-    limit = f' and --config.max_steps={config.max_steps}' if config.max_steps else ''
+    done, limit = f'trained {step / trainer.steps_per_epoch:g} epochs', 'epochs'
+    if trainer.total_steps == config.max_steps:
+      done, limit = f'made {step:,} updates', 'max_steps'
     raise UserError(
-      f'{run} has already trained {step / trainer.steps_per_epoch:g} epochs, more than '
-      f'--config.epochs={config.epochs}{limit}; ask for more, or choose another --workdir'
+      f'{run} has already {done}, more than --config.{limit}={config[limit]}; ask for more, or '
+      'choose another --workdir'
     )
 
 

@@ -83,7 +83,7 @@ def test_finished_run_says_so_and_trains_no_more(tiny_config, tmp_path, capsys) 
   loop.train(tiny_config, tmp_path, SILENT)
   before = (tmp_path / 'summary.json').read_bytes()
   loop.train(tiny_config, tmp_path, Progress('lines'))
-  assert 'has finished' in capsys.readouterr().out
+  assert 'has finished; --config.epochs=6 would go on' in capsys.readouterr().out
   assert (tmp_path / 'summary.json').read_bytes() == before
 
 

@@ -7,6 +7,7 @@ from cifar_jax.predict.evaluate import evaluate
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
+from cifar_jax.utils.errors import UserError
 from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
 
 
@@ -26,8 +27,11 @@ def test_max_steps_ends_in_the_middle_of_an_epoch(tiny_config, tmp_path, capsys)
   with Checkpoints(tmp_path, read_only=True) as checkpoints:
     assert checkpoints.latest() == 8
   before = (tmp_path / 'summary.json').read_bytes()
-  loop.train(config, tmp_path, SILENT)  # has finished
+  loop.train(config, tmp_path, Progress('lines'))  # has finished
+  assert '--config.max_steps=16 would go on' in capsys.readouterr().out
   assert (tmp_path / 'summary.json').read_bytes() == before
+  with pytest.raises(UserError, match=r'already made 8 updates, more than --config\.max_steps=7;'):
+    loop.train(changed(config, max_steps=7), tmp_path, SILENT)
 
 
 @pytest.mark.thorough
