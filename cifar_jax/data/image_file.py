@@ -88,8 +88,8 @@ def read_file(path: pathlib.Path, max_megapixels: float) -> bytes:
     return path.read_bytes()
   except OSError as error:
     raise DamagedImageError(f'cannot be read: {error.strerror}') from None
-  except ValueError as error:  # a NUL in the name
-    raise DamagedImageError(f'cannot be read: {error}') from None
+  except ValueError:
+    raise DamagedImageError('cannot be read: a NUL in its name') from None
 
 
 def most_bytes(max_megapixels: float) -> int:

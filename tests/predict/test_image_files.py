@@ -119,7 +119,7 @@ def test_links_that_lead_round(tmp_path) -> None:
   [
     ('x' * 5000, 'cannot be read: File name too long'),
     ('', 'an empty name'),
-    ('a\0b', 'cannot be read: embedded null byte'),
+    ('a\0b', 'cannot be read: a NUL in its name'),
     ('https://[', 'it cannot be fetched (Invalid IPv6 URL)'),
     ('http://\x7f', 'it cannot be fetched'),
     ('http://127.0.0.1:port/', 'it cannot be fetched'),
