@@ -101,7 +101,7 @@ def train(
       rows = run_files.rows_so_far(checkpoints, run, facts, step)
     if is_main:
       configs.save(config, run)
-      about = run_summary.about(splits, network)
+      about = run_summary.about(config, splits, network)
       write_json(run / run_files.ABOUT, {'format': configs.FORMAT, **about})
       if trainer.recipe.statistics is not None:
         run_files.save_normalization(run, trainer.recipe.statistics)
@@ -173,8 +173,10 @@ def train(
           return {}
 
         # 6. Final evaluation, of the last state, while that is saved.
-        val_metrics = test_metrics = session.validation or measure(state, VALIDATION, validation)
-        if not splits.validation_is_test or config.evaluate.drop_remainder:
+        val_metrics = session.validation or measure(state, VALIDATION, validation)
+        test_metrics = val_metrics if config.evaluate.test else {}
+        whole = not splits.validation_is_test or config.evaluate.drop_remainder
+        if config.evaluate.test and whole:
           test = trainer.evaluate.place(as_trained(splits.test))
           test_metrics = measure(state, TEST, test)
     except NotFiniteError as error:
