@@ -227,6 +227,7 @@ def test_a_damaged_plan(study, best) -> None:
     finals.settle(asked, again=False)
 
 
+@pytest.mark.thorough
 def test_a_real_final(study, best, tmp_path) -> None:
   """A training that opens the test set, which the trial did not."""
   asked = finals.make(study, [3], changed(best, epochs=1, **{'model.widths': ()}), None)
