@@ -120,7 +120,7 @@ def test_it_is_once_unless_again_which_is_written_down(command, study) -> None:
   assert len(json.loads((study / 'final.json').read_text())['sides']['best']['runs']) == 3
   assert [look.note for look in test_looks.read(study)] == [
     'seeds 1 2, best and baseline',
-    'seeds 1-3, best and baseline, after 1 finals before',
+    'seeds 1-3, best and baseline; final number 2 of this study',
   ]
   assert 'was looked at 2 times' in third
 
@@ -216,6 +216,16 @@ def test_mistakes(command, study, tmp_path, capsys) -> None:
   assert 'is not the folder of a study: it has no study.json' in capsys.readouterr().err
   (study / 'final.json').write_text('{"sides": 3}')
   assert 'final.json is damaged' in command()
+
+
+def test_one_process_at_a_time(command, study) -> None:
+  """Or the seeds that the other one trains would count as failed."""
+  with finals.alone(study):
+    assert f'another process works on the final of {study}' in command('--seeds=2')
+  assert command.status == 2
+  assert command.training.trained == []
+  command('--seeds=2')
+  assert len(command.training.trained) == 4
 
 
 def test_a_damaged_plan(study, best) -> None:
