@@ -106,9 +106,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
   '--checkpoint': {'default': 'latest', 'help': "'latest' (default), 'best' or a step number"},
   '--data_dir': {'help': 'where the data is now, if it has moved since training'},
   '--split': {
-    'default': 'test',
     'choices': ['train', 'validation', 'test'],
-    'help': 'which images to measure the network on; default: test',
+    'help': 'which images to measure the network on; default: test, or validation where the '
+    'run leaves the test set unopened (--config.evaluate.test=False)',
+  },
+  '--progress': {
+    'default': 'auto',
+    'choices': ['auto', 'bar', 'lines', 'silent'],
+    'help': 'auto: a bar on a terminal, one line per epoch elsewhere',
   },
   '--config': {'required': True, 'metavar': 'FILE', 'help': 'path of the config file'},
 }
