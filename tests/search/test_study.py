@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from cifar_jax import config as configs
-from cifar_jax.search import budget, results, samplers, show, space, study, table
+from cifar_jax.search import budget, results, rows, samplers, show, space, study, table
 from cifar_jax.utils.errors import UserError
 from tests.helpers import REPOSITORY, fake_study
 
@@ -252,14 +252,12 @@ class TestBudget:
 
 
 def test_the_table_is_read_without_optuna(open_fake, work, tmp_path) -> None:
-  from cifar_jax.search.rows import write_rows
-
   opened = open_fake()
   work(opened, trials=2)
-  write_rows(opened, opened.trials())
-  rows = table.read_table(tmp_path / 'study')
-  assert [row['number'] for row in rows] == [0, 1]
-  for row, trial in zip(rows, opened.trials(), strict=True):
+  rows.Table().write(opened, opened.trials())
+  found = table.read_table(tmp_path / 'study')
+  assert [row['number'] for row in found] == [0, 1]
+  for row, trial in zip(found, opened.trials(), strict=True):
     assert row['val_accuracy'] == trial.value
     assert row['param.x'] == trial.params['x']
     assert (row['state'], row['epochs'], row['run']) == (
