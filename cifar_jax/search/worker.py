@@ -203,7 +203,8 @@ class _Attempt:
           with contextlib.suppress(StorageError):
             self._release()
           raise
-        reason = str(error)
+        # What a single run could do about it is no advice for a trial.
+        reason = str(error).partition(': start a new run')[0]
       except Exception as error:
         if isinstance(error, ERRORS) and not isinstance(error, OSError):
           raise
