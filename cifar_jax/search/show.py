@@ -72,7 +72,9 @@ class Show:
     self._bar.n = share
     made, elapsed = share - self._share, time.monotonic() - self._begun
     left = f', {duration(elapsed * (1 - share) / made)} left' if made > 0 else ''
-    self._bar.set_description_str(f'{len(ended(trials))} trials, {best_words(opened, trials)}{left}')
+    self._bar.set_description_str(
+      f'{len(ended(trials))} trials, {best_words(opened, trials)}{left}'
+    )
 
 
 def best_trials(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
