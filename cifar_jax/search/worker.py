@@ -37,6 +37,7 @@ from cifar_jax.search.study import (
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import make_folder
 
+PARENT = 'CIFAR_JAX_STUDY_COMMAND'  # in the environment: the process that started a worker
 KILLS = 'kills'  # attribute of a trial: how often in a row its process was lost at the same place
 _MOST_KILLS = 5
 _FAILURES_IN_A_ROW = 3  # with nothing ever completed: it is not the options that are wrong
@@ -368,7 +369,9 @@ def _stopping() -> Iterator[threading.Event]:
 
   While a run trains, `run_dir.signals` has the signal, and the run's end tells of it.
   """
-  stop, over, parent = threading.Event(), threading.Event(), os.getppid()
+  stop, over = threading.Event(), threading.Event()
+  # It may be gone before this one has got so far.
+  parent = int(os.environ.get(PARENT, os.getppid()))
   before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
   def look() -> None:

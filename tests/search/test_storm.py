@@ -43,6 +43,13 @@ def workers_of(command: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return []
 
 
+def _words(process: psutil.Process) -> list[str]:
+  try:
+    return process.cmdline()
+  except psutil.NoSuchProcess:
+    return []
+
+
 @pytest.mark.parametrize(
   'storage',
   [
@@ -72,7 +79,8 @@ def test_fifty_kills_lose_and_double_nothing(tmp_path, storage) -> None:
         killed['worker'] += 1
     command.kill()
     command.wait()
-    time.sleep(3.0)  # the workers notice
+    time.sleep(5.0)  # the workers notice
+    assert not [p for p in psutil.process_iter() if str(folder) in ' '.join(_words(p))]
     count = len(study.reopen(folder, storage).study.trials)
     command = start(folder, storage, count)  # which begins none, and ends those that run
     assert command.wait(600) == 0, (folder.parent / 'output.txt').read_text()[-2000:]

@@ -3,10 +3,12 @@
 import math
 import subprocess
 import sys
+import time
 
 import optuna
 import pytest
 
+from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import claims, study, worker
 from cifar_jax.search.rows import row_of
 from cifar_jax.utils.errors import UserError
@@ -126,6 +128,24 @@ def test_a_stopped_trial_is_left_to_the_next_worker(open_fake, work) -> None:
   assert states(opened) == ['waiting']  # and no second one was begun
   work(opened, trials=2)
   assert states(opened) == ['complete'] * 2
+
+
+def test_a_worker_ends_where_its_command_is_gone_from_the_start(
+  open_fake, work, monkeypatch
+) -> None:
+  monkeypatch.setenv(worker.PARENT, '1234567')  # no process, and not this one's parent
+
+  def train(*_, **__):
+    with stop_signals() as stop:
+      for _ in range(100):
+        if stop.asked:
+          return {}
+        time.sleep(0.1)
+    raise AssertionError('it was not asked to stop')
+
+  opened = open_fake()
+  work(opened, train, trials=1)
+  assert states(opened) == ['waiting']
 
 
 def test_a_trial_whose_process_is_lost_again_and_again_has_failed(open_fake, work) -> None:
