@@ -132,6 +132,10 @@ class _Worker:
     self._child = None
     if status == 0:
       return
+    if status == worker.GO_ON:
+      if not self._asked:
+        self._start('ab')
+      return
     if status == _FOR_THE_USER:
       raise UserError(self._last_words().removeprefix('error: '))
     reason = blame(status, times_memory_ran_out() > self._memory_ran_out)

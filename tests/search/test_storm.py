@@ -43,11 +43,9 @@ def workers_of(command: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return []
 
 
-def _words(process: psutil.Process) -> list[str]:
-  try:
-    return process.cmdline()
-  except psutil.NoSuchProcess:
-    return []
+def _processes_of(folder: pathlib.Path) -> list[psutil.Process]:
+  found = psutil.process_iter(['cmdline'])
+  return [process for process in found if str(folder) in (process.info['cmdline'] or ())]
 
 
 @pytest.mark.parametrize(
@@ -79,8 +77,10 @@ def test_fifty_kills_lose_and_double_nothing(tmp_path, storage) -> None:
         killed['worker'] += 1
     command.kill()
     command.wait()
-    time.sleep(5.0)  # the workers notice
-    assert not [p for p in psutil.process_iter() if str(folder) in ' '.join(_words(p))]
+    deadline = time.monotonic() + 120
+    while _processes_of(folder):  # the workers notice, once they have started
+      assert time.monotonic() < deadline, _processes_of(folder)
+      time.sleep(0.5)
     count = len(study.reopen(folder, storage).study.trials)
     command = start(folder, storage, count)  # which begins none, and ends those that run
     assert command.wait(600) == 0, (folder.parent / 'output.txt').read_text()[-2000:]
