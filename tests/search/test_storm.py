@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import optuna
 import psutil
 import pytest
 
@@ -41,6 +42,15 @@ def workers_of(command: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return psutil.Process(command.pid).children()
   except psutil.NoSuchProcess:
     return []
+
+
+def trials_of(folder: pathlib.Path, storage: str) -> list[optuna.trial.FrozenTrial]:
+  opened = study.reopen(folder, storage)
+  try:
+    return opened.study.trials
+  finally:
+    if engine := getattr(opened.store.storage, 'engine', None):
+      engine.dispose()
 
 
 def _processes_of(folder: pathlib.Path) -> list[psutil.Process]:
@@ -81,7 +91,7 @@ def test_fifty_kills_lose_and_double_nothing(tmp_path, storage) -> None:
     while _processes_of(folder):  # the workers notice, once they have started
       assert time.monotonic() < deadline, _processes_of(folder)
       time.sleep(0.5)
-    count = len(study.reopen(folder, storage).study.trials)
+    count = len(trials_of(folder, storage))
     command = start(folder, storage, count)  # which begins none, and ends those that run
     assert command.wait(600) == 0, (folder.parent / 'output.txt').read_text()[-2000:]
   finally:
@@ -91,7 +101,7 @@ def test_fifty_kills_lose_and_double_nothing(tmp_path, storage) -> None:
   print(dict(killed), count)
   assert count > 5
 
-  trials = study.reopen(folder, storage).study.trials
+  trials = trials_of(folder, storage)
   assert [trial.number for trial in trials] == list(range(count))
   assert {trial.state.name for trial in trials} == {'COMPLETE'}
   for trial in trials:
