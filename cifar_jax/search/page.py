@@ -18,10 +18,13 @@ from cifar_jax.search import objectives, show
 from cifar_jax.search.results import BEST_NAME
 from cifar_jax.search.rows import row_of
 from cifar_jax.search.study import OpenStudy, completed, ended
-from cifar_jax.search.table import COLUMNS, PARAMETER
+from cifar_jax.search.table import PARAMETER
+from cifar_jax.trials import test_looks
 from cifar_jax.utils.optional_deps import require
 
 PAGE_NAME = 'index.html'
+_SHORT = ('number', 'state', 'seconds', 'epochs')
+_TEXTS = ('state', 'reason')
 _ENOUGH = 4  # trials for an importance
 _IMPORTANCE_NOTE = (
   'Importance is the share of an option in what tells the best trials from the others (PED-ANOVA). '
@@ -49,8 +52,9 @@ def write_page(opened: OpenStudy) -> pathlib.Path:
     name: files.save_figure(figure, opened.folder, f'study_{name}')
     for name, figure in drawn.items()
   }
-  wide = [saved.pop('parallel')] if 'parallel' in saved else []
+  wide = [saved.pop(name) for name in ('slices', 'parallel') if name in saved]
   parameters = sorted({name for row in rows for name in row if name.startswith(PARAMETER)})
+  columns = list(dict.fromkeys((*_SHORT, *names, *parameters, 'reason')))
   content = {
     'title': opened.folder.name,
     'about': (
@@ -64,25 +68,18 @@ def write_page(opened: OpenStudy) -> pathlib.Path:
       (cost.epochs, 'epochs'),
       (duration(60 * cost.minutes), 'of work, summed over the workers'),
     ],
-    'test_note': test_note(opened.folder),
+    'test_note': _capital(test_looks.sentence(opened.folder)),
     'best_lines': [show.line_of(opened, trial, letters=None) for trial in best],
     'command': f'python launch.py --config={shlex.quote(str(opened.folder / BEST_NAME))}',
     'charts': list(saved.values()),
     'wide': wide,
     'importance_note': _IMPORTANCE_NOTE if 'importance' in drawn else '',
-    'columns': [name.removeprefix(PARAMETER) for name in (*COLUMNS, *names, *parameters)],
-    'rows': [
-      [_cell(name, row.get(name)) for name in (*COLUMNS, *names, *parameters)] for row in rows
-    ],
+    'columns': [(name.removeprefix(PARAMETER), name in _TEXTS) for name in columns],
+    'rows': [[(_cell(name, row.get(name)), name in _TEXTS) for name in columns] for row in rows],
   }
   page = opened.folder / PAGE_NAME
   files.write_page(page, 'study.html', content)
   return page
-
-
-def test_note(folder: pathlib.Path) -> str:
-  """A sentence on how often the test set was looked at for a study."""
-  return 'The test set has not been opened for this study.'
 
 
 def importances(opened: OpenStudy) -> dict[str, float]:
@@ -101,6 +98,10 @@ def importances(opened: OpenStudy) -> dict[str, float]:
       )
     except (ValueError, RuntimeError):  # no option that all of them have, or none that varies
       return {}
+
+
+def _capital(text: str) -> str:
+  return f'{text[:1].upper()}{text[1:]}.'
 
 
 def _best_values(opened: OpenStudy, best: Sequence[FrozenTrial]) -> list[tuple[str, float]]:
@@ -166,6 +167,8 @@ def _axes(trials: Sequence[FrozenTrial]) -> list[study_charts.Axis]:
 def _cell(name: str, value: Any) -> str:
   if value is None or value == '':
     return ''
-  if name in objectives.DIRECTIONS:
+  if name in objectives.DIRECTIONS and name != 'seconds':
     return objectives.shown(name, value)
+  if name == 'seconds':
+    return duration(value)
   return f'{value:.4g}' if isinstance(value, float) else str(value)

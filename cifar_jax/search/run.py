@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from cifar_jax import config as configs
-from cifar_jax.search import objectives, page, results, show, study, supervisor, table, worker
+from cifar_jax.search import objectives, page, results, rows, show, study, supervisor, table, worker
 from cifar_jax.search.budget import Budget, spent
 from cifar_jax.search.study import STUDY_NAME, OpenStudy, Plan, Proposer
+from cifar_jax.trials import test_looks
 from cifar_jax.utils.errors import UserError
 
 _TRIALS = 20
@@ -36,12 +37,14 @@ def run(
   """
   plan, budget, folder = plan_of(arguments, kind), budget_of(arguments), folder_of(arguments)
   if arguments.as_worker:
-    worker.work(study.open_study(folder, plan), proposer, budget)
+    if worker.work(study.open_study(folder, plan), proposer, budget):
+      sys.exit(worker.GO_ON)
     return
   if arguments.workers < 1:
     raise UserError(f'--workers={arguments.workers}: give at least 1')
-  study.check_proposals(proposer, plan, baseline)
+  suggested = study.check_proposals(proposer, plan, baseline)
   opened = study.open_study(folder, plan, baseline)
+  study.check_same_words(opened, suggested)
   shown = show.Show()
   shown.note(_header(opened, budget, arguments.workers))
   try:
@@ -63,7 +66,7 @@ def finish(opened: OpenStudy) -> None:
     print(f'best        python launch.py --config={best}')
     if shares := page.importances(opened):
       print(f'importance  {", ".join(f"{name} {share:.2f}" for name, share in shares.items())}')
-    print(page.test_note(opened.folder))
+    print(f'test set    {test_looks.sentence(opened.folder)}')
   print(f'look at     {drawn} and {opened.folder / table.NAME}')
 
 
@@ -117,7 +120,9 @@ def show_state(arguments: argparse.Namespace) -> None:
   """Shows a study, and goes on with nothing."""
   folder = pathlib.Path(arguments.space) if os.path.isdir(arguments.space) else folder_of(arguments)
   opened = study.reopen(folder, arguments.storage)
-  for trial in opened.trials():
+  trials = opened.trials()
+  rows.Table().write(opened, trials)
+  for trial in trials:
     print(show.line_of(opened, trial))
   finish(opened)
 
@@ -130,11 +135,13 @@ def _header(opened: OpenStudy, budget: Budget, workers: int) -> str:
     f'objectives  {", ".join(plan.objectives)}, mean of {plan.seeds} seeds'
     if plan.seeds > 1
     else f'objectives  {", ".join(plan.objectives)}',
-    f'search      sampler {plan.sampler}, pruner {plan.pruner}, {workers} workers',
+    f'search      sampler {plan.sampler}, pruner {plan.pruner}; workers: {workers}',
     f'budget      {bounds}',
   ]
+  if test_looks.read(opened.folder):
+    lines.append(f'test set    {test_looks.sentence(opened.folder)}')
   lines += [f'changed     {change}' for change in opened.changes]
-  if trials:
+  if study.ended(trials):
     cost = spent(trials, ended_only=True)
     lines.append(
       f'so far      {cost.trials} trials have ended, {cost.epochs} epochs, {cost.minutes:.1f} '

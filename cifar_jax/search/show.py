@@ -11,7 +11,7 @@ from tqdm import tqdm
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import objectives
-from cifar_jax.search.rows import row_of, write_rows
+from cifar_jax.search.rows import Table, row_of
 from cifar_jax.search.study import OpenStudy, completed, ended
 from cifar_jax.search.table import PARAMETER
 
@@ -26,7 +26,7 @@ class Show:
     self._bar_wanted = sys.stderr.isatty() if bar is None else bar
     self._bar: tqdm | None = None
     self._known: set[int] | None = None  # trials that had ended
-    self._states: list[tuple[int, TrialState]] = []
+    self._table = Table()
     self._next = 0.0
     self._begun = time.monotonic()
     self._share = 0.0
@@ -41,10 +41,7 @@ class Show:
   def update_now(self, opened: OpenStudy, budget: budgets.Budget) -> None:
     """Looks at the study, and says what is new."""
     trials = opened.trials()
-    states = [(trial.number, trial.state) for trial in trials]
-    if states != self._states:
-      write_rows(opened, trials)
-      self._states = states
+    self._table.write(opened, trials)
     now = ended(trials)
     share = budget.share(budgets.spent(trials, ended_only=True))
     if self._known is None:  # of earlier sessions
@@ -70,12 +67,14 @@ class Show:
     if not self._bar_wanted:
       return
     if self._bar is None:
-      form = '{percentage:3.0f}% of the budget|{bar}| {postfix}'
+      form = '{percentage:3.0f}% of the budget|{bar:24}| {desc}'
       self._bar = tqdm(total=1.0, bar_format=form, leave=False, dynamic_ncols=True)
     self._bar.n = share
     made, elapsed = share - self._share, time.monotonic() - self._begun
     left = f', {duration(elapsed * (1 - share) / made)} left' if made > 0 else ''
-    self._bar.set_postfix_str(f'{len(ended(trials))} trials, {best_words(opened, trials)}{left}')
+    self._bar.set_description_str(
+      f'{len(ended(trials))} trials, {best_words(opened, trials)}{left}'
+    )
 
 
 def best_trials(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

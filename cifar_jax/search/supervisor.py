@@ -31,6 +31,7 @@ from cifar_jax.utils.files import disk_errors
 _SECONDS_BETWEEN_LOOKS = 0.5
 _STARTS_IN_VAIN = 3  # of a worker that ends without having begun a trial
 _FOR_THE_USER = 2  # exit status of a UserError
+_KILLED = getattr(signal, 'SIGKILL', 9)  # Windows has no name for it
 _ENDED_FROM_OUTSIDE = (signal.SIGTERM, signal.SIGINT, getattr(signal, 'SIGHUP', signal.SIGTERM))
 
 
@@ -132,12 +133,17 @@ class _Worker:
     self._child = None
     if status == 0:
       return
+    if status == worker.GO_ON:
+      if not self._asked:
+        self._start('ab')
+      return
     if status == _FOR_THE_USER:
       raise UserError(self._last_words().removeprefix('error: '))
-    had_trial = self._close_trial(pid, status)
+    reason = blame(status, times_memory_ran_out() > self._memory_ran_out)
+    had_trial = self._close_trial(pid, reason)
     if stopping or self._asked:
       return
-    self._in_vain = 0 if had_trial else self._in_vain + 1
+    self._in_vain = 0 if had_trial or not reason else self._in_vain + 1
     if self._in_vain >= _STARTS_IN_VAIN:
       raise UserError(
         f'worker {self.index} ended {self._in_vain} times before it began a trial ('
@@ -145,13 +151,11 @@ class _Worker:
       )
     self._start('ab')
 
-  def _close_trial(self, pid: int, status: int) -> bool:
-    """Notes that the trial of a process that ended has failed, if that is to blame; whether it had
+  def _close_trial(self, pid: int, reason: str) -> bool:
+    """Notes that the trial of a process that ended has failed, if there is a reason; whether it had
     one. What was killed from outside, the next worker takes up.
     """
     opened = self.opened
-    out_of_memory = times_memory_ran_out() > self._memory_ran_out
-    reason = blame(status, out_of_memory)
 
     def close() -> bool:
       found = False
@@ -183,7 +187,7 @@ def blame(status: int, out_of_memory: bool) -> str:
     status: As of `subprocess`, negative for a signal.
     out_of_memory: Whether the system has killed a process meanwhile since its memory ran out.
   """
-  if -status == signal.SIGKILL:
+  if -status == _KILLED:
     return 'out of memory: the system killed its process' if out_of_memory else ''
   if -status in _ENDED_FROM_OUTSIDE:
     return ''
@@ -211,7 +215,7 @@ def times_memory_ran_out() -> int:
 
 def _start(command: Sequence[str], log: Any, workers: int) -> subprocess.Popen[bytes]:
   """Starts a worker; Ctrl-C, which the terminal sends to all, does not reach it."""
-  environment = dict(os.environ)
+  environment = {**os.environ, worker.PARENT: str(os.getpid())}
   if workers > 1 and not runs_on_cpu():
     # JAX takes three quarters of a GPU's memory at its start.
     environment.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', f'{0.9 / workers:.2f}')

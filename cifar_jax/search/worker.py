@@ -37,10 +37,13 @@ from cifar_jax.search.study import (
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import make_folder
 
+PARENT = 'CIFAR_JAX_STUDY_COMMAND'  # in the environment: the process that started a worker
 KILLS = 'kills'  # attribute of a trial: how often in a row its process was lost at the same place
 _MOST_KILLS = 5
 _FAILURES_IN_A_ROW = 3  # with nothing ever completed: it is not the options that are wrong
 _SECONDS_BETWEEN_LOOKS = 2.0
+_TRIALS_PER_PROCESS = 50
+GO_ON = 75  # exit status of a process in whose place another one is to go on
 # config, run folder, progress, note, callbacks -> summary, {} after a stop: `trainer.loop.train`.
 Train = Callable[..., dict[str, Any]]
 
@@ -62,7 +65,7 @@ def work(
   proposer: Proposer,
   budget: budgets.Budget,
   train: Train | None = None,
-) -> None:
+) -> bool:
   """Does trials until the budget is spent and none runs, or until SIGTERM.
 
   A worker that finds nothing to begin waits for the trials of the others: what these lose, it takes
@@ -74,6 +77,10 @@ def work(
     budget: Of the whole study.
     train: What trains, with the arguments of `trainer.loop.train`, which is the default.
 
+  Returns:
+    Whether another process is to go on: this one has compiled the programs of many trials, and some
+    of their memory stays with it.
+
   Raises:
     UserError: the storage or the disk cannot be used, or all trials fail.
   """
@@ -81,22 +88,26 @@ def work(
     from cifar_jax.trainer import loop
 
     train = loop.train
-  watch, failures = claims.Watch(), 0
+  watch, failures, done = claims.Watch(), 0, 0
   with _stopping() as stop:
     while not stop.is_set():
+      if done >= _TRIALS_PER_PROCESS:
+        return True
       owner = claims.new_owner()
       claimed = patiently(opened.store, lambda: _claim(opened, budget, watch, owner))  # noqa: B023
       if claimed is None:
         if not any(trial.state is TrialState.RUNNING for trial in opened.trials()):
-          return
+          return False
         stop.wait(_SECONDS_BETWEEN_LOOKS)
         continue
-      failed = _Attempt(opened, proposer, claimed, owner, train).run()
+      failed = _Attempt(opened, proposer, claimed, owner, train, stop).run()
       if failed is None:
-        return
+        return False
+      done += 1
       failures = failures + 1 if failed else 0
       if failures >= _FAILURES_IN_A_ROW:
         _raise_if_all_fail(opened)
+  return False
 
 
 def _claim(
@@ -175,6 +186,7 @@ class _Attempt:
   trial: optuna.Trial
   owner: Mapping[str, Any]
   train: Train
+  stop: threading.Event
 
   def run(self) -> bool | None:
     """Trains and reports; whether the trial has failed, None if the worker is to stop."""
@@ -203,7 +215,8 @@ class _Attempt:
           with contextlib.suppress(StorageError):
             self._release()
           raise
-        reason = str(error)
+        # What a single run could do about it is no advice for a trial.
+        reason = str(error).partition(': start a new run')[0]
       except Exception as error:
         if isinstance(error, ERRORS) and not isinstance(error, OSError):
           raise
@@ -227,7 +240,7 @@ class _Attempt:
       seeded = ConfigDict(config)
       seeded.seed = seed
       run = opened.run_of(trial.number, seed)
-      callbacks = self._callbacks() if seed == seeds[0] else ()
+      callbacks = self._callbacks(seed == seeds[0])
       summary = self.train(seeded.lock(), run, _silent(), extra_callbacks=callbacks)
       if not summary:
         raise InterruptedTrialError
@@ -235,8 +248,8 @@ class _Attempt:
         **{name: float(summary[name]) for name in opened.plan.objectives},
         'epochs': int(summary['last_epoch']),
       }
-      self._set(RESULTS, results)
       self.beat()
+      self._set(RESULTS, results)
     return mean_values(opened.plan.objectives, list(results.values()))
 
   def _config(self, stored: Mapping[str, Any]) -> ConfigDict:
@@ -252,14 +265,16 @@ class _Attempt:
     self._set(CONFIG, json.loads(json.dumps(configs.to_json(config))))
     return config
 
-  def _callbacks(self) -> tuple[Any, ...]:
-    """What reports the epochs, where there is one objective and it is measured in each."""
-    objectives = self.opened.plan.objectives
-    if len(objectives) > 1 or objectives[0] not in PER_EPOCH:
-      return ()
-    from cifar_jax.search.report_epochs import ReportEpochs
+  def _callbacks(self, is_first: bool) -> tuple[Any, ...]:
+    """Of the first run also what reports its epochs, where there is one objective and it is
+    measured in each.
+    """
+    from cifar_jax.search.callbacks import ReportEpochs, StopIfAsked
 
-    return (ReportEpochs(objectives[0], self.report),)
+    objectives = self.opened.plan.objectives
+    if not is_first or len(objectives) > 1 or objectives[0] not in PER_EPOCH:
+      return (StopIfAsked(self.stop),)
+    return StopIfAsked(self.stop), ReportEpochs(objectives[0], self.report)
 
   def report(self, epoch: int, value: float) -> None:
     """Reports an epoch, counted from 1.
@@ -367,7 +382,9 @@ def _stopping() -> Iterator[threading.Event]:
 
   While a run trains, `run_dir.signals` has the signal, and the run's end tells of it.
   """
-  stop, over, parent = threading.Event(), threading.Event(), os.getppid()
+  stop, over = threading.Event(), threading.Event()
+  # It may be gone before this one has got so far.
+  parent = int(os.environ.get(PARENT, os.getppid()))
   before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
   def look() -> None:
