@@ -171,7 +171,7 @@ def _programs_that_fit(
 
 
 def _programs(lead: Trainer, several: Sequence[ConfigDict], own_data: bool) -> ManyPrograms:
-  varied_recipe = make_varied_recipe(lead.recipe, several, lead.plan)
+  varied_recipe = make_varied_recipe(lead.recipe, lead.config, several, lead.plan)
   trainer = dataclasses.replace(lead, config=several[0], recipe=varied_recipe(jnp.int32(0)))
   return ManyPrograms(trainer, varied_recipe, len(several), own_data)
 

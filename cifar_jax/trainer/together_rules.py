@@ -12,6 +12,7 @@ The rule of speed, with what it was measured on, is here alone:
   That is expected, not measured.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -47,7 +48,8 @@ def most_that_fit(
   while runs > 1 and at_least(runs) > room:
     runs -= 1
   while runs > 1 and (needed := compiled(runs)) > room:
-    runs = max(1, min(runs - 1, int(runs * room / needed)))
+    fewer = runs // 2 if needed == math.inf else int(runs * room / needed)
+    runs = max(1, min(runs - 1, fewer))
   return runs
 
 

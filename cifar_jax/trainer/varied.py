@@ -73,18 +73,18 @@ def objection(several: Sequence[ConfigDict]) -> str:
 
 
 def make_varied_recipe(
-  recipe: Recipe, several: Sequence[ConfigDict], plan: Plan
+  recipe: Recipe, config: ConfigDict, several: Sequence[ConfigDict], plan: Plan
 ) -> Callable[[jax.Array], Recipe]:
   """Builds `varied_recipe(run) -> recipe` of the run with an index, int32 [], which may be traced.
 
   Every number is the one that the run has by itself, taken from a table.
 
   Args:
-    recipe: That of the first config.
-    several: Configs without an `objection`.
+    recipe: That of `config`, one of the runs or another like them.
+    several: The configs of the runs, without an `objection` among all of these.
     plan: The length of the runs.
   """
-  names = differing(several)
+  names = differing([config, *several])
   traced = [name for name in OF_OPTIMIZER if f'optimizer.{name}' in names]
   rates_differ = any(name == LEARNING_RATE or name.startswith('schedule.') for name in names)
 
