@@ -14,6 +14,7 @@ import collections
 import contextlib
 import dataclasses
 import math
+import os
 import pathlib
 import statistics
 import time
@@ -44,6 +45,7 @@ from cifar_jax.training.steps import StepMetrics, TrainState
 from cifar_jax.utils.errors import UserError
 
 ExtraCallbacks = Callable[[ConfigDict], Sequence[Callback]]
+AsLaunched = Callable[[ConfigDict, pathlib.Path], contextlib.AbstractContextManager[None]]
 
 
 class NotTogetherError(UserError):
@@ -57,6 +59,8 @@ def train(
   startup_note: str = '',
   extra_callbacks: ExtraCallbacks = lambda config: (),
   only_if_faster: bool = False,
+  as_launched: AsLaunched = lambda config, run: contextlib.nullcontext(),
+  stop: Stop | None = None,
 ) -> list[dict[str, Any] | UserError]:
   """Trains, or continues, the runs in some folders, as many at a time as the memory holds.
 
@@ -67,6 +71,8 @@ def train(
     startup_note: What was set before JAX started, for the header.
     extra_callbacks: What else is to happen around the updates of a run, as in `loop.train`.
     only_if_faster: Whether to refuse where one run after the other takes less time.
+    as_launched: (config, folder) -> what is to hold while that run's summary is written.
+    stop: That of a block around several trainings, so that one signal stops all; None: a new one.
 
   Returns:
     For each run the content of summary.json; {} if a signal stopped it before its end; or the error
@@ -101,7 +107,7 @@ def train(
   if at_once == 1 < len(left):
     raise NotTogetherError('these runs cannot be trained in one program: the memory holds one')
   network = layer_table.describe(lead.recipe.module, splits[0].image_shape)
-  with stop_signals() as stop:
+  with stop_signals(stop) as stop:
     for start in range(0, len(left), at_once):
       part = left[start : start + at_once]
       own = [splits[i % len(splits)] for i in part]  # there is one for all, or one for each
@@ -110,7 +116,7 @@ def train(
         programs = _programs(lead, configs_of_part, len(splits) > 1)
       group = _Group(programs, configs_of_part, own, stop)
       with group.opened([runs[i] for i in part], network, progress, extra_callbacks, startup_note):
-        found = group.train()
+        found = group.train(as_launched)
       for i, outcome in zip(part, found, strict=True):
         outcomes[i] = outcome
       if stop.asked:
@@ -231,10 +237,12 @@ class _Group:
     """Holds the folders of the runs while they are trained, and says what is trained."""
     self._progress = progress
     progress.split_note = run_summary.split_note(self._splits[0])
-    trainer = self._trainer
-    together = f'{len(folders)} runs in one program: {", ".join(at.name for at in folders)}'
-    header = run_summary.header(trainer, self._splits[0], network, folders[0].parent, startup_note)
-    progress.note(f'{header}together    {together}; lines show means over them\n')
+    around = pathlib.Path(os.path.commonpath([folder.parent for folder in folders]))
+    names = ', '.join(str(folder.relative_to(around)) for folder in folders)
+    header = run_summary.header(self._trainer, self._splits[0], network, around, startup_note)
+    progress.note(
+      f'{header}together    {len(folders)} in one program, lines show means over them: {names}\n'
+    )
     with contextlib.ExitStack() as stack:
       self._lanes = [
         self._open(stack, run, config, folder, network, extra_callbacks)
@@ -280,7 +288,7 @@ class _Group:
     )
     return _Lane(opened, session, state, opened.step, writing)
 
-  def train(self) -> list[dict[str, Any] | UserError]:
+  def train(self, as_launched: AsLaunched) -> list[dict[str, Any] | UserError]:
     """Trains to the end, or until a stop was asked for and all is saved; outcomes as of `train`."""
     total = self._trainer.total_steps
     for lane in self._lanes:
@@ -299,7 +307,7 @@ class _Group:
         f'stopped after step {max(lane.step for lane in self._going())} of {total} and saved; the '
         'same command goes on from there'
       )
-    return self._outcomes()
+    return self._outcomes(as_launched)
 
   def _going(self) -> list[_Lane]:
     return [lane for lane in self._lanes if lane.error is None]
@@ -427,7 +435,7 @@ class _Group:
     if step < trainer.total_steps:
       self._progress.start_epoch(epoch + 1, trainer.epochs, self._steps_of_epoch(step), 0)
 
-  def _outcomes(self) -> list[dict[str, Any] | UserError]:
+  def _outcomes(self, as_launched: AsLaunched) -> list[dict[str, Any] | UserError]:
     """Measures the runs that are at their end, and writes their summaries when all is on disk."""
     total, config, splits = self._trainer.total_steps, self._trainer.config, self._splits[0]
     ended = [lane for lane in self._going() if lane.step == total]
@@ -452,7 +460,8 @@ class _Group:
       if lane.error is not None:
         found.append(lane.error)
         continue
-      results = lane.opened.summarize(lane.state, validation[run], test[run], len(self._lanes))
+      with as_launched(lane.session.trainer.config, lane.opened.folder):
+        results = lane.opened.summarize(lane.state, validation[run], test[run], len(self._lanes))
       line = run_summary.closing(results, lane.opened.folder).strip().partition('\n')[0]
       self._progress.note(f'{lane.opened.folder}: {line}')
       found.append(results)
