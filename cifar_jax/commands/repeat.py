@@ -84,12 +84,7 @@ def add_parser(verbs: Any) -> None:
     metavar='FOLDER',
     help='around the folders of the runs; default: runs/<config name>_seeds',
   )
-  parser.add_argument(
-    '--progress',
-    default='auto',
-    choices=['auto', 'bar', 'lines', 'silent'],
-    help='auto: a bar on a terminal, one line per epoch elsewhere',
-  )
+  parsing.add_options(parser, '--progress')
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop, reuse
 from cifar_jax.trials import groups, repeat
 from cifar_jax.utils.errors import UserError
+from tests.helpers.fake_training import FakeTraining
 from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
 from tests.helpers.tiny import LINEAR
 
@@ -29,28 +30,12 @@ def linear(tiny_config):
   return changed(tiny_config, **LINEAR, epochs=1)
 
 
-class Trains:
-  """In place of `loop.train`: leaves a config and a summary, or does what it is told to."""
-
-  def __init__(self, **acts):
-    self.acts = {int(name.removeprefix('seed_')): act for name, act in acts.items()}
-    self.seeds: list[int] = []
-    self.to_come: list[int] = []
-
-  def __call__(self, config, run, progress, *, stop, **_) -> dict:
-    self.seeds.append(config.seed)
-    self.to_come.append(progress.runs_to_come)
-    run.mkdir(parents=True, exist_ok=True)
-    configs.save(config, run)
-    if act := self.acts.get(config.seed):
-      act()
-    if stop.asked:
-      return {}
-    accuracy = ACCURACIES[config.seed]
-    return {
-      **{'val_accuracy': accuracy, 'val_loss': 1 - accuracy, 'seconds': 60.0},
-      **{'test_accuracy': accuracy - 0.01, 'test_loss': 0.5, 'split_note': 'synthetic'},
-    }
+def fake(**acts) -> FakeTraining:
+  """A training; `seed_1=act` does something in the middle of the run of that seed."""
+  return FakeTraining(
+    lambda config: ACCURACIES[config.seed] - 0.01,
+    lambda config: acts.get(f'seed_{config.seed}', lambda: None)(),
+  )
 
 
 def raising(error: BaseException):
@@ -82,7 +67,7 @@ def test_each_seed_leaves_what_launch_leaves(linear, tmp_path) -> None:
 def test_the_second_seed_has_the_programs_of_the_first(linear, tmp_path, monkeypatch) -> None:
   built = []
   monkeypatch.setattr(reuse.SameButSeed, '__call__', lambda self, *_: built.append(self))
-  trains = Trains()
+  trains = fake()
 
   def train(config, run, progress, *, build, **options):
     build(config, None)
@@ -96,7 +81,7 @@ def test_the_second_seed_has_the_programs_of_the_first(linear, tmp_path, monkeyp
 def test_the_table(linear, tmp_path, capsys) -> None:
   """Mean, deviation and the interval of Student's t with three degrees of freedom, 3.182446."""
   runs = repeat.plan(linear, tmp_path, [0, 1, 2, 3])
-  trains = Trains()
+  trains = fake()
   repeat.train_each(runs, Progress('lines'), trains)
   assert trains.to_come == [3, 2, 1, 0]
   lines = capsys.readouterr().out.splitlines()
@@ -114,7 +99,7 @@ def test_the_table(linear, tmp_path, capsys) -> None:
 
 def test_one_seed_has_no_spread(linear, tmp_path) -> None:
   runs = repeat.plan(linear, tmp_path, [0])
-  repeat.train_each(runs, SILENT, Trains())
+  repeat.train_each(runs, SILENT, fake())
   assert 'mean' not in repeat.table(runs)
   assert repeat.table(runs).endswith('1 of 1 seeds finished; 1 min 00 s in all [synthetic]')
 
@@ -133,11 +118,11 @@ def test_a_seed_that_fails_is_told_of_and_gone_on_from(
   linear, tmp_path, capsys, error, words
 ) -> None:
   runs = repeat.plan(linear, tmp_path, [0, 1, 2])
-  trains = Trains(seed_1=raising(error))
+  trains = fake(seed_1=raising(error))
   assert not repeat.train_each(runs, Progress('lines'), trains)
   out = capsys.readouterr().out
   assert words in out
-  assert trains.seeds == [0, 1, 2]
+  assert [name[-6:] for name in trains.trained] == ['seed_0', 'seed_1', 'seed_2']
   assert [run.state for run in runs] == ['finished', 'failed', 'finished']
   assert out.splitlines()[-1].startswith('2 of 3 seeds finished, 1 failed; 2 min')
   assert '71.50 %' in out  # the mean of the other two
@@ -155,7 +140,7 @@ def test_what_lets_nothing_begin_ends_all(linear, tmp_path) -> None:
 def test_a_mistake_of_the_program_is_no_failure_of_a_seed(linear, tmp_path) -> None:
   with pytest.raises(ZeroDivisionError):
     repeat.train_each(
-      repeat.plan(linear, tmp_path, [0, 1]), SILENT, Trains(seed_0=raising(ZeroDivisionError()))
+      repeat.plan(linear, tmp_path, [0, 1]), SILENT, fake(seed_0=raising(ZeroDivisionError()))
     )
 
 
@@ -163,12 +148,12 @@ def test_a_mistake_of_the_program_is_no_failure_of_a_seed(linear, tmp_path) -> N
 def test_a_signal_stops_all(linear, tmp_path, number) -> None:
   """Also one that comes so late that its run still ends."""
   runs = repeat.plan(linear, tmp_path, [0, 1, 2])
-  trains = Trains(seed_1=lambda: os.kill(os.getpid(), number))
+  trains = fake(seed_1=lambda: os.kill(os.getpid(), number))
   assert repeat.train_each(runs, SILENT, trains)
   assert [run.state for run in runs] == ['finished', 'stopped', 'waiting']
 
   def late(config, run, progress, **options):
-    summary = Trains()(config, run, progress, **options)
+    summary = fake()(config, run, progress, **options)
     os.kill(os.getpid(), number)
     return summary
 
@@ -185,9 +170,9 @@ def test_what_has_finished_is_not_trained_again(tiny_run, tmp_path) -> None:
   assert runs[0].summary['test_accuracy'] == json.loads(
     (tiny_run / 'summary.json').read_text()
   ).get('test_accuracy')
-  trains = Trains()
+  trains = fake()
   repeat.train_each(runs, SILENT, trains)
-  assert trains.seeds == [1]
+  assert [name[-6:] for name in trains.trained] == ['seed_1']
   other = changed(config, batch_size=46)
   with pytest.raises(UserError, match='seed_0 holds a run with another config: batch_size was 45'):
     repeat.plan(other, tmp_path, [0, 1])
