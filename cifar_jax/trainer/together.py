@@ -116,7 +116,15 @@ def train(
         programs = _programs(lead, configs_of_part, len(splits) > 1)
       group = _Group(programs, configs_of_part, own, stop)
       with group.opened([runs[i] for i in part], network, progress, extra_callbacks, startup_note):
-        found = group.train(as_launched)
+        try:
+          found = group.train(as_launched)
+        except jax.errors.JaxRuntimeError as error:
+          if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+          raise UserError(
+            f'{len(part)} runs in one program need more memory than was foreseen; one run after '
+            'the other goes on from what is saved: --together=no'
+          ) from error
       for i, outcome in zip(part, found, strict=True):
         outcomes[i] = outcome
       if stop.asked:

@@ -86,9 +86,16 @@ def whole(tmp_path_factory, tiny_data) -> pathlib.Path:
   return path
 
 
-def test_a_run_is_what_it_is_singly_up_to_rounding(tiny_config, tmp_path) -> None:
+@pytest.mark.parametrize(
+  'network',
+  [
+    pytest.param({**LINEAR, 'model.head': ('flatten', 'dropout 0.5')}, id='linear'),
+    pytest.param({}, id='convolution', marks=pytest.mark.thorough),
+  ],
+)
+def test_a_run_is_what_it_is_singly_up_to_rounding(network, tiny_config, tmp_path) -> None:
   """Images held out by the seed, augmentation, dropout and momentum: 12 updates of each."""
-  config = changed(tiny_config, epochs=2, **ONE_CONVOLUTION)
+  config = changed(tiny_config, epochs=2, **{**ONE_CONVOLUTION, **network})
   several = [changed(config, seed=seed) for seed in (3, 4)]
   runs = [tmp_path / 'together' / str(seed) for seed in (3, 4)]
   results = together.train(several, runs, SILENT)
@@ -107,6 +114,7 @@ def test_a_run_is_what_it_is_singly_up_to_rounding(tiny_config, tmp_path) -> Non
   assert loop.train(several[1], runs[1], SILENT) == results[1]  # has finished
 
 
+@pytest.mark.thorough
 def test_batches_are_exactly_those_of_single_runs(tiny_config) -> None:
   """Order and augmentation of two updates of two seeds, pixel by pixel."""
   config = changed(tiny_config, **{**ONE_CONVOLUTION, **LINEAR})
@@ -198,6 +206,7 @@ def test_nan_ends_one_run_and_leaves_the_others_as_they_are(
   assert str(error.value).replace('single', 'seed_1') == str(found[1])
 
 
+@pytest.mark.thorough
 def test_numbers_are_those_of_each_run(tiny_config, whole, tmp_path) -> None:
   """The rate in metrics.csv and the weights: run 1 by itself has a third of the rate of run 2."""
   several = with_rates(tiny_config)
@@ -242,6 +251,17 @@ def test_what_cannot_be_together_is_refused_before_anything_is_written(
   with pytest.raises(together.NotTogetherError, match='a convolution uses all cores'):
     together.train(convolution, folders(tmp_path)[:2], SILENT, only_if_faster=True)
   assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_memory_in_the_end_is_one_sentence(tiny_config, tmp_path) -> None:
+  def exhausted(group) -> None:
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+
+  with (
+    before_step(0, exhausted),
+    pytest.raises(UserError, match='3 runs in one program need more memory than was foreseen'),
+  ):
+    together.train(with_rates(tiny_config), folders(tmp_path), SILENT)
 
 
 @pytest.mark.thorough

@@ -22,7 +22,7 @@ REQUIRED = {
   'exponential': {'factor': 0.5},
   'time_decay': {'decay': 0.01},
 }
-EVERY_DAY = ('sgd', 'adamw')
+EVERY_DAY = ('sgd', 'constant', 'triangular')
 PARAMS = {
   'kernel': np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4),
   'bias': np.ones(4, np.float32),
@@ -86,7 +86,13 @@ def test_groups_with_a_decay_of_their_own_are_refused() -> None:
   assert varied.objection(several) == ('--config.optimizer.groups have a weight_decay of their own')
 
 
-@pytest.mark.parametrize('name', list(schedules.SCHEDULES))
+@pytest.mark.parametrize(
+  'name',
+  [
+    pytest.param(name, marks=() if name in EVERY_DAY else pytest.mark.thorough)
+    for name in schedules.SCHEDULES
+  ],
+)
 def test_every_schedule_is_that_of_the_run(name) -> None:
   """Rates of three runs for an index that is traced, to rounding beside the highest."""
   values = {f'schedule.{key}': value for key, value in REQUIRED.get(name, {}).items()}

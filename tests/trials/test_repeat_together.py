@@ -90,6 +90,7 @@ def words(tiny_data, folder, *more) -> list[str]:
   ]
 
 
+@pytest.mark.thorough
 def test_values_and_seeds_are_one_program(tiny_data, tmp_path, capsys) -> None:
   commands.main(words(tiny_data, tmp_path, '--vary=optimizer.learning_rate=1e-3,1e-2'))
   said = capsys.readouterr().out
