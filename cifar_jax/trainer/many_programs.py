@@ -75,8 +75,9 @@ class ManyPrograms:
     return train_steps
 
   def bytes_needed(self, examples: Examples) -> float:
-    """The memory that the compiled updates need on a device, arguments included; infinity if the
-    compiler finds that it is too much. JAX keeps the program for the call.
+    """The memory that the compiled updates need on a device, arguments and the states that are
+    handed out to the runs included; infinity if the compiler finds that it is too much. JAX keeps
+    the program for the call.
 
     Args:
       examples: The training images of one run.
@@ -98,7 +99,8 @@ class ManyPrograms:
     except jax.errors.JaxRuntimeError:
       return math.inf
     kept = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
-    return float(kept + found.temp_size_in_bytes)
+    handed_out = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
+    return float(kept + found.temp_size_in_bytes + handed_out)
 
   def _abstract(self, tree: Any, runs: int | None = None) -> Any:
     """The shapes of a tree on every device, with an axis of runs or without."""

@@ -275,3 +275,21 @@ def test_groups_of_what_fits_are_trained_one_after_the_other(
   for at in range(3):
     one, other = (state_of(several[at], where) for where in (runs[at], folders(whole)[at]))
     assert_close(one, other, 2e-6)
+
+
+@pytest.mark.thorough
+def test_the_memory_of_a_program_is_at_least_what_it_holds(tiny_config) -> None:
+  """180 images of 192 bytes and their labels, shared or not, and two copies of each state."""
+  config = changed(tiny_config, **SGD)
+  trainer = build_trainer(config, splits := data.load_splits(config))
+  state = sum(leaf.nbytes for leaf in jax.tree.leaves(trainer.init()))
+  found = {
+    (runs, own): ManyPrograms(trainer, lambda run: trainer.recipe, runs, own).bytes_needed(
+      splits.train
+    )
+    for runs, own in ((2, False), (4, False), (4, True))
+  }
+  images = 180 * (192 + 4)
+  assert found[2, False] >= images + 2 * 2 * state
+  assert found[4, False] - found[2, False] >= 2 * 2 * state
+  assert found[4, True] - found[4, False] >= 3 * images
