@@ -17,6 +17,7 @@ from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.trainer import resume, together
 from cifar_jax.trainer.loop import train
 from cifar_jax.trainer.reuse import SameButSeed
+from cifar_jax.trainer.run_group import AsLaunched
 from cifar_jax.trials import statistics
 from cifar_jax.utils.errors import UserError
 
@@ -134,7 +135,7 @@ def train_together(
   progress: Progress,
   extra_callbacks: Callable[[ConfigDict], Sequence[Any]] = lambda config: (),
   only_if_faster: bool = True,
-  as_launched: together.AsLaunched = lambda config, folder: contextlib.nullcontext(),
+  as_launched: AsLaunched = lambda config, folder: contextlib.nullcontext(),
 ) -> bool:
   """Trains those that have not finished in one program, as many as fit at a time, and notes in them
   what came of it.

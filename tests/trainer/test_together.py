@@ -16,7 +16,7 @@ import pytest
 from cifar_jax import data
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
-from cifar_jax.trainer import loop, together
+from cifar_jax.trainer import loop, run_group, together
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.trainer.input_pipeline import make_input_pipeline
 from cifar_jax.trainer.many_programs import ManyPrograms
@@ -54,7 +54,7 @@ def folders(path: pathlib.Path) -> list[pathlib.Path]:
 @contextlib.contextmanager
 def before_step(step: int, act: Callable[[], object]) -> Iterator[None]:
   """Calls `act(group)` when update number `step` is about to be dispatched, all files written."""
-  dispatch = together._Group._dispatch
+  dispatch = run_group.RunGroup._dispatch
 
   def acting(self, state, order, current, *rest):
     if current == step:
@@ -64,7 +64,7 @@ def before_step(step: int, act: Callable[[], object]) -> Iterator[None]:
     return dispatch(self, state, order, current, *rest)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(together._Group, '_dispatch', acting)
+    patch.setattr(run_group.RunGroup, '_dispatch', acting)
     yield
 
 
