@@ -15,6 +15,7 @@
 #   SECONDS_LEFT  for all of it; default: 840
 #   RECIPES, FAMILIES, SEEDS, MORE_SEEDS  what to measure, in order
 #   OVERRIDES   of the recipes' configs; default: --config.model.dtype=bfloat16
+#   TOGETHER    configs whose five seeds are trained in one program, beside one seed
 #   SYSTEMS, REPEATS, TURN  of the throughput: the first system is the reference
 #   QUEUE       options of `python -m benchmarks queue`; empty: without it
 #   PLATFORM    cuda; cpu to try this script
@@ -31,6 +32,7 @@ FAMILIES=${FAMILIES-airbench94 resnet18 vgg16 mobilenet_v2 densenet40_12 vit_tin
 SEEDS=${SEEDS-0 1 2 3 4}
 MORE_SEEDS=${MORE_SEEDS-5 6 7 8 9}
 OVERRIDES=${OVERRIDES---config.model.dtype=bfloat16}
+TOGETHER=${TOGETHER-lr mlp cnn_simple cnn_adv}
 SYSTEMS=${SYSTEMS:-ours_bfloat16,pytorch_bfloat16,ours,pytorch}
 REPEATS=${REPEATS:-5}
 TURN=${TURN:-0.4}
@@ -121,6 +123,10 @@ queue() {
   for family in $FAMILIES; do
     step "throughput_$family" 100 throughput "--configs=$family" "--systems=$SYSTEMS" \
       "--platform=$PLATFORM" "--repeats=$REPEATS" "--seconds=$TURN"
+  done
+  for config in $TOGETHER; do
+    step "together_$config" 60 together "--config=configs/$config.py" --seeds=5 \
+      "--repeats=$REPEATS" --steps=320
   done
   for recipe in $RECIPES; do
     warm "$recipe" $MORE_SEEDS

@@ -13,6 +13,7 @@ from cifar_jax import models
 from cifar_jax.data import Split, Splits
 from cifar_jax.ops.dispatch import for_platform
 from cifar_jax.trainer.recipe import make_plan, make_recipe
+from cifar_jax.trainer.varied import make_varied_recipe
 from cifar_jax.training import steps
 from configs import base
 
@@ -102,3 +103,35 @@ def test_what_is_traced_for_tpu_alone_lowers() -> None:
   program = lowered('conv_net', only_tpu=True)
   assert program.count('stablehlo.rng_bit_generator') >= 4  # two dropouts, flip, crop and cutout
   assert 'callback' not in program
+
+
+def test_runs_in_one_program_lower_for_tpu_and_cuda(monkeypatch) -> None:
+  """Three seeds with a rate and a decay of their own, two updates in one dispatch."""
+  monkeypatch.setenv('CIFAR_JAX_CPU_KERNELS', 'off')
+  several = []
+  for seed in range(3):
+    config = base.get_config()
+    config.seed, config.batch_size = seed, 16
+    config.model = ConfigDict({'name': 'conv_net', **FIELDS['conv_net']})
+    config.optimizer = ConfigDict(
+      {'name': 'adamw', 'learning_rate': 1e-3 * (seed + 1), 'weight_decay': 0.1 * seed}
+    )
+    several.append(config)
+  plan = make_plan(several[0], 64)
+  recipe = make_recipe(several[0], splits(), plan)
+  varied_recipe = make_varied_recipe(recipe, several[0], several, plan)
+
+  def updates(run, seed, state, images, labels, order):
+    function = steps.make_train_steps(varied_recipe(run), count=2)
+    return function(steps.random_keys(seed), state, images, labels, order, False)
+
+  state = jax.eval_shape(lambda: steps.init_state(recipe, steps.random_keys(0)))
+  state = jax.tree.map(lambda x: jax.ShapeDtypeStruct((3, *x.shape), x.dtype), state)
+  train = splits().train
+  mapped = jax.jit(jax.vmap(updates, in_axes=(0, 0, 0, None, None, 0)))
+  order = jax.ShapeDtypeStruct((3, 64), jnp.int32)
+  arguments = jnp.arange(3), jnp.arange(3), state, train.images, train.labels, order
+  program = jax.export.export(mapped, platforms=('tpu', 'cuda'))(*arguments).mlir_module()
+  assert 'callback' not in program
+  assert not re.search(r'\bf64\b|xf64>', program)
+  assert 'feature_group_count = 3' in program  # one convolution for all runs

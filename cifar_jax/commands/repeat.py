@@ -1,9 +1,9 @@
-"""Trains a config with several seeds, one run after the other: over how many runs is that number?
+"""Trains a config with several seeds: over how many runs is that number?
 
   python -m cifar_jax repeat --config=configs/cnn_simple.py --seeds=5
 
 Each seed's run has its own folder, runs/cnn_simple_seeds/seed_0 and so on (--workdir names another
-place for them), which is what launch.py leaves with that seed, to the last bit. A seed decides
+place for them), which is what launch.py leaves with that seed. A seed decides
 which images are held out for validation, the first weights, the order of the images, augmentation
 and dropout; all of that scatters the result, and the table that is printed after each run says how
 much: the mean, the standard deviation, and the interval in which the mean of all such runs lies
@@ -14,6 +14,14 @@ adds to those that are there. One of them alone is
 
   python launch.py --config=configs/cnn_simple.py --config.seed=3 \\
       --workdir=runs/cnn_simple_seeds/seed_3
+
+Where that is faster, as on a GPU and for small networks, as many runs as the memory holds are
+trained together, in one program: the batches are those of launch.py, the weights the same up to
+rounding. One run after the other gives them to the last bit: --together=no. Numbers may differ from
+group to group of seeds, each in a folder that says so:
+
+  python -m cifar_jax repeat --config=configs/lr.py --seeds=3 \\
+      --vary=optimizer.learning_rate=1e-4,1e-3,1e-2
 
 A seed that ends in NaN, or fails otherwise, is told of and the next one begins; the exit status is
 then 1. Options of the config may follow, all but --config.seed:
@@ -56,6 +64,21 @@ def add_parser(verbs: Any) -> None:
     '--first_seed', type=int, default=0, metavar='SEED', help='of --seeds=N; default: 0'
   )
   parser.add_argument(
+    '--vary',
+    action='append',
+    default=[],
+    metavar='OPTION=VALUE,...',
+    help='the seeds with each of these values; may be repeated, then with each combination',
+  )
+  parser.add_argument(
+    '--together',
+    nargs='?',
+    const='yes',
+    default='auto',
+    choices=['auto', 'yes', 'no'],
+    help='train the runs in one program; auto: where that is possible and faster',
+  )
+  parser.add_argument(
     '--workdir',
     type=parsing.run_path,
     metavar='FOLDER',
@@ -71,32 +94,103 @@ def run(arguments: argparse.Namespace) -> None:
   process.outlive_readers()
   from cifar_jax import config as configs
 
-  config = configs.load(arguments.config, arguments.overrides)
+  variations = read_variations(arguments.vary)
+  several = {
+    name: configs.load(arguments.config, [*arguments.overrides, *overrides])
+    for name, overrides in variations.items()
+  }
   early_start.start_accelerator()
   cache.warn_if_unwritable()
   from cifar_jax.report.epoch_images import EpochImages
   from cifar_jax.run_dir.progress import Progress
   from cifar_jax.trainer.loop import train
+  from cifar_jax.trainer.together import NotTogetherError
   from cifar_jax.trials import repeat
 
   name = configs.name_of(arguments.config)
   folder = arguments.workdir or paths.run_path(f'runs/{name}_seeds')
-  runs = repeat.plan(config, folder, seeds)
+  plans = {name: repeat.plan(one, folder / name, seeds) for name, one in several.items()}
+  runs = [run for plan in plans.values() for run in plan]
+  waiting = sum(run.state != repeat.FINISHED for run in runs)
   progress = Progress(arguments.progress)
 
+  def as_launched(config: Any, run: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+    return _as_launched(arguments, variations[_variation(run, folder)], config.seed, run)
+
   def train_one(config: Any, run: pathlib.Path, *rest: Any, **options: Any) -> dict[str, Any]:
-    with _as_launched(arguments, config.seed, run):
+    with as_launched(config, run):
       return train(config, run, *rest, **options)
 
-  stopped = repeat.train_each(runs, progress, train_one, lambda config: [EpochImages(config)])
-  if all(one.state == repeat.FINISHED and not one.seconds for one in runs):
-    progress.note(f'all have finished\n\n{repeat.table(runs)}')
+  def extra(config: Any) -> Sequence[Any]:
+    return [EpochImages(config)]
+
+  try:
+    if arguments.together == 'no' or waiting < 2:
+      raise NotTogetherError('')
+    only_if_faster = arguments.together == 'auto'
+    stopped = repeat.train_together(runs, progress, extra, only_if_faster, as_launched)
+    tables = len(plans)
+  except NotTogetherError as reason:
+    if arguments.together == 'yes' and waiting > 1:
+      raise
+    if str(reason):
+      progress.note(f'one run after the other: {reason}')
+    stopped, after, tables = False, waiting, 0
+    for name, plan in plans.items():
+      after -= sum(run.state != repeat.FINISHED for run in plan)
+      tables += all(run.state == repeat.FINISHED for run in plan)
+      if name:
+        progress.note(f'\n{name}')
+      stopped = stopped or repeat.train_each(plan, progress, train_one, extra, runs_after=after)
+  if not waiting:
+    progress.note('all have finished')
+  if tables:
+    for name, plan in plans.items():
+      progress.note(f'\n{name}\n{repeat.table(plan)}' if name else f'\n{repeat.table(plan)}')
   if stopped:
     progress.note('stopped and saved; the same command goes on from there')
   else:
     progress.note(f'look at     python -m cifar_jax compare {folder} --each')
   if any(one.state == repeat.FAILED for one in runs):
     sys.exit(1)
+
+
+def read_variations(texts: Sequence[str]) -> dict[str, list[str]]:
+  """Name of a group's folder -> its overrides, for each combination of the values of --vary; the
+  one without any is {'': []}.
+
+  Raises:
+    UserError: A text is no option with values, or an option comes twice.
+  """
+  found: dict[str, list[str]] = {'': []}
+  options: list[str] = []
+  for text in texts:
+    match = re.fullmatch(r'(?:--?config\.|config\.)?([a-z_0-9.]+)=([^=/\\]+)', text)
+    values = match[2].split(',') if match else []
+    if not match or not all(value.strip() for value in values) or len(values) > len(set(values)):
+      raise UserError(
+        f'--vary={text}: name an option and different values, as in '
+        '--vary=optimizer.learning_rate=1e-3,3e-3'
+      )
+    if match[1] in options or match[1] == 'seed':
+      raise UserError(f'--vary={text}: {match[1]} is given already')
+    options.append(match[1])
+    short = match[1].rpartition('.')[2]
+    found = {
+      ','.join(filter(None, [name, f'{short}={value}'])): [
+        *overrides,
+        f'--config.{match[1]}={value}',
+      ]
+      for name, overrides in found.items()
+      for value in values
+    }
+  return found
+
+
+def _variation(run: pathlib.Path, folder: pathlib.Path) -> str:
+  """The name of the group that a run is in."""
+  inside = run.relative_to(folder).parent
+  return '' if inside == pathlib.Path() else str(inside)
 
 
 def read_seeds(text: str, first: int) -> list[int]:
@@ -132,10 +226,17 @@ def refuse_seed(overrides: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _as_launched(arguments: argparse.Namespace, seed: int, folder: pathlib.Path) -> Iterator[None]:
+def _as_launched(
+  arguments: argparse.Namespace, overrides: Sequence[str], seed: int, folder: pathlib.Path
+) -> Iterator[None]:
   """Lets the run's summary name the command that trains this run alone."""
   before = sys.argv
-  flags = [f'--config={arguments.config}', *arguments.overrides, f'--config.seed={seed}']
+  flags = [
+    f'--config={arguments.config}',
+    *arguments.overrides,
+    *overrides,
+    f'--config.seed={seed}',
+  ]
   sys.argv = ['launch.py', *flags, f'--workdir={folder}']
   try:
     yield

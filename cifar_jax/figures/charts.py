@@ -226,6 +226,37 @@ def compared(series: Mapping[str, Sequence[tuple[float, float]]], title: str, un
 
 
 @styled
+def learning_rate_range(
+  rates: Sequence[float],
+  losses: Sequence[float],
+  smoothed: Sequence[float],
+  marked: Mapping[str, float],
+  title: str,
+) -> Any:
+  """The losses of a range test over the learning rate, with rates of interest as vertical lines."""
+  (ticker,) = require('report', 'matplotlib.ticker')
+  made, axes = figure(_WIDTH, 4.2)
+  axes.set_xscale('log')
+  axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda rate, _: f'{rate:g}'))
+  axes.tick_params(axis='x', labelsize=9)
+  axes.plot(rates, losses, color=OTHERS[0], alpha=0.3, linewidth=1, label='each batch')
+  axes.plot(rates, smoothed, color=TRAIN, label='smoothed')
+  looks = ((VALIDATION, '--'), (OTHERS[1], ':'), (INK, '-.'))
+  for (name, rate), (color, line) in zip(marked.items(), looks, strict=False):
+    axes.axvline(rate, color=color, linestyle=line, label=f'{name}: {rate:.2g}')
+  if smoothed:  # where it diverges is seen by the curve leaving the plot
+    low = min(smoothed)
+    high = max(smoothed[: smoothed.index(low) + 1])
+    room = 0.25 * (high - low) + 1e-3
+    axes.set_ylim(low - room, high + 2 * room)
+  axes.set_title(title)
+  axes.set_xlabel('learning rate')
+  axes.set_ylabel('loss')
+  made.legend(loc='outside lower center', ncols=2, fontsize=9)
+  return made
+
+
+@styled
 def network(records: Sequence[LayerRecord], image_shape: Sequence[int]) -> Any:
   """The network as boxes 'name: Kind' with arrows from top to bottom, input first."""
   boxes = [('', 'Input', image_shape)] + [

@@ -1,5 +1,9 @@
 """Options that several optimizers have, each with a default of its own."""
 
+from typing import Any
+
+import jax
+
 from cifar_jax.schema.constraints import BELOW_ONE, BOOLEAN, NOT_NEGATIVE, POSITIVE, one_of
 from cifar_jax.schema.options import shared_option
 
@@ -21,3 +25,8 @@ weight_decay_mask = shared_option(
   one_of('all', 'kernels'),
   'What decays: all parameters, or kernels (rank 2 and up) alone, without biases and scales.',
 )
+
+
+def is_zero(value: Any) -> bool:
+  """Whether an option is 0; one that is traced, since runs differ in it, is not."""
+  return not isinstance(value, jax.Array) and not value

@@ -122,7 +122,8 @@ def airbench_muon(
       start = param * (factor if renormalize_every == 1 else jnp.where(due, factor, 1))
       matrix = direction.reshape(-1, filters).T
       end = start - rate * orthogonalize(matrix, coefficients).T.reshape(param.shape)
-      return (end * (1 - rate * weight_decay) if weight_decay else end) - param
+      decayed = end if fields.is_zero(weight_decay) else end * (1 - rate * weight_decay)
+      return decayed - param
 
     updates = jax.tree.map(step, directions, params)
     return updates, AirbenchMuonState(optax.safe_increment(state.updates_made), velocity)

@@ -35,7 +35,7 @@ _MASKS_OR_NONE = {'all': None, 'kernels': kernels}
 def momentum_trace(momentum: float, nesterov: bool) -> optax.GradientTransformation:
   """Optax's velocity; nothing without momentum."""
   # Without momentum Nesterov's step is the plain one too, and a velocity would only take memory.
-  return optax.trace(momentum, nesterov) if momentum else optax.identity()
+  return optax.identity() if fields.is_zero(momentum) else optax.trace(momentum, nesterov)
 
 
 @optimizer('sgd')
@@ -56,9 +56,9 @@ class SGD(Optimizer):
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:
     """Builds the chain of this rule, as `Optimizer.build` describes."""
     return optax.chain(
-      optax.add_decayed_weights(self.weight_decay, _MASKS_OR_NONE[self.weight_decay_mask])
-      if self.weight_decay
-      else optax.identity(),
+      optax.identity()
+      if fields.is_zero(self.weight_decay)
+      else optax.add_decayed_weights(self.weight_decay, _MASKS_OR_NONE[self.weight_decay_mask]),
       momentum_trace(self.momentum, self.nesterov),
       optax.scale_by_learning_rate(schedule),
     )

@@ -9,6 +9,7 @@ Groups of parameters may have a rate, a decay, a rule or an end of their own: `p
 
 import abc
 import dataclasses
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -127,6 +128,7 @@ def create(
   optimizer_config: ConfigDict | Mapping[str, Any],
   schedule_over: Callable[[Plan], optax.Schedule],
   plan: Plan,
+  traced: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> optax.GradientTransformation:
   """Builds the optimizer named in `config.optimizer`.
 
@@ -136,6 +138,8 @@ def create(
       already contains `config.optimizer.learning_rate`, which is not used again here. Groups with
       `schedule_epochs` have a plan of their own.
     plan: The length of the run.
+    traced: Values, as of many runs at once, that take the place of options after all was checked;
+      for an optimizer without groups.
 
   Returns:
     A pure transformation whose state holds arrays only. Always give its `update` the parameters as
@@ -145,7 +149,7 @@ def create(
     UserError: As `validate`; from its `init`, if a group matches no parameter.
   """
   groups, section = _read(optimizer_config)
-  of_rest = validate(optimizer_config)
+  of_rest = dataclasses.replace(validate(optimizer_config), **traced)
   schedule = schedule_over(plan)
 
   def build(group: Group | None) -> optax.GradientTransformation:

@@ -38,11 +38,15 @@ class Progress:
     """Opens the bar of an epoch (counted from 1) of which `done` steps were made before an
     interruption.
     """
+    self.start(f'Epoch {epoch}/{epochs}', steps, done)
+
+  def start(self, title: str, steps: int, done: int = 0) -> None:
+    """Opens a bar, of which `done` steps are made."""
     if self._mode == 'bar':
       self._bar = tqdm(
         total=steps,
         initial=done,
-        desc=f'Epoch {epoch}/{epochs}',
+        desc=title,
         unit='step',
         leave=False,
         mininterval=0.1,

@@ -115,7 +115,7 @@ class Trainer:
 
     @functools.cache
     def train_steps(count: int) -> Callable[..., Update]:
-      function = steps.make_train_steps(self.recipe, count, self._data_parallel)
+      function = steps.make_train_steps(self.recipe, count, self.data_parallel)
       return self._parallel.compile_step(function, self.mesh, updates=True)
 
     return train_steps
@@ -123,7 +123,7 @@ class Trainer:
   @functools.cached_property
   def train_step(self) -> Callable[[steps.RandomKeys, steps.TrainState, steps.Batch], Update]:
     """An update on one batch from the host, as `steps.make_train_step` says."""
-    function = steps.make_train_step(self.recipe, self._data_parallel)
+    function = steps.make_train_step(self.recipe, self.data_parallel)
     return self._parallel.compile_step(function, self.mesh, updates=True)
 
   @functools.cached_property
@@ -132,24 +132,25 @@ class Trainer:
     return Evaluator(
       self.recipe,
       self.mesh,
-      self._data_parallel,
+      self.data_parallel,
       self._parallel.compile_step,
       self.config.data.placement,
     )
 
-  def init(self) -> steps.TrainState:
+  def init(self, keys: steps.RandomKeys | None = None) -> steps.TrainState:
     """The state before the first update, on every device.
 
     It is computed on the host where that is possible: a GPU takes seconds to get ready for what it
     does once.
+
+    Args:
+      keys: Those of a run with another seed; None for `keys`.
     """
     start = starting_variables(self.config, self.recipe.module, self.init_shapes())
-    arguments = self.keys, self.init_images, start
+    arguments = keys or self.keys, self.init_images, start
     if (host := sharding.host_of(self.mesh)) is None:
       return self._init(*arguments)
-    state = jax.jit(functools.partial(steps.init_state, self.recipe))(
-      *jax.device_put(arguments, host)
-    )
+    state = self._init_on_host(*jax.device_put(arguments, host))
     return sharding.replicate(state, self.mesh)
 
   def init_shapes(self) -> steps.TrainState:
@@ -173,13 +174,18 @@ class Trainer:
   def _init(self) -> Callable[..., steps.TrainState]:
     return sharding.jit_replicated(functools.partial(steps.init_state, self.recipe), self.mesh)
 
+  @functools.cached_property
+  def _init_on_host(self) -> Callable[..., steps.TrainState]:
+    return jax.jit(functools.partial(steps.init_state, self.recipe))
+
   @property
   def _parallel(self) -> types.ModuleType:
     """What compiles steps and divides their batches: `sharding` or `pmap`."""
     return pmap if self.config.parallel == 'pmap' else sharding
 
   @property
-  def _data_parallel(self) -> DataParallel:
+  def data_parallel(self) -> DataParallel:
+    """How a step divides its batch among the devices."""
     return self._parallel.data_parallel(self.mesh)
 
 

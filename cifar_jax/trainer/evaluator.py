@@ -35,6 +35,7 @@ class Evaluator:
   """Measures states; compiled at first use.
 
   Attributes:
+    batch_size: The rows in one dispatch.
     selective: Whether the least confident images alone are seen in all views.
     eval_step: One batch of examples that are on the devices, as `make_eval_step` says.
     judges: The views 'none' and the recipe's -> one batch of them, as `make_judge_step` and
@@ -56,14 +57,14 @@ class Evaluator:
       placement: `config.data.placement`.
     """
     rows = images_per_batch(recipe.image_shape, EVALUATION_BATCH)
-    self._batch_size = -(-rows // mesh.size) * mesh.size  # as many on each device
+    self.batch_size = -(-rows // mesh.size) * mesh.size  # as many on each device
     self._recipe, self._mesh, self._placement = recipe, mesh, placement
-    self.eval_step = compile_step(make_eval_step(recipe, self._batch_size, data_parallel), mesh)
+    self.eval_step = compile_step(make_eval_step(recipe, self.batch_size, data_parallel), mesh)
     self._evaluate_batch = compile_step(make_evaluate_batch(recipe, data_parallel), mesh)
     self.selective = tta.is_selective(recipe.tta, recipe.tta_fraction)
     self.judges = {
       views: (
-        compile_step(make_judge_step(recipe, views, self._batch_size, data_parallel), mesh),
+        compile_step(make_judge_step(recipe, views, self.batch_size, data_parallel), mesh),
         compile_step(make_judge_batch(recipe, views, data_parallel), mesh),
       )
       for views in ('none', recipe.tta)
@@ -87,10 +88,10 @@ class Evaluator:
     if isinstance(placed, tuple):
       images, labels = placed
       start = sharding.replicate(jnp.zeros((), jnp.int32), self._mesh)
-      for _ in range(0, len(labels), self._batch_size):
+      for _ in range(0, len(labels), self.batch_size):
         metrics, start = self.eval_step(*collections, images, labels, start, metrics)
     else:
-      for batch in evaluation_batches(placed, self._mesh, self._batch_size):
+      for batch in evaluation_batches(placed, self._mesh, self.batch_size):
         metrics = self._evaluate_batch(*collections, batch, metrics)
     return {name: float(value) for name, value in jax.device_get(metrics).compute().items()}
 
@@ -116,10 +117,10 @@ class Evaluator:
     parts = [Outcomes(*np.zeros((3, 0), np.float32))]  # there may be no examples
     if isinstance(placed, tuple):
       indices, start = sharding.replicate((chosen, jnp.zeros((), jnp.int32)), self._mesh)
-      for _ in range(0, examples, self._batch_size):
+      for _ in range(0, examples, self.batch_size):
         outcomes, start = judge_step(*collections, *placed, indices, start)
         parts.append(outcomes)
     else:
-      for batch in evaluation_batches(placed, self._mesh, self._batch_size, chosen):
+      for batch in evaluation_batches(placed, self._mesh, self.batch_size, chosen):
         parts.append(judge_batch(*collections, batch))
     return [np.concatenate(rows)[:examples] for rows in zip(*jax.device_get(parts), strict=True)]

@@ -75,7 +75,7 @@ def make_recipe(
     image_shape=splits.image_shape,
     optimizer=_optimizer(config, plan),
     loss=losses.cross_entropy,
-    training_loss=_training_loss(config.loss),
+    training_loss=make_training_loss(config.loss),
     penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
     grad_accum_steps=config.grad_accum_steps,
     sam_rho=optim.validate(config.optimizer).sam_rho or 0.0,
@@ -95,10 +95,16 @@ def make_recipe(
   )
 
 
-def _training_loss(loss_config: ConfigDict) -> losses.Loss | None:
-  """What is minimized, where it is not the plain cross-entropy that is reported."""
+def make_training_loss(loss_config: ConfigDict, traced_smoothing: Any = None) -> losses.Loss | None:
+  """What is minimized, where it is not the plain cross-entropy that is reported.
+
+  Args:
+    traced_smoothing: What takes the place of `label_smoothing` where runs differ in it.
+  """
   smoothing, weights = loss_config.label_smoothing, loss_config.class_weights
-  if not smoothing and not weights:
+  if traced_smoothing is not None:
+    smoothing = traced_smoothing
+  elif not smoothing and not weights:
     return None
   loss = functools.partial(losses.cross_entropy, label_smoothing=smoothing)
   return losses.class_weighted(loss, weights) if weights else loss

@@ -75,6 +75,11 @@ class RunSession:
     for callback in self.callbacks:
       callback.start(self, step)
 
+  def end(self, state: TrainState, step: int, interrupted: bool) -> None:
+    """Ends, with `step` updates made; `interrupted`: the run is to go on."""
+    for callback in self.callbacks:
+      callback.end(self, state, step, interrupted)
+
   def end_epoch(self, state: TrainState, step: int) -> TrainState:
     """Validates, adds the epoch's row to the history, and lets the callbacks act on it."""
     self.drain()
@@ -133,8 +138,7 @@ class Session(RunSession):
       if step % per_epoch == 0 or step == total:
         state = self.end_epoch(state, step)
     interrupted = step < total and not self.stopped_early
-    for callback in self.callbacks:
-      callback.end(self, state, step, interrupted)
+    self.end(state, step, interrupted)
     if interrupted:
       self.stop.saved()
       self.progress.close()

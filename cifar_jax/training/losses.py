@@ -42,22 +42,26 @@ class MixedLabels:
     return jnp.where(self.weight >= 0.5, self.labels, self.others)
 
 
-def cross_entropy(logits: Logits, labels: Labels, label_smoothing: float = 0.0) -> PerExample:
+def cross_entropy(
+  logits: Logits, labels: Labels, label_smoothing: float | Scalar = 0.0
+) -> PerExample:
   """Cross-entropy of the softmax of `logits` with the labels.
 
   Args:
     logits: Of any floating type; computed in float32.
     labels: Integers in 0..K-1, K the number of classes. A label outside has no defined loss: give
       padding any valid label and mask it.
-    label_smoothing: A Python number s in [0, 1). The target is 1 - s on the label plus s / K on
-      each of the K classes, the label's included (Szegedy et al., 2016), as in Keras and PyTorch.
+    label_smoothing: A number s in [0, 1), which is traced where runs differ in it. The target is
+      1 - s on the label plus s / K on each of the K classes, the label's included (Szegedy et al.,
+      2016), as in Keras and PyTorch.
 
   Returns:
     The losses in nats.
   """
   log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
   of_label = jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1)[:, 0]
-  if label_smoothing == 0:  # keeps a logit of -inf, a class ruled out, from becoming 0 * inf
+  plain = not isinstance(label_smoothing, jax.Array) and label_smoothing == 0
+  if plain:  # keeps a logit of -inf, a class ruled out, from becoming 0 * inf
     return -of_label
   return -(1 - label_smoothing) * of_label - label_smoothing * log_probabilities.mean(axis=-1)
 

@@ -1,5 +1,6 @@
-"""One config with several seeds, one run after the other in one process."""
+"""One config with several seeds in one process: one run after the other, or all in one program."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -13,9 +14,10 @@ from ml_collections import ConfigDict
 from cifar_jax import config as configs
 from cifar_jax.run_dir.progress import Progress, duration
 from cifar_jax.run_dir.signals import stop_signals
-from cifar_jax.trainer import resume
+from cifar_jax.trainer import resume, together
 from cifar_jax.trainer.loop import train
 from cifar_jax.trainer.reuse import SameButSeed
+from cifar_jax.trainer.run_group import AsLaunched
 from cifar_jax.trials import statistics
 from cifar_jax.utils.errors import UserError
 
@@ -128,6 +130,51 @@ def train_each(
     return stop.asked
 
 
+def train_together(
+  runs: Sequence[SeedRun],
+  progress: Progress,
+  extra_callbacks: Callable[[ConfigDict], Sequence[Any]] = lambda config: (),
+  only_if_faster: bool = True,
+  as_launched: AsLaunched = lambda config, folder: contextlib.nullcontext(),
+) -> bool:
+  """Trains those that have not finished in one program, as many as fit at a time, and notes in them
+  what came of it.
+
+  Args:
+    runs: As `plan` makes them; those of several configs that `together.train` takes may be among
+      them.
+    progress: The terminal output of all.
+    extra_callbacks: Config of a run -> what else happens while it trains.
+    only_if_faster: Whether to refuse where one run after the other takes less time.
+    as_launched: As for `together.train`.
+
+  Returns:
+    Whether a signal stopped it.
+
+  Raises:
+    NotTogetherError: One run after the other is what remains; nothing was begun.
+    UserError: As `together.train`.
+  """
+  waiting = [run for run in runs if run.state != FINISHED]
+  start = time.perf_counter()
+  outcomes = together.train(
+    [run.config for run in waiting],
+    [run.folder for run in waiting],
+    progress,
+    extra_callbacks=extra_callbacks,
+    only_if_faster=only_if_faster,
+    as_launched=as_launched,
+  )
+  for run, outcome in zip(waiting, outcomes, strict=True):
+    run.seconds = time.perf_counter() - start
+    if isinstance(outcome, UserError):
+      run.state, run.reason = FAILED, str(outcome)
+    else:
+      run.summary = outcome
+      run.state = FINISHED if outcome else STOPPED
+  return any(run.state == STOPPED for run in waiting)
+
+
 def table(runs: Sequence[SeedRun]) -> str:
   """Each seed with what it came to, then the mean, the standard deviation and the interval of what
   has finished.
@@ -169,11 +216,19 @@ def table(runs: Sequence[SeedRun]) -> str:
 
 
 def _counted(runs: Sequence[SeedRun]) -> str:
-  """'3 of 5 seeds finished, 1 failed; 12 min 40 s in all'."""
+  """'3 of 5 seeds finished, 1 failed; 12 min 40 s in all, 5 runs at a time'."""
   counts = {state: sum(run.state == state for run in runs) for state in (FINISHED, FAILED)}
   failed = f', {counts[FAILED]} failed' if counts[FAILED] else ''
-  seconds = sum(run.summary.get('seconds', 0.0) for run in runs)
-  return f'{counts[FINISHED]} of {len(runs)} seeds finished{failed}; {duration(seconds)} in all'
+  at_a_time = [run.summary.get('runs_together', 1) for run in runs]
+  # Runs of one program share its seconds.
+  seconds = sum(
+    run.summary.get('seconds', 0.0) / together
+    for run, together in zip(runs, at_a_time, strict=True)
+  )
+  shared = f', {max(at_a_time)} runs at a time' if max(at_a_time) > 1 else ''
+  return (
+    f'{counts[FINISHED]} of {len(runs)} seeds finished{failed}; {duration(seconds)} in all{shared}'
+  )
 
 
 def _number(column: str, value: float | None) -> str:

@@ -17,6 +17,7 @@ SPEED = {
 } | {
   'throughput',
   'time_to_accuracy',
+  'together',
   'tpu',
 }
 VERBS = SPEED | {'collect', 'draw_curves', 'queue', 'reproduction'}

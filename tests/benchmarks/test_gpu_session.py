@@ -50,14 +50,14 @@ def stub(tmp_path) -> dict[str, str]:
   path.write_text(STUB)
   path.chmod(0o755)
   seeds = {'SEEDS': '0 1', 'MORE_SEEDS': '2'}
-  return {'PYTHON': str(path), 'SAID': str(tmp_path / 'said'), 'QUEUE': '', **seeds}
+  return {'PYTHON': str(path), 'SAID': str(tmp_path / 'said'), 'QUEUE': '', 'TOGETHER': '', **seeds}
 
 
 def test_every_command_parses_and_names_what_is_there(tmp_path) -> None:
   done = session(tmp_path, '--dry_run', PYTHON='python')
   assert done.returncode == 0, done.stderr
   lines = [shlex.split(line) for line in done.stdout.splitlines()]
-  assert len(lines) == 2 * 11 + 7 + 1
+  assert len(lines) == 2 * 11 + 7 + 4 + 1
   parser = parsing.make_parser('python -m benchmarks', '', speed, results)
   outs = []
   *steps, last = lines

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from cifar_jax.analysis import layer_table
 from cifar_jax.config import flatten
 from cifar_jax.data import Splits
-from cifar_jax.trainer import loop
+from cifar_jax.trainer import loop, together
 from cifar_jax.trainer.build import Trainer, build_trainer
 from tests.helpers import runs
 
@@ -44,9 +44,10 @@ def shared_trainer(config: ConfigDict, splits: Splits) -> Trainer:
 
 @contextlib.contextmanager
 def trainers_shared() -> Iterator[None]:
-  """Within it, `loop.train` and `runs.state_of` share their trainers."""
+  """Within it, `loop.train`, `together.train` and `runs.state_of` share their trainers."""
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(loop, 'build_trainer', shared_trainer)
+    patch.setattr(together, 'build_trainer', shared_trainer)
     patch.setattr(runs, 'build_trainer', shared_trainer)
     patch.setattr(layer_table, 'describe', _describe)
     yield

@@ -222,6 +222,7 @@ def test_the_command(tiny_data, tmp_path, monkeypatch, capsys) -> None:
   monkeypatch.setattr(loop, 'train', train)
   monkeypatch.chdir(tmp_path)
   words = ['repeat', '--config=mlp', '--seeds=2', '--first_seed=5', '--config.epochs=1']
+  words.append('--together=no')
   with pytest.raises(SystemExit) as end:
     commands.main(words)
   assert end.value.code == 1
