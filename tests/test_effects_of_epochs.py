@@ -31,6 +31,7 @@ PLATEAU = {**RUN, 'plateau.patience': 1, 'plateau.min_delta': 9.0, 'plateau.fact
 HOST = (
   *('early_stopping.', 'plateau.', 'checkpoint.', 'profile.', 'tags', 'tensorboard'),
   *('evaluate.every_epochs', 'evaluate.max_misclassified', 'evaluate.images_every_epochs'),
+  'evaluate.test',
 )
 
 
@@ -234,6 +235,7 @@ def test_what_leaves_all_but_its_own_files_as_it_is(runs) -> None:
     **{
       'tags': ('a',),
       'evaluate.max_misclassified': 1,
+      'evaluate.test': False,
       'checkpoint.read_back': True,
       'profile.steps': 1,
       'profile.after_steps': 2,
@@ -256,6 +258,7 @@ def test_every_option_of_these_sections_is_here() -> None:
     *STOPPED,
     *RATED,
     'evaluate.max_misclassified',
+    'evaluate.test',
     'checkpoint.read_back',
     'profile.steps',
     'profile.after_steps',

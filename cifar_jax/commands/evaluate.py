@@ -23,8 +23,10 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
   """Prints one line, or one JSON object."""
   from cifar_jax.predict.evaluate import evaluate
+  from cifar_jax.predict.run_data import usual_split
 
-  results = evaluate(arguments.run, arguments.checkpoint, arguments.split, arguments.data_dir)
+  split = arguments.split or usual_split(arguments.run)
+  results = evaluate(arguments.run, arguments.checkpoint, split, arguments.data_dir)
   if arguments.json:
     print(json.dumps(results))
     return

@@ -106,9 +106,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
   '--checkpoint': {'default': 'latest', 'help': "'latest' (default), 'best' or a step number"},
   '--data_dir': {'help': 'where the data is now, if it has moved since training'},
   '--split': {
-    'default': 'test',
     'choices': ['train', 'validation', 'test'],
-    'help': 'which images to measure the network on; default: test',
+    'help': 'which images to measure the network on; default: test, or validation where the '
+    'run leaves the test set unopened (--config.evaluate.test=False)',
   },
   '--config': {'required': True, 'metavar': 'FILE', 'help': 'path of the config file'},
 }

@@ -30,17 +30,19 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
   """Writes the page and says where it is."""
+  from cifar_jax.predict.run_data import usual_split
   from cifar_jax.report.report import write_report
 
+  split = arguments.split or usual_split(arguments.run)
   page, measured = write_report(
     arguments.run,
     arguments.checkpoint,
-    arguments.split,
+    split,
     arguments.data_dir,
     arguments.mistakes,
     arguments.image,
   )
   print(
-    f'{arguments.split} accuracy {100 * measured["accuracy"]:.2f} %, loss {measured["loss"]:.4f}\n'
+    f'{split} accuracy {100 * measured["accuracy"]:.2f} %, loss {measured["loss"]:.4f}\n'
     f'look at     {page}'
   )

@@ -36,6 +36,12 @@ def validate(config: ConfigDict) -> None:
   for section, optimizer in optim.in_use(config.optimizer).items():
     averaging.check_optimizer(section, optimizer)
   _check_early_end(config)
+  if not config.evaluate.test and config.data.validation == 'test':
+    raise UserError(
+      "--config.data.validation='test' validates on the test set, which "
+      '--config.evaluate.test=False leaves unopened; hold training images out, as with '
+      "--config.data.validation='5000'"
+    )
   optim.SCHEDULES.resolve(config.schedule).check(config.epochs)
   models.create(config.model, num_classes=10)
 

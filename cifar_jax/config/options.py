@@ -132,6 +132,10 @@ _BATCH_NORM = (
 )
 _EVALUATE = (
   free('every_epochs', 1, integer(0), 'epochs')('How often to validate; 0: only at the end.'),
+  free('test', True, BOOLEAN, since=2)(
+    'Whether the test set is opened at the end. False leaves it unopened, for runs among which one '
+    'is chosen: `evaluate RUN --split=test` measures the one that was.'
+  ),
   resumable('drop_remainder', False, BOOLEAN, since=2)(
     'Whether to validate on whole batches only, as old articles did.'
   ),

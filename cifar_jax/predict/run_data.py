@@ -9,6 +9,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
+from cifar_jax import config as configs
 from cifar_jax import data
 from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
@@ -40,6 +41,13 @@ def data_at(config: ConfigDict, data_dir: str | None = None) -> data.Splits:
     if '--data_dir' not in message:
       message += '; --data_dir says where the data are now'
     raise UserError(message, error.details) from error
+
+
+def usual_split(run: pathlib.Path) -> str:
+  """The split that a run is measured on unless another one is asked for: 'test', or 'validation'
+  where the run leaves the test set unopened.
+  """
+  return 'test' if configs.read(run).evaluate.test else 'validation'
 
 
 def load_known(

@@ -134,7 +134,7 @@ class CompiledAhead:
     """What lowers each, in the order in which they are needed."""
     trainer, splits = self._trainer, self._splits
     train, measured = splits.train, {VALIDATION: splits.validation, TEST: splits.test}
-    if len(splits.test) == len(splits.validation):
+    if not trainer.config.evaluate.test or len(splits.test) == len(splits.validation):
       del measured[TEST]
     lower: dict[Hashable, Callable[[], list[Any]]] = {
       kind: functools.partial(lower_updates, trainer, train.images, train.labels, *kind)

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from cifar_jax.analysis import flops, layer_table
 from cifar_jax.analysis.layer_table import NetworkSummary
 from cifar_jax.data import Splits
@@ -23,6 +25,7 @@ from cifar_jax.startup.processor import processor_name
 from cifar_jax.trainer.build import Trainer
 from cifar_jax.training.steps import TrainState, variables
 
+NOT_OPENED = 'test set not opened'
 _CLASSES = 10  # named in the header
 
 
@@ -32,6 +35,12 @@ def split_note(splits: Splits) -> str:
   """
   parts = [splits.validation_label] if splits.validation_is_test else []
   return ', '.join([*parts, *(['synthetic'] if splits.synthetic else []), *splits.remarks])
+
+
+def _split_note_of_run(config: ConfigDict, splits: Splits) -> str:
+  """The same, and whether the run leaves the test set unopened."""
+  closed = splits.has_test and not config.evaluate.test
+  return ', '.join(filter(None, [split_note(splits), NOT_OPENED if closed else '']))
 
 
 def header(
@@ -48,12 +57,14 @@ def header(
   on_each = f'{sharding.gib(splits.image_bytes)} on each'
   placement = 'with the host' if config.data.placement == 'host' else on_each
   startup = f'; {startup_note}' if startup_note else ''
-  tested = len(splits.test) if splits.has_test else 'which serve as'
+  tested = f'{len(splits.test)} test images' if splits.has_test else 'which serve as test images'
+  if splits.has_test and not config.evaluate.test:
+    tested += ', not opened'
   notes = ''.join(f'            {note}\n' for note in splits.notes)
   return (
     f'{network.drawing}\n\n'
     f'data        {splits.name} from {splits.source}: {len(splits.train)} training images, '
-    f'validation on {validation}, {tested} test images\n'
+    f'validation on {validation}, {tested}\n'
     f'            {_classes(splits.class_names)}\n{notes}'
     f'devices     {sharding.describe(trainer.mesh)}, images {placement}{startup}\n'
     f'training    {trainer.epochs} epochs of {trainer.steps_per_epoch} steps of '
@@ -75,8 +86,12 @@ def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
   length = (
     f'{results["steps"]} steps' if cut else f'{results.get("last_epoch", results["epochs"])} epochs'
   )
+  opened = 'test_accuracy' in results
+  prefix = 'test' if opened else 'val'
+  loss, accuracy = results[f'{prefix}_loss'], results[f'{prefix}_accuracy']
+  split = 'test' if opened else 'validation'
   return (
-    f'\ntest loss {results["test_loss"]:.4f}, test accuracy {100 * results["test_accuracy"]:.2f} %'
+    f'\n{split} loss {loss:.4f}, {split} accuracy {100 * accuracy:.2f} %'
     f'{suffix} after {length}, {duration(results["seconds"])}\n'
     f'speed       {_speed(results)}\n'
     f'{_waiting(results)}'
@@ -107,7 +122,7 @@ def _waiting(results: Mapping[str, Any]) -> str:
   return f'data        {share:.1f} % of training time spent waiting for images\n'
 
 
-def about(splits: Splits, network: NetworkSummary) -> dict[str, Any]:
+def about(config: ConfigDict, splits: Splits, network: NetworkSummary) -> dict[str, Any]:
   """The content of about.json: what is known before the first step, and what it takes to use the
   network without its data.
   """
@@ -118,7 +133,7 @@ def about(splits: Splits, network: NetworkSummary) -> dict[str, Any]:
     'train_examples': len(splits.train),
     'validation_examples': splits.validation_examples,
     'test_examples': len(splits.test),
-    'split_note': split_note(splits),
+    'split_note': _split_note_of_run(config, splits),
     'class_names': list(splits.class_names),
     'image_shape': list(splits.image_shape),
     **({'preprocessing': dataclasses.asdict(splits.preprocessing)} if splits.preprocessing else {}),
@@ -150,14 +165,18 @@ def results(
   rows: Sequence[Mapping[str, float]],
   timer: RunTimer,
   devices: Sequence[str],
+  together: int = 1,
 ) -> dict[str, Any]:
   """The content of summary.json: one flat object that needs nothing else to be compared with
   others.
 
   Args:
+    test: Loss and accuracy on the test set; {} where the run leaves it unopened.
     state: The state after the last step; all accuracies are those of the last step, not of the best
       epoch, unless named so.
     devices: What it was trained on, one after the other.
+    together: The number of runs that the last session trained in one program; seconds and images
+      per second are then those of this run beside the others.
   """
   config = trainer.config
   sign = -1 if config.checkpoint.best == 'val_loss' else 1
@@ -171,9 +190,9 @@ def results(
   return {
     'val_loss': validation['loss'],
     'val_accuracy': validation['accuracy'],
-    'test_loss': test['loss'],
-    'test_accuracy': test['accuracy'],
-    'split_note': split_note(splits),
+    **{f'test_{name}': value for name, value in test.items()},
+    'test_opened': config.evaluate.test,
+    'split_note': _split_note_of_run(config, splits),
     'train_loss': rows[-1]['train_loss'],
     'train_accuracy': rows[-1]['train_accuracy'],
     'best_epoch': int(best['epoch']),
@@ -213,4 +232,5 @@ def results(
     **{name: metadata.version(name) for name in ('jax', 'flax', 'optax', 'orbax-checkpoint')},
     'xla_flags': os.environ.get('XLA_FLAGS', ''),
     'command': ' '.join(sys.argv),
+    **({'runs_together': together} if together > 1 else {}),
   }

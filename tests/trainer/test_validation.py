@@ -5,14 +5,17 @@ import numpy as np
 import optax
 import pytest
 
-from cifar_jax import data, models
+from cifar_jax import commands, data, models
 from cifar_jax.analysis import scores
 from cifar_jax.predict import classifier
 from cifar_jax.predict.evaluate import evaluate
+from cifar_jax.report import leaderboard
+from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import write_json
 from tests.helpers.runs import SILENT, changed, rows_of, state_of
 from tests.helpers.tiny import LINEAR, ONE_LAYER
 
@@ -78,6 +81,42 @@ def test_test_used_as_validation_is_said_wherever_accuracy_is(linear, tmp_path, 
   assert results['split_note'] == 'test used as validation'
   assert results['val_accuracy'] == results['test_accuracy']
   assert 'test used as validation' in evaluate(tmp_path)['data']
+
+
+def test_the_test_set_stays_unopened(linear, tmp_path, capsys) -> None:
+  """All but the last look is that of a run which opens it; who asks for that look has it."""
+  config = changed(linear, epochs=1)
+  opened = loop.train(config, tmp_path / 'opened', SILENT)
+  capsys.readouterr()
+  run = tmp_path / 'closed'
+  results = loop.train(changed(config, **{'evaluate.test': False}), run, Progress('lines'))
+  printed = capsys.readouterr().out
+  assert results['test_opened'] is False
+  assert results['split_note'] == 'test set not opened'
+  assert not {'test_loss', 'test_accuracy'} & results.keys()
+  assert '90 test images, not opened' in printed
+  assert f'validation accuracy {100 * results["val_accuracy"]:.2f} % [test set not op' in printed
+  assert rows_of(run) == rows_of(tmp_path / 'opened')
+  assert run_files.read_summary(run) == results
+  assert 'test_accuracy' not in leaderboard.describe(run)
+  loop.train(changed(config, **{'evaluate.test': False}), run, Progress('lines'))
+  assert 'has finished' in capsys.readouterr().out
+  commands.main(['evaluate', str(run)])
+  assert capsys.readouterr().out.startswith(f'validation loss {results["val_loss"]:.4f}, ')
+  assert evaluate(run)['accuracy'] == opened['test_accuracy']
+  for name in ('test_loss', 'test_accuracy'):
+    lost = dict(opened)
+    del lost[name]
+    write_json(run / run_files.SUMMARY, {'format': 2, **lost})
+    with pytest.raises(UserError, match=f'summary.json is damaged .it has no {name}'):
+      run_files.read_summary(run)
+
+
+def test_what_would_open_it_anyway_is_refused(linear, tmp_path) -> None:
+  config = changed(linear, **{'evaluate.test': False, 'data.validation': 'test'})
+  with pytest.raises(UserError, match="validation='test' validates on the test set, which --con"):
+    loop.train(config, tmp_path / 'run', SILENT)
+  assert not (tmp_path / 'run').exists()
 
 
 def test_validation_only_at_the_end(linear, tmp_path, capsys) -> None:
