@@ -53,9 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
   names = http_server.checked_names(arguments.name)
   for folder in arguments.runs:
     if not folder.is_dir():
-      raise UserError(
-        f'{folder} is no folder; give folders of runs, or make it for runs to come'
-      )
+      raise UserError(f'{folder} is no folder; give folders of runs, or make it for runs to come')
   from cifar_jax.dashboard.web_app import serve
   from cifar_jax.utils.optional_deps import require
 

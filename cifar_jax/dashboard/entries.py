@@ -1,7 +1,6 @@
 """What the page is told of one run: as JSON, small enough that hundreds come at once."""
 
 import functools
-import hashlib
 import math
 import pathlib
 import time
@@ -53,13 +52,14 @@ def _described(run: pathlib.Path, held: bool | None) -> Entry:
     pace = 3 * rows[-1]['epoch_seconds'] if rows else 0.0
     held = time.time() - updated < max(_SILENT_SECONDS, pace)
   row.pop('folder')
+  system = row.pop('system')  # runs of one differ in the seed alone
   if rows:
     row |= {name: rows[-1][name] for name in ('train_loss', 'train_accuracy', 'learning_rate')}
   return {
     'row': {name: _plain(value) for name, value in row.items()},
     'state': 'finished' if finished else 'training' if held else 'stopped',
     'options': changed_options(config),
-    'seedless': seedless(config),
+    'system': system,
     'total': _epochs(config, rows),
     'pace': _pace(rows),
     'updated': updated,
@@ -80,12 +80,6 @@ def changed_options(config: ConfigDict) -> dict[str, Any]:
   usual, own = defaults(), _options(config)
   missing = dict.fromkeys(key for key in usual if key not in own)
   return {key: value for key, value in own.items() if usual.get(key) != value} | missing
-
-
-def seedless(config: ConfigDict) -> str:
-  """What runs that differ in the seed alone have in common."""
-  text = repr(sorted(changed_options(config).items()))
-  return hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]
 
 
 def curves(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:

@@ -125,7 +125,7 @@ function grouped(runs, by, defaults, studies) {
   const groups = new Map();
   for (const run of runs) {
     let key = valueOf(run, by, defaults), label = null;
-    if (by === 'seeds') { key = run.seedless ? `${run.data}|${run.seedless}` : run.id; label = ''; }
+    if (by === 'seeds') { key = run.state === 'finished' ? `${run.data}|${run.system}` : run.id; label = ''; } // others have numbers of other epochs
     if (by === 'study') { key = run.study ?? ''; label = studies.get(run.study)?.name ?? 'no study'; }
     if (by === 'folder') { key = run.path.replace(/[/\\][^/\\]*$/, ''); }
     key = key === null || key === undefined || key === '' ? 'none' : String(key);
