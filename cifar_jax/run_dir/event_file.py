@@ -18,6 +18,10 @@ import numpy as np
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2
+from tensorboard.plugins.hparams.metadata import SESSION_END_INFO_TAG
+from tensorboard.plugins.hparams.metadata import create_summary_metadata as hparams_metadata
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.image.metadata import create_summary_metadata
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.plugins.text.summary_v2 import text_pb
@@ -61,6 +65,17 @@ class EventFile:
       tensor = make_tensor_proto(content, dtype=np.object_)
       value = Summary.Value(tag=name, metadata=metadata, tensor=tensor)
       self._write(Event(step=step, summary=Summary(value=[value])))
+
+  def write_hparams(self, hparams: Mapping[str, bool | float | str]) -> None:
+    """Writes what the HParams page compares; runs with the same values are one group there."""
+    self._write(Event(summary=hparams_pb(dict(hparams))))
+
+  def write_success(self) -> None:
+    """Writes that the run is over, for the HParams page."""
+    end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
+    data = plugin_data_pb2.HParamsPluginData(session_end_info=end)
+    value = Summary.Value(tag=SESSION_END_INFO_TAG, metadata=hparams_metadata(data))
+    self._write(Event(summary=Summary(value=[value])))
 
   def flush(self) -> None:
     """Hands all that was written to the system."""

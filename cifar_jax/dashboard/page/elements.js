@@ -41,6 +41,11 @@ function checkbox(text, checked, change) {
   return make('label', {}, box, ` ${text}`);
 }
 
+// What a column is called; options keep the names by which they are set.
+function titleOf(column) {
+  return column.startsWith('param.') ? column.slice(6) : column.includes('.') ? column : column.replaceAll('_', ' ');
+}
+
 // Column titles, of which one sorts; `sorts(column)` is called with a click.
 function titles(columns, texts, sort, sorts) {
   const { column: sorted, descending } = parseSort(sort);
@@ -48,7 +53,7 @@ function titles(columns, texts, sort, sorts) {
     class: texts.has(column) ? 'text' : null, scope: 'col',
     'aria-sort': column === sorted ? (descending ? 'descending' : 'ascending') : null,
   }, make('button', { type: 'button', 'data-key': `sort:${column}`, on: { click: () => sorts(column) } },
-    column.replaceAll('_', ' ').replace(/^param\./, '') + (column === sorted ? (descending ? ' ▾' : ' ▴') : ''))));
+    titleOf(column) + (column === sorted ? (descending ? ' ▾' : ' ▴') : ''))));
 }
 
 function stateBadge(run, now) {

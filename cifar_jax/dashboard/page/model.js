@@ -179,7 +179,7 @@ function duration(seconds) {
 function short(value) {
   if (Number.isInteger(value)) return value.toLocaleString('en');
   const size = Math.abs(value);
-  return size >= 1e-3 && size < 1e6 ? String(+value.toPrecision(5)) : value.toExponential(2);
+  return size >= 1e-4 && size < 1e6 ? String(+value.toPrecision(5)) : value.toExponential(2);
 }
 
 function cellText(column, value) {
