@@ -1,65 +1,56 @@
 """What the page is told of a study: its trials, and how often its runs met the test set."""
 
-import csv
-import json
-import math
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-ABOUT = 'study.json'
-TABLE = 'trials.csv'
+from cifar_jax.search import table
+from cifar_jax.utils import json_files
+from cifar_jax.utils.errors import UserError
+
+ABOUT = 'study.json'  # of `search.study`, which needs Optuna
 LOOKS = 'test_looks.csv'
-_MOST_TRIALS = 20_000
+FILES = (ABOUT, table.NAME, LOOKS)
+_SHOWN = ('kind', 'space', 'objectives', 'created')
 
 
 def describe(folder: pathlib.Path) -> dict[str, Any]:
-  """The entry of a study; a file that cannot be read, as one that is half written, is a problem."""
+  """The entry of a study: what it is, `columns` and `trials`, cells in their order and None where a
+  trial lacks one, `test_looks`; a file that cannot be read is a `problem`.
+  """
   problems: list[str] = []
   about: dict[str, Any] = {}
-  table: list[dict[str, Any]] = []
-  looks = 0
+  trials: list[dict[str, Any]] = []
   try:
-    about = json.loads((folder / ABOUT).read_text('utf-8'))
-    if not isinstance(about, dict):
-      raise ValueError('it holds no object')
-  except (OSError, ValueError) as error:
-    about = {}
-    problems.append(f'{folder / ABOUT} cannot be read: {error}')
+    about = json_files.read(folder / ABOUT)
+  except (UserError, OSError) as error:
+    problems.append(str(error))
   try:
-    table = _rows(folder / TABLE)
-  except (OSError, ValueError, csv.Error) as error:
-    problems.append(f'{folder / TABLE} cannot be read: {error}')
-  try:
-    looks = len(_rows(folder / LOOKS))
-  except (OSError, ValueError, csv.Error) as error:
-    problems.append(f'{folder / LOOKS} cannot be read: {error}')
-  entry: dict[str, Any] = {
-    **{name: about.get(name) for name in ('kind', 'space', 'objectives', 'created')},
-    'columns': list(table[0]) if table else [],
-    'trials': [list(row.values()) for row in table],
-    'test_looks': looks,
+    trials = table.read_table(folder)
+  except (UserError, ValueError, KeyError) as error:
+    problems.append(str(error))
+  columns = _columns(about.get('objectives'), trials)
+  return {
+    **{name: about.get(name) for name in _SHOWN},
+    'columns': columns,
+    'trials': [[row.get(name) for name in columns] for row in trials],
+    'test_looks': _looks(folder / LOOKS),
+    **({'problem': '; '.join(problems)} if problems else {}),
   }
-  return entry | ({'problem': '; '.join(problems)} if problems else {})
 
 
-def _rows(path: pathlib.Path) -> list[dict[str, Any]]:
-  """The rows of a table; [] without one. Texts that are finite numbers are numbers."""
+def _columns(objectives: Any, trials: Sequence[Mapping[str, Any]]) -> list[str]:
+  """Columns that a trial fills: number, state, objectives, what it took, parameters, the rest."""
+  filled = dict.fromkeys(name for row in trials for name in row)
+  wished = [name for name in objectives or () if isinstance(name, str)]
+  parameters = sorted(name for name in filled if name.startswith(table.PARAMETER))
+  order = dict.fromkeys(('number', 'state', *wished, *parameters, *table.COLUMNS, *filled))
+  return [name for name in order if name in filled]
+
+
+def _looks(path: pathlib.Path) -> int:
+  """How many lines a table has below its titles."""
   try:
-    text = path.read_text('utf-8')
-  except FileNotFoundError:
-    return []
-  reader = csv.DictReader(text.splitlines(keepends=True), strict=True, restkey='more', restval='')
-  return [
-    {str(name): _value(cell) for name, cell in row.items()}
-    for row, _ in zip(reader, range(_MOST_TRIALS), strict=False)
-  ]
-
-
-def _value(cell: Any) -> Any:
-  try:
-    number = float(cell)
-  except (TypeError, ValueError):
-    return str(cell)
-  if not math.isfinite(number):
-    return str(cell)
-  return int(number) if number.is_integer() and abs(number) < 2**53 else number
+    return max(len(path.read_text('utf-8', 'replace').splitlines()) - 1, 0)
+  except OSError:
+    return 0

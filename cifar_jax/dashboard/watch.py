@@ -20,7 +20,6 @@ from cifar_jax.run_dir.lock import LOCK_NAME, locked_files
 _DEPTH = 4  # of runs below a folder that was given
 _EVERY_SECONDS = 0.8  # folders are looked through again at most so often, however many pages ask
 _RUN_FILES = (configs.CONFIG_NAME, history.CSV_NAME, run_files.SUMMARY, run_files.ABOUT)
-_STUDY_FILES = (studies.ABOUT, studies.TABLE, studies.LOOKS)
 Signature = tuple[object, ...]
 
 
@@ -94,7 +93,7 @@ class Watch:
         signature = (*_signature(path, _RUN_FILES), locked)
         read = functools.partial(entries.describe, path, locked)
       else:
-        signature = _signature(path, _STUDY_FILES)
+        signature = _signature(path, studies.FILES)
         read = functools.partial(studies.describe, path)
       before = self._told[kind].get(name)
       if before and before.signature == signature:

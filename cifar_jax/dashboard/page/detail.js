@@ -44,10 +44,10 @@ class Detail {
     };
     const close = make('button', { type: 'button', 'aria-label': 'close', 'data-key': 'close', on: { click: () => this.page.close() } }, '✕');
     box.replaceChildren(
-      make('div', { class: 'top' }, parts.name, close), parts.state, parts.problem, parts.facts,
-      make('h3', {}, 'Curves'), make('p', { class: 'soft' }, 'Validation solid, training dashed.'),
+      make('div', { class: 'top' }, parts.name, close), parts.state, parts.problem,
+      make('p', { class: 'soft' }, 'Validation solid, training dashed.'),
       make('div', { class: 'two' }, make('div', { class: 'card' }, make('b', {}, 'accuracy'), parts.accuracy), make('div', { class: 'card' }, make('b', {}, 'loss'), parts.loss)),
-      parts.images, make('h3', {}, 'Log'), parts.log, make('h3', {}, 'Options that are not the defaults'), parts.options, parts.none);
+      parts.images, make('h3', {}, 'Log'), parts.log, make('h3', {}, 'Facts'), parts.facts, make('h3', {}, 'Options that are not the defaults'), parts.options, parts.none);
     box.scrollTop = 0;
     close.focus({ preventScroll: true });
     this.plots = ['accuracy', 'loss'].map(metric => [metric, new CurvePlot(parts[metric], () => 190)]);

@@ -239,15 +239,10 @@ function bestSoFar(values, highest) {
   });
 }
 
-// [{ name, highest }] of a study, as its file writes them: names, or objects with a direction.
+// [{ name, highest }] of a study; `columns` tell whether the highest is the best.
 function objectivesOf(study, columns) {
   const given = Array.isArray(study.objectives) ? study.objectives : [];
-  return given.map(each => {
-    const name = typeof each === 'string' ? each : String(each?.name ?? each?.column ?? '');
-    const direction = typeof each === 'string' ? null : each?.direction ?? null;
-    const highest = direction ? String(direction).startsWith('max') : columns[name] ?? /accuracy/.test(name);
-    return { name, highest };
-  }).filter(each => study.columns.includes(each.name));
+  return given.filter(name => study.columns.includes(name)).map(name => ({ name, highest: Boolean(columns[name]) }));
 }
 
 if (typeof module !== 'undefined') {

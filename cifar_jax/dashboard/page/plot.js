@@ -132,7 +132,7 @@ class CurvePlot {
         } },
       },
       axes: [
-        { ...axis, size: 42, label: this.unit, labelSize: 18, labelFont: axis.font, labelGap: 0, incrs: this.unit === 'epoch' ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] : undefined },
+        { ...axis, size: 30, label: this.unit, labelSize: 16, labelFont: axis.font, labelGap: 0, incrs: this.unit === 'epoch' ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] : undefined },
         { ...axis, size: 58, values: (_, ticks) => ticks.map(tick => axisNumber(tick, percent)) },
       ],
       series: [{}, ...this.series.map(each => {

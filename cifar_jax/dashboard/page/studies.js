@@ -21,7 +21,7 @@ class StudyView {
     const objectives = objectivesOf(study, known.columns);
     const objective = objectives.find(each => each.name === choices.objective) ?? objectives[0] ?? null;
     const trials = study.trials.map(cells => Object.fromEntries(study.columns.map((column, index) => [column, cells[index]])));
-    const counts = new Map();
+    const counts = new Map(['complete', 'running', 'waiting', 'pruned', 'failed'].map(state => [state, 0]));
     for (const trial of trials) counts.set(trial.state, (counts.get(trial.state) ?? 0) + 1);
     const complete = trials.filter(trial => trial.state === 'complete');
     const values = trials.map(trial => trial.state === 'complete' && objective && typeof trial[objective.name] === 'number' ? trial[objective.name] : null);
@@ -30,15 +30,16 @@ class StudyView {
     const choose = (label, options, current, key) => options.length > 1 ? make('label', {}, `${label} `, this.select(options, current, value => this.page.set({ [key]: value }))) : null;
     const looks = study.test_looks ? `its runs met the test set ${study.test_looks === 1 ? 'once' : `${study.test_looks} times`}` : 'no run of it met the test set';
     const parameters = study.columns.filter(column => column.startsWith('param.'));
+    const chosen = [choose('study', studies.map(each => [each.id, each.name]), study.id, 'study'), choose('objective', objectives.map(each => [each.name, each.name.replaceAll('_', ' ')]), objective?.name, 'objective')].filter(Boolean);
     refill(this.box, [
-      make('div', { class: 'bar' }, choose('study', studies.map(each => [each.id, each.name]), study.id, 'study'), choose('objective', objectives.map(each => [each.name, each.name.replaceAll('_', ' ')]), objective?.name, 'objective')),
+      chosen.length ? make('div', { class: 'bar' }, ...chosen) : null,
       make('h2', {}, study.name),
       make('p', { class: 'soft' }, [study.kind, study.space, study.path, looks].filter(Boolean).join(' · ')),
       study.problem ? make('p', { class: 'bad' }, study.problem) : null,
       make('div', { class: 'tiles' },
         best ? tile(cellText(objective.name, best[objective.name]), `best ${objective.name.replaceAll('_', ' ')}, trial ${best.number}`) : null,
-        ...[...counts].map(([state, count]) => tile(count.toLocaleString('en'), String(state)))),
-      best && parameters.length ? make('p', { class: 'soft' }, `Best: ${parameters.filter(name => best[name] !== '').map(name => `${name.slice(6)} = ${this.cell(name, best[name])}`).join(', ')}`) : null,
+        ...[...counts].filter(([, count]) => count).map(([state, count]) => tile(count.toLocaleString('en'), String(state)))),
+      best && parameters.length ? make('p', { class: 'soft' }, `Best: ${parameters.filter(name => best[name] !== null).map(name => `${name.slice(6)} = ${this.cell(name, best[name])}`).join(', ')}`) : null,
       objective ? make('div', { class: 'card' }, make('b', {}, `${objective.name.replaceAll('_', ' ')} of each trial, and the best so far`), this.chart) : null,
       make('div', { class: 'card scroll' }, this.table(study, trials, choices, known)),
     ].filter(Boolean));
@@ -70,7 +71,7 @@ class StudyView {
     this.plot = new uPlot({
       width: Math.max(this.chart.clientWidth, 200), height: 260, legend: { show: false },
       scales: { x: { time: false, range: (_, low, high) => low === high ? [low - 1, high + 1] : [low, high] } },
-      axes: [{ ...axis, size: 42, label: 'trial', labelSize: 18, labelFont: axis.font, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }, { ...axis, size: 58, values: (_, ticks) => ticks.map(tick => axisNumber(tick, percent)) }],
+      axes: [{ ...axis, size: 30, label: 'trial', labelSize: 16, labelFont: axis.font, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }, { ...axis, size: 58, values: (_, ticks) => ticks.map(tick => axisNumber(tick, percent)) }],
       series: [{}, { stroke: null, paths: () => null, points: { show: true, size: 6, fill: cssColor('mark'), stroke: cssColor('mark') } },
         { stroke: cssColor('good'), width: 2, spanGaps: true, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } }],
       hooks: { setCursor: [plot => {
@@ -88,10 +89,10 @@ class StudyView {
   }
 
   table(study, trials, choices, known) {
-    const columns = study.columns.filter(column => trials.some(trial => trial[column] !== ''));
-    const texts = new Set(columns.filter(column => isText(column, trials.map(trial => trial[column]).filter(value => value !== ''))));
+    const { columns } = study;
+    const texts = new Set(columns.filter(column => isText(column, trials.map(trial => trial[column]).filter(value => value !== null))));
     const runs = [...known.runs.values()].filter(run => run.study === study.id);
-    const rows = ordered(trials, choices.trials, (trial, column) => trial[column] === '' ? null : trial[column] ?? null).map(trial => {
+    const rows = ordered(trials, choices.trials, (trial, column) => trial[column] ?? null).map(trial => {
       const folder = `trials/${String(trial.number).padStart(5, '0')}/`;
       const own = runs.find(run => `${run.path.replaceAll('\\', '/')}/`.includes(folder));
       return make('tr', { 'data-run': own?.id, on: { click: () => { if (own) this.page.open(own); } } }, ...columns.map(column => {
