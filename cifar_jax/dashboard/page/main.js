@@ -142,6 +142,7 @@ async function poll() {
     offset = told.now - Date.now() / 1000;
     answered = Date.now();
     if (changed) draw();
+    if (told.all) performance.mark('drawn');
   }
   find('status').classList.toggle('bad', !told);
   find('status').textContent = told ? 'live' : problem;
