@@ -43,7 +43,7 @@ def describe(run: pathlib.Path, held: bool | None) -> Entry:
 def _described(run: pathlib.Path, held: bool | None) -> Entry:
   config = configs.read(run)
   row = leaderboard.describe(run)
-  rows = run_files.shown_rows(run)
+  rows, problem = _rows(run)
   summary = run_files.read_summary(run)
   finished = row.pop('state') == 'finished'
   known = {**run_files.read_about(run), **summary}
@@ -66,7 +66,16 @@ def _described(run: pathlib.Path, held: bool | None) -> Entry:
     'images': bool(config.tensorboard and config.evaluate.images_every_epochs),
     'facts': {name: _plain(known[name]) for name in _FACTS if known.get(name) not in (None, '')},
     'curves': curves(rows),
+    **({'problem': problem} if problem else {}),
   }
+
+
+def _rows(run: pathlib.Path) -> tuple[list[dict[str, float]], str]:
+  """The rows of metrics.csv; or those of the newest checkpoint, and what is wrong with the file."""
+  try:
+    return history.read_rows(run), ''
+  except UserError as error:
+    return run_files.shown_rows(run), str(error)
 
 
 @functools.cache

@@ -63,7 +63,10 @@ function stateBadge(run, now) {
     const ends = endsAt(run);
     if (ends) made.append(make('span', { class: 'soft eta', 'data-ends': ends }, etaText(ends, now)));
   }
-  if (run.problem) made.title = run.problem;
+  if (run.problem) {
+    made.title = run.problem;
+    if (run.state !== 'damaged') made.append(make('span', { class: 'bad' }, 'damaged'));
+  }
   return made;
 }
 

@@ -1,7 +1,7 @@
 // The page: asks what changed, keeps the choices in the address, draws.
 'use strict';
 
-const POLL = 2000, HIDDEN_POLL = 15000; // ms
+const POLL = 2000, HIDDEN_POLL = 15000, PATIENCE = 20000; // ms
 const snapshot = find('snapshot');
 let known = { runs: new Map(), studies: new Map(), defaults: {}, columns: {}, t: [12.7], folders: [], missing: [] };
 let choices = parseChoices(location.hash);
@@ -132,7 +132,7 @@ function drawPlotBar() {
 async function poll() {
   let told = null, problem = 'The server does not answer; what is shown is the last it said.';
   try {
-    const answer = await fetch(`changes?since=${encodeURIComponent(known.version ?? '')}`, { cache: 'no-store' });
+    const answer = await fetch(`changes?since=${encodeURIComponent(known.version ?? '')}`, { cache: 'no-store', signal: AbortSignal.timeout(PATIENCE) });
     told = await answer.json();
     if (told.error) { problem = told.error; told = null; }
   } catch { /* asked again below */ }

@@ -115,7 +115,7 @@ function parseSort(sort) {
 // Runs on different data, whose numbers cannot be compared, do not mix.
 function ordered(items, sort, value) {
   const { column, descending } = parseSort(sort);
-  const keyed = items.map(item => ({ item, data: value(item, 'data') ?? '', key: value(item, column), name: value(item, 'run') }));
+  const keyed = items.map(item => ({ item, data: value(item, 'data'), key: value(item, column), name: value(item, 'run') }));
   keyed.sort((a, b) => compare(a.data, b.data) || compare(a.key, b.key, descending) || compare(a.name, b.name));
   return keyed.map(each => each.item);
 }
@@ -144,6 +144,12 @@ function commonName(names) {
   return name || names[0];
 }
 
+// The two-sided 95 % quantile of Student's t for n values: from the table, beyond it by its series.
+function quantile(n, t) {
+  const z = 1.959964, degrees = n - 1;
+  return t[n - 2] ?? z + (z ** 3 + z) / (4 * degrees) + (5 * z ** 5 + 16 * z ** 3 + 3 * z) / (96 * degrees ** 2);
+}
+
 // n, mean, standard deviation (n - 1) and the 95 % interval of the mean; t are its quantiles.
 function summarize(values, t) {
   const found = values.filter(value => typeof value === 'number' && Number.isFinite(value));
@@ -152,7 +158,7 @@ function summarize(values, t) {
   const mean = found.reduce((sum, value) => sum + value, 0) / n;
   if (n < 2) return { n, mean, sd: null, half: null };
   const sd = Math.sqrt(found.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (n - 1));
-  return { n, mean, sd, half: (t[Math.min(n - 2, t.length - 1)] * sd) / Math.sqrt(n) };
+  return { n, mean, sd, half: (quantile(n, t) * sd) / Math.sqrt(n) };
 }
 
 // The columns that are shown and can be: { shown, possible }.
