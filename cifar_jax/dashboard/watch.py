@@ -133,6 +133,8 @@ def constants() -> dict[str, Any]:
 
   return {
     'defaults': entries.defaults(),
+    # They tell no system from another, or what a column says already.
+    'neutral': sorted(configs.NEUTRAL | {'data.name'}),
     'columns': {**leaderboard.COLUMNS, **dict.fromkeys(('train_loss', 'learning_rate'), False)}
     | {'train_accuracy': True},
     # Two-sided 95 % quantiles of Student's t with n - 1 degrees of freedom, from n = 2.

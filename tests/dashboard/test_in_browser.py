@@ -145,6 +145,37 @@ def test_choices_are_kept_in_the_address(runs) -> None:
     page.wait(f'{ROWS}.length === 5')
 
 
+@pytest.mark.parametrize('mouse', [True, False])
+def test_the_plot_is_zoomed_by_a_mouse_and_by_fingers(runs, mouse) -> None:
+  shown_runs.write_run(runs / 'long', 40, epochs=50)
+  scale = '[plot.plot.scales.x.min, plot.plot.scales.x.max]'
+  with serving(runs) as address, Driver(1200 if mouse else 375, False, mouse) as page:
+    page.open(address)
+    page.wait(f'{ROWS}.length === 6')
+    left, width, y = page.run(
+      '(box => [box.left, box.width, box.top + 100])(plot.plot.over.getBoundingClientRect())'
+    )
+    at = [(left + share * width, y) for share in (0.1, 0.3, 0.4, 0.6, 0.7, 0.9)]
+    if mouse:
+      page.drag([at[1], at[2], at[3]])
+      expected = [1 + 0.3 * 39, 1 + 0.6 * 39]
+    else:
+      page.drag([at[2], at[1]])
+      page.wait('!plot.tip.hidden')
+      assert 'epoch' in page.run('plot.tip.textContent')
+      page.drag([at[2], at[1], at[0]], [at[3], at[4], at[5]])  # from a fifth to four fifths
+      expected = [1 + 0.375 * 39, 1 + 0.625 * 39]
+    page.wait('location.hash.includes("zoom=")')
+    assert page.run(scale) == [pytest.approx(each, abs=0.5) for each in expected]
+    kept = page.run('location.href')
+    page.open('about:blank')
+    page.open(kept)
+    page.wait(f'{ROWS}.length === 6')
+    assert page.run(scale) == [pytest.approx(each, abs=0.5) for each in expected]
+    page.run('document.querySelector("[data-key=whole]").click()')
+    assert page.run(scale) == [1, 40]
+
+
 @pytest.mark.parametrize('alone', [False, True])
 def test_names_and_values_are_text(tmp_path, alone) -> None:
   """In the live page and in a file; what was injected would run from anywhere."""

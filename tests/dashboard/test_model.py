@@ -57,7 +57,8 @@ def model(script: str):
   code = f"""
     const data = JSON.parse(require('fs').readFileSync(0, 'utf8'));
     Object.assign(globalThis, require({json.dumps(str(MODEL))}));
-    const {{runs, defaults, t, columns}} = data, value = (r, c) => valueOf(r, c, defaults);
+    const {{runs, defaults, t, columns}} = data, known = {{defaults, columns, neutral: []}};
+    const value = (run, column) => valueOf(run, column, defaults);
     console.log(JSON.stringify({script}));
   """
   done = subprocess.run(
@@ -92,10 +93,11 @@ def test_filters_order_groups_and_columns() -> None:
     grouped(runs, 'seeds', defaults, new Map()).map(each => [each.label, each.runs.length]),
     grouped(runs, 'batch_size', defaults, new Map()).map(each => [each.key, each.runs.length]),
     differing(runs, defaults),
-    columnsOf(runs, {{...DEFAULTS, columns: 'seed,val_accuracy'}}, {{defaults, columns}}).shown,
-    columnsOf(runs, DEFAULTS, {{defaults, columns}}).shown,
+    columnsOf(runs, {{...DEFAULTS, columns: 'seed,val_accuracy'}}, known).shown,
+    columnsOf(runs, DEFAULTS, known).shown,
+    columnsOf(runs, DEFAULTS, {{...known, neutral: ['batch_size']}}).shown,
   ]""")
-  expected_filters, best, worst, by_name, seeds, batches, options, chosen, usual = found
+  expected_filters, best, worst, by_name, seeds, batches, options, chosen, usual, fewer = found
   assert dict(zip(filters, expected_filters, strict=True)) == filters
   # Runs on different data do not mix; what is not known comes last.
   assert (best, worst, by_name) == ('dbacef', 'cabdef', 'abcdef')
@@ -107,6 +109,7 @@ def test_filters_order_groups_and_columns() -> None:
     *('run', 'state', 'data', 'val_accuracy', 'seconds', 'seed', 'augment.flip', 'batch_size'),
     'tags',
   ]
+  assert fewer == [column for column in usual if column != 'batch_size']
 
 
 def test_numbers_are_those_of_python() -> None:

@@ -3,7 +3,7 @@
 
 const POLL = 2000, HIDDEN_POLL = 15000, PATIENCE = 20000; // ms
 const snapshot = find('snapshot');
-let known = { runs: new Map(), studies: new Map(), defaults: {}, columns: {}, t: [12.7], folders: [], missing: [] };
+let known = { runs: new Map(), studies: new Map(), defaults: {}, neutral: [], columns: {}, t: [12.7], folders: [], missing: [] };
 let choices = parseChoices(location.hash);
 let view = null, answered = 0, offset = 0;
 const colors = new Colors();

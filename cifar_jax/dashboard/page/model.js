@@ -34,8 +34,8 @@ function absorb(known, told) {
   for (const run of told.runs) fresh.runs.set(run.id, run);
   for (const study of told.studies) fresh.studies.set(study.id, study);
   for (const id of told.gone) { fresh.runs.delete(id); fresh.studies.delete(id); }
-  const { defaults, columns, t, folders } = constants;
-  return { ...fresh, defaults, columns, t, folders, version: told.version, now: told.now, missing: told.missing };
+  const { defaults, neutral, columns, t, folders } = constants;
+  return { ...fresh, defaults, neutral, columns, t, folders, version: told.version, now: told.now, missing: told.missing };
 }
 
 // Options whose values are not the same in all runs, those with the fewest values first.
@@ -168,7 +168,7 @@ function columnsOf(runs, choices, known) {
   const filled = column => runs.some(run => { const value = valueOf(run, column, known.defaults); return value !== null && value !== undefined && value !== ''; });
   const own = options.filter(key => !base.includes(key));
   const usual = [...USUAL.filter(filled)];
-  usual.splice(usual.indexOf('tags') < 0 ? usual.length : usual.indexOf('tags'), 0, ...own.slice(0, MOST_OPTIONS));
+  usual.splice(usual.indexOf('tags') < 0 ? usual.length : usual.indexOf('tags'), 0, ...own.filter(key => !known.neutral.includes(key)).slice(0, MOST_OPTIONS));
   const chosen = choices.columns ? choices.columns.split(',').filter(Boolean) : usual;
   const shown = ['run', ...chosen.filter(column => column !== 'run')];
   return { shown, possible: [...shown, ...[...base.filter(filled), ...own].filter(column => !shown.includes(column))] };

@@ -75,6 +75,9 @@ class CurvePlot {
     this.zoom = null;
     this.tip = make('div', { class: 'tip', hidden: true });
     new ResizeObserver(() => this.resize()).observe(box);
+    document.addEventListener('touchstart', event => {
+      if (!box.contains(event.target)) this.plot?.setCursor({ left: -10, top: -10 });
+    }, { passive: true });
   }
 
   resize() {
@@ -122,7 +125,7 @@ class CurvePlot {
     const many = this.series.length > 24;
     return {
       width: Math.max(this.box.clientWidth, 200), height: this.height(), legend: { show: false },
-      cursor: { focus: { prox: 40 }, drag: { x: true, y: false, setScale: true }, points: { size: 6 } },
+      cursor: { focus: { prox: innerWidth < 640 ? 1000 : 40 }, drag: { x: true, y: false, setScale: true }, points: { size: 6 } },
       focus: { alpha: .18 },
       scales: {
         x: { time: false, range: (_, low, high) => low === high ? [low - 1, high + 1] : [low, high] },
@@ -178,7 +181,7 @@ class CurvePlot {
   point() {
     const { left, idx } = this.plot?.cursor ?? {};
     if (!this.near || idx === null || idx === undefined || left < 0) { this.tip.hidden = true; return; }
-    const { run, kind } = this.near;
+    const { run } = this.near;
     const place = this.data[0][idx];
     const lines = this.series.map((each, index) => [each, this.data[index + 1][idx]]).filter(([each]) => each.run.id === run.id);
     const values = lines.filter(([, value]) => value !== null && value !== undefined).map(([each, value]) =>
@@ -192,7 +195,6 @@ class CurvePlot {
     this.tip.style.left = right ? 'auto' : `${left + 14}px`;
     this.tip.style.right = right ? `${width - left + 14}px` : 'auto';
     this.tip.style.top = '6px';
-    void kind;
   }
 
   // One finger moves the cursor, two zoom.
