@@ -80,7 +80,7 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
   """Prints the table, once or again and again, and the tests."""
   from cifar_jax.report import leaderboard
-  from cifar_jax.trials import differences
+  from cifar_jax.trials import differences, test_looks
   from cifar_jax.trials.groups import grouped
 
   columns = arguments.columns.split(',') if arguments.columns else leaderboard.DEFAULT_COLUMNS
@@ -102,6 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
     table = leaderboard.told_apart(list(rows.values()))
     groups = grouped(table)
     text = show(_lines(arguments, groups), columns)
+    tests: list[str] = []
     if len(arguments.runs) > 1 and arguments.format in ('table', 'markdown'):
       named, *_ = arguments.runs
       first = leaderboard.find_runs([named])
@@ -117,6 +118,9 @@ def run(arguments: argparse.Namespace) -> None:
         _write_page(arguments, table, groups)
         print(f'look at     {arguments.html}', flush=True)
       seen = text
+      if tests and arguments.column.startswith('test_'):
+        for folder in arguments.runs:
+          test_looks.record(folder, 'compare', f'{arguments.column} in tests')
     if not arguments.watch:
       if problems:
         sys.exit(1)

@@ -1,15 +1,18 @@
 """What the commands on studies have in common, from their arguments to their end."""
 
 import argparse
+import hashlib
 import os
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from cifar_jax import config as configs
-from cifar_jax.search import objectives, show, study, supervisor, worker
+from cifar_jax.search import objectives, page, results, rows, show, study, supervisor, table, worker
 from cifar_jax.search.budget import Budget, spent
 from cifar_jax.search.study import STUDY_NAME, OpenStudy, Plan, Proposer
+from cifar_jax.trials import test_looks
 from cifar_jax.utils.errors import UserError
 
 _TRIALS = 20
@@ -43,8 +46,7 @@ def run(
   shown = show.Show()
   shown.note(_header(opened, budget, arguments.workers))
   try:
-    command = supervisor.worker_command('--as_worker')
-    ended = supervisor.supervise(opened, command, arguments.workers, budget, shown)
+    ended = supervisor.supervise(opened, worker_command(), arguments.workers, budget, shown)
   finally:
     shown.update_now(opened, budget)
     shown.close()
@@ -56,7 +58,14 @@ def run(
 def finish(opened: OpenStudy) -> None:
   """Writes what a study leaves, and says where to look."""
   trials = opened.trials()
-  print(f'{len(study.ended(trials))} trials, {show.best_words(opened, trials)}')
+  best, drawn = results.write_best(opened), page.write_page(opened)
+  print(f'\n{len(study.ended(trials))} trials, {show.best_words(opened, trials)}')
+  if best is not None:
+    print(f'best        python launch.py --config={best}')
+    if shares := page.importances(opened):
+      print(f'importance  {", ".join(f"{name} {share:.2f}" for name, share in shares.items())}')
+    print(f'test set    {test_looks.sentence(opened.folder)}')
+  print(f'look at     {drawn} and {opened.folder / table.NAME}')
 
 
 def plan_of(arguments: argparse.Namespace, kind: str) -> Plan:
@@ -73,7 +82,13 @@ def plan_of(arguments: argparse.Namespace, kind: str) -> Plan:
     pruner=getattr(arguments, 'pruner', 'none'),
     sampler_seed=arguments.sampler_seed,
     storage=arguments.storage,
+    space_digest=_digest(arguments.space),
   )
+
+
+def _digest(space: str) -> str:
+  content = pathlib.Path(configs.find(space)).read_bytes()
+  return hashlib.sha256(content).hexdigest()[:16]
 
 
 def budget_of(arguments: argparse.Namespace) -> Budget:
@@ -94,11 +109,18 @@ def is_study(path: str) -> bool:
   return (pathlib.Path(path) / STUDY_NAME).is_file()
 
 
+def worker_command() -> list[str]:
+  """This command once more, as a worker."""
+  return [sys.executable, '-m', 'cifar_jax', *sys.argv[1:], '--as_worker']
+
+
 def show_state(arguments: argparse.Namespace) -> None:
   """Shows a study, and goes on with nothing."""
   folder = pathlib.Path(arguments.space) if os.path.isdir(arguments.space) else folder_of(arguments)
   opened = study.reopen(folder, arguments.storage)
-  for trial in opened.trials():
+  trials = opened.trials()
+  rows.Table().write(opened, trials)
+  for trial in trials:
     print(show.line_of(opened, trial))
   finish(opened)
 
@@ -111,10 +133,13 @@ def _header(opened: OpenStudy, budget: Budget, workers: int) -> str:
     f'objectives  {", ".join(plan.objectives)}, mean of {plan.seeds} seeds'
     if plan.seeds > 1
     else f'objectives  {", ".join(plan.objectives)}',
-    f'search      sampler {plan.sampler}, pruner {plan.pruner}, {workers} workers',
+    f'search      sampler {plan.sampler}, pruner {plan.pruner}; workers: {workers}',
     f'budget      {bounds}',
   ]
-  if trials:
+  if test_looks.read(opened.folder):
+    lines.append(f'test set    {test_looks.sentence(opened.folder)}')
+  lines += [f'changed     {change}' for change in opened.changes]
+  if study.ended(trials):
     cost = spent(trials, ended_only=True)
     lines.append(
       f'so far      {cost.trials} trials have ended, {cost.epochs} epochs, {cost.minutes:.1f} '

@@ -11,7 +11,6 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -58,6 +57,8 @@ def supervise(
   Raises:
     UserError: a worker says that something is to be mended.
   """
+  if not worker.is_work_left(opened, budget):
+    return True
   with _asked_to_stop() as stop:
     crew = [_Worker(opened, command, index, workers) for index in range(workers)]
     try:
@@ -133,10 +134,11 @@ class _Worker:
       return
     if status == _FOR_THE_USER:
       raise UserError(self._last_words().removeprefix('error: '))
-    had_trial = self._close_trial(pid, status)
+    reason = blame(status, times_memory_ran_out() > self._memory_ran_out)
+    had_trial = self._close_trial(pid, reason)
     if stopping or self._asked:
       return
-    self._in_vain = 0 if had_trial else self._in_vain + 1
+    self._in_vain = 0 if had_trial or not reason else self._in_vain + 1
     if self._in_vain >= _STARTS_IN_VAIN:
       raise UserError(
         f'worker {self.index} ended {self._in_vain} times before it began a trial ('
@@ -144,13 +146,11 @@ class _Worker:
       )
     self._start('ab')
 
-  def _close_trial(self, pid: int, status: int) -> bool:
-    """Notes that the trial of a process that ended has failed, if that is to blame; whether it had
+  def _close_trial(self, pid: int, reason: str) -> bool:
+    """Notes that the trial of a process that ended has failed, if there is a reason; whether it had
     one. What was killed from outside, the next worker takes up.
     """
     opened = self.opened
-    out_of_memory = times_memory_ran_out() > self._memory_ran_out
-    reason = blame(status, out_of_memory)
 
     def close() -> bool:
       found = False
@@ -242,8 +242,3 @@ def _asked_to_stop() -> Iterator[threading.Event]:
   finally:
     for number, handler in before.items():
       signal.signal(number, handler)
-
-
-def worker_command(flag: str) -> list[str]:
-  """This command once more, as a worker."""
-  return [sys.executable, '-m', 'cifar_jax', *sys.argv[1:], flag]

@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -12,12 +12,13 @@ from cifar_jax import config as configs
 from cifar_jax import data
 from cifar_jax.analysis import layer_table
 from cifar_jax.devices import multihost
+from cifar_jax.devices.multihost import Stop
 from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.background import Background
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.trainer import cached_features, resume, run_summary
-from cifar_jax.trainer.build import build_trainer
+from cifar_jax.trainer.build import Trainer, build_trainer
 from cifar_jax.trainer.evaluator import Placed
 from cifar_jax.trainer.input_pipeline import make_input_pipeline
 from cifar_jax.trainer.opened_run import open_run
@@ -33,6 +34,8 @@ def train(
   progress: Progress,
   startup_note: str = '',
   extra_callbacks: Sequence[Callback] = (),
+  build: Callable[[ConfigDict, data.Splits], Trainer] | None = None,
+  stop: Stop | None = None,
 ) -> dict[str, Any]:
   """Trains, or continues, the run in a folder; the same call again resumes it.
 
@@ -42,6 +45,9 @@ def train(
     startup_note: What was set before JAX started, for the header.
     extra_callbacks: What else is to happen around the updates, such as
       `report.epoch_images.EpochImages`; after the metrics are written, before decisions are taken.
+    build: What builds the trainer, such as `reuse.SameButSeed` for one run after the other; None:
+      `build_trainer`.
+    stop: That of a block around several runs, so that one signal stops all; None: this run's own.
 
   Returns:
     The content of summary.json; {} if a signal stopped the run before its end, and in all
@@ -67,14 +73,14 @@ def train(
     data.check_classes_left(splits, config.data.validation)
 
   # 3. Build.
-  trainer = build_trainer(config, splits)
+  trainer = (build or build_trainer)(config, splits)
   check_step_fits(trainer, splits)
   network = layer_table.describe(trainer.recipe.module, splits.image_shape)
   progress.split_note = run_summary.split_note(splits)
 
   with (
     contextlib.closing(CompiledAhead(trainer, splits)) as ahead,
-    stop_signals() as stop,
+    stop_signals(stop) as stop,
     open_run(trainer, splits, network, run) as opened,
   ):
     # 4. Initialize: the first that there is of
@@ -86,7 +92,8 @@ def train(
       ahead.begin(0)
     state = opened.begin(trainer.abstract_state(), trainer.init)
     ahead.begin(opened.step)
-    progress.note(run_summary.header(trainer, splits, network, run, startup_note))
+    if not progress.brief:
+      progress.note(run_summary.header(trainer, splits, network, run, startup_note))
     for note in opened.notes():
       progress.note(note)
 
@@ -138,5 +145,6 @@ def train(
     if not is_main:
       return {}
     results = opened.summarize(state, val_metrics, test_metrics)
-    progress.note(run_summary.closing(results, run))
+    if not progress.brief:
+      progress.note(run_summary.closing(results, run))
     return results

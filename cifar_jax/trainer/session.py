@@ -59,8 +59,12 @@ class RunSession:
   stopped_early: bool = False
 
   def seconds_left(self, step: int) -> float | None:
-    """Seconds to the end of the run at this session's pace; None before there is one."""
-    return self.timer.left(step - self.first_step, self.trainer.total_steps - step)
+    """Seconds to the end of the run, and of those to come after it, at this session's pace; None
+    before there is one.
+    """
+    total = self.trainer.total_steps
+    rest = total - step + self.progress.runs_to_come * total
+    return self.timer.left(step - self.first_step, rest)
 
   def drain(self) -> None:
     """Waits until all updates are made and looked at."""
