@@ -159,7 +159,9 @@ def _write_page(
   choices = {'sort': f'{"-" if descending else ""}{arguments.sort}', 'columns': arguments.columns}
   if any(len(group.rows) > 1 for group in groups):
     choices['group'] = 'seeds'
-  snapshot.write_page(arguments.html, [row['folder'] for row in table], choices)
+  # Studies are among the folders; runs that were not asked for stay out of the file.
+  shown = [row['folder'] for row in table] if arguments.tag else arguments.runs
+  snapshot.write_page(arguments.html, shown, choices)
 
 
 def _ordered(arguments: argparse.Namespace, rows: Sequence[Row]) -> list[Row]:

@@ -10,20 +10,20 @@ from cifar_jax.utils.files import disk_errors, make_folder, replacing
 
 
 def write_page(
-  path: pathlib.Path, runs: Sequence[pathlib.Path], choices: Mapping[str, str]
+  path: pathlib.Path, folders: Sequence[pathlib.Path], choices: Mapping[str, str]
 ) -> None:
-  """Writes the page of some runs.
+  """Writes the page of some folders.
 
   Args:
     path: The HTML file to be.
-    runs: Their folders.
+    folders: Runs, studies, or folders around them.
     choices: What the page begins with where its address says nothing: `sort` and others that
       model.js names.
 
   Raises:
     UserError: it cannot be written.
   """
-  told = {**json.loads(Watch(runs).changes()), 'choices': dict(choices)}
+  told = {**json.loads(Watch(folders).changes()), 'choices': dict(choices)}
   text = page.alone(told)
   make_folder(path.parent)
   with disk_errors(path.parent), replacing(path) as draft:

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cifar_jax.search import table
+from cifar_jax.trials import test_looks
 from cifar_jax.utils import json_files
 from cifar_jax.utils.errors import UserError
 
-ABOUT = 'study.json'  # of `search.study`, which needs Optuna
-LOOKS = 'test_looks.csv'
-FILES = (ABOUT, table.NAME, LOOKS)
+ABOUT = test_looks.STUDY_NAME
+FILES = (ABOUT, table.NAME, test_looks.NAME)
 _SHOWN = ('kind', 'space', 'objectives', 'created')
 
 
@@ -29,12 +29,17 @@ def describe(folder: pathlib.Path) -> dict[str, Any]:
     trials = table.read_table(folder)
   except (UserError, ValueError, KeyError) as error:
     problems.append(str(error))
+  try:
+    looks = test_looks.sentence(folder)
+  except UserError as error:
+    looks = ''
+    problems.append(str(error))
   columns = _columns(about.get('objectives'), trials)
   return {
     **{name: about.get(name) for name in _SHOWN},
     'columns': columns,
     'trials': [[row.get(name) for name in columns] for row in trials],
-    'test_looks': _looks(folder / LOOKS),
+    'test_looks': looks,
     **({'problem': '; '.join(problems)} if problems else {}),
   }
 
@@ -46,11 +51,3 @@ def _columns(objectives: Any, trials: Sequence[Mapping[str, Any]]) -> list[str]:
   parameters = sorted(name for name in filled if name.startswith(table.PARAMETER))
   order = dict.fromkeys(('number', 'state', *wished, *parameters, *table.COLUMNS, *filled))
   return [name for name in order if name in filled]
-
-
-def _looks(path: pathlib.Path) -> int:
-  """How many lines a table has below its titles."""
-  try:
-    return max(len(path.read_text('utf-8', 'replace').splitlines()) - 1, 0)
-  except OSError:
-    return 0

@@ -66,6 +66,12 @@ def test_compare_keeps_its_order_and_columns(tmp_path, capsys) -> None:
   assert told((tmp_path / 'a.html').read_text())['choices']['sort'] == 'val_accuracy'
   commands.main(arguments)
   assert told((tmp_path / 'a.html').read_text())['choices']['sort'] == '-val_accuracy'
+  shown_runs.write_run(tmp_path / 'runs' / 'mine', 1, tags=('mine',))
+  shown_runs.write_study(tmp_path / 'runs' / 'study', [])
+  for more, runs, studies in (([], 3, 1), (['--tag=mine'], 1, 0)):
+    commands.main([*arguments, *more])
+    content = told((tmp_path / 'a.html').read_text())
+    assert (len(content['runs']), len(content['studies'])) == (runs, studies)
   assert 'look at' in capsys.readouterr().out
   with pytest.raises(SystemExit):
     commands.main(['compare', str(tmp_path / 'runs'), f'--html={tmp_path / "runs"}'])

@@ -7,6 +7,7 @@ import pytest
 
 from cifar_jax.dashboard import entries, watch
 from cifar_jax.run_dir.lock import run_lock
+from cifar_jax.trials import test_looks
 from tests.helpers import shown_runs
 
 
@@ -148,10 +149,10 @@ def test_a_study_and_its_runs(tmp_path) -> None:
   assert found['trials'] == [[0, 'complete', 0.7, 0.01, 3.5, 't']]
   assert page.named('s/trials/00000/seed_0')['study'] == found['id']
   assert page.named('alone')['study'] is None
-  assert found['test_looks'] == 0
-  (study / 'test_looks.csv').write_text('when,what\r\n2026,final\r\n')
+  assert 'has not been looked at' in found['test_looks']
+  test_looks.record(study / 'trials' / '00000' / 'seed_0', 'evaluate')
   assert page.ask() == {'s'}
-  assert page.named('s')['test_looks'] == 1
+  assert 'looked at once: by evaluate of trials/00000/seed_0' in page.named('s')['test_looks']
   (study / 'trials.csv').write_text('number,state\n0,comp')
   assert page.ask() == {'s'}
   assert 'trials.csv' in page.named('s')['problem']

@@ -28,13 +28,12 @@ class StudyView {
     const best = objective ? ordered(complete, `${objective.highest ? '-' : ''}${objective.name}`, (trial, column) => trial[column] ?? null)[0] : null;
     const tile = (value, name) => make('div', { class: 'card' }, make('b', {}, value), make('span', {}, name));
     const choose = (label, options, current, key) => options.length > 1 ? make('label', {}, `${label} `, this.select(options, current, value => this.page.set({ [key]: value }))) : null;
-    const looks = study.test_looks ? `its runs met the test set ${study.test_looks === 1 ? 'once' : `${study.test_looks} times`}` : 'no run of it met the test set';
     const parameters = study.columns.filter(column => column.startsWith('param.'));
     const chosen = [choose('study', studies.map(each => [each.id, each.name]), study.id, 'study'), choose('objective', objectives.map(each => [each.name, each.name.replaceAll('_', ' ')]), objective?.name, 'objective')].filter(Boolean);
     refill(this.box, [
       chosen.length ? make('div', { class: 'bar' }, ...chosen) : null,
       make('h2', {}, study.name),
-      make('p', { class: 'soft' }, [study.kind, study.space, study.path, looks].filter(Boolean).join(' · ')),
+      make('p', { class: 'soft' }, [study.kind, study.space, study.path, study.test_looks].filter(Boolean).join(' · ')),
       study.problem ? make('p', { class: 'bad' }, study.problem) : null,
       make('div', { class: 'tiles' },
         best ? tile(cellText(objective.name, best[objective.name]), `best ${objective.name.replaceAll('_', ' ')}, trial ${best.number}`) : null,
