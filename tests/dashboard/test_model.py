@@ -149,6 +149,19 @@ def test_numbers_are_those_of_python() -> None:
   assert (ends, never, none) == (106, None, None)
 
 
+def test_a_group_of_seeds_has_what_its_names_have_in_common() -> None:
+  names = {
+    'lr/seed_0 lr/seed_1': 'lr',
+    'run_056 run_057': 'run',
+    's/trials/00012 s/trials/00015': 's/trials',
+    'a a_2': 'a',
+    'x y': 'x',
+    'alone': 'alone',
+  }
+  lists = json.dumps([each.split() for each in names])
+  assert model(f'{lists}.map(commonName)') == list(names.values())
+
+
 def test_the_address_keeps_what_was_chosen() -> None:
   hash_, back, empty, foreign = model("""[
     formatChoices({...DEFAULTS, filter: 'a&b=c #"x', sort: 'seconds', columns: 'run,a.b'}),

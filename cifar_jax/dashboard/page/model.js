@@ -140,8 +140,9 @@ function commonName(names) {
   if (names.length === 1) return names[0];
   let length = 0;
   while (length < names[0].length && names.every(name => name[length] === names[0][length])) length += 1;
-  const name = names[0].slice(0, length).replace(/[/_-]*(seed)?[/_-]*$/, '');
-  return name || names[0];
+  let name = names[0].slice(0, length);
+  if (!/[/_-]$/.test(name) && names.some(each => /[^/_-]/.test(each[length] ?? '/'))) name = name.replace(/[^/_-]*$/, '');
+  return name.replace(/[/_-]*(seed)?[/_-]*$/, '') || names[0];
 }
 
 // The two-sided 95 % quantile of Student's t for n values: from the table, beyond it by its series.

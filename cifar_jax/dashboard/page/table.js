@@ -51,6 +51,10 @@ class RunTable {
     const part = data => { const other = before !== null && data !== before; before = data; return other ? ' other' : ''; };
     if (groups) {
       for (const group of groups) {
+        if (choices.group === 'seeds' && group.runs.length === 1) {
+          rows.push(this.row(group.runs[0], shown, texts, known, choices, drawn, color, part(group.runs[0].data)));
+          continue;
+        }
         rows.push(this.groupRow(group, shown, texts, known, drawn, color, part(group.runs[0].data)));
         if (this.open.has(group.key)) for (const run of group.runs) rows.push(this.row(run, shown, texts, known, choices, drawn, color, ' member'));
       }
