@@ -92,11 +92,11 @@ def figure(width: float, height: float, **subplots: Any) -> tuple[Any, Any]:
   return made, made.subplots(**subplots)
 
 
-def shortened(name: str) -> str:
+def shortened(name: str, letters: int = _LETTERS) -> str:
   """A name, its middle left out if it is long."""
   name = ' '.join(name.split())
-  half = (_LETTERS - 1) // 2
-  return name if len(name) <= _LETTERS else f'{name[:half]}…{name[-half:]}'
+  half = (letters - 1) // 2
+  return name if len(name) <= letters else f'{name[:half]}…{name[-half:]}'
 
 
 @styled

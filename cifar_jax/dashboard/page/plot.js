@@ -125,7 +125,11 @@ class CurvePlot {
     const many = this.series.length > 24;
     return {
       width: Math.max(this.box.clientWidth, 200), height: this.height(), legend: { show: false },
-      cursor: { focus: { prox: innerWidth < 640 ? 1000 : 40 }, drag: { x: true, y: false, setScale: true }, points: { size: 6 } },
+      cursor: {
+        focus: { prox: innerWidth < 640 ? 1000 : 40 }, // a finger is no fine pointer
+        hover: { prox: (plot, index) => this.reach(plot, index) },
+        drag: { x: true, y: false, setScale: true }, points: { size: 6 },
+      },
       focus: { alpha: .18 },
       scales: {
         x: { time: false, range: (_, low, high) => low === high ? [low - 1, high + 1] : [low, high] },
@@ -158,6 +162,16 @@ class CurvePlot {
     };
   }
 
+  // How far from the pointer a point of a curve may be, in pixels: beyond its end there is none.
+  reach(plot, index) {
+    const { run } = this.series[index - 1];
+    const places = this.unit === 'epoch' ? run.curves.epoch : elapsed(run.curves);
+    const [first, second] = [this.data[0][0], this.data[0].at(-1)].map(place => plot.valToPos(place, 'x'));
+    const longest = this.unit === 'epoch' ? this.data[0].at(-1) - this.data[0][0] : Math.max(...this.series.map(each => elapsed(each.run.curves).at(-1)));
+    const share = (places.at(-1) - places[0]) / (longest || 1) / Math.max(places.length - 1, 1);
+    return Math.max(20, .6 * share * (second - first));
+  }
+
   zoomed(range) {
     this.zoom = range;
     this.hooks.zoomed?.(range);
@@ -179,8 +193,9 @@ class CurvePlot {
   }
 
   point() {
-    const { left, idx } = this.plot?.cursor ?? {};
-    if (!this.near || idx === null || idx === undefined || left < 0) { this.tip.hidden = true; return; }
+    const { left, idxs } = this.plot?.cursor ?? {};
+    const idx = this.near && idxs?.[this.series.indexOf(this.near) + 1];
+    if (idx === null || idx === undefined || left < 0) { this.tip.hidden = true; return; }
     const { run } = this.near;
     const place = this.data[0][idx];
     const lines = this.series.map((each, index) => [each, this.data[index + 1][idx]]).filter(([each]) => each.run.id === run.id);
