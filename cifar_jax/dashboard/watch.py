@@ -28,6 +28,7 @@ class _Told:
 
   def __init__(self, path: pathlib.Path, signature: Signature, entry: dict[str, Any]):
     self.path, self.signature, self.entry = path, signature, entry
+    self.labels: Mapping[str, Any] = {}
     self.text, self.version = '', 0
 
 
@@ -156,9 +157,11 @@ def inode(path: pathlib.Path) -> int | None:
 
 
 def _set(told: _Told, labels: Mapping[str, Any], version: int) -> None:
-  text = json.dumps({'id': id_of(told.path), **labels, **told.entry}, separators=(',', ':'))
-  if text != told.text:
-    told.text, told.version = text, version
+  if told.text and told.labels == labels:
+    return
+  content = {'id': id_of(told.path), **labels, **told.entry}
+  told.labels, told.version = labels, version
+  told.text = json.dumps(content, separators=(',', ':'))
 
 
 def _names(paths: Sequence[pathlib.Path], folders: Sequence[pathlib.Path]) -> list[str]:
