@@ -39,6 +39,7 @@ NOT_FAST = (
     'ops/',
   ),
   *('predict/', 'reference/', 'report/', 'run_dir/', 'serve/', 'startup/', 'trainer/', 'training/'),
+  'web/',
   *('test_effects', 'test_launch', 'test_notebook', 'test_old_runs', 'test_readiness'),
 )
 FAST_SECONDS = 3.0

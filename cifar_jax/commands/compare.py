@@ -56,7 +56,10 @@ def add_parser(verbs: Any) -> None:
     '--format', default='table', choices=['table', 'markdown', 'csv', 'json'], help='default: table'
   )
   parser.add_argument(
-    '--html', type=parsing.path, metavar='FILE', help='also write a page with charts'
+    '--html',
+    type=parsing.path,
+    metavar='FILE',
+    help='also write the page of the dashboard, as a file',
   )
   parser.add_argument(
     '--watch', type=float, default=0.0, metavar='SECONDS', help='look again so often, until Ctrl-C'
@@ -112,7 +115,7 @@ def run(arguments: argparse.Namespace) -> None:
         print('\033[2J\033[H', end='')  # clears the screen
       print(text, flush=True)
       if arguments.html:
-        leaderboard.write_page(arguments.html, _ordered(arguments, table), columns)
+        _write_page(arguments, table, groups)
         print(f'look at     {arguments.html}', flush=True)
       seen = text
       if tests and arguments.column.startswith('test_'):
@@ -142,6 +145,23 @@ def _described(arguments: argparse.Namespace) -> tuple[dict[pathlib.Path, Row], 
   if not rows:
     raise UserError(f'no run has the tag {" and ".join(arguments.tag)}')
   return rows, problems
+
+
+def _write_page(
+  arguments: argparse.Namespace, table: Sequence[Row], groups: 'Sequence[Group]'
+) -> None:
+  """Writes the page of the dashboard, which begins with what the arguments say."""
+  from cifar_jax.dashboard import snapshot
+  from cifar_jax.report import leaderboard
+
+  best_first = leaderboard.COLUMNS[arguments.sort]
+  descending = best_first if arguments.order == 'best' else arguments.order == 'descending'
+  choices = {'sort': f'{"-" if descending else ""}{arguments.sort}', 'columns': arguments.columns}
+  if any(len(group.rows) > 1 for group in groups):
+    choices['group'] = 'seeds'
+  # Studies are among the folders; runs that were not asked for stay out of the file.
+  shown = [row['folder'] for row in table] if arguments.tag else arguments.runs
+  snapshot.write_page(arguments.html, shown, choices)
 
 
 def _ordered(arguments: argparse.Namespace, rows: Sequence[Row]) -> list[Row]:

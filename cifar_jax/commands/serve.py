@@ -9,9 +9,9 @@ import argparse
 from typing import Any
 
 from cifar_jax.commands import parsing
-from cifar_jax.serve import http_server
 from cifar_jax.startup import process
 from cifar_jax.utils.errors import UserError
+from cifar_jax.web import http_server
 
 
 def add_parser(verbs: Any) -> None:

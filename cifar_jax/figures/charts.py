@@ -210,22 +210,6 @@ def counts(values: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> An
 
 
 @styled
-def compared(series: Mapping[str, Sequence[tuple[float, float]]], title: str, unit: str) -> Any:
-  """One curve per run over the epochs: name -> (epoch, value), with the names below the plot."""
-  columns = 2 if max(map(len, series), default=0) <= 24 and len(series) > 3 else 1
-  rows = -(-len(series) // columns)
-  made, axes = figure(_WIDTH, 3.4 + 0.21 * rows)
-  for (name, points), (color, line) in zip(series.items(), _looks(len(series)), strict=True):
-    _plot(axes, points, color=color, linestyle=line, label=shortened(name, 50))
-  axes.set_title(title)
-  axes.set_ylabel(unit)
-  _epochs(axes)
-  if series:
-    made.legend(loc='outside lower center', ncols=columns, fontsize=9)
-  return made
-
-
-@styled
 def learning_rate_range(
   rates: Sequence[float],
   losses: Sequence[float],
@@ -296,16 +280,6 @@ def _plot(axes: Any, points: Sequence[tuple[float, float]], **look: Any) -> None
   """A curve; few points are marked, whole ones also where the axes end."""
   marker = 'o' if len(points) < 12 else None  # a single point draws no line
   axes.plot(*zip(*points, strict=True), marker=marker, clip_on=marker is None, **look)
-
-
-def _looks(count: int) -> list[tuple[Any, str]]:
-  """A color and a kind of line for each of `count` curves, no two the same."""
-  colors: Sequence[Any] = (TRAIN, VALIDATION, *OTHERS)
-  if count > len(colors):
-    (matplotlib,) = require('report', 'matplotlib')
-    colors = matplotlib.colormaps['turbo'](np.linspace(0.05, 0.95, count))
-  lines = ('-', '--', ':', '-.') if count > len(colors[:6]) else ('-',)
-  return [(color, lines[index % len(lines)]) for index, color in enumerate(colors[:count])]
 
 
 def _bars(

@@ -1,8 +1,7 @@
-"""Several runs side by side: a table sorted by any column, and charts."""
+"""Several runs side by side: a table sorted by any column."""
 
 import csv
 import io
-import itertools
 import json
 import math
 import pathlib
@@ -19,7 +18,6 @@ from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.run_dir.timer import images_per_second
 from cifar_jax.trials import groups
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import make_folder
 from cifar_jax.utils.suggestions import did_you_mean
 
 _DEPTH = 4  # of folders in which runs are looked for
@@ -271,71 +269,6 @@ def as_json(rows: Sequence[Row], columns: Sequence[str]) -> str:
   return json.dumps(known, indent=2)
 
 
-def write_page(page: pathlib.Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-  """A page with the table, sortable by a click, and the charts of `charts_of`; needs no other file.
-
-  Args:
-    page: The path of the HTML file; the charts are written beside it as PNG and SVG.
-
-  Raises:
-    UserError: a package is missing, or the page cannot be written.
-  """
-  from cifar_jax.figures import files
-  from cifar_jax.utils.optional_deps import require
-
-  require('report', 'matplotlib', 'jinja2')
-  folder = make_folder(page.parent)
-  columns = _filled(rows, columns)
-  drawn = charts_of(rows)
-  content = {
-    'title': f'{len(rows)} runs',
-    'columns': [(name.replace('_', ' '), _is_text(name)) for name in columns],
-    'rows': [
-      (
-        row.get('data') or '',
-        [(cell(name, row.get(name)), _sort_key(row.get(name)), _is_text(name)) for name in columns],
-      )
-      for row in rows
-    ],
-    'charts': [
-      files.save_figure(figure, folder, f'compare_{name}') for name, figure in drawn.items()
-    ],
-  }
-  files.write_page(page, 'compare.html', content)
-
-
-def charts_of(rows: Sequence[Row]) -> dict[str, Any]:
-  """Validation accuracy, validation loss and time over the epochs, one curve per run, after the
-  comparisons of "CIFAR-10 classification using Keras Tutorial" (plon.io, 2017).
-  """
-  from cifar_jax.figures import charts
-
-  names = [row['run'] for row in rows]
-  if len(set(names)) < len(rows):
-    names = [str(row['folder']) for row in rows]
-  data = [row.get('data') for row in rows]
-  if len(set(data)) > 1:
-    names = [f'{name} on {used}' for name, used in zip(names, data, strict=True)]
-  measured = {name: shown_rows(row['folder']) for name, row in zip(names, rows, strict=True)}
-  wanted = {
-    'accuracy': ('val_accuracy', 100, 'Validation accuracy', '%'),
-    'loss': ('val_loss', 1, 'Validation loss', 'cross-entropy'),
-  }
-  figures = {}
-  for key, (column, scale, title, unit) in wanted.items():
-    series = {
-      name: [(row['epoch'], scale * row[column]) for row in lines if not math.isnan(row[column])]
-      for name, lines in measured.items()
-    }
-    figures[key] = charts.compared({n: p for n, p in series.items() if p}, title, unit)
-  times = {}
-  for name, lines in measured.items():
-    minutes = itertools.accumulate(row['epoch_seconds'] / 60 for row in lines)
-    times[name] = [(row['epoch'], total) for row, total in zip(lines, minutes, strict=True)]
-  drawn = {name: points for name, points in times.items() if points}
-  return {**figures, 'time': charts.compared(drawn, 'Time trained', 'minutes')}
-
-
 def _filled(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
   return [name for name in columns if any(text_of(row, name) for row in rows)]
 
@@ -357,7 +290,3 @@ def _known(value: Any) -> Any:
 
 def _is_text(name: str) -> bool:
   return name in ('run', 'data', 'data_fingerprint', 'seeds', 'state', 'split_note', 'tags')
-
-
-def _sort_key(value: Any) -> str:
-  return '' if value is None else str(value)

@@ -62,6 +62,16 @@ class RunWriter:
     """Hands TensorBoard texts in Markdown by name, to be shown beside the curves."""
     self._events.submit('train', lambda file: file.write_texts(step, texts))
 
+  def write_hparams(self, hparams: Mapping[str, bool | float | str]) -> None:
+    """Hands TensorBoard the options that its HParams page compares, in a file beside the curves'
+    folders: the page takes what lies below for the metrics.
+    """
+    self._events.submit('.', lambda file: file.write_hparams(hparams))
+
+  def write_success(self) -> None:
+    """Hands TensorBoard that the run is over."""
+    self._events.submit('.', lambda file: file.write_success())
+
   def write_epoch(self, rows: Sequence[Row]) -> None:
     """Appends the last of the rows so far to metrics.csv and hands its numbers to TensorBoard."""
     with disk_errors(self._run):
@@ -102,6 +112,12 @@ class NoWriter:
     pass
 
   def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+    """Writes nothing."""
+
+  def write_hparams(self, hparams: Mapping[str, bool | float | str]) -> None:
+    """Writes nothing."""
+
+  def write_success(self) -> None:
     """Writes nothing."""
 
   def write_epoch(self, rows: Sequence[Row]) -> None:

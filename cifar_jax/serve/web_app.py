@@ -20,15 +20,12 @@ from cifar_jax.figures import files, image_utils
 from cifar_jax.figures.interpretability import make_explanation
 from cifar_jax.predict.classifier import Classifier, in_batches
 from cifar_jax.predict.predictions import ranked
-from cifar_jax.serve import http_server
 from cifar_jax.startup import host_memory
 from cifar_jax.utils.optional_deps import require
+from cifar_jax.web import http_server
+from cifar_jax.web.guards import guard
 
 _NEAREST = 6
-_REFUSED = (
-  'This page does not know the name that it was asked by: start it with --name=HOST, where HOST is '
-  'the name in the address bar, or open it at a plain IP address of its machine.'
-)
 
 
 class NearestNeighbors:
@@ -85,22 +82,7 @@ def make_app(
   explain = make_explanation(network)
   one_at_a_time = threading.Lock()  # so that the memory of one image is the most that is needed
 
-  @app.before_request
-  def only_own_pages() -> Any:
-    headers = flask.request.headers
-    if http_server.may_ask(headers.get('Host', ''), headers.get('Origin'), host, names):
-      return None
-    # As JSON where the script of the page asks, which shows it.
-    asked_by_page = flask.request.endpoint == predict.__name__
-    return {'error': _REFUSED} if asked_by_page else f'{_REFUSED}\n', 403
-
-  @app.after_request
-  def guarded(response: Any) -> Any:
-    response.headers['X-Content-Type-Options'] = 'nosniff'
-    response.headers['Referrer-Policy'] = 'no-referrer'
-    response.headers['Cache-Control'] = 'no-store'
-    response.headers.setdefault('Content-Security-Policy', "default-src 'none'")
-    return response
+  guard(app, host, names, {'predict'})
 
   @app.get('/')
   def page() -> Any:
@@ -187,11 +169,4 @@ def serve(
     threading.Thread(
       target=lambda: found.append(NearestNeighbors(network, split, count)), daemon=True
     ).start()
-  place = f'[{host}]' if ':' in host else host
-  print(f'serving {network.run} at http://{place}:{http_server.port_of(server)}/ until Ctrl-C')
-  if not http_server.is_loopback(host):
-    print('whoever can reach this machine can use it')
-  try:
-    server.run()
-  finally:
-    server.close()
+  http_server.run(server, host, network.run)

@@ -33,10 +33,12 @@ class WriteMetrics(Callback):
     check_folder: Raises UserError, before anything is written, if the run's folder is no longer
       this process's.
     texts: What TensorBoard shows of the run beside its curves, by name, in Markdown.
+    hparams: The options by which TensorBoard compares it with other runs.
   """
 
   check_folder: Callable[[], None]
   texts: Mapping[str, str]
+  hparams: Mapping[str, bool | float | str]
 
   def after_updates(self, session: RunSession, state: TrainState, step: int, count: int) -> None:
     """Hands the texts over after the first dispatch: what TensorBoard needs is imported then, and
@@ -44,6 +46,7 @@ class WriteMetrics(Callback):
     """
     if self.texts:
       session.writer.write_texts(step - count, self.texts)
+      session.writer.write_hparams(self.hparams)
       self.texts = {}
 
   def end_epoch(self, session: RunSession, state: TrainState) -> TrainState:
@@ -56,6 +59,11 @@ class WriteMetrics(Callback):
 
     session.background.submit(write)
     return state
+
+  def end(self, session: RunSession, state: TrainState, step: int, interrupted: bool) -> None:
+    """Says that the run is over, if it is."""
+    if not interrupted:
+      session.writer.write_success()
 
 
 class StopEarly(Callback):

@@ -117,7 +117,7 @@ class OpenedRun:
     """What happens around the updates of any run; `extra` after the metrics are written."""
     config, texts = self.trainer.config, run_summary.texts(self.trainer, self.network, state)
     return (
-      callbacks.WriteMetrics(self.check_folder, texts),
+      callbacks.WriteMetrics(self.check_folder, texts, run_summary.hparams(config)),
       *extra,
       callbacks.StopEarly(),
       callbacks.LowerLearningRate(),

@@ -12,6 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from cifar_jax import config as configs
 from cifar_jax.analysis import flops, layer_table
 from cifar_jax.analysis.layer_table import NetworkSummary
 from cifar_jax.data import Splits
@@ -153,6 +154,18 @@ def texts(trainer: Trainer, network: NetworkSummary, state: TrainState) -> dict[
   }
   blocks = {name: f'```\n{text}\n```' for name, text in found.items()}
   return {**blocks, 'size': str(network)}
+
+
+def hparams(config: ConfigDict) -> dict[str, bool | float | str]:
+  """The options that make a run another one, but for the seed: TensorBoard's HParams page averages
+  over runs in which they agree.
+  """
+  left_out = configs.NEUTRAL - {'epochs', 'max_steps'}
+  return {
+    name: value if isinstance(value, bool | int | float | str) else str(value)
+    for name, value in configs.flatten(config)
+    if value is not None and name not in left_out
+  }
 
 
 def results(

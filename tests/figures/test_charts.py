@@ -29,7 +29,6 @@ def test_one_epoch_has_an_axis_of_whole_numbers() -> None:
   for drawn in (
     charts.curves(rows(1), 'accuracy', 'validation'),
     charts.over_epochs(rows(1), 'learning_rate', 'Learning rate'),
-    charts.compared({'run': [(1, 50.0)]}, 'Validation accuracy', '%'),
   ):
     drawn.draw_without_rendering()
     axes = drawn.axes[0]
@@ -44,21 +43,6 @@ def test_markers_are_whole(epochs: int) -> None:
   assert line.get_ydata()[-1] == 0
   assert line.get_marker() == 'o'
   assert not line.get_clip_on()
-
-
-@pytest.mark.parametrize('count', [1, 6, 18, 60])
-def test_each_of_many_runs_has_its_own_color_and_the_names_cover_nothing(count: int) -> None:
-  series = {f'run {k}': [(1, k / count), (2, 1.0)] for k in range(count)}
-  drawn = charts.compared(series, 'Validation accuracy', '%')
-  drawn.draw_without_rendering()
-  (axes,), (legend,) = drawn.axes, drawn.legends
-  assert len({tuple(np.round(line.get_color(), 6)) if not isinstance(line.get_color(), str)
-              else line.get_color() for line in axes.lines}) == count  # fmt: skip
-  assert [text.get_text() for text in legend.get_texts()] == list(series)
-  below, plot = legend.get_window_extent(), axes.get_window_extent()
-  assert below.y1 <= plot.y0
-  assert below.y0 >= 0
-  assert plot.height > 150
 
 
 @pytest.mark.parametrize(('classes', 'named'), [(2, True), (21, True), (100, True), (300, False)])
@@ -78,7 +62,6 @@ def test_names_of_any_kind_are_drawn_as_they_are(tmp_path, capfd) -> None:
     'matrix': charts.heat_map(counts, HOSTILE),
     'bars': charts.class_bars([0.5] * len(HOSTILE), HOSTILE, 'Accuracy'),
     'counts': charts.counts([5] * len(HOSTILE), HOSTILE),
-    'runs': charts.compared({name: [(1, 0.5)] for name in HOSTILE}, 'Accuracy', '%'),
   }.items():
     markup = files.save_figure(drawn, tmp_path, name)
     assert '<script' not in markup

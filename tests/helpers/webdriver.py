@@ -21,9 +21,10 @@ _ELEMENT = 'element-6066-11e4-a52e-4f735466cecf'  # of the W3C WebDriver standar
 
 
 class Driver:
-  """One window of the given width in pixels; use as a context manager."""
+  """One window of the given width in pixels, with fingers or a mouse; use as a context manager."""
 
-  def __init__(self, width: int, dark: bool):
+  def __init__(self, width: int, dark: bool, mouse: bool = False):
+    self._mouse = mouse
     self._profile = tempfile.TemporaryDirectory()
     assert _DRIVER
     self._process = subprocess.Popen(
@@ -41,9 +42,12 @@ class Driver:
         *('--disable-background-networking', '--disable-component-update', '--disable-sync'),
         f'--user-data-dir={self._profile.name}',
         f'--blink-settings=preferredColorScheme={0 if dark else 1}',
+        f'--window-size={width},900',
       ],
-      'mobileEmulation': {'deviceMetrics': {'width': width, 'height': 900, 'pixelRatio': 1}},
     }
+    if not mouse:
+      metrics = {'width': width, 'height': 900, 'pixelRatio': 1}
+      options['mobileEmulation'] = {'deviceMetrics': metrics}
     wanted = {'capabilities': {'alwaysMatch': {'goog:chromeOptions': options}}}
     self._session = self._call('POST', '/session', wanted)['sessionId']
 
@@ -73,6 +77,21 @@ class Driver:
     """What a JavaScript expression gives."""
     body = {'script': f'return {script}', 'args': []}
     return self._call('POST', f'/session/{self._session}/execute/sync', body)
+
+  def drag(self, *paths: list[tuple[float, float]]) -> None:
+    """Presses, moves and lets go: a mouse along a path of points in pixels, or several fingers."""
+    fingers = []
+    for number, (start, *rest) in enumerate(paths):
+      moves = [
+        {'type': 'pointerMove', 'x': round(x), 'y': round(y), 'duration': 100} for x, y in rest
+      ]
+      first = {'type': 'pointerMove', 'x': round(start[0]), 'y': round(start[1])}
+      down, up = ({'type': f'pointer{kind}', 'button': 0} for kind in ('Down', 'Up'))
+      kind = {'pointerType': 'mouse' if self._mouse else 'touch'}
+      actions = [first, down, *moves, up]
+      pointer = {'type': 'pointer', 'id': f'pointer{number}', 'parameters': kind}
+      fingers.append({**pointer, 'actions': actions})
+    self._call('POST', f'/session/{self._session}/actions', {'actions': fingers})
 
   def wait(self, script: str, seconds: float = 60) -> Any:
     """The first value of an expression that is true."""

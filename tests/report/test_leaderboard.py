@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import io
 import json
-import re
 import shutil
 import time
 
@@ -131,42 +130,6 @@ def test_unknown_column_and_foreign_folder(runs) -> None:
     leaderboard.find_runs([runs / 'views'])
   with pytest.raises(UserError, match='does not exist'):
     leaderboard.find_runs([runs / 'nowhere'])
-
-
-def test_page(runs, tmp_path) -> None:
-  pytest.importorskip('matplotlib')
-  pytest.importorskip('jinja2')
-  rows = leaderboard.ordered(table(runs), 'val_accuracy')
-  leaderboard.write_page(tmp_path / 'index.html', rows, leaderboard.DEFAULT_COLUMNS)
-  text = (tmp_path / 'index.html').read_text()
-  assert text.count('<tr') == 4
-  assert text.index('going_on') < text.index('finished')
-  assert all(a.startswith('data:') for a in re.findall(r'(?:src|href)="([^"#][^"]*)"', text))
-  for name in ('accuracy', 'loss', 'time'):
-    assert (tmp_path / f'compare_{name}.png').exists()
-
-
-def test_charts_name_the_data_of_each_run(tiny_run, tmp_path, monkeypatch) -> None:
-  """Of folders of one name in two places, both curves were said to be on the data of one."""
-  charts = pytest.importorskip('cifar_jax.figures.charts')
-  for place, name, loss in (('a', 'cifar10', '1.5'), ('b', 'mnist', '0.25')):
-    run = tmp_path / place / 'cnn'
-    run.mkdir(parents=True)
-    content = json.loads((tiny_run / 'config.json').read_text())
-    content['data']['name'] = name
-    (run / 'config.json').write_text(json.dumps(content))
-    header, first, *_ = (tiny_run / 'metrics.csv').read_text().splitlines()
-    row = dict(zip(header.split(','), first.split(','), strict=True)) | {'val_loss': loss}
-    (run / 'metrics.csv').write_text(f'{header}\n{",".join(row.values())}\n')
-  drawn = {}
-  monkeypatch.setattr(charts, 'compared', lambda series, title, unit: drawn.update({title: series}))
-  folders = [tmp_path / 'b' / 'cnn', tmp_path / 'a' / 'cnn']
-  rows = leaderboard.told_apart([leaderboard.describe(run) for run in folders])
-  leaderboard.charts_of(leaderboard.ordered(rows, 'val_accuracy'))
-  assert list(drawn['Validation loss'].items()) == [  # in the order of the table
-    (f'{tmp_path}/a/cnn on cifar10', [(1, 1.5)]),
-    (f'{tmp_path}/b/cnn on mnist', [(1, 0.25)]),
-  ]
 
 
 def test_watching_shows_what_changes(runs, capsys, monkeypatch) -> None:

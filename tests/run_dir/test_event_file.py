@@ -185,6 +185,8 @@ import numpy as np
 from cifar_jax.run_dir.metric_writers import RunWriter
 with RunWriter(pathlib.Path(sys.argv[1]), [], None, {wanted}) as writer:
   writer.write_texts(0, {{'config': 'x'}})
+  writer.write_hparams({{'epochs': 3}})
+  writer.write_success()
   writer.write_epoch([{row(1)}])
   writer.write_images(6, lambda: ({{'x': np.zeros((1, 2, 2, 3), np.uint8)}}, {{}}))
 print([name for name in sys.modules if name.startswith(('tensorflow', 'tensorboard', 'PIL.'))])
@@ -260,3 +262,49 @@ def test_failure_to_write_events_is_said_at_the_next_epoch(tmp_path) -> None:
   with pytest.raises(UserError, match=r'cannot write to .*tensorboard'):
     writer.write_epoch([row(1)])
   assert read_rows(tmp_path) == [row(1)]
+
+
+def test_the_hparams_page_groups_seeds_and_averages_them(tmp_path) -> None:
+  """Read as `tensorboard --logdir` of a repeat or a study does."""
+  from tensorboard.plugins.base_plugin import TBContext
+  from tensorboard.plugins.hparams import api_pb2, list_session_groups
+  from tensorboard.plugins.hparams.backend_context import Context
+
+  for rate, seed, accuracy in ((0.1, 0, 0.5), (0.1, 1, 0.7), (0.2, 0, 0.9)):
+    folder = tmp_path / f'rate_{rate}_seeds' / f'seed_{seed}'
+    folder.mkdir(parents=True)
+    with RunWriter(folder, [], None, tensorboard=True) as writer:
+      writer.write_hparams({'optimizer.learning_rate': rate, 'augment.flip': 'none', 'pad': False})
+      writer.write_epoch([{**row(1), 'val_accuracy': accuracy}])
+      if (rate, seed) != (0.1, 1):
+        writer.write_success()
+  multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+  provider = MultiplexerDataProvider(multiplexer, str(tmp_path))
+  context = Context(TBContext(data_provider=provider, logdir=str(tmp_path)))
+  of_runs = context.hparams_metadata(RequestContext(), 'x')
+  experiment = context.experiment_from_metadata(
+    RequestContext(),
+    'x',
+    True,
+    of_runs,
+    context.hparams_from_data_provider(RequestContext(), 'x', 9),
+  )
+  assert {info.name for info in experiment.hparam_infos} >= {'optimizer.learning_rate', 'pad'}
+  accuracy = api_pb2.MetricName(group='validation', tag='accuracy')
+  assert accuracy in [info.name for info in experiment.metric_infos]
+  request = api_pb2.ListSessionGroupsRequest(
+    slice_size=9,
+    aggregation_type=api_pb2.AGGREGATION_AVG,
+    allowed_statuses=[api_pb2.STATUS_SUCCESS, api_pb2.STATUS_UNKNOWN],
+    col_params=[{'metric': accuracy, 'order': api_pb2.ORDER_ASC}],
+  )
+  groups = list_session_groups.Handler(RequestContext(), context, 'x', request).run().session_groups
+  assert [len(group.sessions) for group in groups] == [2, 1]
+  assert [group.hparams['optimizer.learning_rate'].number_value for group in groups] == [0.1, 0.2]
+  means = [
+    value.value for group in groups for value in group.metric_values if value.name == accuracy
+  ]
+  assert means == [pytest.approx(0.6), pytest.approx(0.9)]
+  assert sorted(session.status for session in groups[0].sessions) == [
+    *(api_pb2.STATUS_UNKNOWN, api_pb2.STATUS_SUCCESS)
+  ]

@@ -16,7 +16,8 @@ pytest.importorskip('flask')
 Image = pytest.importorskip('PIL.Image')
 pytest.importorskip('matplotlib')
 
-from cifar_jax.serve import http_server, web_app  # noqa: E402
+from cifar_jax.serve import web_app  # noqa: E402
+from cifar_jax.web import http_server  # noqa: E402
 
 
 def png(image: np.ndarray) -> bytes:

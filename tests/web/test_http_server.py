@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from cifar_jax import commands
-from cifar_jax.serve import http_server
 from cifar_jax.utils.errors import UserError
+from cifar_jax.web import http_server
 
 pytest.importorskip('waitress')
 LARGE = 900 * 2**20  # bytes

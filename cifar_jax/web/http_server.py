@@ -1,4 +1,4 @@
-"""The HTTP server behind the page of a run: how much it takes in, from whom, and for how long.
+"""The HTTP server behind a page: how much it takes in, from whom, and for how long.
 
 Limits stand here and not in the application, since by the time an application is asked the body of
 a request has been received.
@@ -80,6 +80,23 @@ def make_server(app: Any, host: str, port: int, request_seconds: float = _REQUES
   for each in _listening(server):
     each.channel_class = Channel
   return server
+
+
+def run(server: Any, host: str, what: object) -> None:
+  """Serves until Ctrl-C, and says where and how long; then closes the server.
+
+  Args:
+    host: The host that the server was told to bind to.
+    what: What is served, for that line.
+  """
+  place = f'[{host}]' if ':' in host else host
+  print(f'serving {what} at http://{place}:{port_of(server)}/ until Ctrl-C', flush=True)
+  if not is_loopback(host):
+    print('whoever can reach this machine can use it', flush=True)
+  try:
+    server.run()
+  finally:
+    server.close()
 
 
 def check_port(port: int) -> None:

@@ -1,0 +1,1 @@
+"""Runs and studies on one page while they train, and the same page as a file."""
