@@ -13,7 +13,7 @@ from tests.helpers import REPOSITORY
 ROOMS = (
   *('utils', 'startup', 'schema', 'ops', 'layers', 'augment', 'optim', 'models', 'data'),
   *('training', 'analysis', 'devices', 'config', 'weights', 'run_dir', 'trainer', 'predict'),
-  *('figures', 'trials', 'report', 'serve', 'demos', 'commands', '__main__'),
+  *('figures', 'trials', 'search', 'report', 'serve', 'demos', 'commands', '__main__'),
 )
 APART = {'report', 'serve', 'demos'}  # none of them imports another
 # What a training step is made of touches neither disk nor devices nor terminal, and imports

@@ -1,0 +1,1 @@
+"""Choosing configs by trials: searches and evolution, their storage, workers and results."""
