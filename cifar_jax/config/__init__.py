@@ -5,10 +5,10 @@ Others use this room as `from cifar_jax import config as configs`.
 
 from cifar_jax.config.checks import flatten, validate
 from cifar_jax.config.defaults import get_config
-from cifar_jax.config.files import name_of
+from cifar_jax.config.files import call_get_config, find, import_file, name_of
 from cifar_jax.config.migrations import FORMAT, RENAMED_RESULTS, current_results
 from cifar_jax.config.options import NEUTRAL, OPTIONS
-from cifar_jax.config.parse import load, parse_flags, split_overrides
+from cifar_jax.config.parse import load, override, parse_flags, split_overrides
 from cifar_jax.config.stored import (
   CONFIG_NAME,
   check_same,
@@ -25,13 +25,17 @@ __all__ = [
   'NEUTRAL',
   'OPTIONS',
   'RENAMED_RESULTS',
+  'call_get_config',
   'check_same',
   'current_results',
+  'find',
   'flatten',
   'get_config',
+  'import_file',
   'load',
   'name_of',
   'of_json',
+  'override',
   'parse_flags',
   'read',
   'save',

@@ -1,5 +1,6 @@
 """Config files: finding one, and running its get_config()."""
 
+import contextlib
 import importlib.util
 import os
 import pathlib
@@ -7,6 +8,8 @@ import re
 import sys
 import traceback
 import types
+from collections.abc import Iterator
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -72,31 +75,63 @@ def import_config(path: str) -> ConfigDict:
     UserError: A mistake in the file; the message names the line.
   """
   file, argument = split(path)
+  return call_get_config(import_file(file), *([argument] if argument else []))
+
+
+def import_file(file: str) -> types.ModuleType:
+  """The module of a config file, which has a get_config().
+
+  Raises:
+    UserError: A mistake in the file; the message names the line.
+  """
   _offer_base()
   spec = importlib.util.spec_from_file_location('config_file', file)
   if spec is None or spec.loader is None:
-    raise UserError(f'--config={path} is no Python file; configs are named NAME.py')
-  try:
-    module = importlib.util.module_from_spec(spec)
+    raise UserError(f'--config={file} is no Python file; configs are named NAME.py')
+  module = importlib.util.module_from_spec(spec)
+  with _mistakes_in(file):
     spec.loader.exec_module(module)
-    if not hasattr(module, 'get_config'):
-      raise UserError(f'{file} has no function get_config(); see configs/base.py')
-    config = module.get_config(*([argument] if argument else []))
-  except UserError:
+  if not hasattr(module, 'get_config'):
+    raise UserError(f'{file} has no function get_config(); see configs/base.py')
+  return module
+
+
+def call_get_config(
+  module: types.ModuleType, *arguments: Any, passing: tuple[type[Exception], ...] = ()
+) -> ConfigDict:
+  """What the get_config() of a config file makes of some arguments.
+
+  Args:
+    module: What `import_file` returned.
+    arguments: What get_config() is given.
+    passing: What it raises that is no mistake of the file, and goes on.
+
+  Raises:
+    UserError: A mistake in the file; the message names the line.
+  """
+  file = str(module.__file__)
+  with _mistakes_in(file, passing):
+    config = module.get_config(*arguments)
+  if not isinstance(config, ConfigDict):
+    raise UserError(f'{file}: get_config() returned no ConfigDict')
+  migrations.rename_in_config(config)
+  return config
+
+
+@contextlib.contextmanager
+def _mistakes_in(file: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+  """Makes a UserError that names the line of what a file's code raises."""
+  try:
+    yield
+  except (UserError, *passing):
     raise
   except Exception as error:
-    lines = [
-      f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == spec.origin
-    ]
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     line = lines[-1] if lines else getattr(error, 'lineno', '?')
     text = one_line(error)
     if isinstance(error, AttributeError | KeyError):
       text += migrations.renamed_in(text)
     raise UserError(f'{file}, line {line}: {type(error).__name__}: {text}') from None
-  if not isinstance(config, ConfigDict):
-    raise UserError(f'{file}: get_config() returned no ConfigDict')
-  migrations.rename_in_config(config)
-  return config
 
 
 def _offer_base() -> None:

@@ -22,7 +22,15 @@ def load(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
   Raises:
     UserError: No such config file, a mistake in it, an unknown option, a value of the wrong type.
   """
-  config = files.import_config(files.find(path))
+  return override(files.import_config(files.find(path)), overrides)
+
+
+def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+  """A config, which is changed and locked, with overrides such as '--config.epochs=3' applied.
+
+  Raises:
+    UserError: An unknown option, a value of the wrong type.
+  """
   known = dict(checks.flatten(config))
   arguments = migrations.rename_in_arguments(overrides)
   for argument in arguments:

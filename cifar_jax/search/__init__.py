@@ -1,1 +1,5 @@
-"""Choosing configs by trials: searches and evolution, their storage, workers and results."""
+"""Studies: many trials of one space of configs, by Optuna.
+
+What is tried comes from a `study.Proposer`; `worker.work` claims, trains and reports trials, and
+`supervisor.supervise` starts the workers of one command and looks after them.
+"""

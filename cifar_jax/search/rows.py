@@ -1,0 +1,46 @@
+"""The rows of a study's table, of what its storage knows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from cifar_jax.search import budget as budgets
+from cifar_jax.search import claims, table, worker
+from cifar_jax.search.study import REASON, OpenStudy, trial_config
+
+_STATES = {
+  TrialState.COMPLETE: 'complete',
+  TrialState.PRUNED: 'pruned',
+  TrialState.FAIL: 'failed',
+  TrialState.RUNNING: 'running',
+  TrialState.WAITING: 'waiting',
+}
+
+
+def row_of(opened: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
+  """The row of a trial; one that runs nowhere waits for a worker."""
+  attributes, state = trial.user_attrs, _STATES[trial.state]
+  if state == 'running' and not claims.Watch().is_owned(trial):
+    state = 'waiting'
+  config = trial_config(trial)
+  seed = 0 if config is None else config.seed
+  run = opened.run_of(trial.number, seed).relative_to(opened.folder).as_posix()
+  values = trial.values if state == 'complete' else None
+  params = trial.params or trial.system_attrs.get('fixed_params', {})
+  return {
+    'number': trial.number,
+    'state': state,
+    'reason': attributes.get(REASON, '') if state in ('pruned', 'failed') else '',
+    'seconds': budgets.seconds(attributes),
+    'epochs': attributes.get(budgets.EPOCHS, worker.epochs_made(trial)),
+    **dict(zip(opened.plan.objectives, values or (), strict=False)),
+    'run': run,
+    **{f'{table.PARAMETER}{name}': value for name, value in params.items()},
+  }
+
+
+def write_rows(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> None:
+  """Writes the study's trials.csv."""
+  rows = [row_of(opened, trial) for trial in trials]
+  table.write_table(opened.folder, rows, opened.plan.objectives)

@@ -1,0 +1,123 @@
+"""What the commands on studies have in common, from their arguments to their end."""
+
+import argparse
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from cifar_jax import config as configs
+from cifar_jax.search import objectives, show, study, supervisor, worker
+from cifar_jax.search.budget import Budget, spent
+from cifar_jax.search.study import STUDY_NAME, OpenStudy, Plan, Proposer
+from cifar_jax.utils.errors import UserError
+
+_TRIALS = 20
+
+
+def run(
+  arguments: argparse.Namespace,
+  kind: str,
+  proposer: Proposer,
+  baseline: Mapping[str, Any] | None = None,
+) -> None:
+  """Begins a study or goes on with it, as its command line says; a worker works for it.
+
+  Args:
+    arguments: What `commands.search.add_study_options` reads, with `space` and `overrides`.
+    kind: 'search' or 'evolve'.
+    proposer: What makes the configs.
+    baseline: What the first trial suggests.
+
+  Raises:
+    UserError: a mistake of the user.
+  """
+  plan, budget, folder = plan_of(arguments, kind), budget_of(arguments), folder_of(arguments)
+  if arguments.as_worker:
+    worker.work(study.open_study(folder, plan), proposer, budget)
+    return
+  if arguments.workers < 1:
+    raise UserError(f'--workers={arguments.workers}: give at least 1')
+  study.check_proposals(proposer, plan, baseline)
+  opened = study.open_study(folder, plan, baseline)
+  shown = show.Show()
+  shown.note(_header(opened, budget, arguments.workers))
+  try:
+    command = supervisor.worker_command('--as_worker')
+    ended = supervisor.supervise(opened, command, arguments.workers, budget, shown)
+  finally:
+    shown.update_now(opened, budget)
+    shown.close()
+  if not ended:
+    shown.note('stopped and saved; the same command goes on from there')
+  finish(opened)
+
+
+def finish(opened: OpenStudy) -> None:
+  """Writes what a study leaves, and says where to look."""
+  trials = opened.trials()
+  print(f'{len(study.ended(trials))} trials, {show.best_words(opened, trials)}')
+
+
+def plan_of(arguments: argparse.Namespace, kind: str) -> Plan:
+  """What the command line wants of a study."""
+  if arguments.seeds < 1:
+    raise UserError(f'--seeds={arguments.seeds}: give at least 1')
+  return Plan(
+    kind=kind,
+    space=arguments.space,
+    overrides=tuple(arguments.overrides),
+    objectives=objectives.parse(arguments.objectives),
+    seeds=arguments.seeds,
+    sampler=getattr(arguments, 'sampler', 'random'),
+    pruner=getattr(arguments, 'pruner', 'none'),
+    sampler_seed=arguments.sampler_seed,
+    storage=arguments.storage,
+  )
+
+
+def budget_of(arguments: argparse.Namespace) -> Budget:
+  """The bounds of a command line, or the default."""
+  given = (arguments.trials, arguments.epochs, arguments.minutes)
+  return Budget(_TRIALS) if given == (None, None, None) else Budget(*given)
+
+
+def folder_of(arguments: argparse.Namespace) -> pathlib.Path:
+  """The folder of the study of a command line."""
+  if arguments.folder:
+    return pathlib.Path(arguments.folder)
+  return pathlib.Path('runs') / f'{configs.name_of(arguments.space)}_study'
+
+
+def is_study(path: str) -> bool:
+  """Whether a path is the folder of a study."""
+  return (pathlib.Path(path) / STUDY_NAME).is_file()
+
+
+def show_state(arguments: argparse.Namespace) -> None:
+  """Shows a study, and goes on with nothing."""
+  folder = pathlib.Path(arguments.space) if os.path.isdir(arguments.space) else folder_of(arguments)
+  opened = study.reopen(folder, arguments.storage)
+  for trial in opened.trials():
+    print(show.line_of(opened, trial))
+  finish(opened)
+
+
+def _header(opened: OpenStudy, budget: Budget, workers: int) -> str:
+  plan, trials = opened.plan, opened.trials()
+  bounds = ', '.join(f'{value:g} {name}' for name, value in budget.bounds().items())
+  lines = [
+    f'study       {opened.folder} in {opened.store.where}',
+    f'objectives  {", ".join(plan.objectives)}, mean of {plan.seeds} seeds'
+    if plan.seeds > 1
+    else f'objectives  {", ".join(plan.objectives)}',
+    f'search      sampler {plan.sampler}, pruner {plan.pruner}, {workers} workers',
+    f'budget      {bounds}',
+  ]
+  if trials:
+    cost = spent(trials, ended_only=True)
+    lines.append(
+      f'so far      {cost.trials} trials have ended, {cost.epochs} epochs, {cost.minutes:.1f} '
+      f'minutes; {show.best_words(opened, trials)}'
+    )
+  return '\n'.join(lines) + '\n'

@@ -1,0 +1,58 @@
+"""Space files: configs whose get_config(trial) asks an Optuna trial what to try."""
+
+import dataclasses
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+import sqlalchemy
+from ml_collections import ConfigDict
+
+from cifar_jax import config as configs
+from cifar_jax.utils.errors import UserError
+
+_PASSING = (optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SpaceProposer:
+  """Asks a space file for the config of each trial.
+
+  Attributes:
+    module: The space file.
+    overrides: As '--config.epochs=3', for all trials.
+  """
+
+  module: types.ModuleType
+  overrides: Sequence[str] = ()
+
+  def propose(self, trial: optuna.Trial, study: optuna.Study) -> ConfigDict:
+    """The config that the file makes of what is suggested, with the overrides.
+
+    Raises:
+      UserError: a mistake in the file or the overrides; the message names the line or the flag.
+    """
+    config = configs.call_get_config(self.module, trial, passing=_PASSING)
+    return configs.override(config, self.overrides)
+
+
+def load_space(path: str, overrides: Sequence[str] = ()) -> SpaceProposer:
+  """The proposer of a space file, found as config files are.
+
+  Raises:
+    UserError: no such file, or a mistake in it.
+  """
+  return SpaceProposer(configs.import_file(configs.find(path)), tuple(overrides))
+
+
+def baseline_of(proposer: SpaceProposer) -> Mapping[str, Any]:
+  """The file's BASELINE, by the names of what it suggests; {} if it has none.
+
+  Raises:
+    UserError: it is no dictionary.
+  """
+  found = getattr(proposer.module, 'BASELINE', {})
+  if not isinstance(found, Mapping):
+    raise UserError(f'{proposer.module.__file__}: BASELINE is no dictionary of names and values')
+  return found

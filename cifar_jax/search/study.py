@@ -1,0 +1,308 @@
+"""A study: what stays the same from its first start to its last, and where its trials are."""
+
+import contextlib
+import dataclasses
+import datetime
+import logging
+import os
+import pathlib
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import optuna
+from ml_collections import ConfigDict
+from optuna.trial import FrozenTrial, TrialState
+
+from cifar_jax import config as configs
+from cifar_jax.search import objectives as known_objectives
+from cifar_jax.search import samplers
+from cifar_jax.search.storage import Store, open_store, patiently, without_password
+from cifar_jax.utils import json_files
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import make_folder, write_json
+
+STUDY_NAME = 'study.json'
+FORMAT = 1
+TRIALS = 'trials'
+# Attributes of a trial.
+CONFIG, RESULTS, REASON, BASELINE = 'config', 'results', 'reason', 'baseline'
+_PLAN = 'plan'  # attribute of a study
+# What makes the numbers of two trials comparable.
+_FIXED = ('kind', 'space', 'overrides', 'objectives', 'seeds')
+_FLAGS = {'overrides': 'overrides (--config....)', 'objectives': '--objectives', 'seeds': '--seeds'}
+_MAY_CHANGE = (
+  'budget, sampler, pruner, workers and the ranges in the space file may change within a study'
+)
+
+
+class Proposer(Protocol):
+  """What makes the config of a trial."""
+
+  def propose(self, trial: optuna.Trial, study: optuna.Study) -> ConfigDict:
+    """The config of a trial, with what the command line overrides.
+
+    It is called again for the same trial if its process ended before the config was stored, and
+    then gets what was suggested before.
+
+    Raises:
+      optuna.TrialPruned: the trial is not worth training; its message is the reason.
+      UserError: the trial has failed.
+    """
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """The content of study.json.
+
+  Attributes:
+    kind: 'search' or 'evolve'.
+    space: The space file, as it was written on the command line.
+    overrides: As '--config.epochs=3', for all trials.
+    objectives: The first is the one that counts where one alone can.
+    seeds: How many runs a trial has.
+    sampler: See `samplers`.
+    pruner: See `samplers`.
+    sampler_seed: What the sampler's random numbers follow from.
+    storage: As `storage.open_store` takes it.
+    created: When the study began, in UTC.
+  """
+
+  kind: str
+  space: str
+  overrides: tuple[str, ...] = ()
+  objectives: tuple[str, ...] = ('val_accuracy',)
+  seeds: int = 1
+  sampler: str = 'tpe'
+  pruner: str = 'none'
+  sampler_seed: int = 0
+  storage: str = ''
+  created: str = dataclasses.field(
+    default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
+  )
+
+  def fixed(self) -> dict[str, Any]:
+    """What cannot change within a study, as JSON keeps it."""
+    found = {name: getattr(self, name) for name in _FIXED}
+    found['space'] = configs.name_of(self.space)  # the file may be moved
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OpenStudy:
+  """A study whose storage is open."""
+
+  folder: pathlib.Path
+  plan: Plan
+  store: Store
+  study: optuna.Study
+
+  def trials(self) -> list[FrozenTrial]:
+    """All trials, by number; not to be changed."""
+    return patiently(self.store, lambda: self.study.get_trials(deepcopy=False))
+
+  def ask_for(self, trial: FrozenTrial) -> optuna.Trial:
+    """What suggests for, and reports of, a trial that runs."""
+    return optuna.Trial(self.study, trial._trial_id)
+
+  def run_of(self, number: int, seed: int) -> pathlib.Path:
+    """The run folder of a trial with a seed."""
+    return self.folder / TRIALS / f'{number:05d}' / f'seed_{seed}'
+
+
+def open_study(
+  folder: pathlib.Path, plan: Plan, baseline: Mapping[str, Any] | None = None
+) -> OpenStudy:
+  """Begins a study, or goes on with it.
+
+  Args:
+    folder: The study's folder; made if missing.
+    plan: What is wanted now.
+    baseline: What the first trial suggests.
+
+  Raises:
+    UserError: the study in the folder, or of its name in the storage, is another one; the storage
+      cannot be opened.
+  """
+  _keep_optuna_quiet()
+  samplers.check(plan.sampler, plan.pruner, plan.objectives)
+  path = folder / STUDY_NAME
+  if os.path.lexists(path):
+    before = read_plan(folder)
+    _check_fixed(folder, before.fixed(), plan)
+    if before.storage != without_password(plan.storage):
+      raise UserError(
+        f'the trials of {folder} are in --storage={before.storage}, not in '
+        f'--storage={without_password(plan.storage)}; give that, or another --folder'
+      )
+    plan = dataclasses.replace(plan, created=before.created)
+  make_folder(folder, 'study folder')
+  opened = _open(folder, plan)
+  with opened.store.exclusive():
+    study = opened.study
+    stored = patiently(opened.store, lambda: study.user_attrs)
+    if _PLAN in stored:
+      _check_fixed(folder, stored[_PLAN], plan)
+    else:
+      patiently(opened.store, lambda: study.set_user_attr(_PLAN, plan.fixed()))
+    if not opened.trials():
+      if any((folder / TRIALS).glob('*')):
+        raise UserError(
+          f'{opened.store.where} knows no trial of {folder}, which has some in {TRIALS}/; bring it '
+          'back from a copy, or choose another --folder'
+        )
+      if baseline:
+        attributes = {BASELINE: True}
+        patiently(opened.store, lambda: study.enqueue_trial(dict(baseline), attributes))
+    _write_plan(folder, plan)
+  return opened
+
+
+def reopen(folder: pathlib.Path, storage: str = '') -> OpenStudy:
+  """Opens a study to look at it.
+
+  Args:
+    folder: The study's folder.
+    storage: As on the command line, where study.json does not say it whole.
+
+  Raises:
+    UserError: there is none, or its storage cannot be opened.
+  """
+  _keep_optuna_quiet()
+  plan = read_plan(folder)
+  if storage:
+    plan = dataclasses.replace(plan, storage=storage)
+  if '***' in plan.storage:
+    raise UserError(f'{folder} is stored in {plan.storage}; give --storage with the password')
+  return _open(folder, plan)
+
+
+def read_plan(folder: pathlib.Path) -> Plan:
+  """The content of a study's study.json.
+
+  Raises:
+    UserError: the folder is none of a study, or the file is damaged.
+  """
+  path = folder / STUDY_NAME
+  if not os.path.lexists(path):
+    raise UserError(f'{folder} is not the folder of a study: it has no {STUDY_NAME}')
+  content = json_files.read(path)
+  if content.get('format') != FORMAT:
+    raise json_files.damaged(path, f'its format is {content.get("format")!r}, not {FORMAT}')
+  names = {field.name for field in dataclasses.fields(Plan)}
+  values: dict[str, Any] = {
+    name: tuple(value) if isinstance(value, list) else value
+    for name, value in content.items()
+    if name in names
+  }
+  try:
+    plan = Plan(**values)
+    known_objectives.parse(','.join(plan.objectives))
+  except (TypeError, UserError) as error:
+    raise json_files.damaged(path, str(error)) from None
+  return plan
+
+
+def trial_config(trial: FrozenTrial) -> ConfigDict | None:
+  """The config that was proposed for a trial, with its first seed; None if there is none yet."""
+  content = trial.user_attrs.get(CONFIG)
+  return None if content is None else configs.of_json(content, f'trial {trial.number}')
+
+
+def seeds_of(config: ConfigDict, count: int) -> range:
+  """The seeds of a trial's runs."""
+  return range(config.seed, config.seed + count)
+
+
+def closed_to_test(config: ConfigDict) -> ConfigDict:
+  """A config for a trial: it leaves the test set unopened.
+
+  Raises:
+    UserError: it validates on the test set.
+  """
+  if config.data.validation == 'test':
+    raise UserError(
+      "a study chooses by validation, for which data.validation='test' would use the test set; "
+      'hold training images out: --config.data.validation=5000'
+    )
+  config = ConfigDict(config)
+  config.evaluate.test = False
+  return config.lock()
+
+
+def check_proposals(
+  proposer: Proposer, plan: Plan, baseline: Mapping[str, Any] | None = None
+) -> None:
+  """Tries, without a storage, what a proposer makes of the baseline, or of random suggestions.
+
+  Raises:
+    UserError: a mistake in the space, or in the config that it makes.
+  """
+  _keep_optuna_quiet()
+  directions = known_objectives.directions(plan.objectives)
+  study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), directions=directions)
+  if baseline:
+    study.enqueue_trial(dict(baseline))
+  trial = study.ask()
+  with contextlib.suppress(optuna.TrialPruned):
+    configs.validate(closed_to_test(proposer.propose(trial, study)))
+  if unknown := sorted(set(baseline or {}) - set(trial.params)):
+    raise UserError(
+      f'{plan.space}: BASELINE has {unknown[0]!r}, which the space does not suggest; it suggests '
+      f'{", ".join(trial.params)}'
+    )
+  if baseline and (missing := sorted(set(trial.params) - set(baseline))):
+    raise UserError(f'{plan.space}: BASELINE lacks {missing[0]!r}, which the space suggests')
+
+
+def ended(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+  """Those trials that need no more work."""
+  return [trial for trial in trials if trial.state.is_finished()]
+
+
+def completed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+  """Those that were trained to their end."""
+  return [trial for trial in trials if trial.state is TrialState.COMPLETE]
+
+
+def _open(folder: pathlib.Path, plan: Plan) -> OpenStudy:
+  store = open_store(plan.storage, folder)
+  directions = known_objectives.directions(plan.objectives)
+  with store.exclusive():
+    study = patiently(
+      store,
+      lambda: optuna.create_study(
+        storage=store.storage,
+        study_name=folder.resolve().name,
+        directions=directions,
+        sampler=samplers.make_sampler(plan.sampler, plan.sampler_seed, 0),
+        pruner=samplers.make_pruner(plan.pruner),
+        load_if_exists=True,
+      ),
+    )
+  return OpenStudy(folder, plan, store, study)
+
+
+def _write_plan(folder: pathlib.Path, plan: Plan) -> None:
+  content = {'format': FORMAT, **dataclasses.asdict(plan)}
+  content['storage'] = without_password(plan.storage)
+  write_json(folder / STUDY_NAME, content)
+
+
+def _check_fixed(folder: pathlib.Path, before: Mapping[str, Any], plan: Plan) -> None:
+  """Raises UserError where a study was begun for something else."""
+  for name, value in plan.fixed().items():
+    if before.get(name) != value:
+      was, now = (
+        ' '.join(map(str, v)) or 'none' if isinstance(v, list) else v
+        for v in (before.get(name), value)
+      )
+      raise UserError(
+        f'{folder} holds a study with other {_FLAGS.get(name, name)}: {was} before, {now} now; go '
+        f'on with the old ones, or choose another --folder ({_MAY_CHANGE})'
+      )
+
+
+def _keep_optuna_quiet() -> None:
+  optuna.logging.set_verbosity(logging.ERROR)
+  warnings.filterwarnings('ignore', category=optuna.exceptions.ExperimentalWarning)

@@ -1,0 +1,1 @@
+"""Spaces for `python -m cifar_jax search`: configs that ask a trial what to try."""
