@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, table, worker
-from cifar_jax.search.study import REASON, OpenStudy, trial_config
+from cifar_jax.search.study import REASON, SHOWN, OpenStudy, trial_config
 
 _STATES = {
   TrialState.COMPLETE: 'complete',
@@ -28,6 +28,7 @@ def row_of(opened: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
   run = opened.run_of(trial.number, seed).relative_to(opened.folder).as_posix()
   values = trial.values if state == 'complete' else None
   params = trial.params or trial.system_attrs.get('fixed_params', {})
+  params = {**params, **attributes.get(SHOWN, {})}
   return {
     'number': trial.number,
     'state': state,

@@ -73,6 +73,7 @@ def plan_of(arguments: argparse.Namespace, kind: str) -> Plan:
     pruner=getattr(arguments, 'pruner', 'none'),
     sampler_seed=arguments.sampler_seed,
     storage=arguments.storage,
+    settings=getattr(arguments, 'settings', {}),
   )
 
 

@@ -12,7 +12,7 @@ from cifar_jax.run_dir.progress import duration
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import objectives
 from cifar_jax.search.rows import row_of, write_rows
-from cifar_jax.search.study import OpenStudy, completed, ended
+from cifar_jax.search.study import STAGE, OpenStudy, completed, ended
 from cifar_jax.search.table import PARAMETER
 
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -80,12 +80,15 @@ class Show:
 
 def best_trials(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
   """The best trial; of several objectives those that no other is better than in all, the best by
-  the first objective first.
+  the first objective first. Where a study has stages, of the last one in which any has completed.
   """
+  done = completed(trials)
+  last = max((trial.user_attrs.get(STAGE, 0) for trial in done), default=0)
   signs = [1 if d is StudyDirection.MAXIMIZE else -1 for d in opened.study.directions]
   scored = [
     (tuple(s * v for s, v in zip(signs, trial.values, strict=True)), trial)
-    for trial in completed(trials)
+    for trial in done
+    if trial.user_attrs.get(STAGE, 0) == last
   ]
   front = [
     (scores, trial)

@@ -27,6 +27,9 @@ FORMAT = 1
 TRIALS = 'trials'
 # Attributes of a trial.
 CONFIG, RESULTS, REASON, BASELINE = 'config', 'results', 'reason', 'baseline'
+# What stands in the table beside what was suggested, by name; and the stage of a trial, where those
+# of one stage alone are compared.
+SHOWN, STAGE = 'shown', 'stage'
 _PLAN = 'plan'  # attribute of a study
 # What makes the numbers of two trials comparable.
 _FIXED = ('kind', 'space', 'overrides', 'objectives', 'seeds')
@@ -66,6 +69,7 @@ class Plan:
     sampler_seed: What the sampler's random numbers follow from.
     storage: As `storage.open_store` takes it.
     created: When the study began, in UTC.
+    settings: What else cannot change within a study of its kind: flag -> a number or a text.
   """
 
   kind: str
@@ -80,11 +84,13 @@ class Plan:
   created: str = dataclasses.field(
     default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
   )
+  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def fixed(self) -> dict[str, Any]:
     """What cannot change within a study, as JSON keeps it."""
     found = {name: getattr(self, name) for name in _FIXED}
     found['space'] = configs.name_of(self.space)  # the file may be moved
+    found |= {f'--{name}': value for name, value in self.settings.items()}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
 
 
