@@ -121,9 +121,10 @@ def call_get_config(
 @contextlib.contextmanager
 def _mistakes_in(file: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
   """Makes a UserError that names the line of what a file's code raises."""
+  raised: tuple[type[Exception], ...] = (UserError, *passing)
   try:
     yield
-  except (UserError, *passing):
+  except raised:
     raise
   except Exception as error:
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]

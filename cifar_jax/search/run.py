@@ -1,13 +1,15 @@
 """What the commands on studies have in common, from their arguments to their end."""
 
 import argparse
+import hashlib
 import os
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from cifar_jax import config as configs
-from cifar_jax.search import objectives, show, study, supervisor, worker
+from cifar_jax.search import objectives, page, results, show, study, supervisor, table, worker
 from cifar_jax.search.budget import Budget, spent
 from cifar_jax.search.study import STUDY_NAME, OpenStudy, Plan, Proposer
 from cifar_jax.utils.errors import UserError
@@ -43,8 +45,7 @@ def run(
   shown = show.Show()
   shown.note(_header(opened, budget, arguments.workers))
   try:
-    command = supervisor.worker_command('--as_worker')
-    ended = supervisor.supervise(opened, command, arguments.workers, budget, shown)
+    ended = supervisor.supervise(opened, worker_command(), arguments.workers, budget, shown)
   finally:
     shown.update_now(opened, budget)
     shown.close()
@@ -56,7 +57,14 @@ def run(
 def finish(opened: OpenStudy) -> None:
   """Writes what a study leaves, and says where to look."""
   trials = opened.trials()
-  print(f'{len(study.ended(trials))} trials, {show.best_words(opened, trials)}')
+  best, drawn = results.write_best(opened), page.write_page(opened)
+  print(f'\n{len(study.ended(trials))} trials, {show.best_words(opened, trials)}')
+  if best is not None:
+    print(f'best        python launch.py --config={best}')
+    if shares := page.importances(opened):
+      print(f'importance  {", ".join(f"{name} {share:.2f}" for name, share in shares.items())}')
+    print(page.test_note(opened.folder))
+  print(f'look at     {drawn} and {opened.folder / table.NAME}')
 
 
 def plan_of(arguments: argparse.Namespace, kind: str) -> Plan:
@@ -74,7 +82,13 @@ def plan_of(arguments: argparse.Namespace, kind: str) -> Plan:
     sampler_seed=arguments.sampler_seed,
     storage=arguments.storage,
     settings=getattr(arguments, 'settings', {}),
+    space_digest=_digest(arguments.space),
   )
+
+
+def _digest(space: str) -> str:
+  content = pathlib.Path(configs.find(space)).read_bytes()
+  return hashlib.sha256(content).hexdigest()[:16]
 
 
 def budget_of(arguments: argparse.Namespace) -> Budget:
@@ -93,6 +107,11 @@ def folder_of(arguments: argparse.Namespace) -> pathlib.Path:
 def is_study(path: str) -> bool:
   """Whether a path is the folder of a study."""
   return (pathlib.Path(path) / STUDY_NAME).is_file()
+
+
+def worker_command() -> list[str]:
+  """This command once more, as a worker."""
+  return [sys.executable, '-m', 'cifar_jax', *sys.argv[1:], '--as_worker']
 
 
 def show_state(arguments: argparse.Namespace) -> None:
@@ -115,6 +134,7 @@ def _header(opened: OpenStudy, budget: Budget, workers: int) -> str:
     f'search      sampler {plan.sampler}, pruner {plan.pruner}, {workers} workers',
     f'budget      {bounds}',
   ]
+  lines += [f'changed     {change}' for change in opened.changes]
   if trials:
     cost = spent(trials, ended_only=True)
     lines.append(

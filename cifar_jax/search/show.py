@@ -117,8 +117,8 @@ def values_of(opened: OpenStudy, trial: FrozenTrial) -> str:
   )
 
 
-def line_of(opened: OpenStudy, trial: FrozenTrial) -> str:
-  """The line of a trial that has ended."""
+def line_of(opened: OpenStudy, trial: FrozenTrial, letters: int | None = _LETTERS) -> str:
+  """What became of a trial, cut off after some letters."""
   row = row_of(opened, trial)
   result = values_of(opened, trial) if trial.state is TrialState.COMPLETE else row['reason']
   options = ' '.join(
@@ -128,9 +128,6 @@ def line_of(opened: OpenStudy, trial: FrozenTrial) -> str:
     for name, value in row.items()
     if name.startswith(PARAMETER)
   )
-  text = f'trial {trial.number:4d}  {row["state"]:8s}  {result}  {duration(row["seconds"])}'
-  return (
-    f'{text}  {options}'[: _LETTERS - 1]
-    if len(options) + len(text) > _LETTERS
-    else (f'{text}  {options}')
-  )
+  parts = [f'trial {trial.number:4d}  {row["state"]:8s}', result, duration(row['seconds']), options]
+  text = '  '.join(filter(None, parts))
+  return text if letters is None or len(text) <= letters else f'{text[: letters - 3]}...'

@@ -70,6 +70,7 @@ class Plan:
     storage: As `storage.open_store` takes it.
     created: When the study began, in UTC.
     settings: What else cannot change within a study of its kind: flag -> a number or a text.
+    space_digest: What tells one content of the space file from another; '' if there is none.
   """
 
   kind: str
@@ -81,6 +82,7 @@ class Plan:
   pruner: str = 'none'
   sampler_seed: int = 0
   storage: str = ''
+  space_digest: str = ''
   created: str = dataclasses.field(
     default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
   )
@@ -96,12 +98,17 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OpenStudy:
-  """A study whose storage is open."""
+  """A study whose storage is open.
+
+  Attributes:
+    changes: What is other than when it was opened before, in sentences.
+  """
 
   folder: pathlib.Path
   plan: Plan
   store: Store
   study: optuna.Study
+  changes: tuple[str, ...] = ()
 
   def trials(self) -> list[FrozenTrial]:
     """All trials, by number; not to be changed."""
@@ -133,6 +140,7 @@ def open_study(
   _keep_optuna_quiet()
   samplers.check(plan.sampler, plan.pruner, plan.objectives)
   path = folder / STUDY_NAME
+  changes: tuple[str, ...] = ()
   if os.path.lexists(path):
     before = read_plan(folder)
     _check_fixed(folder, before.fixed(), plan)
@@ -141,6 +149,7 @@ def open_study(
         f'the trials of {folder} are in --storage={before.storage}, not in '
         f'--storage={without_password(plan.storage)}; give that, or another --folder'
       )
+    changes = _changes(before, plan)
     plan = dataclasses.replace(plan, created=before.created)
   make_folder(folder, 'study folder')
   opened = _open(folder, plan)
@@ -161,7 +170,7 @@ def open_study(
         attributes = {BASELINE: True}
         patiently(opened.store, lambda: study.enqueue_trial(dict(baseline), attributes))
     _write_plan(folder, plan)
-  return opened
+  return dataclasses.replace(opened, changes=changes)
 
 
 def reopen(folder: pathlib.Path, storage: str = '') -> OpenStudy:
@@ -307,6 +316,21 @@ def _check_fixed(folder: pathlib.Path, before: Mapping[str, Any], plan: Plan) ->
         f'{folder} holds a study with other {_FLAGS.get(name, name)}: {was} before, {now} now; go '
         f'on with the old ones, or choose another --folder ({_MAY_CHANGE})'
       )
+
+
+def _changes(before: Plan, plan: Plan) -> tuple[str, ...]:
+  """What is other than before and may be."""
+  found = [
+    f'--{name} was {old} and is {new} for the trials from now on'
+    for name in ('sampler', 'pruner', 'sampler_seed')
+    if (old := getattr(before, name)) != (new := getattr(plan, name))
+  ]
+  if before.space_digest != plan.space_digest:
+    found.append(
+      f'{plan.space} is not what it was: trials that have begun keep their configs, those from now '
+      'on follow it; numbers of a range may change, the words of a choice cannot'
+    )
+  return tuple(found)
 
 
 def _keep_optuna_quiet() -> None:

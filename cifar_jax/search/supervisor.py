@@ -11,7 +11,6 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -58,6 +57,8 @@ def supervise(
   Raises:
     UserError: a worker says that something is to be mended.
   """
+  if not worker.is_work_left(opened, budget):
+    return True
   with _asked_to_stop() as stop:
     crew = [_Worker(opened, command, index, workers) for index in range(workers)]
     try:
@@ -242,8 +243,3 @@ def _asked_to_stop() -> Iterator[threading.Event]:
   finally:
     for number, handler in before.items():
       signal.signal(number, handler)
-
-
-def worker_command(flag: str) -> list[str]:
-  """This command once more, as a worker."""
-  return [sys.executable, '-m', 'cifar_jax', *sys.argv[1:], flag]

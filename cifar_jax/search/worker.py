@@ -116,12 +116,24 @@ def _claim(
         taken = opened.ask_for(trial)
         taken.set_user_attr(claims.OWNER, dict(owner))
         return taken
-    exhausted = opened.plan.sampler == 'grid' and study.user_attrs.get(samplers.EXHAUSTED)
-    if exhausted or not budget.allows_another(budgets.spent(trials)):
+    if not _may_begin(opened, budget, trials):
       return None
     begun = study.ask()
     begun.set_user_attr(claims.OWNER, dict(owner))
     return begun
+
+
+def _may_begin(opened: OpenStudy, budget: budgets.Budget, trials: Sequence[FrozenTrial]) -> bool:
+  """Whether there is another trial to begin, and the means for it."""
+  exhausted = opened.plan.sampler == 'grid' and opened.study.user_attrs.get(samplers.EXHAUSTED)
+  return not exhausted and budget.allows_another(budgets.spent(trials))
+
+
+def is_work_left(opened: OpenStudy, budget: budgets.Budget) -> bool:
+  """Whether a trial runs, waits to be taken up, or may begin."""
+  trials = opened.trials()
+  running = any(trial.state is TrialState.RUNNING for trial in trials)
+  return running or patiently(opened.store, lambda: _may_begin(opened, budget, trials))
 
 
 def _count_kill(opened: OpenStudy, trial: FrozenTrial) -> bool:

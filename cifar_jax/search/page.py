@@ -1,0 +1,171 @@
+"""The page of a study: what its trials found, which options mattered, and all of them."""
+
+import pathlib
+import shlex
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from cifar_jax.figures import files, study_charts
+from cifar_jax.run_dir.progress import duration
+from cifar_jax.search import budget as budgets
+from cifar_jax.search import objectives, show
+from cifar_jax.search.results import BEST_NAME
+from cifar_jax.search.rows import row_of
+from cifar_jax.search.study import OpenStudy, completed, ended
+from cifar_jax.search.table import COLUMNS, PARAMETER
+from cifar_jax.utils.optional_deps import require
+
+PAGE_NAME = 'index.html'
+_ENOUGH = 4  # trials for an importance
+_IMPORTANCE_NOTE = (
+  'Importance is the share of an option in what tells the best trials from the others (PED-ANOVA). '
+  'Of few trials it is a rough guess, and it says nothing of values outside of the space.'
+)
+
+
+def write_page(opened: OpenStudy) -> pathlib.Path:
+  """Writes the page and its pictures into the study's folder.
+
+  Raises:
+    UserError: a package is missing, or the disk is full.
+  """
+  require('report', 'matplotlib', 'jinja2')
+  trials, names = opened.trials(), opened.plan.objectives
+  rows = [row_of(opened, trial) for trial in trials]
+  done, best = completed(trials), show.best_trials(opened, trials)
+  cost = budgets.spent(trials, ended_only=True)
+  states = [row['state'] for row in rows]
+  counted = ', '.join(
+    f'{states.count(state)} {state}' for state in dict.fromkeys(states) if state != 'complete'
+  )
+  drawn = _charts(opened, trials, rows)
+  saved = {
+    name: files.save_figure(figure, opened.folder, f'study_{name}')
+    for name, figure in drawn.items()
+  }
+  wide = [saved.pop('parallel')] if 'parallel' in saved else []
+  parameters = sorted({name for row in rows for name in row if name.startswith(PARAMETER)})
+  content = {
+    'title': opened.folder.name,
+    'about': (
+      f'{opened.plan.kind} of {opened.plan.space}: {", ".join(names)} by validation, '
+      f'sampler {opened.plan.sampler}, pruner {opened.plan.pruner}, '
+      f'{opened.plan.seeds} run{"s" if opened.plan.seeds > 1 else ""} per trial'
+    ),
+    'tiles': [
+      *((objectives.shown(name, v), f'best {name}') for name, v in _best_values(opened, best)),
+      (len(done), f'trials trained to their end{f"; {counted}" if counted else ""}'),
+      (cost.epochs, 'epochs'),
+      (duration(60 * cost.minutes), 'of work, summed over the workers'),
+    ],
+    'test_note': test_note(opened.folder),
+    'best_lines': [show.line_of(opened, trial, letters=None) for trial in best],
+    'command': f'python launch.py --config={shlex.quote(str(opened.folder / BEST_NAME))}',
+    'charts': list(saved.values()),
+    'wide': wide,
+    'importance_note': _IMPORTANCE_NOTE if 'importance' in drawn else '',
+    'columns': [name.removeprefix(PARAMETER) for name in (*COLUMNS, *names, *parameters)],
+    'rows': [
+      [_cell(name, row.get(name)) for name in (*COLUMNS, *names, *parameters)] for row in rows
+    ],
+  }
+  page = opened.folder / PAGE_NAME
+  files.write_page(page, 'study.html', content)
+  return page
+
+
+def test_note(folder: pathlib.Path) -> str:
+  """A sentence on how often the test set was looked at for a study."""
+  return 'The test set has not been opened for this study.'
+
+
+def importances(opened: OpenStudy) -> dict[str, float]:
+  """Option -> its share in what makes trials good, by the first objective, the largest first; {} of
+  too few trials.
+  """
+  done = completed(opened.trials())
+  if len(done) < _ENOUGH or len({trial.values[0] for trial in done}) < 2:
+    return {}
+  several = len(opened.plan.objectives) > 1
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    try:
+      return optuna.importance.get_param_importances(
+        opened.study, target=(lambda trial: trial.values[0]) if several else None
+      )
+    except (ValueError, RuntimeError):  # no option that all of them have, or none that varies
+      return {}
+
+
+def _best_values(opened: OpenStudy, best: Sequence[FrozenTrial]) -> list[tuple[str, float]]:
+  if not best:
+    return []
+  return list(zip(opened.plan.objectives, best[0].values, strict=True))
+
+
+def _charts(
+  opened: OpenStudy, trials: Sequence[FrozenTrial], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+  """Name -> figure."""
+  done, names = completed(trials), opened.plan.objectives
+  if not done:
+    return {}
+  scale, unit = (100.0, '%') if names[0] == 'val_accuracy' else (1.0, names[0])
+  values = [scale * trial.values[0] for trial in done]
+  past = [(row, trial) for row, trial in zip(rows, trials, strict=True) if trial in ended(trials)]
+  found = {
+    'history': study_charts.history(
+      [trial.number for _, trial in past],
+      [row['state'] for row, _ in past],
+      [scale * trial.values[0] if trial in done else None for _, trial in past],
+      f'{names[0]} of each trial',
+      unit,
+      opened.study.directions[0] is StudyDirection.MAXIMIZE,
+    )
+  }
+  best = show.best_trials(opened, trials)
+  if len(names) > 1:
+    pairs = [(scale * trial.values[0], trial.values[1]) for trial in done]
+    units = [f'{name}{" (%)" if name == "val_accuracy" else ""}' for name in names[:2]]
+    pairs = [(a, 100 * b if names[1] == 'val_accuracy' else b) for a, b in pairs]
+    found['front'] = study_charts.front(pairs, units, [trial in best for trial in done])
+  options = _axes(done)
+  if options and len(done) > 1:
+    if shares := importances(opened):
+      found['importance'] = study_charts.importance(shares)
+    found['slices'] = study_charts.slices(options, values, unit)
+    label = f'{names[0]}{f" ({unit})" if unit != names[0] else ""}'
+    found['parallel'] = study_charts.parallel(options, values, label, done.index(best[0]))
+  return found
+
+
+def _axes(trials: Sequence[FrozenTrial]) -> list[study_charts.Axis]:
+  """One axis for each option that some trials have."""
+  found = []
+  for name in dict.fromkeys(name for trial in trials for name in trial.params):
+    kind = next(trial.distributions[name] for trial in trials if name in trial.distributions)
+    values = [trial.params.get(name) for trial in trials]
+    if isinstance(kind, CategoricalDistribution):
+      chosen = {value for trial in trials if (value := trial.params.get(name)) is not None}
+      words = [str(choice) for choice in kind.choices]
+      words += sorted({str(value) for value in chosen} - set(words))
+      texts = [str(trial.params[name]) if name in trial.params else None for trial in trials]
+      found.append(study_charts.Axis(name, texts, choices=tuple(words)))
+    else:
+      assert isinstance(kind, FloatDistribution | IntDistribution)
+      found.append(study_charts.Axis(name, values, log=kind.log))
+  return found
+
+
+def _cell(name: str, value: Any) -> str:
+  if value is None or value == '':
+    return ''
+  if name in objectives.DIRECTIONS:
+    return objectives.shown(name, value)
+  return f'{value:.4g}' if isinstance(value, float) else str(value)

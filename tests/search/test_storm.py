@@ -1,0 +1,92 @@
+"""kill -9 again and again over a study: nothing is lost and nothing counted twice."""
+
+import collections
+import itertools
+import json
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from cifar_jax.search import study, table
+from tests.helpers import REPOSITORY, fake_study
+
+pytestmark = pytest.mark.slow
+KILLS = 50
+TRIALS = 40
+
+
+def start(folder: pathlib.Path, storage: str) -> subprocess.Popen[bytes]:
+  command = [sys.executable, '-m', 'tests.helpers.fake_study', str(folder), f'--trials={TRIALS}']
+  with open(folder.parent / 'output.txt', 'ab') as output:
+    return subprocess.Popen(
+      [*command, '--workers=2', f'--storage={storage}', '--epoch_seconds=0.3'],
+      cwd=REPOSITORY,
+      stdout=output,
+      stderr=output,
+      start_new_session=True,
+    )
+
+
+def workers_of(command: subprocess.Popen[bytes]) -> list[psutil.Process]:
+  try:
+    return psutil.Process(command.pid).children()
+  except psutil.NoSuchProcess:
+    return []
+
+
+@pytest.mark.parametrize('storage', ['', 'journal:{folder}/journal.log'])
+def test_fifty_kills_lose_and_double_nothing(tmp_path, storage) -> None:
+  folder, chance = tmp_path / 'study', random.Random(0)
+  storage = storage.format(folder=tmp_path)
+  command = start(folder, storage)
+  killed: collections.Counter[str] = collections.Counter()
+  try:
+    while killed.total() < KILLS:
+      time.sleep(chance.uniform(0.2, 4.0))
+      if command.poll() is not None:  # the study was done before the storm was
+        break
+      workers = workers_of(command)
+      if chance.random() < 0.25 or not workers:
+        command.kill()
+        command.wait()
+        command = start(folder, storage)
+        killed['command'] += 1
+      else:
+        chance.choice(workers).kill()
+        killed['worker'] += 1
+    assert command.wait(600) == 0
+  finally:
+    for process in (*workers_of(command), command):
+      process.send_signal(signal.SIGKILL)
+    command.wait()
+  print(dict(killed))
+  assert killed.total() == KILLS
+
+  trials = study.reopen(folder, storage).study.trials
+  assert [trial.number for trial in trials] == list(range(TRIALS))
+  assert {trial.state.name for trial in trials} == {'COMPLETE'}
+  for trial in trials:
+    assert trial.value == pytest.approx(fake_study.accuracy(trial.params['x'], fake_study.EPOCHS))
+    assert sorted(trial.intermediate_values) == list(range(1, fake_study.EPOCHS + 1))
+  rows = table.read_table(folder)
+  assert [row['number'] for row in rows] == list(range(TRIALS))
+  assert {row['epochs'] for row in rows} == {fake_study.EPOCHS}
+
+  runs = sorted((folder / study.TRIALS).glob('*/seed_0'))
+  assert len(runs) == TRIALS
+  assert not list(folder.rglob('OVERLAP'))
+  again = 0
+  for run in runs:
+    made = [int(line) for line in (run / 'epochs.txt').read_text().split()]
+    # An epoch is made again only where a kill came before its checkpoint, and none is left out.
+    assert sorted(set(made)) == list(range(1, fake_study.EPOCHS + 1))
+    assert all(b - a in (0, 1) for a, b in itertools.pairwise(made))
+    assert len(json.loads((run / 'checkpoint.json').read_text())) == fake_study.EPOCHS
+    again += len(made) - len(set(made))
+  assert again <= KILLS * 2  # a kill of the command ends two workers' epochs
