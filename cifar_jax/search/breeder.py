@@ -16,8 +16,8 @@ from cifar_jax.analysis import layer_table
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.search import evolution
 from cifar_jax.search.evolution import Individual, Settings, Size, Stage
-from cifar_jax.search.genome import Genome, to_config
-from cifar_jax.search.study import SHOWN, STAGE, TRIALS
+from cifar_jax.search.genome import Genome, of_config, to_config
+from cifar_jax.search.study import BASELINE, IN_FULL, SHOWN, STAGE, TRIALS
 from cifar_jax.trainer.recipe import make_plan
 from cifar_jax.utils.errors import UserError
 
@@ -130,9 +130,8 @@ class Breeder:
       individual = evolution.next_individual(
         self.settings, trial.number, others, shape, self._size_of
       )
-      trial.set_user_attr(STAGE, individual.stage)
-      trial.set_user_attr(SHOWN, shown(individual))
-      trial.set_user_attr(INDIVIDUAL, evolution.to_json(individual))
+      for name, value in self._attributes_of(individual).items():
+        trial.set_user_attr(name, value)
     return self.config_of(individual)
 
   def config_of(self, individual: Individual) -> ConfigDict:
@@ -145,6 +144,27 @@ class Breeder:
         if checkpoints.best() is not None:
           config.init_from, config.init_matching = str(parent), True
     return config.lock()
+
+  def _attributes_of(self, individual: Individual) -> dict[str, Any]:
+    """What is stored of a trial; who it is comes last, when all else is there."""
+    base = self.base
+    in_full = {name: base[name] for name in ('epochs', 'max_steps', 'init_from', 'init_matching')}
+    is_base = individual.origin == evolution.FIRST and individual.genome == self._own
+    return {
+      STAGE: individual.stage,
+      SHOWN: shown(individual),
+      IN_FULL: in_full,
+      **({BASELINE: True} if is_base else {}),
+      INDIVIDUAL: evolution.to_json(individual),
+    }
+
+  @functools.cached_property
+  def _own(self) -> Genome | None:
+    """The genome of the base."""
+    try:
+      return of_config(self.base)
+    except UserError:
+      return None
 
   @functools.cached_property
   def _size_of(self) -> Any:

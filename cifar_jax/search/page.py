@@ -15,6 +15,9 @@ from cifar_jax.figures import files, study_charts
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import objectives, show
+from cifar_jax.search.breeder import individuals
+from cifar_jax.search.evolution import parse_stages
+from cifar_jax.search.family_tree import family_tree
 from cifar_jax.search.results import BEST_NAME
 from cifar_jax.search.rows import row_of
 from cifar_jax.search.study import OpenStudy, completed, ended
@@ -49,13 +52,13 @@ def write_page(opened: OpenStudy) -> pathlib.Path:
     name: files.save_figure(figure, opened.folder, f'study_{name}')
     for name, figure in drawn.items()
   }
-  wide = [saved.pop('parallel')] if 'parallel' in saved else []
+  wide = [saved.pop(name) for name in ('family_tree', 'parallel') if name in saved]
   parameters = sorted({name for row in rows for name in row if name.startswith(PARAMETER)})
   content = {
     'title': opened.folder.name,
     'about': (
       f'{opened.plan.kind} of {opened.plan.space}: {", ".join(names)} by validation, '
-      f'sampler {opened.plan.sampler}, pruner {opened.plan.pruner}, '
+      f'{show.way_of(opened.plan)}, '
       f'{opened.plan.seeds} run{"s" if opened.plan.seeds > 1 else ""} per trial'
     ),
     'tiles': [
@@ -129,6 +132,9 @@ def _charts(
       opened.study.directions[0] is StudyDirection.MAXIMIZE,
     )
   }
+  if opened.plan.kind == 'evolve':
+    stages = parse_stages(opened.plan.settings['stages'])
+    found['family_tree'] = family_tree(individuals(trials), stages)
   best = show.best_trials(opened, trials)
   if len(names) > 1:
     pairs = [(scale * trial.values[0], trial.values[1]) for trial in done]

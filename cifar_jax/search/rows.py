@@ -18,6 +18,12 @@ _STATES = {
 }
 
 
+def options_of(trial: FrozenTrial) -> dict[str, Any]:
+  """What was suggested for a trial, or will be, and what else tells it from others."""
+  suggested = trial.params or trial.system_attrs.get('fixed_params', {})
+  return {**suggested, **trial.user_attrs.get(SHOWN, {})}
+
+
 def row_of(opened: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
   """The row of a trial; one that runs nowhere waits for a worker."""
   attributes, state = trial.user_attrs, _STATES[trial.state]
@@ -27,8 +33,6 @@ def row_of(opened: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
   seed = 0 if config is None else config.seed
   run = opened.run_of(trial.number, seed).relative_to(opened.folder).as_posix()
   values = trial.values if state == 'complete' else None
-  params = trial.params or trial.system_attrs.get('fixed_params', {})
-  params = {**params, **attributes.get(SHOWN, {})}
   return {
     'number': trial.number,
     'state': state,
@@ -37,7 +41,7 @@ def row_of(opened: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
     'epochs': attributes.get(budgets.EPOCHS, worker.epochs_made(trial)),
     **dict(zip(opened.plan.objectives, values or (), strict=False)),
     'run': run,
-    **{f'{table.PARAMETER}{name}': value for name, value in params.items()},
+    **{f'{table.PARAMETER}{name}': value for name, value in options_of(trial).items()},
   }
 
 

@@ -131,7 +131,9 @@ def _header(opened: OpenStudy, budget: Budget, workers: int) -> str:
     f'objectives  {", ".join(plan.objectives)}, mean of {plan.seeds} seeds'
     if plan.seeds > 1
     else f'objectives  {", ".join(plan.objectives)}',
-    f'search      sampler {plan.sampler}, pruner {plan.pruner}, {workers} workers',
+    # What an evolution does is said by itself, in sentences.
+    *([] if plan.settings else [f'search      {show.way_of(plan)}']),
+    f'workers     {workers}',
     f'budget      {bounds}',
   ]
   lines += [f'changed     {change}' for change in opened.changes]

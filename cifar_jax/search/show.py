@@ -12,7 +12,7 @@ from cifar_jax.run_dir.progress import duration
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import objectives
 from cifar_jax.search.rows import row_of, write_rows
-from cifar_jax.search.study import STAGE, OpenStudy, completed, ended
+from cifar_jax.search.study import STAGE, OpenStudy, Plan, completed, ended
 from cifar_jax.search.table import PARAMETER
 
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -100,6 +100,13 @@ def best_trials(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> list[Frozen
   ]
   ordered = [trial for _, trial in sorted(front, key=lambda pair: pair[0], reverse=True)]
   return ordered if len(signs) > 1 else ordered[:1]
+
+
+def way_of(plan: Plan) -> str:
+  """What decides which configs are tried."""
+  if plan.settings:
+    return ', '.join(f'{name} {value}' for name, value in plan.settings.items() if value != '')
+  return f'sampler {plan.sampler}, pruner {plan.pruner}'
 
 
 def best_words(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> str:

@@ -30,6 +30,8 @@ CONFIG, RESULTS, REASON, BASELINE = 'config', 'results', 'reason', 'baseline'
 # What stands in the table beside what was suggested, by name; and the stage of a trial, where those
 # of one stage alone are compared.
 SHOWN, STAGE = 'shown', 'stage'
+# Option -> value: what is other in a trial's config where it is trained outside of the study.
+IN_FULL = 'in_full'
 _PLAN = 'plan'  # attribute of a study
 # What makes the numbers of two trials comparable.
 _FIXED = ('kind', 'space', 'overrides', 'objectives', 'seeds')
