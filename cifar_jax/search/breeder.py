@@ -11,12 +11,11 @@ import optuna
 from ml_collections import ConfigDict
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_jax import data, models
-from cifar_jax.analysis import layer_table
+from cifar_jax import data
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.search import evolution
-from cifar_jax.search.evolution import Individual, Settings, Size, Stage
-from cifar_jax.search.genome import Genome, of_config, to_config
+from cifar_jax.search.evolution import Individual, Settings, Stage
+from cifar_jax.search.genome import Genome, Size, of_config, size_of, to_config
 from cifar_jax.search.study import BASELINE, IN_FULL, SHOWN, STAGE, TRIALS
 from cifar_jax.trainer.recipe import make_plan
 from cifar_jax.utils.errors import UserError
@@ -37,6 +36,10 @@ class DataFacts:
   image_shape: tuple[int, int, int]
   num_classes: int
   examples: int
+
+  def size_of(self, genome: Genome) -> Size:
+    """The size of a genome's network for these data."""
+    return size_of(genome, self.image_shape, self.num_classes)
 
 
 def facts_of(config: ConfigDict) -> DataFacts:
@@ -75,13 +78,6 @@ def with_length(config: ConfigDict, epochs: float, facts: DataFacts) -> ConfigDi
     per_epoch = make_plan(config, facts.examples).steps_per_epoch
     config.max_steps = max(1, round(epochs * per_epoch))
   return config
-
-
-def measure(base: ConfigDict, genome: Genome, facts: DataFacts) -> Size:
-  """The size of a genome's network, without training it."""
-  module = models.create(to_config(base, genome).model, facts.num_classes)
-  summary = layer_table.describe(module, facts.image_shape)
-  return Size(summary.parameters.total, summary.macs)
 
 
 def individuals(trials: Iterable[FrozenTrial]) -> list[Individual]:
@@ -128,7 +124,7 @@ class Breeder:
       others = individuals(study.get_trials(deepcopy=False))
       shape = self.facts.image_shape
       individual = evolution.next_individual(
-        self.settings, trial.number, others, shape, self._size_of
+        self.settings, trial.number, others, shape, self.facts.size_of
       )
       for name, value in self._attributes_of(individual).items():
         trial.set_user_attr(name, value)
@@ -165,10 +161,6 @@ class Breeder:
       return of_config(self.base)
     except UserError:
       return None
-
-  @functools.cached_property
-  def _size_of(self) -> Any:
-    return functools.cache(lambda genome: measure(self.base, genome, self.facts))
 
 
 def shown(individual: Individual) -> dict[str, Any]:

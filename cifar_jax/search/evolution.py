@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cifar_jax.search import genome as genomes
-from cifar_jax.search.genome import Genome
+from cifar_jax.search.genome import Genome, Size
 from cifar_jax.search.variation import Random, crossed, mutated, random_genome
 from cifar_jax.utils.errors import UserError
 
@@ -33,13 +33,6 @@ class Stage(NamedTuple):
 
   epochs: float
   trials: int | None
-
-
-class Size(NamedTuple):
-  """The scalars of a network, and the multiply-adds of its forward pass of one image."""
-
-  parameters: int
-  macs: int
 
 
 @dataclasses.dataclass(frozen=True)

@@ -119,7 +119,7 @@ def first_genomes(
         raise UserError(f'--first={path}: {error}') from None
       notes.append(f'first       without {name}: {error}')
       continue
-    size = breeder.measure(base, genome, facts)
+    size = facts.size_of(genome)
     words = f'{size.parameters:,} parameters, {size.macs:,} multiply-adds'
     if not limits.allows(size):
       notes.append(f'first       without {name}, which is above the limits: {words}')

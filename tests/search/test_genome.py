@@ -57,6 +57,20 @@ def test_they_have_the_articles_parameters_in_another_config(name):
   assert parameters_of(genomes.to_config(config_of('resnet20'), genome)) == ARTICLES[name]
 
 
+def test_sizes_by_hand():
+  """30 * 30 * 32 * 27 + 13 * 13 * 64 * 288 + 2304 * 10 multiply-adds of cnn_simple."""
+  simple = genomes.of_config(config_of('cnn_simple'))
+  assert genomes.size_of(simple, CIFAR, 10) == (42_442, 3_915_648)
+  # BatchNorm's running statistics count, as in the article.
+  assert genomes.size_of(ADV, CIFAR, 10).parameters == 642_986
+
+
+@pytest.mark.parametrize('name', ARTICLES)
+def test_sizes_are_those_of_the_articles(name):
+  genome = genomes.of_config(config_of(name))
+  assert genomes.size_of(genome, CIFAR, 10).parameters == ARTICLES[name]
+
+
 def test_a_genome_written_by_hand():
   assert genomes.of_config(config_of('cnn_adv')) == ADV
   config = genomes.to_config(config_of('base'), ADV)

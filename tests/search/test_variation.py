@@ -11,9 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar_jax import models, optim
+from cifar_jax.analysis import layer_table
 from cifar_jax.schema.options import options_of
 from cifar_jax.search import variation
-from cifar_jax.search.genome import RULES, Block, Convolution, Genome, fitted, to_config
+from cifar_jax.search.genome import (
+  RULES,
+  Block,
+  Convolution,
+  Genome,
+  fitted,
+  size_of,
+  to_config,
+)
 from configs import base, cnn_adv
 from tests.helpers.genomes import ADV
 
@@ -53,6 +62,25 @@ def test_all_fit_the_images_and_the_bounds(seed, shape):
   for genome in line_of_descent(seed, shape, 6):
     assert fitted(genome, shape) == genome
     assert_within_bounds(genome)
+
+
+def assert_size_is_that_of_the_analysis(seed: int, shape: tuple[int, int, int]) -> None:
+  genome = line_of_descent(seed, shape, 4)[-1]
+  module = models.create(to_config(base.get_config(), genome).model, 7)
+  found = layer_table.describe(module, shape)
+  assert size_of(genome, shape, 7) == (found.parameters.total, found.macs)
+
+
+@pytest.mark.parametrize(('seed', 'shape'), [(0, (32, 32, 3)), (1, (9, 14, 1)), (2, (28, 28, 1))])
+def test_sizes_are_those_of_the_analysis(seed, shape):
+  assert_size_is_that_of_the_analysis(seed, shape)
+
+
+@pytest.mark.thorough
+@given(SEEDS, SHAPES)
+@settings(max_examples=60, deadline=None)
+def test_all_sizes_are_those_of_the_analysis(seed, shape):
+  assert_size_is_that_of_the_analysis(seed, shape)
 
 
 @given(SEEDS, SHAPES)
