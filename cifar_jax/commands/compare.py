@@ -1,21 +1,42 @@
 """Runs side by side, data set by data set, the best first; also while they go on.
 
-RUN may be a folder of runs. A damaged run is named on stderr and left out; the exit status is then
-1.
+RUN may be a folder of runs, and of folders of runs. Runs that differ in their seeds alone are one
+row: mean ± standard deviation, their number n, and the interval in which the mean of all such runs
+lies with a probability of 95 %. --each lists them too. Runs that have not finished stand alone.
 
   python -m cifar_jax compare runs
   python -m cifar_jax compare runs --sort=seconds --format=markdown
   python -m cifar_jax compare runs --html=leaderboard/index.html
   python -m cifar_jax compare runs --watch=10
+
+Two folders or more are tested against the first: is there a difference, or is it chance?
+
+  python -m cifar_jax compare runs/cnn_simple_seeds runs/cnn_adv_seeds
+  python -m cifar_jax compare runs/a_seeds runs/b_seeds --difference=0.2
+
+Where both have the same seeds they are compared seed by seed, otherwise by Welch's test; a test by
+permutation, which assumes no normal distribution, stands beside it. One run of each tells nothing.
+That is done on the validation images, on which one chooses. --column=test_accuracy compares on the
+test set instead, and whoever chooses by that has no test set left (docs/trials.md).
+
+A damaged run is named on stderr and left out; the exit status is then 1.
 """
 
 import argparse
+import math
+import pathlib
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from cifar_jax.commands import parsing
 from cifar_jax.utils.errors import UserError
+
+if TYPE_CHECKING:
+  from cifar_jax.trials.groups import Group
+
+Row = dict[str, Any]
 
 
 def add_parser(verbs: Any) -> None:
@@ -40,39 +61,50 @@ def add_parser(verbs: Any) -> None:
   parser.add_argument(
     '--watch', type=float, default=0.0, metavar='SECONDS', help='look again so often, until Ctrl-C'
   )
+  parser.add_argument('--each', action='store_true', help='also list each run of a group')
+  parser.add_argument(
+    '--column', default='val_accuracy', help='what is tested; default: val_accuracy'
+  )
+  parser.add_argument(
+    '--difference',
+    type=float,
+    metavar='D',
+    help='say how many seeds it takes to see such a difference, in points of accuracy or in the '
+    'unit of the column; default: 0.5 points',
+  )
 
 
 def run(arguments: argparse.Namespace) -> None:
-  """Prints the table, once or again and again."""
+  """Prints the table, once or again and again, and the tests."""
   from cifar_jax.report import leaderboard
+  from cifar_jax.trials import differences, test_looks
+  from cifar_jax.trials.groups import grouped
 
   columns = arguments.columns.split(',') if arguments.columns else leaderboard.DEFAULT_COLUMNS
   leaderboard.check_columns([*columns, arguments.sort])
+  differences.check_column(arguments.column)
   if arguments.watch < 0:
     raise UserError(f'--watch={arguments.watch:g}: give a number of seconds')
+  if arguments.difference is not None and not 0 < arguments.difference < math.inf:
+    raise UserError(f'--difference={arguments.difference:g}: give a number above 0')
   show = {
     'table': leaderboard.as_text,
     'markdown': leaderboard.as_markdown,
     'csv': leaderboard.as_csv,
     'json': leaderboard.as_json,
   }[arguments.format]
-  ascending = {'best': None, 'ascending': True, 'descending': False}[arguments.order]
   seen = ''
   while True:
-    rows, problems = {}, []
-    for run in leaderboard.find_runs(arguments.runs):
-      try:
-        rows[run] = leaderboard.describe(run)
-      except UserError as error:
-        problems.append(error)
-    if problems and not rows:
-      raise problems[0]
-    rows = {run: row for run, row in rows.items() if set(arguments.tag) <= set(row['tags'].split())}
-    if not rows:
-      raise UserError(f'no run has the tag {" and ".join(arguments.tag)}')
+    rows, problems = _described(arguments)
     table = leaderboard.told_apart(list(rows.values()))
-    table = leaderboard.ordered(table, arguments.sort, ascending)
-    text = show(table, columns)
+    groups = grouped(table)
+    text = show(_lines(arguments, groups), columns)
+    tests: list[str] = []
+    if len(arguments.runs) > 1 and arguments.format in ('table', 'markdown'):
+      named, *_ = arguments.runs
+      first = leaderboard.find_runs([named])
+      tests = differences.tell(groups, first, named, arguments.column, arguments.difference)
+      text = '\n'.join([text, '', *tests])
     if text != seen:
       for problem in problems:
         print(f'left out: {problem}', file=sys.stderr)
@@ -80,11 +112,56 @@ def run(arguments: argparse.Namespace) -> None:
         print('\033[2J\033[H', end='')  # clears the screen
       print(text, flush=True)
       if arguments.html:
-        leaderboard.write_page(arguments.html, table, columns)
+        leaderboard.write_page(arguments.html, _ordered(arguments, table), columns)
         print(f'look at     {arguments.html}', flush=True)
       seen = text
+      if tests and arguments.column.startswith('test_'):
+        for folder in arguments.runs:
+          test_looks.record(folder, 'compare', f'{arguments.column} in tests')
     if not arguments.watch:
       if problems:
         sys.exit(1)
       return
     time.sleep(arguments.watch)
+
+
+def _described(arguments: argparse.Namespace) -> tuple[dict[pathlib.Path, Row], list[UserError]]:
+  """The rows of the runs that have the tags, and what is wrong with others."""
+  from cifar_jax.report import leaderboard
+
+  rows: dict[pathlib.Path, Row] = {}
+  problems: list[UserError] = []
+  for run in leaderboard.find_runs(arguments.runs):
+    try:
+      rows[run] = leaderboard.describe(run)
+    except UserError as error:
+      problems.append(error)
+  if problems and not rows:
+    raise problems[0]
+  rows = {run: row for run, row in rows.items() if set(arguments.tag) <= set(row['tags'].split())}
+  if not rows:
+    raise UserError(f'no run has the tag {" and ".join(arguments.tag)}')
+  return rows, problems
+
+
+def _ordered(arguments: argparse.Namespace, rows: Sequence[Row]) -> list[Row]:
+  from cifar_jax.report import leaderboard
+
+  ascending = {'best': None, 'ascending': True, 'descending': False}[arguments.order]
+  return leaderboard.ordered(rows, arguments.sort, ascending)
+
+
+def _lines(arguments: argparse.Namespace, groups: 'Sequence[Group]') -> list[Row]:
+  """A row for each group, those of its runs below it if they are wished for."""
+  single = all(len(group.rows) == 1 for group in groups)
+  if single:
+    return _ordered(arguments, [row for group in groups for row in group.rows])
+  rows = _ordered(arguments, [{**group.row(), 'group': group} for group in groups])
+  if not arguments.each:
+    return rows
+  found = []
+  for row in rows:
+    found.append(row)
+    if len(row['group'].rows) > 1:
+      found += [{**one, 'run': f'  {one["run"]}'} for one in row['group'].rows]
+  return found

@@ -24,9 +24,12 @@ def run(arguments: argparse.Namespace) -> None:
   """Prints one line, or one JSON object."""
   from cifar_jax.predict.evaluate import evaluate
   from cifar_jax.predict.run_data import usual_split
+  from cifar_jax.trials import test_looks
 
   split = arguments.split or usual_split(arguments.run)
   results = evaluate(arguments.run, arguments.checkpoint, split, arguments.data_dir)
+  if split == 'test':
+    test_looks.record(arguments.run, 'evaluate', f'checkpoint {arguments.checkpoint}')
   if arguments.json:
     print(json.dumps(results))
     return

@@ -110,6 +110,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     'help': 'which images to measure the network on; default: test, or validation where the '
     'run leaves the test set unopened (--config.evaluate.test=False)',
   },
+  '--progress': {
+    'default': 'auto',
+    'choices': ['auto', 'bar', 'lines', 'silent'],
+    'help': 'auto: a bar on a terminal, one line per epoch elsewhere',
+  },
   '--config': {'required': True, 'metavar': 'FILE', 'help': 'path of the config file'},
 }
 

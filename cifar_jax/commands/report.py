@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
   """Writes the page and says where it is."""
   from cifar_jax.predict.run_data import usual_split
   from cifar_jax.report.report import write_report
+  from cifar_jax.trials import test_looks
 
   split = arguments.split or usual_split(arguments.run)
   page, measured = write_report(
@@ -42,6 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
     arguments.mistakes,
     arguments.image,
   )
+  if split == 'test':
+    test_looks.record(arguments.run, 'report', f'checkpoint {arguments.checkpoint}')
   print(
     f'{split} accuracy {100 * measured["accuracy"]:.2f} %, loss {measured["loss"]:.4f}\n'
     f'look at     {page}'

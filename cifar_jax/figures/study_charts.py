@@ -12,6 +12,7 @@ from cifar_jax.utils.optional_deps import require
 
 _WIDTH = 5.2  # inches
 _ABSENT = -0.1  # where an option stands that a trial did not have, on axes from 0 to 1
+_SLICES_ABREAST = 4
 _MOST_LINES = 400  # of parallel coordinates: the best ones
 _LOOKS = {'complete': ('o', VALIDATION), 'pruned': ('x', OTHERS[2]), 'failed': ('|', TRAIN)}
 
@@ -120,8 +121,11 @@ def importance(shares: Mapping[str, float]) -> Any:
 @styled
 def slices(options: Sequence[Axis], values: Sequence[float], unit: str) -> Any:
   """Each option against the result, one small plot each; later trials are darker."""
-  rows = -(-len(options) // 2)
-  made, grid = figure(_WIDTH, 2.3 * rows + 0.3, nrows=rows, ncols=2, sharey=True, squeeze=False)
+  columns = min(_SLICES_ABREAST, len(options))
+  rows = -(-len(options) // columns)
+  made, grid = figure(
+    2.6 * columns, 2.4 * rows, nrows=rows, ncols=columns, sharey=True, squeeze=False
+  )
   order = np.arange(len(values))
   for axes, option in zip(grid.flat, options, strict=False):
     there = [index for index, value in enumerate(option.values) if value is not None]
@@ -132,7 +136,7 @@ def slices(options: Sequence[Axis], values: Sequence[float], unit: str) -> Any:
     else:
       x = [float(option.values[index]) for index in there]
       if option.log:
-        axes.set_xscale('log')
+        _log_axis(axes)
     y = [values[index] for index in there]
     axes.scatter(x, y, 18, order[there], cmap=_blues(), vmin=0, vmax=max(1, len(values) - 1))
     axes.set_xlabel(shortened(option.name))
@@ -227,9 +231,18 @@ def front(values: Sequence[Sequence[float]], names: Sequence[str], is_best: Sequ
   return made
 
 
+def _log_axis(axes: Any) -> None:
+  """A logarithmic axis whose numbers are plain: the style writes no formulas."""
+  (ticker,) = require('report', 'matplotlib.ticker')
+  axes.set_xscale('log')
+  axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 3.0), numticks=6))
+  axes.xaxis.set_major_formatter(ticker.FormatStrFormatter('%g'))
+  axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+
+
 def _blues() -> Any:
-  """A color map without its palest colors."""
+  """A color map without its palest and its darkest colors."""
   (matplotlib,) = require('report', 'matplotlib')
-  colors = matplotlib.colormaps['Blues'](np.linspace(0.35, 1, 64))
+  colors = matplotlib.colormaps['Blues'](np.linspace(0.3, 0.85, 64))
   (module,) = require('report', 'matplotlib.colors')
   return module.ListedColormap(colors)

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from cifar_jax.data import Splits
 from cifar_jax.devices import multihost
 from cifar_jax.predict.classifier import make_set_probabilities
-from cifar_jax.trainer.session import Callback, Session
+from cifar_jax.trainer.session import Callback, RunSession
 from cifar_jax.training.steps import TrainState, evaluated_variables
 from cifar_jax.utils.array_types import Probabilities
 from cifar_jax.utils.optional_deps import require
@@ -32,12 +32,12 @@ class EpochImages(Callback):
     every = self._config.evaluate.images_every_epochs if self._config.tensorboard else 0
     return every > 0 and epoch % every == 0
 
-  def start(self, session: Session, step: int) -> None:
+  def start(self, session: RunSession, step: int) -> None:
     """Raises UserError if images are wanted and a package that draws them is missing."""
     if self.due(0):
       require('report', 'matplotlib')
 
-  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
+  def end_epoch(self, session: RunSession, state: TrainState) -> TrainState:
     """Runs the network over the validation split, on one device, and has the rest done later."""
     step, epoch = int(session.rows[-1]['step']), int(session.rows[-1]['epoch'])
     if self.due(epoch) and multihost.is_main_process():

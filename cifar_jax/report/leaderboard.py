@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -17,48 +17,63 @@ from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.run_dir.timer import images_per_second
+from cifar_jax.trials import groups
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import make_folder
 from cifar_jax.utils.suggestions import did_you_mean
 
+_DEPTH = 4  # of folders in which runs are looked for
+_INTERVAL = '_interval'  # of the mean of what is measured, where a row is of several runs
+_INTERVALS = tuple(f'{name}{_INTERVAL}' for name in groups.MEASURED)
 _LOWEST_FIRST = (  # text from A
   *('run', 'data', 'data_fingerprint', 'val_loss', 'test_loss', 'best_epoch', 'parameters', 'macs'),
-  *('seconds', 'seed', 'state', 'split_note', 'tags'),
+  *('seconds', 'seed', 'seeds', 'state', 'split_note', 'tags'),
 )
 _HIGHEST_FIRST = (
   *('train_examples', 'validation_examples', 'test_examples', 'val_accuracy', 'test_accuracy'),
-  *('best_val_accuracy', 'epochs', 'images_per_second'),
+  *('best_val_accuracy', 'epochs', 'images_per_second', 'n'),
 )
 # Column -> whether the best is the highest.
 COLUMNS: Mapping[str, bool] = {
   **dict.fromkeys(_LOWEST_FIRST, False),
   **dict.fromkeys(_HIGHEST_FIRST, True),
+  **dict.fromkeys(_INTERVALS, False),
 }
 DEFAULT_COLUMNS = (
-  *('run', 'data', 'val_accuracy', 'val_loss', 'test_accuracy', 'parameters', 'macs'),
-  *('epochs', 'seconds', 'images_per_second', 'state', 'split_note', 'tags'),
+  *('run', 'n', 'data', 'val_accuracy', 'val_accuracy_interval', 'val_loss', 'test_accuracy'),
+  *('parameters', 'macs', 'epochs', 'seconds', 'images_per_second', 'state', 'split_note', 'tags'),
 )
 Row = dict[str, Any]
 
 
 def find_runs(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
-  """The runs among folders and, one level down, in them.
+  """The runs among folders and, some levels down, in them; none is looked for inside a run.
 
   Raises:
     UserError: a folder is none and holds none.
   """
   runs: list[pathlib.Path] = []
   for folder in folders:
-    if (folder / configs.CONFIG_NAME).is_file():
-      found = [folder]
-    elif folder.is_dir():
-      found = sorted(path.parent for path in folder.glob(f'*/{configs.CONFIG_NAME}'))
-    else:
+    if not (folder / configs.CONFIG_NAME).is_file() and not folder.is_dir():
       raise UserError(f'{folder} does not exist; give folders of runs, or the folder around them')
+    found = list(_runs_below(folder, _DEPTH))
     if not found:
       raise UserError(f'{folder} is not the folder of a run and holds none')
     runs += [run for run in found if run not in runs]
   return runs
+
+
+def _runs_below(folder: pathlib.Path, depth: int) -> Iterator[pathlib.Path]:
+  if (folder / configs.CONFIG_NAME).is_file():
+    yield folder
+    return
+  try:
+    inner = sorted(path for path in folder.iterdir() if path.is_dir()) if depth else []
+  except OSError:  # it went in the meantime, or may not be read
+    return
+  for path in inner:
+    if not path.name.startswith('.'):
+      yield from _runs_below(path, depth - 1)
 
 
 def describe(run: pathlib.Path) -> Row:
@@ -74,7 +89,8 @@ def describe(run: pathlib.Path) -> Row:
   validated = [row for row in rows if not math.isnan(row['val_accuracy'])]
   found: Row = {
     'folder': run,  # no column: what tells runs of one name apart
-    'run': run.name or str(run),
+    'run': _name(run),
+    'system': groups.signature(config),  # no column either: that of runs which differ in the seed
     'seed': config.get('seed'),
     'data': config.data.name,
     'tags': ' '.join(tags(config)),
@@ -95,6 +111,12 @@ def describe(run: pathlib.Path) -> Row:
     found |= {name: finished[name] for name in COLUMNS if name in finished and name not in kept}
     found['state'] = 'finished'
   return found
+
+
+def _name(run: pathlib.Path) -> str:
+  if groups.is_seed_folder(run):  # which says little alone
+    return f'{run.resolve().parent.name}/{run.name}'
+  return run.name or str(run)
 
 
 def tags(config: ConfigDict) -> list[str]:
@@ -184,11 +206,27 @@ def cell(name: str, value: Any) -> str:
   return str(value)
 
 
+def text_of(row: Row, name: str) -> str:
+  """A column of a row as people read it: of several runs the mean and the standard deviation."""
+  measured = name.removesuffix(_INTERVAL)
+  if name in _INTERVALS:
+    low, high = row.get(f'{measured}_low', math.nan), row.get(f'{measured}_high', math.nan)
+    if math.isnan(low):
+      return ''
+    return f'{cell(measured, low).removesuffix(" %")} to {cell(measured, high)}'
+  text, sd = cell(name, row.get(name)), row.get(f'{name}_sd', math.nan)
+  if math.isnan(sd) or not text:
+    return text
+  spread = cell(name, sd)
+  percent = ' %' if text.endswith(' %') else ''
+  return f'{text.removesuffix(" %")} ± {spread.removesuffix(" %")}{percent}'
+
+
 def as_text(rows: Sequence[Row], columns: Sequence[str]) -> str:
   """A table for the terminal; columns that no row fills are left out."""
   columns = _filled(rows, columns)
   cells = [[name.replace('_', ' ') for name in columns]]
-  cells += [[cell(name, row.get(name)) for name in columns] for row in rows]
+  cells += [[text_of(row, name) for name in columns] for row in rows]
   widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
   lines = [
     '  '.join(
@@ -211,13 +249,14 @@ def as_markdown(rows: Sequence[Row], columns: Sequence[str]) -> str:
     f'|{"|".join("---" if _is_text(name) else "---:" for name in columns)}|',
   ]
   for row in rows:
-    texts = [cell(name, row.get(name)).replace('|', '\\|') for name in columns]
+    texts = [text_of(row, name).replace('|', '\\|') for name in columns]
     lines.append(f'| {" | ".join(texts)} |')
   return '\n'.join(lines)
 
 
 def as_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
   """Plain numbers for programs."""
+  columns = _numbers(rows, columns)
   buffer = io.StringIO()
   writer = csv.DictWriter(buffer, columns, extrasaction='ignore', lineterminator='\n')
   writer.writeheader()
@@ -226,8 +265,10 @@ def as_csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
 
 
 def as_json(rows: Sequence[Row], columns: Sequence[str]) -> str:
-  """A list of objects."""
-  return json.dumps([{name: row.get(name) for name in columns} for row in rows], indent=2)
+  """A list of objects; what is not known is null."""
+  columns = _numbers(rows, columns)
+  known = [{name: _known(row.get(name)) for name in columns} for row in rows]
+  return json.dumps(known, indent=2)
 
 
 def write_page(page: pathlib.Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
@@ -296,11 +337,26 @@ def charts_of(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _filled(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
-  return [name for name in columns if any(row.get(name) not in (None, '') for row in rows)]
+  return [name for name in columns if any(text_of(row, name) for row in rows)]
+
+
+def _numbers(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+  """The columns for programs: after what was measured of several runs its spread and interval."""
+  found: list[str] = []
+  for name in columns:
+    if name not in _INTERVALS:
+      found.append(name)
+    parts = [f'{name.removesuffix(_INTERVAL)}_{part}' for part in ('sd', 'low', 'high')]
+    found += [part for part in parts if part not in found and any(part in row for row in rows)]
+  return found
+
+
+def _known(value: Any) -> Any:
+  return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _is_text(name: str) -> bool:
-  return name in ('run', 'data', 'data_fingerprint', 'state', 'split_note', 'tags')
+  return name in ('run', 'data', 'data_fingerprint', 'seeds', 'state', 'split_note', 'tags')
 
 
 def _sort_key(value: Any) -> str:

@@ -15,6 +15,8 @@ class Progress:
   Attributes:
     split_note: What must stand beside every accuracy, such as 'test used as validation' or
       'synthetic'; set by the loop.
+    runs_to_come: The number of runs like this one that are trained after it.
+    brief: Whether the header and the closing lines are left out, as those of a run before.
   """
 
   def __init__(self, mode: str = 'auto'):
@@ -23,6 +25,8 @@ class Progress:
     self._mode = mode
     self._bar: tqdm | None = None
     self.split_note = ''
+    self.runs_to_come = 0
+    self.brief = False
 
   def note(self, text: str = '') -> None:
     """Prints some lines, above the bar if there is one."""
@@ -73,7 +77,8 @@ class Progress:
       f' - loss: {row["train_loss"]:.4f} - acc: {row["train_accuracy"]:.4f}'
       f'{validation}{speed}'
     )
-    self.note(text if epoch == epochs else f'{text} - {duration(left)} left')
+    over = epoch == epochs and not self.runs_to_come
+    self.note(text if over else f'{text} - {duration(left)} left')
 
   def close(self) -> None:
     """Removes the bar, if any."""

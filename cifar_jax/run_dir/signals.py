@@ -10,11 +10,15 @@ from cifar_jax.startup import process
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[Stop]:
+def stop_signals(stop: Stop | None = None) -> Iterator[Stop]:
   """SIGTERM and SIGINT ask for a stop after the current step; a second SIGINT ends the process at
   once, with status 130, or 0 if the run was saved in the meantime.
+
+  Args:
+    stop: What is asked; that of a block around this one, where several runs are to stop; None for a
+      new one.
   """
-  stop = Stop()
+  stop = stop or Stop()
 
   def ask(number: int, _: Any) -> None:
     if stop.saved:

@@ -21,10 +21,12 @@ from cifar_jax.search.family_tree import family_tree
 from cifar_jax.search.results import BEST_NAME
 from cifar_jax.search.rows import row_of
 from cifar_jax.search.study import OpenStudy, completed, ended
-from cifar_jax.search.table import COLUMNS, PARAMETER
+from cifar_jax.search.table import PARAMETER
 from cifar_jax.utils.optional_deps import require
 
 PAGE_NAME = 'index.html'
+_SHORT = ('number', 'state', 'seconds', 'epochs')
+_TEXTS = ('state', 'reason')
 _ENOUGH = 4  # trials for an importance
 _IMPORTANCE_NOTE = (
   'Importance is the share of an option in what tells the best trials from the others (PED-ANOVA). '
@@ -52,8 +54,9 @@ def write_page(opened: OpenStudy) -> pathlib.Path:
     name: files.save_figure(figure, opened.folder, f'study_{name}')
     for name, figure in drawn.items()
   }
-  wide = [saved.pop(name) for name in ('family_tree', 'parallel') if name in saved]
+  wide = [saved.pop(name) for name in ('family_tree', 'slices', 'parallel') if name in saved]
   parameters = sorted({name for row in rows for name in row if name.startswith(PARAMETER)})
+  columns = list(dict.fromkeys((*_SHORT, *names, *parameters, 'reason')))
   content = {
     'title': opened.folder.name,
     'about': (
@@ -73,10 +76,8 @@ def write_page(opened: OpenStudy) -> pathlib.Path:
     'charts': list(saved.values()),
     'wide': wide,
     'importance_note': _IMPORTANCE_NOTE if 'importance' in drawn else '',
-    'columns': [name.removeprefix(PARAMETER) for name in (*COLUMNS, *names, *parameters)],
-    'rows': [
-      [_cell(name, row.get(name)) for name in (*COLUMNS, *names, *parameters)] for row in rows
-    ],
+    'columns': [(name.removeprefix(PARAMETER), name in _TEXTS) for name in columns],
+    'rows': [[(_cell(name, row.get(name)), name in _TEXTS) for name in columns] for row in rows],
   }
   page = opened.folder / PAGE_NAME
   files.write_page(page, 'study.html', content)
@@ -172,6 +173,8 @@ def _axes(trials: Sequence[FrozenTrial]) -> list[study_charts.Axis]:
 def _cell(name: str, value: Any) -> str:
   if value is None or value == '':
     return ''
-  if name in objectives.DIRECTIONS:
+  if name in objectives.DIRECTIONS and name != 'seconds':
     return objectives.shown(name, value)
+  if name == 'seconds':
+    return duration(value)
   return f'{value:.4g}' if isinstance(value, float) else str(value)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from cifar_jax.trainer.session import Callback, Session
+from cifar_jax.trainer.session import Callback, RunSession
 from cifar_jax.training.steps import TrainState
 
 
@@ -17,7 +17,7 @@ class ReportEpochs(Callback):
   def __init__(self, column: str, report: Callable[[int, float], None]):
     self._column, self._report = column, report
 
-  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
+  def end_epoch(self, session: RunSession, state: TrainState) -> TrainState:
     """Reports the epoch."""
     row = session.rows[-1]
     self._report(int(row['epoch']), row[self._column])

@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, table, worker
-from cifar_jax.search.study import REASON, SHOWN, OpenStudy, trial_config
+from cifar_jax.search.study import CONFIG, REASON, SHOWN, OpenStudy
 
 _STATES = {
   TrialState.COMPLETE: 'complete',
@@ -29,8 +29,7 @@ def row_of(opened: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
   attributes, state = trial.user_attrs, _STATES[trial.state]
   if state == 'running' and not claims.Watch().is_owned(trial):
     state = 'waiting'
-  config = trial_config(trial)
-  seed = 0 if config is None else config.seed
+  seed = attributes.get(CONFIG, {}).get('seed', 0)
   run = opened.run_of(trial.number, seed).relative_to(opened.folder).as_posix()
   values = trial.values if state == 'complete' else None
   return {
@@ -45,7 +44,22 @@ def row_of(opened: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
   }
 
 
-def write_rows(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> None:
-  """Writes the study's trials.csv."""
-  rows = [row_of(opened, trial) for trial in trials]
-  table.write_table(opened.folder, rows, opened.plan.objectives)
+class Table:
+  """The study's trials.csv, which is written where a trial has another state or other epochs."""
+
+  def __init__(self) -> None:
+    self._ended: dict[int, dict[str, Any]] = {}
+    self._written: list[tuple[Any, ...]] = []
+
+  def write(self, opened: OpenStudy, trials: Sequence[FrozenTrial]) -> None:
+    """Writes it, if there is anything new."""
+    rows = []
+    for trial in trials:
+      row = self._ended.get(trial.number) or row_of(opened, trial)
+      if trial.state.is_finished():
+        self._ended[trial.number] = row
+      rows.append(row)
+    shown = [(row['number'], row['state'], row['epochs']) for row in rows]
+    if shown != self._written:
+      table.write_table(opened.folder, rows, opened.plan.objectives)
+      self._written = shown

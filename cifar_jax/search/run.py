@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cifar_jax import config as configs
-from cifar_jax.search import objectives, page, results, show, study, supervisor, table, worker
+from cifar_jax.search import objectives, page, results, rows, show, study, supervisor, table, worker
 from cifar_jax.search.budget import Budget, spent
 from cifar_jax.search.study import STUDY_NAME, OpenStudy, Plan, Proposer
 from cifar_jax.utils.errors import UserError
@@ -118,7 +118,9 @@ def show_state(arguments: argparse.Namespace) -> None:
   """Shows a study, and goes on with nothing."""
   folder = pathlib.Path(arguments.space) if os.path.isdir(arguments.space) else folder_of(arguments)
   opened = study.reopen(folder, arguments.storage)
-  for trial in opened.trials():
+  trials = opened.trials()
+  rows.Table().write(opened, trials)
+  for trial in trials:
     print(show.line_of(opened, trial))
   finish(opened)
 
@@ -137,7 +139,7 @@ def _header(opened: OpenStudy, budget: Budget, workers: int) -> str:
     f'budget      {bounds}',
   ]
   lines += [f'changed     {change}' for change in opened.changes]
-  if trials:
+  if study.ended(trials):
     cost = spent(trials, ended_only=True)
     lines.append(
       f'so far      {cost.trials} trials have ended, {cost.epochs} epochs, {cost.minutes:.1f} '

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import objectives
-from cifar_jax.search.rows import row_of, write_rows
+from cifar_jax.search.rows import Table, row_of
 from cifar_jax.search.study import STAGE, OpenStudy, Plan, completed, ended
 from cifar_jax.search.table import PARAMETER
 
@@ -26,7 +26,7 @@ class Show:
     self._bar_wanted = sys.stderr.isatty() if bar is None else bar
     self._bar: tqdm | None = None
     self._known: set[int] | None = None  # trials that had ended
-    self._states: list[tuple[int, TrialState]] = []
+    self._table = Table()
     self._next = 0.0
     self._begun = time.monotonic()
     self._share = 0.0
@@ -41,10 +41,7 @@ class Show:
   def update_now(self, opened: OpenStudy, budget: budgets.Budget) -> None:
     """Looks at the study, and says what is new."""
     trials = opened.trials()
-    states = [(trial.number, trial.state) for trial in trials]
-    if states != self._states:
-      write_rows(opened, trials)
-      self._states = states
+    self._table.write(opened, trials)
     now = ended(trials)
     share = budget.share(budgets.spent(trials, ended_only=True))
     if self._known is None:  # of earlier sessions

@@ -134,10 +134,11 @@ class _Worker:
       return
     if status == _FOR_THE_USER:
       raise UserError(self._last_words().removeprefix('error: '))
-    had_trial = self._close_trial(pid, status)
+    reason = blame(status, times_memory_ran_out() > self._memory_ran_out)
+    had_trial = self._close_trial(pid, reason)
     if stopping or self._asked:
       return
-    self._in_vain = 0 if had_trial else self._in_vain + 1
+    self._in_vain = 0 if had_trial or not reason else self._in_vain + 1
     if self._in_vain >= _STARTS_IN_VAIN:
       raise UserError(
         f'worker {self.index} ended {self._in_vain} times before it began a trial ('
@@ -145,13 +146,11 @@ class _Worker:
       )
     self._start('ab')
 
-  def _close_trial(self, pid: int, status: int) -> bool:
-    """Notes that the trial of a process that ended has failed, if that is to blame; whether it had
+  def _close_trial(self, pid: int, reason: str) -> bool:
+    """Notes that the trial of a process that ended has failed, if there is a reason; whether it had
     one. What was killed from outside, the next worker takes up.
     """
     opened = self.opened
-    out_of_memory = times_memory_ran_out() > self._memory_ran_out
-    reason = blame(status, out_of_memory)
 
     def close() -> bool:
       found = False

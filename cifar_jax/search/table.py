@@ -23,7 +23,8 @@ def write_table(
 
   Args:
     folder: The study's folder.
-    rows: One trial each, with `COLUMNS`, the objectives, 'run' and 'param.<name>'.
+    rows: One trial each, with `COLUMNS`, the objectives, 'run' and 'param.<name>'. Where seconds
+      are an objective, they are that, of trials that have it: the training's alone.
     objectives: Their names, which are columns also where no trial has any yet.
 
   Raises:
@@ -31,7 +32,7 @@ def write_table(
   """
   rows = list(rows)
   parameters = sorted({name for row in rows for name in row if name.startswith(PARAMETER)})
-  columns = (*COLUMNS, *objectives, 'run', *parameters)
+  columns = list(dict.fromkeys((*COLUMNS, *objectives, 'run', *parameters)))
   with (
     disk_errors(folder),
     replacing(folder / NAME, shared=True) as draft,

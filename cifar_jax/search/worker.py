@@ -235,8 +235,8 @@ class _Attempt:
         **{name: float(summary[name]) for name in opened.plan.objectives},
         'epochs': int(summary['last_epoch']),
       }
-      self._set(RESULTS, results)
       self.beat()
+      self._set(RESULTS, results)
     return mean_values(opened.plan.objectives, list(results.values()))
 
   def _config(self, stored: Mapping[str, Any]) -> ConfigDict:

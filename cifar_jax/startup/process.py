@@ -34,8 +34,12 @@ def prepare(*, patient: bool) -> None:
   gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
   for number in _STOPS:
     signal.signal(number, interrupted)
-  sys.stdout = _prepared(sys.stdout, 1, patient)
-  sys.stderr = _prepared(sys.stderr, 2, patient)
+  _prepare_output(patient)
+
+
+def outlive_readers() -> None:
+  """Makes a process that was prepared otherwise patient: for a command that trains."""
+  _prepare_output(patient=True)
 
 
 def finish() -> None:
@@ -113,6 +117,11 @@ class _Patient(io.FileIO):
       return super().write(data) or 0
     except OSError:
       return memoryview(data).nbytes
+
+
+def _prepare_output(patient: bool) -> None:
+  sys.stdout = _prepared(sys.stdout, 1, patient)
+  sys.stderr = _prepared(sys.stderr, 2, patient)
 
 
 def _prepared(stream: Any, descriptor: int, patient: bool) -> Any:

@@ -2,8 +2,8 @@
 
 The order in which `train` lists them counts: decisions follow from the row of an epoch and
 are taken before the state is copied for the checkpoint that has to hold them. What is written is
-handed over to `Session.background` and written while the next epoch trains: the row, then the best
-checkpoint, then the latest, each only if those before it are on disk.
+handed over to `RunSession.background` and written while the next epoch trains: the row, then the
+best checkpoint, then the latest, each only if those before it are on disk.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from cifar_jax import optim
 from cifar_jax.devices import multihost
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.host_copy import on_host
-from cifar_jax.trainer.session import Callback, Session
+from cifar_jax.trainer.session import Callback, RunSession
 from cifar_jax.training import monitor
 from cifar_jax.training.steps import TrainState, with_lr_scale
 
@@ -38,7 +38,7 @@ class WriteMetrics(Callback):
   check_folder: Callable[[], None]
   texts: Mapping[str, str]
 
-  def after_updates(self, session: Session, state: TrainState, step: int, count: int) -> None:
+  def after_updates(self, session: RunSession, state: TrainState, step: int, count: int) -> None:
     """Hands the texts over after the first dispatch: what TensorBoard needs is imported then, and
     does not hold up its compilation.
     """
@@ -46,7 +46,7 @@ class WriteMetrics(Callback):
       session.writer.write_texts(step - count, self.texts)
       self.texts = {}
 
-  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
+  def end_epoch(self, session: RunSession, state: TrainState) -> TrainState:
     """Has the row written."""
     rows = tuple(session.rows)
 
@@ -61,18 +61,18 @@ class WriteMetrics(Callback):
 class StopEarly(Callback):
   """Ends the run by `config.early_stopping`, which may be so at once for one that goes on."""
 
-  def start(self, session: Session, step: int) -> None:
+  def start(self, session: RunSession, step: int) -> None:
     """Decides by the epochs before."""
     # The first process alone knows the rows of a run whose checkpoints keep no history.
     stops = monitor.stops_early(session.trainer.config.early_stopping, session.rows)
     session.stopped_early = multihost.broadcast_from_main(stops)
 
-  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
+  def end_epoch(self, session: RunSession, state: TrainState) -> TrainState:
     """Decides by the epochs so far."""
     self.start(session, int(session.rows[-1]['step']))
     return state
 
-  def end(self, session: Session, state: TrainState, step: int, interrupted: bool) -> None:
+  def end(self, session: RunSession, state: TrainState, step: int, interrupted: bool) -> None:
     """Says so."""
     config = session.trainer.config.early_stopping
     if session.stopped_early and step < session.trainer.total_steps:
@@ -85,7 +85,7 @@ class StopEarly(Callback):
 class LowerLearningRate(Callback):
   """Scales the learning rate by `config.plateau`."""
 
-  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
+  def end_epoch(self, session: RunSession, state: TrainState) -> TrainState:
     """Puts the scale that follows from the epochs so far into the state."""
     config = session.trainer.config
     if not config.plateau.patience:
@@ -121,7 +121,7 @@ class SaveCheckpoints(Callback):
     # Whether it is the best -> the copy that is to be written, and its facts.
     self._waiting: dict[bool, tuple[TrainState, dict[str, Any]]] = {}
 
-  def after_updates(self, session: Session, state: TrainState, step: int, count: int) -> None:
+  def after_updates(self, session: RunSession, state: TrainState, step: int, count: int) -> None:
     """Saves every `every_steps` within an epoch."""
     trainer = session.trainer
     ends_epoch = step % trainer.steps_per_epoch == 0 or step == trainer.total_steps
@@ -129,7 +129,7 @@ class SaveCheckpoints(Callback):
       session.drain()  # what is not finite is not saved
       self._save(session, state)
 
-  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
+  def end_epoch(self, session: RunSession, state: TrainState) -> TrainState:
     """Saves the best, and every `every_epochs` and at the end the latest.
 
     The best is saved before the latest: killed in between, the run repeats this epoch and finds the
@@ -143,7 +143,7 @@ class SaveCheckpoints(Callback):
       self._save(session, state, row, best=best, latest=latest)
     return state
 
-  def end(self, session: Session, state: TrainState, step: int, interrupted: bool) -> None:
+  def end(self, session: RunSession, state: TrainState, step: int, interrupted: bool) -> None:
     """Saves what was reached when the user asked for a stop, and waits until it is on disk."""
     if interrupted:
       session.drain()
@@ -153,7 +153,7 @@ class SaveCheckpoints(Callback):
 
   def _save(
     self,
-    session: Session,
+    session: RunSession,
     state: TrainState,
     row: Mapping[str, float] = types.MappingProxyType({}),
     *,
@@ -201,17 +201,17 @@ class Profile(Callback):
     self._first: int | None = None
     self._recording = False
 
-  def start(self, session: Session, step: int) -> None:
+  def start(self, session: RunSession, step: int) -> None:
     """Plans the recording."""
     self._first = step + self._after_steps if self._steps else None
 
-  def before_updates(self, session: Session, step: int) -> None:
+  def before_updates(self, session: RunSession, step: int) -> None:
     """Starts to record, if the time has come."""
     if self._first is not None and not self._recording and step >= self._first:
       jax.profiler.start_trace(self._folder)
       self._recording = True
 
-  def after_updates(self, session: Session, state: TrainState, step: int, count: int) -> None:
+  def after_updates(self, session: RunSession, state: TrainState, step: int, count: int) -> None:
     """Writes the trace once the last update of the stretch is made."""
     if self._recording and self._first is not None and step >= self._first + self._steps:
       jax.block_until_ready(state)
@@ -219,7 +219,7 @@ class Profile(Callback):
       traces = self._folder / 'plugins' / 'profile'
       session.progress.note(f'trace of {self._steps} steps in {traces}')
 
-  def end(self, session: Session, state: TrainState, step: int, interrupted: bool) -> None:
+  def end(self, session: RunSession, state: TrainState, step: int, interrupted: bool) -> None:
     """Writes what there was, if the session ends first."""
     if self._recording:
       self._write()
@@ -235,7 +235,7 @@ class ShowProgress(Callback):
   def __init__(self) -> None:
     self._epoch = -1
 
-  def before_updates(self, session: Session, step: int) -> None:
+  def before_updates(self, session: RunSession, step: int) -> None:
     """Opens the bar of an epoch."""
     trainer = session.trainer
     epoch, position = divmod(step, trainer.steps_per_epoch)
@@ -244,11 +244,11 @@ class ShowProgress(Callback):
       steps = min(trainer.steps_per_epoch, trainer.total_steps - (step - position))
       session.progress.start_epoch(epoch + 1, trainer.epochs, steps, position)
 
-  def after_updates(self, session: Session, state: TrainState, step: int, count: int) -> None:
+  def after_updates(self, session: RunSession, state: TrainState, step: int, count: int) -> None:
     """Moves it."""
     session.progress.advance(count)
 
-  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
+  def end_epoch(self, session: RunSession, state: TrainState) -> TrainState:
     """Closes the bar and prints the epoch's line; what it tells of may not be on disk yet."""
     row = session.rows[-1]
     left = session.seconds_left(int(row['step'])) or 0.0

@@ -165,6 +165,7 @@ def results(
   rows: Sequence[Mapping[str, float]],
   timer: RunTimer,
   devices: Sequence[str],
+  together: int = 1,
 ) -> dict[str, Any]:
   """The content of summary.json: one flat object that needs nothing else to be compared with
   others.
@@ -174,6 +175,8 @@ def results(
     state: The state after the last step; all accuracies are those of the last step, not of the best
       epoch, unless named so.
     devices: What it was trained on, one after the other.
+    together: The number of runs that the last session trained in one program; seconds and images
+      per second are then those of this run beside the others.
   """
   config = trainer.config
   sign = -1 if config.checkpoint.best == 'val_loss' else 1
@@ -229,4 +232,5 @@ def results(
     **{name: metadata.version(name) for name in ('jax', 'flax', 'optax', 'orbax-checkpoint')},
     'xla_flags': os.environ.get('XLA_FLAGS', ''),
     'command': ' '.join(sys.argv),
+    **({'runs_together': together} if together > 1 else {}),
   }

@@ -25,119 +25,57 @@ from cifar_jax.trainer.programs import CompiledAhead
 from cifar_jax.training.steps import StepMetrics, TrainState, lr_scale
 
 # Dispatches under way before the host waits: enough to hide it, few enough to stop soon.
-_DISPATCHES_AHEAD = 4
+DISPATCHES_AHEAD = 4
 
 
-@dataclasses.dataclass(eq=False)
-class Session:
-  """One process's part of a run: from its start or last checkpoint to its end or an interruption.
+@dataclasses.dataclass(eq=False, kw_only=True)
+class RunSession:
+  """One process's part of a run, from its start or last checkpoint to its end or an interruption,
+  as callbacks see it.
 
   Attributes:
-    pipeline: How the training examples reach the devices.
     evaluate: State -> loss and accuracy on the validation split.
     timer: Where the time goes; goes on from where the last session ended.
     rows: The history, one row per epoch; those of earlier sessions come first.
     writer: The log of metrics and images.
     background: What writes beside the training; what fails there ends the session.
-    ahead: What compiles the programs.
     callbacks: What else happens, in this order.
+    first_step: The number of updates made when the session began.
     validation: Loss and accuracy of the last state on the validation split; {} if not measured.
     stopped_early: Whether the epochs so far are the whole run; set by a callback.
   """
 
   trainer: Trainer
   splits: Splits
-  pipeline: InputPipeline
   evaluate: Callable[[TrainState], dict[str, float]]
-  stop: multihost.SharedStop
   timer: RunTimer
   rows: list[dict[str, float]]
   progress: Progress
   writer: RunWriter | NoWriter
   background: Background
-  ahead: CompiledAhead
   callbacks: 'Sequence[Callback]'
+  first_step: int = 0
   validation: dict[str, float] = dataclasses.field(default_factory=dict)
   stopped_early: bool = False
 
-  def __post_init__(self) -> None:
-    self._compiled: set[tuple[int, bool]] = set()
-    self._under_way: collections.deque[tuple[int, StepMetrics, Any]] = collections.deque()
-    self._first_step = 0
-
-  def run(self, state: TrainState, step: int) -> TrainState:
-    """Trains from `step` to the end of the run, or until a stop was asked for and all is saved."""
-    trainer, per_epoch, total = self.trainer, self.trainer.steps_per_epoch, self.trainer.total_steps
-    self._first_step = step
-    for callback in self.callbacks:
-      callback.start(self, step)
-    while step < total and not self.stop.asked and not self.stopped_early:
-      count = trainer.dispatch_length(step, self.pipeline.supports_scan)
-      for callback in self.callbacks:
-        callback.before_updates(self, step)
-      state = self._dispatch(state, step, count)
-      step += count
-      for callback in self.callbacks:
-        callback.after_updates(self, state, step, count)
-      self.background.check()
-      if step % per_epoch == 0 or step == total:
-        state = self._end_epoch(state, step)
-    interrupted = step < total and not self.stopped_early
-    for callback in self.callbacks:
-      callback.end(self, state, step, interrupted)
-    if interrupted:
-      self.stop.saved()
-      self.progress.close()
-      self.progress.note(
-        f'stopped after step {step} of {total} and saved; the same command goes on from there'
-      )
-    return state
-
   def seconds_left(self, step: int) -> float | None:
-    """Seconds to the end of the run at this session's pace; None before there is one."""
-    return self.timer.left(step - self._first_step, self.trainer.total_steps - step)
+    """Seconds to the end of the run, and of those to come after it, at this session's pace; None
+    before there is one.
+    """
+    total = self.trainer.total_steps
+    rest = total - step + self.progress.runs_to_come * total
+    return self.timer.left(step - self.first_step, rest)
 
   def drain(self) -> None:
     """Waits until all updates are made and looked at."""
-    start = time.perf_counter()
-    while self._under_way:
-      self._look_at(*self._under_way.popleft())
-    self.timer.trained(time.perf_counter() - start)
 
-  def _dispatch(self, state: TrainState, step: int, count: int) -> TrainState:
-    per_epoch = self.trainer.steps_per_epoch
-    masked = self.trainer.short_last_batch and step % per_epoch + count == per_epoch
-    start, waited = time.perf_counter(), self.pipeline.input_wait_seconds
-    self.ahead.wait((count, masked))
-    with jax.profiler.StepTraceAnnotation('train', step_num=step):
-      state, metrics = self.pipeline.update(state, step, count, masked)
-    votes = self.stop.vote()
-    if (count, masked) not in self._compiled:
-      jax.block_until_ready(metrics)
-      self._compiled.add((count, masked))
-      self.timer.compiled(time.perf_counter() - start)
-      self._look_at(step, metrics, votes)
-      return state
-    self._under_way.append((step, metrics, votes))
-    if len(self._under_way) > _DISPATCHES_AHEAD:
-      self._look_at(*self._under_way.popleft())
-    self.timer.trained(
-      time.perf_counter() - start,
-      count * self.trainer.config.batch_size,
-      self.pipeline.input_wait_seconds - waited,
-    )
-    return state
+  def start(self, step: int) -> None:
+    """Begins, with `step` updates made."""
+    self.first_step = step
+    for callback in self.callbacks:
+      callback.start(self, step)
 
-  def _look_at(self, step: int, metrics: StepMetrics, votes: Any) -> None:
-    """Reads the metrics of a finished dispatch: stops if something is not finite."""
-    self.stop.count(votes)
-    loss, accuracy, bad_step = jax.device_get((metrics.loss, metrics.accuracy, metrics.bad_step))
-    if bad_step >= 0:
-      self.progress.close()
-      raise NotFiniteError(int(bad_step))
-    self.progress.show(float(loss), float(accuracy), self.seconds_left(step))
-
-  def _end_epoch(self, state: TrainState, step: int) -> TrainState:
+  def end_epoch(self, state: TrainState, step: int) -> TrainState:
     """Validates, adds the epoch's row to the history, and lets the callbacks act on it."""
     self.drain()
     trainer, every = self.trainer, self.trainer.config.evaluate.every_epochs
@@ -162,23 +100,107 @@ class Session:
     return state
 
 
+@dataclasses.dataclass(eq=False, kw_only=True)
+class Session(RunSession):
+  """The session of a run that trains by itself.
+
+  Attributes:
+    pipeline: How the training examples reach the devices.
+    ahead: What compiles the programs.
+  """
+
+  pipeline: InputPipeline
+  stop: multihost.SharedStop
+  ahead: CompiledAhead
+
+  def __post_init__(self) -> None:
+    self._compiled: set[tuple[int, bool]] = set()
+    self._under_way: collections.deque[tuple[int, StepMetrics, Any]] = collections.deque()
+
+  def run(self, state: TrainState, step: int) -> TrainState:
+    """Trains from `step` to the end of the run, or until a stop was asked for and all is saved."""
+    trainer, per_epoch, total = self.trainer, self.trainer.steps_per_epoch, self.trainer.total_steps
+    self.start(step)
+    while step < total and not self.stop.asked and not self.stopped_early:
+      count = trainer.dispatch_length(step, self.pipeline.supports_scan)
+      for callback in self.callbacks:
+        callback.before_updates(self, step)
+      state = self._dispatch(state, step, count)
+      step += count
+      for callback in self.callbacks:
+        callback.after_updates(self, state, step, count)
+      self.background.check()
+      if step % per_epoch == 0 or step == total:
+        state = self.end_epoch(state, step)
+    interrupted = step < total and not self.stopped_early
+    for callback in self.callbacks:
+      callback.end(self, state, step, interrupted)
+    if interrupted:
+      self.stop.saved()
+      self.progress.close()
+      self.progress.note(
+        f'stopped after step {step} of {total} and saved; the same command goes on from there'
+      )
+    return state
+
+  def drain(self) -> None:
+    """Waits until all updates are made and looked at."""
+    start = time.perf_counter()
+    while self._under_way:
+      self._look_at(*self._under_way.popleft())
+    self.timer.trained(time.perf_counter() - start)
+
+  def _dispatch(self, state: TrainState, step: int, count: int) -> TrainState:
+    per_epoch = self.trainer.steps_per_epoch
+    masked = self.trainer.short_last_batch and step % per_epoch + count == per_epoch
+    start, waited = time.perf_counter(), self.pipeline.input_wait_seconds
+    self.ahead.wait((count, masked))
+    with jax.profiler.StepTraceAnnotation('train', step_num=step):
+      state, metrics = self.pipeline.update(state, step, count, masked)
+    votes = self.stop.vote()
+    if (count, masked) not in self._compiled:
+      jax.block_until_ready(metrics)
+      self._compiled.add((count, masked))
+      self.timer.compiled(time.perf_counter() - start)
+      self._look_at(step, metrics, votes)
+      return state
+    self._under_way.append((step, metrics, votes))
+    if len(self._under_way) > DISPATCHES_AHEAD:
+      self._look_at(*self._under_way.popleft())
+    self.timer.trained(
+      time.perf_counter() - start,
+      count * self.trainer.config.batch_size,
+      self.pipeline.input_wait_seconds - waited,
+    )
+    return state
+
+  def _look_at(self, step: int, metrics: StepMetrics, votes: Any) -> None:
+    """Reads the metrics of a finished dispatch: stops if something is not finite."""
+    self.stop.count(votes)
+    loss, accuracy, bad_step = jax.device_get((metrics.loss, metrics.accuracy, metrics.bad_step))
+    if bad_step >= 0:
+      self.progress.close()
+      raise NotFiniteError(int(bad_step))
+    self.progress.show(float(loss), float(accuracy), self.seconds_left(step))
+
+
 class Callback:
   """Does nothing; subclasses do one thing at one or more moments of a session."""
 
-  def start(self, session: Session, step: int) -> None:
+  def start(self, session: RunSession, step: int) -> None:
     """Before the first update of a session, with `step` updates made."""
 
-  def before_updates(self, session: Session, step: int) -> None:
+  def before_updates(self, session: RunSession, step: int) -> None:
     """Before a dispatch, with `step` updates made."""
 
-  def after_updates(self, session: Session, state: TrainState, step: int, count: int) -> None:
+  def after_updates(self, session: RunSession, state: TrainState, step: int, count: int) -> None:
     """After a dispatch of `count` updates, with `step` made; the devices may still compute them."""
 
-  def end_epoch(self, session: Session, state: TrainState) -> TrainState:
+  def end_epoch(self, session: RunSession, state: TrainState) -> TrainState:
     """After an epoch, whose row is the last of `session.rows`; returns the state to go on with."""
     return state
 
-  def end(self, session: Session, state: TrainState, step: int, interrupted: bool) -> None:
+  def end(self, session: RunSession, state: TrainState, step: int, interrupted: bool) -> None:
     """After the last update of a session, with `step` made; `interrupted`: the run is to go on."""
 
 

@@ -4,13 +4,13 @@ A number that is not finite, of a run that failed or was not measured, is no num
 and counted. Where there is too little to answer with, as a spread of one run, the answer is NaN.
 """
 
+# scipy.stats, which takes a second to import, is imported where there are several runs.
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 CONFIDENCE = 0.95  # of all intervals
 POWER = 0.8  # the chance to see a difference that is there
@@ -81,6 +81,8 @@ class Difference:
 
 def summarize(values: Sequence[float]) -> Summary:
   """Mean, standard deviation and interval of some numbers."""
+  from scipy import stats
+
   found, missing = _finite(values)
   n = len(found)
   mean = float(found.mean()) if n else math.nan
@@ -148,6 +150,8 @@ def power(effect: float, n: int, paired: bool) -> float:
     effect: The true difference in standard deviations, as `sd` of `runs_needed` counts them.
     n: The number of pairs, or of runs on each side; at least 2.
   """
+  from scipy import stats
+
   freedom = n - 1 if paired else 2 * (n - 1)
   shift = effect * math.sqrt(n if paired else n / 2)
   critical = stats.t.ppf(1 - SIGNIFICANCE / 2, freedom)
@@ -170,6 +174,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _paired(differences: np.ndarray, pairs: np.ndarray, missing: int) -> Difference:
+  from scipy import stats
+
   n = len(differences)
   sd = _sd(differences, scale=pairs) if n > 1 else math.nan
   low = high = p = p_permutation = math.nan
@@ -200,6 +206,8 @@ def _paired(differences: np.ndarray, pairs: np.ndarray, missing: int) -> Differe
 
 
 def _unpaired(first: np.ndarray, second: np.ndarray, missing: int) -> Difference:
+  from scipy import stats
+
   n = len(first), len(second)
   sd = low = high = p = p_permutation = math.nan
   count, exact = math.comb(sum(n), n[0]), True
@@ -232,6 +240,8 @@ def _permutation_test(data: tuple[np.ndarray, ...], kind: Any, count: int) -> tu
   """The two-sided p-value of a difference of means, and whether all `count` arrangements, signs
   ('samples') or sides ('independent'), were looked at.
   """
+  from scipy import stats
+
   exact = count <= _MOST_ARRANGEMENTS
   result = stats.permutation_test(
     data,

@@ -23,6 +23,7 @@ from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import show, study, supervisor, worker
 from cifar_jax.search.budget import Budget
 from cifar_jax.search.study import OpenStudy, Plan
+from cifar_jax.utils.errors import exit_on_user_error
 from configs import base
 
 EPOCHS = 4
@@ -112,4 +113,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  main()
+  with exit_on_user_error():
+    main()

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import time
 
 import pytest
 from ml_collections import ConfigDict
@@ -71,6 +72,58 @@ def test_forms(runs) -> None:
   assert json.loads(leaderboard.as_json(rows, columns))[0]['val_accuracy'] == 0.999
 
 
+def write_seeds(tiny_run, folder, accuracies) -> None:
+  """Finished runs that differ in the seed, with these accuracies."""
+  for seed, accuracy in enumerate(accuracies):
+    run = shutil.copytree(tiny_run, folder / f'seed_{seed}')
+    for name, values in (
+      ('config.json', {'seed': seed}),
+      ('summary.json', {'seed': seed, 'val_accuracy': accuracy, 'test_accuracy': accuracy - 0.1}),
+    ):
+      content = json.loads((run / name).read_text())
+      (run / name).write_text(json.dumps({**content, **values}))
+
+
+def test_seeds_are_one_row_and_two_groups_are_tested(tiny_run, tmp_path, capsys) -> None:
+  """Runs are found below folders of folders; what is tested stands below the table."""
+  write_seeds(tiny_run, tmp_path / 'deep' / 'good_seeds', [0.81, 0.82, 0.84])
+  write_seeds(tiny_run, tmp_path / 'deep' / 'bad_seeds', [0.71, 0.725, 0.735])
+  (tmp_path / 'deep' / 'good_seeds' / 'seed_0' / 'inner').mkdir()
+  shutil.copy(tiny_run / 'config.json', tmp_path / 'deep' / 'good_seeds' / 'seed_0' / 'inner')
+  for run in (tmp_path / 'deep' / 'bad_seeds').iterdir():
+    content = json.loads((run / 'config.json').read_text())
+    content['optimizer']['learning_rate'] = 0.5
+    (run / 'config.json').write_text(json.dumps(content))
+  commands.main(['compare', str(tmp_path), '--columns=run,n,val_accuracy,val_accuracy_interval'])
+  assert capsys.readouterr().out.splitlines() == [
+    'run         n    val accuracy  val accuracy interval',
+    'good_seeds  3  82.33 ± 1.53 %       78.54 to 86.13 %',
+    'bad_seeds   3  72.33 ± 1.26 %       69.21 to 75.46 %',
+  ]
+  folders = [str(tmp_path / 'deep' / name) for name in ('bad_seeds', 'good_seeds')]
+  commands.main(['compare', *folders, '--each', '--columns=run,n,seeds,val_accuracy'])
+  out = capsys.readouterr().out
+  table, tests = out.split('\n\n')
+  assert [line.split()[0] for line in table.splitlines()] == [
+    *('run', 'good_seeds', *(f'good_seeds/seed_{seed}' for seed in range(3))),
+    *('bad_seeds', *(f'bad_seeds/seed_{seed}' for seed in range(3))),
+  ]
+  assert tests.startswith('good_seeds less bad_seeds, val accuracy: +10.00 points, 95 % interval')
+  assert 'good_seeds is better than bad_seeds' in tests
+  commands.main(['compare', *folders, '--column=test_accuracy', '--difference=2'])
+  tests = capsys.readouterr().out.split('\n\n')[1]
+  assert 'a true difference of 2.00 points' in tests
+  assert 'this was a look at the test set' in tests
+  commands.main(['compare', folders[1], '--format=json', '--columns=run,val_accuracy'])
+  (row,) = json.loads(capsys.readouterr().out)
+  assert row['val_accuracy'] == pytest.approx(0.82333333)
+  assert row['val_accuracy_sd'] == pytest.approx(0.01527525)
+  for wrong in ('--column=seed', '--difference=0', '--difference=nan'):
+    with pytest.raises(SystemExit):
+      commands.main(['compare', *folders, wrong])
+    assert wrong.partition('=')[0] in capsys.readouterr().err
+
+
 def test_unknown_column_and_foreign_folder(runs) -> None:
   with pytest.raises(UserError, match='did you mean'):
     leaderboard.ordered([], 'val_acuracy')
@@ -118,15 +171,18 @@ def test_charts_name_the_data_of_each_run(tiny_run, tmp_path, monkeypatch) -> No
 
 def test_watching_shows_what_changes(runs, capsys, monkeypatch) -> None:
   """The table comes again after a run wrote a row, and not while nothing happens."""
-  sleeps = []
+  sleeps, really_sleep = [], time.sleep
 
   def sleep(seconds: float) -> None:
+    if seconds != 3:  # of another part, which waits for a process
+      return really_sleep(seconds)
     sleeps.append(seconds)
     if len(sleeps) == 2:
       text = (runs / 'going_on' / 'metrics.csv').read_text()
       (runs / 'begun' / 'metrics.csv').write_text(text)
     if len(sleeps) == 4:
       raise KeyboardInterrupt
+    return None
 
   monkeypatch.setattr('time.sleep', sleep)
   with pytest.raises(SystemExit) as end:

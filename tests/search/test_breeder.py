@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
-from cifar_jax.search import breeder, evolution, results, show, study, table, worker
+from cifar_jax.search import breeder, evolution, results, rows, show, study, table, worker
 from cifar_jax.search.breeder import Breeder, DataFacts
 from cifar_jax.search.budget import Budget
 from cifar_jax.search.evolution import Limits, Settings, Stage
@@ -128,10 +128,10 @@ def test_the_baseline_is_the_network_that_the_config_has(opened):
 
 
 def test_the_table_says_who_came_from_whom(opened):
-  show.write_rows(opened, opened.trials())
-  rows = table.read_table(opened.folder)
+  rows.Table().write(opened, opened.trials())
+  told = table.read_table(opened.folder)
   individuals = breeder.individuals(opened.trials())
-  for row, x in zip(rows, individuals, strict=True):
+  for row, x in zip(told, individuals, strict=True):
     assert row['param.origin'] == x.origin
     assert str(row.get('param.parents', '')).split('.')[0].split() == [
       str(parent) for parent in x.parents

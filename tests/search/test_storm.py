@@ -60,7 +60,7 @@ def test_fifty_kills_lose_and_double_nothing(tmp_path, storage) -> None:
       else:
         chance.choice(workers).kill()
         killed['worker'] += 1
-    assert command.wait(600) == 0
+    assert command.wait(600) == 0, (folder.parent / 'output.txt').read_text()[-2000:]
   finally:
     for process in (*workers_of(command), command):
       process.send_signal(signal.SIGKILL)

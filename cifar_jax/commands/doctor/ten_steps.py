@@ -72,7 +72,7 @@ def _train(
 
   from cifar_jax.run_dir.progress import Progress
   from cifar_jax.trainer.loop import train
-  from cifar_jax.trainer.session import Callback, Session
+  from cifar_jax.trainer.session import Callback, RunSession
   from cifar_jax.training.steps import TrainState
 
   found: dict[str, Any] = {}
@@ -80,12 +80,12 @@ def _train(
   class Watch(Callback):
     """Stops where it should, and keeps what was reached."""
 
-    def end_epoch(self, session: Session, state: TrainState) -> TrainState:
+    def end_epoch(self, session: RunSession, state: TrainState) -> TrainState:
       if stop and session.rows[-1]['step'] == _STOP:
         signal.raise_signal(signal.SIGTERM)
       return state
 
-    def end(self, session: Session, state: TrainState, step: int, interrupted: bool) -> None:
+    def end(self, session: RunSession, state: TrainState, step: int, interrupted: bool) -> None:
       found.update(
         step=step,
         losses=[row['train_loss'] for row in session.rows],

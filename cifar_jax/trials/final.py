@@ -1,0 +1,307 @@
+"""The end of a study: its best config and its baseline on the test set, with several seeds, once.
+
+Everything before was chosen by validation, so that the test set still judges: what a search found
+is better by chance too, and most of what looks best is so by luck. New seeds and images that no
+choice has seen tell what is left of it.
+"""
+
+import dataclasses
+import datetime
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cifar_jax import config as configs
+from cifar_jax.run_dir import run_files
+from cifar_jax.trials import differences, repeat, statistics, test_looks
+from cifar_jax.trials.groups import MEASURED, Group, listed_seeds, signature
+from cifar_jax.trials.repeat import SeedRun
+from cifar_jax.utils import json_files
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import disk_errors, make_folder, write_json
+
+RESULT, FOLDER, PLAN = 'final.json', 'final', 'plan.json'
+FORMAT = 1
+COLUMN = 'test_accuracy'
+BEST, BASELINE = 'best', 'baseline'
+# What must be the same on both sides, so that they learn from the same images.
+_SPLIT = ('validation', 'validation_from', 'keep_duplicates_together')
+
+
+@dataclasses.dataclass(frozen=True)
+class Final:
+  """What is trained.
+
+  Attributes:
+    study: The study's folder.
+    seeds: The seeds of each side.
+    sides: `BEST`, and `BASELINE` if there is one, -> config.
+    against: What the user called the baseline; '' for the study's own, or for none.
+    overrides: What the command line changed in both configs.
+    created: When it began, in UTC.
+    number: How many finals this study had before.
+    nothing_better: Whether the best config is the baseline itself, which then is no side.
+  """
+
+  study: pathlib.Path
+  seeds: tuple[int, ...]
+  sides: Mapping[str, ConfigDict]
+  against: str = ''
+  overrides: tuple[str, ...] = ()
+  created: str = dataclasses.field(
+    default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
+  )
+  number: int = 0
+  nothing_better: bool = False
+
+  @property
+  def folder(self) -> pathlib.Path:
+    """Where its runs are."""
+    return self.study / FOLDER
+
+  def asked(self) -> dict[str, Any]:
+    """What the command line asked for."""
+    return {
+      'seeds': list(self.seeds),
+      'against': self.against,
+      'overrides': list(self.overrides),
+    }
+
+
+def make(
+  study: pathlib.Path,
+  seeds: Sequence[int],
+  best: ConfigDict,
+  baseline: ConfigDict | None,
+  against: str = '',
+  overrides: Sequence[str] = (),
+) -> Final:
+  """A final of a study, of the best config and what it is compared with.
+
+  Raises:
+    UserError: The two are on different data.
+  """
+  sides = {BEST: best} if baseline is None else {BEST: best, BASELINE: baseline}
+  if baseline is not None and baseline.data.name != best.data.name:
+    raise UserError(
+      f'--against={against} is on {baseline.data.name}, the study on {best.data.name}: what is '
+      'measured on different images cannot be compared'
+    )
+  opened = {name: _opened(config, best, overrides) for name, config in sides.items()}
+  alike = len({signature(config) for config in opened.values()}) < len(opened)
+  if alike:
+    del opened[BASELINE]
+  return Final(study, tuple(seeds), opened, against, tuple(overrides), nothing_better=alike)
+
+
+def read_result(study: pathlib.Path) -> dict[str, Any] | None:
+  """The content of a study's final.json; None while it has none.
+
+  Raises:
+    UserError: It cannot be read.
+  """
+  path = study / RESULT
+  return json_files.read(path) if os.path.lexists(path) else None
+
+
+def settle(asked: Final, again: bool) -> Final:
+  """What is trained now: the final that has begun in the study's folder, whose configs are those of
+  then, or the one that is asked for.
+
+  Args:
+    asked: What the command line asks for, of the study as it is now.
+    again: Whether a final that has a result, or that asked for something else, is put away.
+
+  Raises:
+    UserError: Another one has begun.
+  """
+  path = asked.folder / PLAN
+  begun = json_files.read(path) if os.path.lexists(path) else None
+  other = [
+    f'{name}, {_shown(begun.get(name))} and not {_shown(value)}'
+    for name, value in asked.asked().items()
+    if begun is not None and begun.get(name) != value
+  ]
+  if again and (other or os.path.lexists(asked.study / RESULT)):
+    _put_away(asked.study)
+    begun = None
+  if begun is None:
+    return dataclasses.replace(asked, number=len(_put_aside(asked.study)))
+  if other:
+    raise UserError(
+      f'the final of {asked.study} began with other {other[0]}; go on with those, or begin anew '
+      'with --again'
+    )
+  try:
+    return dataclasses.replace(
+      asked,
+      sides={name: configs.of_json(side, path) for name, side in begun['sides'].items()},
+      created=str(begun['created']),
+      number=int(begun['number']),
+      nothing_better=bool(begun['nothing_better']),
+    )
+  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    raise json_files.damaged(path, f'{type(error).__name__}: {error}') from None
+
+
+def begin(final: Final) -> None:
+  """Notes what is trained, and that the test set is opened for it; again does nothing."""
+  if os.path.lexists(final.folder / PLAN):
+    return
+  make_folder(final.folder)
+  note = f'seeds {listed_seeds(final.seeds)}, {" and ".join(final.sides)}'
+  if final.number:
+    note += f', after {final.number} finals before'
+  test_looks.record(final.folder, 'final', note)
+  content = {
+    'format': FORMAT,
+    'created': final.created,
+    'number': final.number,
+    'nothing_better': final.nothing_better,
+    **final.asked(),
+    'sides': {name: configs.to_json(config) for name, config in final.sides.items()},
+  }
+  write_json(final.folder / PLAN, content)
+
+
+def runs_of(final: Final) -> dict[str, list[SeedRun]]:
+  """Side -> its runs, with the results of those that have finished."""
+  return {
+    name: repeat.plan(config, final.folder / name, final.seeds)
+    for name, config in final.sides.items()
+  }
+
+
+def conclude(final: Final, runs: Mapping[str, Sequence[SeedRun]]) -> dict[str, Any]:
+  """Writes final.json, once all runs have finished or failed, and returns its content."""
+  groups = {name: _group(name, side) for name, side in runs.items()}
+  content: dict[str, Any] = {
+    'format': FORMAT,
+    'created': final.created,
+    'number': final.number,
+    **final.asked(),
+    'column': COLUMN,
+    'sides': {name: _side(final, name, side, groups[name]) for name, side in runs.items()},
+    'difference': None,
+    'sentences': [],
+  }
+  if BASELINE in groups:
+    (found,) = differences.compare([groups[BASELINE], groups[BEST]], COLUMN)
+    content['difference'] = _plain(dataclasses.asdict(found.difference))
+    content['sentences'] = differences.sentences(found, COLUMN)
+  elif final.nothing_better:
+    content['sentences'] = ['the best config is the baseline itself: the search found none better']
+  else:
+    content['sentences'] = ['there is no baseline to compare it with: --against=CONFIG names one']
+  write_json(final.study / RESULT, content)
+  return content
+
+
+def tell(study: pathlib.Path, content: Mapping[str, Any]) -> list[str]:
+  """What final.json says, in lines.
+
+  Raises:
+    UserError: The file is none of a final.
+  """
+  lines = []
+  try:
+    for name, side in content['sides'].items():
+      summary = {part: side[COLUMN][part] for part in ('n', 'mean', 'sd', 'low', 'high')}
+      lines.append(f'{name:9s}  {COLUMN.replace("_", " ")} {_summed(summary)}')
+      lines += [f'{"":9s}  seed {seed} failed: {why}' for seed, why in side['failed'].items()]
+    head, *rest = content['sentences']
+  except (KeyError, TypeError, AttributeError, ValueError) as error:
+    raise json_files.damaged(study / RESULT, f'{type(error).__name__}: {error}') from None
+  return [*lines, '', head, *(f'  {line}' for line in rest), '', test_looks.sentence(study)]
+
+
+def _put_aside(study: pathlib.Path) -> list[pathlib.Path]:
+  """The folders of earlier finals."""
+  return [path for path in study.glob(f'{FOLDER}_*') if path.is_dir()]
+
+
+def _put_away(study: pathlib.Path) -> None:
+  """Puts a final aside, its result with it, for a new one."""
+  with disk_errors(study):
+    # Killed in between, the result is made again of the runs, which are all there.
+    if os.path.lexists(study / RESULT):
+      (make_folder(study / FOLDER) / RESULT).unlink(missing_ok=True)
+      (study / RESULT).rename(study / FOLDER / RESULT)
+    number = 1
+    while (study / f'{FOLDER}_{number}').exists():
+      number += 1
+    (study / FOLDER).rename(study / f'{FOLDER}_{number}')
+
+
+def _opened(config: ConfigDict, best: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+  """A config that opens the test set at its end, and holds the images out that `best` does."""
+  found = ConfigDict(config.copy_and_resolve_references())
+  for name in _SPLIT:
+    found.data[name] = best.data[name]
+  found = configs.override(found, overrides)
+  with found.unlocked():
+    found.evaluate.test = True
+  if found.data.validation == 'test':
+    raise UserError(
+      "data.validation='test' would choose the best checkpoint by the test set; hold training "
+      'images out: --config.data.validation=5000'
+    )
+  return found.lock()
+
+
+def _group(name: str, runs: Sequence[SeedRun]) -> Group:
+  """The runs as `differences` takes them; a failed one has no numbers."""
+  rows = []
+  for run in runs:
+    about = run_files.read_about(run.folder)
+    known = {column: run.summary[column] for column in MEASURED if column in run.summary}
+    rows.append(
+      {
+        **{'folder': run.folder, 'run': f'{name}/{run.folder.name}', 'seed': run.seed},
+        **{'data': about.get('data_fingerprint', ''), 'state': run.state, **known},
+      }
+    )
+  return Group(name, tuple(rows))
+
+
+def _side(final: Final, name: str, runs: Sequence[SeedRun], group: Group) -> dict[str, Any]:
+  found: dict[str, Any] = {
+    'config': configs.to_json(final.sides[name]),
+    'runs': [run.folder.relative_to(final.study).as_posix() for run in runs],
+    'failed': {str(run.seed): run.reason for run in runs if run.state == repeat.FAILED},
+  }
+  for column in (COLUMN, 'val_accuracy'):
+    values = group.values(column)
+    summary = dataclasses.asdict(statistics.summarize(list(values.values())))
+    found[column] = {**_plain(summary), 'values': _plain(values)}
+  return found
+
+
+def _plain(values: Mapping[Any, Any]) -> dict[str, Any]:
+  """With null for what is not a number, as JSON knows none."""
+  return {
+    str(key): None if isinstance(value, float) and value != value else value
+    for key, value in values.items()
+  }
+
+
+def _summed(summary: Mapping[str, Any]) -> str:
+  """'71.23 ± 0.31 %, interval 70.85 to 71.61 %, of 5 seeds'."""
+  if summary['mean'] is None:
+    return 'not known'
+  mean = f'{100 * summary["mean"]:.2f}'
+  if summary['sd'] is None:
+    return f'{mean} % of one seed'
+  low, high = (100 * summary[part] for part in ('low', 'high'))
+  percent = f'{100 * statistics.CONFIDENCE:.0f} %'
+  return (
+    f'{mean} ± {100 * summary["sd"]:.2f} %, {percent} interval {low:.2f} to {high:.2f} %, of '
+    f'{summary["n"]} seeds'
+  )
+
+
+def _shown(value: Any) -> str:
+  return ' '.join(map(str, value)) or 'none' if isinstance(value, list) else str(value) or 'none'

@@ -1,0 +1,195 @@
+"""One config with several seeds, one run after the other in one process."""
+
+import dataclasses
+import os
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from cifar_jax import config as configs
+from cifar_jax.run_dir.progress import Progress, duration
+from cifar_jax.run_dir.signals import stop_signals
+from cifar_jax.trainer import resume
+from cifar_jax.trainer.loop import train
+from cifar_jax.trainer.reuse import SameButSeed
+from cifar_jax.trials import statistics
+from cifar_jax.utils.errors import UserError
+
+_COLUMNS = ('val_accuracy', 'val_loss', 'test_accuracy', 'test_loss')
+FINISHED, FAILED, STOPPED, WAITING = 'finished', 'failed', 'stopped', 'waiting'
+# What one run may end with while the others can go on: NaN, its files, memory.
+_ENDS_ONE_RUN = (UserError, MemoryError, jax.errors.JaxRuntimeError)
+Train = Callable[..., dict[str, Any]]
+
+
+@dataclasses.dataclass
+class SeedRun:
+  """One seed's run.
+
+  Attributes:
+    folder: Where it is, or will be.
+    state: `FINISHED`, `FAILED`, `STOPPED` (saved, and to go on) or `WAITING`.
+    summary: The content of its summary.json; {} before its end.
+    reason: Why it failed, in a sentence.
+    seconds: What this process spent on it.
+  """
+
+  config: ConfigDict
+  folder: pathlib.Path
+  state: str = WAITING
+  summary: dict[str, Any] = dataclasses.field(default_factory=dict)
+  reason: str = ''
+  seconds: float = 0.0
+
+  @property
+  def seed(self) -> int:
+    """Its seed."""
+    return int(self.config.seed)
+
+
+def plan(config: ConfigDict, folder: pathlib.Path, seeds: Sequence[int]) -> list[SeedRun]:
+  """The runs of a config in FOLDER/seed_<n>, with the results of those that have finished.
+
+  Raises:
+    UserError: The config is wrong, or one of the folders holds a run with another config.
+  """
+  found = []
+  for seed in seeds:
+    own = config.copy_and_resolve_references()
+    with own.unlocked():
+      own.seed = seed
+    run = SeedRun(own.lock(), folder / f'seed_{seed}')
+    configs.validate(run.config)
+    configs.validate_config_unchanged(run.config, run.folder)
+    run.summary = resume.finished(run.config, run.folder, Progress('silent'))
+    run.state = FINISHED if run.summary else WAITING
+    found.append(run)
+  return found
+
+
+def train_each(
+  runs: Sequence[SeedRun],
+  progress: Progress,
+  train_one: Train = train,
+  extra_callbacks: Callable[[ConfigDict], Sequence[Any]] = lambda config: (),
+  runs_after: int = 0,
+) -> bool:
+  """Trains those that have not finished, and notes in them what came of it.
+
+  A run that fails is told of and the next one begins; the programs of one seed serve the others.
+
+  Args:
+    runs: As `plan` makes them.
+    progress: The terminal output of all.
+    train_one: `loop.train`, or what is called like it.
+    extra_callbacks: Config of a run -> what else happens while it trains.
+    runs_after: Runs like these that come after them, for the time left.
+
+  Returns:
+    Whether a signal stopped it.
+
+  Raises:
+    UserError: Nothing could be begun, so that no seed would fare better.
+  """
+  waiting = [run for run in runs if run.state != FINISHED]
+  build = SameButSeed()
+  with stop_signals() as stop:
+    for index, run in enumerate(waiting):
+      if stop.asked:
+        break
+      progress.runs_to_come = len(waiting) - index - 1 + runs_after
+      place = f'{runs.index(run) + 1} of {len(runs)}'
+      progress.note(f'\nseed {run.seed} ({place}), {run.folder}\n')
+      start = time.perf_counter()
+      try:
+        run.summary = train_one(
+          run.config,
+          run.folder,
+          progress,
+          extra_callbacks=extra_callbacks(run.config),
+          build=build,
+          stop=stop,
+        )
+        run.state = FINISHED if run.summary else STOPPED
+      except _ENDS_ONE_RUN as error:
+        if not _has_begun(run.folder):
+          raise
+        progress.close()
+        run.state, run.reason = FAILED, _sentence(error)
+        progress.note(f'seed {run.seed} failed: {run.reason}')
+      finally:
+        run.seconds = time.perf_counter() - start
+        progress.brief = True
+      progress.note(f'\n{table(runs)}')
+    return stop.asked
+
+
+def table(runs: Sequence[SeedRun]) -> str:
+  """Each seed with what it came to, then the mean, the standard deviation and the interval of what
+  has finished.
+  """
+  finished = [run for run in runs if run.state == FINISHED]
+  columns = [name for name in _COLUMNS if any(name in run.summary for run in finished)]
+  lines = [['seed', *(name.replace('_', ' ') for name in columns), 'time', '']]
+  for run in runs:
+    cells = [_number(name, run.summary.get(name)) for name in columns]
+    seconds: float | None = run.summary.get('seconds')
+    note = '' if run.state == FINISHED else run.state
+    lines.append([str(run.seed), *cells, duration(seconds) if seconds else '', note])
+  if len(finished) > 1:
+    found = {
+      name: statistics.summarize([run.summary[name] for run in finished if name in run.summary])
+      for name in columns
+    }
+    percent = f'{100 * statistics.CONFIDENCE:.0f} %'
+    for title, part in (
+      ('mean', 'mean'),
+      ('deviation', 'sd'),
+      (f'{percent} from', 'low'),
+      (f'{percent} to', 'high'),
+    ):
+      cells = [_number(name, getattr(found[name], part)) for name in columns]
+      lines.append([title, *cells, '', ''])
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  texts = [
+    '  '.join(
+      [line[0].ljust(widths[0])]
+      + [cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1], strict=True)]
+      + [line[-1]]
+    ).rstrip()
+    for line in lines
+  ]
+  split_notes = sorted({text for run in finished if (text := run.summary.get('split_note'))})
+  suffix = f' [{"; ".join(split_notes)}]' if split_notes else ''
+  return '\n'.join([*texts, f'{_counted(runs)}{suffix}'])
+
+
+def _counted(runs: Sequence[SeedRun]) -> str:
+  """'3 of 5 seeds finished, 1 failed; 12 min 40 s in all'."""
+  counts = {state: sum(run.state == state for run in runs) for state in (FINISHED, FAILED)}
+  failed = f', {counts[FAILED]} failed' if counts[FAILED] else ''
+  seconds = sum(run.summary.get('seconds', 0.0) for run in runs)
+  return f'{counts[FINISHED]} of {len(runs)} seeds finished{failed}; {duration(seconds)} in all'
+
+
+def _number(column: str, value: float | None) -> str:
+  if value is None:
+    return ''
+  return f'{100 * value:.2f} %' if column.endswith('accuracy') else f'{value:.4f}'
+
+
+def _has_begun(folder: pathlib.Path) -> bool:
+  return os.path.lexists(folder / configs.CONFIG_NAME)
+
+
+def _sentence(error: BaseException) -> str:
+  """What went wrong, in a line."""
+  if isinstance(error, UserError):
+    return str(error)
+  text = ' '.join(str(error).split())
+  out_of_memory = isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in text
+  return f'there is not enough memory ({text[:200]})' if out_of_memory else text[:300]

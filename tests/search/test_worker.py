@@ -1,0 +1,200 @@
+"""What becomes of trials: trained, pruned, failed, lost, taken up again."""
+
+import math
+import subprocess
+import sys
+
+import optuna
+import pytest
+
+from cifar_jax.search import claims, study, worker
+from cifar_jax.search.rows import row_of
+from cifar_jax.utils.errors import UserError
+from tests.helpers import fake_study
+from tests.helpers.fake_study import EPOCHS, accuracy, fake_train
+
+NAN = 'the loss or the parameters became NaN or infinite in step 3 (epoch 1)'
+
+
+def states(opened: study.OpenStudy) -> list[str]:
+  return [row_of(opened, trial)['state'] for trial in opened.trials()]
+
+
+def dead_owner() -> dict[str, object]:
+  """The owner that a process which has ended was."""
+  process = subprocess.Popen([sys.executable, '-c', ''])
+  process.wait()
+  return {**claims.new_owner(), 'pid': process.pid}
+
+
+def begin(opened: study.OpenStudy, owner: object, epochs: int = 2) -> optuna.Trial:
+  """A trial that somebody has begun and trained for some epochs."""
+  trial = opened.study.ask()
+  config = study.closed_to_test(fake_study.Space().propose(trial, opened.study))
+  trial.set_user_attr(claims.OWNER, owner)
+  short = type(config)(config)
+  short.epochs = epochs
+  fake_train(short, opened.run_of(trial.number, 0))
+  for epoch in range(1, epochs + 1):
+    trial.report(accuracy(trial.params['x'], epoch), epoch)
+  return trial
+
+
+def test_trials_are_trained_until_the_budget_is_spent(open_fake, work) -> None:
+  opened = open_fake()
+  work(opened, trials=3)
+  work(opened, trials=3)  # the same command again
+  trials = opened.trials()
+  assert [trial.number for trial in trials] == [0, 1, 2]
+  for trial in trials:
+    assert trial.value == accuracy(trial.params['x'], EPOCHS)
+    assert trial.intermediate_values[2] == accuracy(trial.params['x'], 2)
+    assert not study.trial_config(trial).evaluate.test
+  assert states(opened) == ['complete'] * 3
+  work(opened, epochs=17)  # 12 are made: a fourth and a fifth trial begin
+  assert len(opened.trials()) == 5
+  assert sum(row_of(opened, trial)['epochs'] for trial in opened.trials()) == 5 * EPOCHS
+
+
+def test_the_mean_over_seeds_counts(open_fake, work) -> None:
+  opened = open_fake(seeds=3)
+  work(opened, trials=1)
+  (trial,) = opened.trials()
+  assert trial.value == pytest.approx(accuracy(trial.params['x'], EPOCHS) - 0.01)
+  runs = sorted(path.name for path in opened.run_of(0, 0).parent.iterdir())
+  assert runs == ['seed_0', 'seed_1', 'seed_2']
+  assert row_of(opened, trial)['epochs'] == 3 * EPOCHS
+
+
+def test_a_failure_is_said_and_gone_on_from(open_fake, work) -> None:
+  opened = open_fake()
+  errors = [UserError(NAN), MemoryError('no room'), None, ValueError('two\nlines')]
+  found = []
+
+  def train(config, run, progress, **options):
+    found.append(run)
+    error = errors[len(found) - 1]
+    if error:
+      raise error
+    return fake_train(config, run, progress, **options)
+
+  work(opened, train, trials=4)
+  assert states(opened) == ['failed', 'failed', 'complete', 'failed']
+  reasons = [row_of(opened, trial)['reason'] for trial in opened.trials()]
+  assert reasons == [NAN, 'out of memory: no room', '', 'ValueError: two lines']
+  assert 'Traceback' in (found[3].parent / 'error.txt').read_text()
+
+
+def test_a_result_that_is_not_finite_has_failed(open_fake, work) -> None:
+  opened = open_fake()
+  work(opened, lambda *_, **__: {'val_accuracy': math.nan, 'last_epoch': 1}, trials=1)
+  assert states(opened) == ['failed']
+
+
+def test_nothing_but_failures_end_the_worker(open_fake, work) -> None:
+  def train(*_, **__):
+    raise UserError('there are no data')
+
+  with pytest.raises(UserError, match=r'the 3 trials so far have all failed.*there are no data'):
+    work(open_fake(), train, trials=10)
+
+
+def test_a_pruned_run_stops_after_the_epoch(open_fake, work) -> None:
+  opened = open_fake()
+  opened.study.pruner = optuna.pruners.ThresholdPruner(lower=2.0)
+  work(opened, trials=1)
+  (trial,) = opened.trials()
+  row = row_of(opened, trial)
+  assert (row['state'], row['epochs']) == ('pruned', 1)
+  assert (opened.run_of(0, 0) / 'epochs.txt').read_text() == '1\n'
+
+
+def test_a_lost_trial_goes_on_from_its_checkpoint_once(open_fake, work) -> None:
+  opened = open_fake()
+  begin(opened, dead_owner())
+  work(opened, trials=1)
+  (trial,) = opened.trials()
+  assert trial.value == accuracy(trial.params['x'], EPOCHS)
+  assert (opened.run_of(0, 0) / 'epochs.txt').read_text() == '1\n2\n3\n4\n'
+  work(opened, trials=1)
+  assert len(opened.trials()) == 1
+
+
+def test_a_stopped_trial_is_left_to_the_next_worker(open_fake, work) -> None:
+  opened = open_fake()
+  work(opened, lambda *_, **__: {}, trials=2)
+  assert states(opened) == ['waiting']  # and no second one was begun
+  work(opened, trials=2)
+  assert states(opened) == ['complete'] * 2
+
+
+def test_a_trial_whose_process_is_lost_again_and_again_has_failed(open_fake, work) -> None:
+  opened = open_fake()
+  trial, owner = begin(opened, None), dead_owner()
+  for _ in range(worker._MOST_KILLS):
+    trial.set_user_attr(claims.OWNER, owner)
+    work(opened, lambda *_, **__: {}, trials=1)  # gets no further
+    assert states(opened) == ['waiting']
+  trial.set_user_attr(claims.OWNER, owner)
+  work(opened, trials=1)
+  (ended,) = opened.trials()
+  row = row_of(opened, ended)
+  assert (row['state'], row['epochs']) == ('failed', 2)
+  assert row['reason'] == 'its process was lost 6 times in a row after epoch 2'
+
+
+def test_what_another_worker_has_taken_up_is_not_told(open_fake) -> None:
+  """As after a machine has slept for long."""
+  opened = open_fake()
+  mine, other = claims.new_owner(), claims.new_owner()
+  trial = begin(opened, mine)
+
+  def train(*arguments, **options):
+    trial.set_user_attr(claims.OWNER, other)
+    return fake_train(*arguments, **options)
+
+  assert not worker._Attempt(opened, fake_study.Space(), trial, mine, train).run()
+  (found,) = opened.trials()
+  assert found.state is optuna.trial.TrialState.RUNNING
+  assert found.user_attrs[claims.OWNER] == other
+  assert study.RESULTS not in found.user_attrs
+
+
+def test_a_full_disk_ends_the_worker_and_no_trial(open_fake, work) -> None:
+  opened = open_fake()
+
+  def train(*_, **__):
+    raise UserError('cannot write to runs/a: the disk is full; what was saved before is complete')
+
+  with pytest.raises(UserError, match='the disk is full'):
+    work(opened, train, trials=1)
+  assert states(opened) == ['waiting']
+  work(opened, trials=1)
+  assert states(opened) == ['complete']
+
+
+class TestWatch:
+  def trial(self, owner, pulse=None) -> optuna.trial.FrozenTrial:
+    attributes = {claims.OWNER: owner, claims.PULSE: pulse}
+    return optuna.create_trial(state=optuna.trial.TrialState.RUNNING, user_attrs=attributes)
+
+  def test_processes_of_this_machine_are_looked_at(self) -> None:
+    watch, mine = claims.Watch(), claims.new_owner()
+    assert watch.is_owned(self.trial(mine))
+    assert not watch.is_owned(self.trial({**mine, 'started': mine['started'] - 60}))
+    assert not watch.is_owned(self.trial(dead_owner()))
+    assert not watch.is_owned(self.trial(None))
+
+  def test_of_other_machines_the_pulse_is_watched(self, monkeypatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(claims.time, 'monotonic', lambda: now[0])
+    watch, owner = claims.Watch(), {**claims.new_owner(), 'machine': 'elsewhere'}
+    assert watch.is_owned(self.trial(owner, [1, 0.0]))
+    now[0] += claims.LOST_AFTER - 1
+    assert watch.is_owned(self.trial(owner, [1, 0.0]))
+    assert watch.is_owned(self.trial(owner, [2, 0.0]))
+    now[0] += claims.LOST_AFTER - 1
+    assert watch.is_owned(self.trial(owner, [2, 0.0]))
+    now[0] += 2
+    assert not watch.is_owned(self.trial(owner, [2, 0.0]))
+    assert watch.is_owned(self.trial({**owner, 'token': 'other'}, [2, 0.0]))

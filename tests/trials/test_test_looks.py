@@ -1,0 +1,55 @@
+"""Each look at the test set of a study's runs is a line."""
+
+import re
+import shutil
+
+import pytest
+
+from cifar_jax import commands
+from cifar_jax.trials import test_looks
+
+
+@pytest.fixture
+def trial(tiny_run, tmp_path):
+  (tmp_path / 'study').mkdir()
+  (tmp_path / 'study' / 'study.json').write_text('{}')
+  return shutil.copytree(tiny_run, tmp_path / 'study' / 'trials' / '00003' / 'seed_0')
+
+
+def test_the_commands_write_it_down(trial, tmp_path, tiny_run, capsys) -> None:
+  study = tmp_path / 'study'
+  assert test_looks.sentence(study) == 'the test set of this study has not been looked at'
+  commands.main(['evaluate', str(trial), '--split=validation'])
+  assert test_looks.read(study) == []
+  commands.main(['evaluate', str(trial), '--split=test', '--checkpoint=best'])
+  (look,) = test_looks.read(study)
+  assert look[1:] == ('evaluate', 'trials/00003/seed_0', 'checkpoint best')
+  assert re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00', look.when)
+  commands.main(['evaluate', str(tiny_run)])  # of no study
+  assert not (tiny_run.parent / test_looks.NAME).exists()
+  with pytest.raises(SystemExit):
+    commands.main(['evaluate', str(trial), '--split=test', '--checkpoint=77'])
+  assert len(test_looks.read(study)) == 1  # nothing was seen
+  capsys.readouterr()
+
+
+def test_what_it_says(tmp_path) -> None:
+  (tmp_path / 'study.json').write_text('{}')
+  folder = tmp_path / 'final'
+  folder.mkdir()
+  test_looks.record(folder, 'final', 'seeds 1-5, with "quotes", and commas')
+  with (tmp_path / test_looks.NAME).open('a') as file:
+    file.write('2026-11-27T22:10:05+00:00,evaluate,tri')  # a power failure
+  test_looks.record(folder / 'best' / 'seed_1', 'report')
+  looks = test_looks.read(tmp_path)
+  assert [look.by for look in looks] == ['final', 'evaluate', 'report']
+  assert looks[0].note == 'seeds 1-5, with "quotes", and commas'
+  text = test_looks.sentence(tmp_path)
+  assert 'was looked at 3 times: first by final on ' in text
+  assert 'last by report of final/best/seed_1 on ' in text
+
+
+def test_a_table_that_cannot_be_read(tmp_path) -> None:
+  (tmp_path / test_looks.NAME).write_bytes(b'\xff\xfe\xff')
+  with pytest.raises(test_looks.UserError, match=r'test_looks\.csv cannot be read'):
+    test_looks.read(tmp_path)
