@@ -42,6 +42,12 @@ class Limits:
   parameters: int = 0
   macs: int = 0
 
+  def __post_init__(self) -> None:
+    """Raises UserError, naming the flag, unless both are numbers of something."""
+    for name, value in vars(self).items():
+      if value < 0:
+        raise UserError(f'--max_{name}={value}: give 0 for no limit, or the largest that is tried')
+
   def allows(self, size: Size) -> bool:
     """Whether a network of a size is tried."""
     return all(not most or value <= most for value, most in zip(size, self.values(), strict=True))
@@ -77,6 +83,8 @@ class Settings:
 
   def __post_init__(self) -> None:
     """Raises UserError, naming the flag, where the numbers do not go together."""
+    if self.seed < 0:
+      raise UserError(f'--sampler_seed={self.seed} is negative; use 0 or more')
     if self.population < 2:
       raise UserError(f'--population={self.population}: there must be at least 2')
     if not 1 <= self.tournament <= self.population:

@@ -12,7 +12,7 @@ from cifar_jax.search import breeder, evolution, study
 from cifar_jax.search import run as runs
 from cifar_jax.search.breeder import Breeder, DataFacts
 from cifar_jax.search.evolution import Limits, Settings, Stage
-from cifar_jax.search.genome import Genome, of_config
+from cifar_jax.search.genome import Genome, fitted, of_config
 from cifar_jax.utils.errors import UserError
 
 _OBJECTIVE = 'val_accuracy'
@@ -111,13 +111,15 @@ def first_genomes(
   notes = []
   for path in dict.fromkeys([own, *filter(None, map(str.strip, others.split(',')))]):
     name = configs.name_of(path)
-    config = base if path == own else configs.load(path)
     try:
-      genome = of_config(config)
+      genome = of_config(base if path == own else configs.load(path))
     except UserError as error:
       if path != own:
-        raise UserError(f'--first={path}: {error}') from None
+        raise UserError(f'--first: {name}: {error}') from None
       notes.append(f'first       without {name}: {error}')
+      continue
+    if fitted(genome, facts.image_shape) != genome:
+      notes.append(f'first       without {name}, for which the images are too small')
       continue
     size = facts.size_of(genome)
     words = f'{size.parameters:,} parameters, {size.macs:,} multiply-adds'

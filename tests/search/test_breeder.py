@@ -72,7 +72,8 @@ def evolve(
 @pytest.fixture(scope='module')
 def opened(tmp_path_factory) -> OpenStudy:
   folder = tmp_path_factory.mktemp('studies') / 'evolution'
-  plan = Plan('evolve', 'quickstart', settings=SETTINGS)
+  storage = f'journal:{folder}/journal.log'  # faster than SQLite
+  plan = Plan('evolve', 'quickstart', settings=SETTINGS, storage=storage)
   evolve(study.open_study(folder, plan), trials=7)
   return evolve(study.open_study(folder, plan))  # goes on
 
@@ -194,7 +195,7 @@ def test_random_search_has_the_same_first_networks_and_stages(tmp_path, opened):
 def test_other_settings_in_the_same_folder_are_refused(opened):
   settings = {**SETTINGS, 'population': 6}
   with pytest.raises(UserError, match='other --population: 5 before, 6 now'):
-    study.open_study(opened.folder, Plan('evolve', 'quickstart', settings=settings))
+    study.open_study(opened.folder, dataclasses.replace(opened.plan, settings=settings))
 
 
 @pytest.mark.parametrize(

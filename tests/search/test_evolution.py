@@ -225,11 +225,14 @@ def test_stages_by_default():
     ({'population': 4, 'tournament': 5}, '--tournament=5'),
     ({'tournament': 0}, '--tournament=0'),
     ({'crossover': 1.5}, '--crossover=1.5'),
+    ({'seed': -1}, '--sampler_seed=-1'),
   ],
 )
 def test_wrong_settings(options, flag):
   with pytest.raises(UserError, match=flag):
-    Settings(0, ONE_STAGE, **options)
+    Settings(**{'seed': 0, 'stages': ONE_STAGE, **options})
+  with pytest.raises(UserError, match='--max_macs=-1'):
+    Limits(macs=-1)
 
 
 @given(st.integers(0, 1000), st.integers(0, 60))
