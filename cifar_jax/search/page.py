@@ -22,6 +22,7 @@ from cifar_jax.search.results import BEST_NAME
 from cifar_jax.search.rows import row_of
 from cifar_jax.search.study import OpenStudy, completed, ended
 from cifar_jax.search.table import PARAMETER
+from cifar_jax.trials import test_looks
 from cifar_jax.utils.optional_deps import require
 
 PAGE_NAME = 'index.html'
@@ -70,7 +71,7 @@ def write_page(opened: OpenStudy) -> pathlib.Path:
       (cost.epochs, 'epochs'),
       (duration(60 * cost.minutes), 'of work, summed over the workers'),
     ],
-    'test_note': test_note(opened.folder),
+    'test_note': _capital(test_looks.sentence(opened.folder)),
     'best_lines': [show.line_of(opened, trial, letters=None) for trial in best],
     'command': f'python launch.py --config={shlex.quote(str(opened.folder / BEST_NAME))}',
     'charts': list(saved.values()),
@@ -82,11 +83,6 @@ def write_page(opened: OpenStudy) -> pathlib.Path:
   page = opened.folder / PAGE_NAME
   files.write_page(page, 'study.html', content)
   return page
-
-
-def test_note(folder: pathlib.Path) -> str:
-  """A sentence on how often the test set was looked at for a study."""
-  return 'The test set has not been opened for this study.'
 
 
 def importances(opened: OpenStudy) -> dict[str, float]:
@@ -105,6 +101,10 @@ def importances(opened: OpenStudy) -> dict[str, float]:
       )
     except (ValueError, RuntimeError):  # no option that all of them have, or none that varies
       return {}
+
+
+def _capital(text: str) -> str:
+  return f'{text[:1].upper()}{text[1:]}.'
 
 
 def _best_values(opened: OpenStudy, best: Sequence[FrozenTrial]) -> list[tuple[str, float]]:

@@ -12,6 +12,7 @@ from cifar_jax import config as configs
 from cifar_jax.search import objectives, page, results, rows, show, study, supervisor, table, worker
 from cifar_jax.search.budget import Budget, spent
 from cifar_jax.search.study import STUDY_NAME, OpenStudy, Plan, Proposer
+from cifar_jax.trials import test_looks
 from cifar_jax.utils.errors import UserError
 
 _TRIALS = 20
@@ -63,7 +64,7 @@ def finish(opened: OpenStudy) -> None:
     print(f'best        python launch.py --config={best}')
     if shares := page.importances(opened):
       print(f'importance  {", ".join(f"{name} {share:.2f}" for name, share in shares.items())}')
-    print(page.test_note(opened.folder))
+    print(f'test set    {test_looks.sentence(opened.folder)}')
   print(f'look at     {drawn} and {opened.folder / table.NAME}')
 
 
@@ -138,6 +139,8 @@ def _header(opened: OpenStudy, budget: Budget, workers: int) -> str:
     f'workers     {workers}',
     f'budget      {bounds}',
   ]
+  if test_looks.read(opened.folder):
+    lines.append(f'test set    {test_looks.sentence(opened.folder)}')
   lines += [f'changed     {change}' for change in opened.changes]
   if study.ended(trials):
     cost = spent(trials, ended_only=True)

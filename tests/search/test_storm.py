@@ -3,6 +3,7 @@
 import collections
 import itertools
 import json
+import os
 import pathlib
 import random
 import signal
@@ -18,7 +19,9 @@ from tests.helpers import REPOSITORY, fake_study
 
 pytestmark = pytest.mark.slow
 KILLS = 50
-TRIALS = 40
+TRIALS = 80
+# The URL of an empty database, where there is a server to try.
+POSTGRESQL = os.environ.get('CIFAR_JAX_TEST_POSTGRESQL', '')
 
 
 def start(folder: pathlib.Path, storage: str) -> subprocess.Popen[bytes]:
@@ -40,7 +43,15 @@ def workers_of(command: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return []
 
 
-@pytest.mark.parametrize('storage', ['', 'journal:{folder}/journal.log'])
+@pytest.mark.parametrize(
+  'storage',
+  [
+    '',
+    'journal:{folder}/journal.log',
+    pytest.param(POSTGRESQL, marks=pytest.mark.skipif(not POSTGRESQL, reason='no server')),
+  ],
+  ids=['sqlite', 'journal', 'postgresql'],
+)
 def test_fifty_kills_lose_and_double_nothing(tmp_path, storage) -> None:
   folder, chance = tmp_path / 'study', random.Random(0)
   storage = storage.format(folder=tmp_path)
@@ -48,7 +59,7 @@ def test_fifty_kills_lose_and_double_nothing(tmp_path, storage) -> None:
   killed: collections.Counter[str] = collections.Counter()
   try:
     while killed.total() < KILLS:
-      time.sleep(chance.uniform(0.2, 4.0))
+      time.sleep(chance.uniform(0.2, 3.0))
       if command.poll() is not None:  # the study was done before the storm was
         break
       workers = workers_of(command)

@@ -7,6 +7,7 @@ import optuna
 import pytest
 
 from cifar_jax.search import budget, claims, page, results, rows, show, study, supervisor
+from cifar_jax.trials import test_looks
 from cifar_jax.utils.errors import UserError
 from tests.helpers import fake_study
 
@@ -100,6 +101,9 @@ def test_the_page_of_a_study_without_results_says_so(open_fake) -> None:
   opened.study.ask()
   text = page.write_page(opened).read_text()
   assert 'No trial has been trained to its end yet.' in text
+  assert 'The test set of this study has not been looked at.' in text
+  test_looks.record(opened.folder, 'final')
+  assert 'was looked at once: by final' in page.write_page(opened).read_text()
 
 
 def test_a_study_in_a_folder_that_is_none(tmp_path) -> None:
