@@ -15,7 +15,8 @@ from cifar_jax import data
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.search import evolution
 from cifar_jax.search.evolution import Individual, Settings, Stage
-from cifar_jax.search.genome import Genome, Size, of_config, size_of, to_config
+from cifar_jax.search.genome import Genome, of_config, to_config
+from cifar_jax.search.size import Size, size_of
 from cifar_jax.search.study import BASELINE, IN_FULL, SHOWN, STAGE, TRIALS
 from cifar_jax.trainer.recipe import make_plan
 from cifar_jax.utils.errors import UserError

@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cifar_jax.search import genome as genomes
-from cifar_jax.search.genome import Genome, Size
-from cifar_jax.search.variation import Random, crossed, mutated, random_genome
+from cifar_jax.search.draws import Random, random_genome
+from cifar_jax.search.genome import Genome
+from cifar_jax.search.size import NO_LIMITS, Limits, Size
+from cifar_jax.search.variation import crossed, mutated
 from cifar_jax.utils.errors import UserError
 
 FIRST, DRAWN, MUTATED, CROSSED, PROMOTED = 'first', 'drawn', 'mutated', 'crossed', 'promoted'
@@ -33,28 +35,6 @@ class Stage(NamedTuple):
 
   epochs: float
   trials: int | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-  """The largest network that is tried; 0: no limit."""
-
-  parameters: int = 0
-  macs: int = 0
-
-  def __post_init__(self) -> None:
-    """Raises UserError, naming the flag, unless both are numbers of something."""
-    for name, value in vars(self).items():
-      if value < 0:
-        raise UserError(f'--max_{name}={value}: give 0 for no limit, or the largest that is tried')
-
-  def allows(self, size: Size) -> bool:
-    """Whether a network of a size is tried."""
-    return all(not most or value <= most for value, most in zip(size, self.values(), strict=True))
-
-  def values(self) -> tuple[int, int]:
-    """The two of them, in the order of `Size`."""
-    return self.parameters, self.macs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +58,7 @@ class Settings:
   population: int = 16
   tournament: int = 4
   crossover: float = 0.3
-  limits: Limits = Limits()
+  limits: Limits = NO_LIMITS
   at_random: bool = False
 
   def __post_init__(self) -> None:

@@ -11,8 +11,9 @@ from cifar_jax import config as configs
 from cifar_jax.search import breeder, evolution, study
 from cifar_jax.search import run as runs
 from cifar_jax.search.breeder import Breeder, DataFacts
-from cifar_jax.search.evolution import Limits, Settings, Stage
+from cifar_jax.search.evolution import Settings, Stage
 from cifar_jax.search.genome import Genome, fitted, of_config
+from cifar_jax.search.size import Limits
 from cifar_jax.utils.errors import UserError
 
 _OBJECTIVE = 'val_accuracy'

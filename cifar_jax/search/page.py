@@ -20,7 +20,7 @@ from cifar_jax.search.evolution import parse_stages
 from cifar_jax.search.family_tree import family_tree
 from cifar_jax.search.results import BEST_NAME
 from cifar_jax.search.rows import row_of
-from cifar_jax.search.study import OpenStudy, completed, ended
+from cifar_jax.search.study import STAGE, OpenStudy, completed, ended
 from cifar_jax.search.table import PARAMETER
 from cifar_jax.trials import test_looks
 from cifar_jax.utils.optional_deps import require
@@ -122,13 +122,18 @@ def _charts(
     return {}
   scale, unit = (100.0, '%') if names[0] == 'val_accuracy' else (1.0, names[0])
   values = [scale * trial.values[0] for trial in done]
-  past = [(row, trial) for row, trial in zip(rows, trials, strict=True) if trial in ended(trials)]
+  last = show.last_stage(done)  # earlier ones are not comparable
+  past = [
+    (row, trial)
+    for row, trial in zip(rows, trials, strict=True)
+    if trial in ended(trials) and trial.user_attrs.get(STAGE, 0) == last
+  ]
   found = {
     'history': study_charts.history(
       [trial.number for _, trial in past],
       [row['state'] for row, _ in past],
       [scale * trial.values[0] if trial in done else None for _, trial in past],
-      f'{names[0]} of each trial',
+      f'{names[0]} of each trial{" of the last stage" if last else ""}',
       unit,
       opened.study.directions[0] is StudyDirection.MAXIMIZE,
     )

@@ -80,7 +80,7 @@ def best_trials(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> list[Frozen
   the first objective first. Where a study has stages, of the last one in which any has completed.
   """
   done = completed(trials)
-  last = max((trial.user_attrs.get(STAGE, 0) for trial in done), default=0)
+  last = last_stage(done)
   signs = [1 if d is StudyDirection.MAXIMIZE else -1 for d in opened.study.directions]
   scored = [
     (tuple(s * v for s, v in zip(signs, trial.values, strict=True)), trial)
@@ -97,6 +97,11 @@ def best_trials(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> list[Frozen
   ]
   ordered = [trial for _, trial in sorted(front, key=lambda pair: pair[0], reverse=True)]
   return ordered if len(signs) > 1 else ordered[:1]
+
+
+def last_stage(done: Sequence[FrozenTrial]) -> int:
+  """The last stage of a study of which any of these trials is; 0 where it has none."""
+  return max((trial.user_attrs.get(STAGE, 0) for trial in done), default=0)
 
 
 def way_of(plan: Plan) -> str:

@@ -1,7 +1,7 @@
-"""Genomes at random, changed, and crossed: the distribution that a search over networks draws from.
+"""Genomes changed and crossed.
 
-Every genome from here fits the images, see `genome.fitted`, and stays within the bounds below; all
-randomness is the generator's that is given.
+Every genome from here, and from `draws`, fits the images, see `genome.fitted`, and stays within the
+bounds of `draws`; all randomness is the generator's that is given.
 """
 
 import dataclasses
@@ -11,45 +11,26 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cifar_jax.search.genome import (
-  BATCH_NORMS,
-  POOLS,
-  RULES,
-  VECTORS,
-  Block,
-  Convolution,
-  Dense,
-  Genome,
-  Rule,
-  fitted,
+from cifar_jax.search.draws import (
+  ACTIVATIONS,
+  MOMENTA,
+  MOST_BLOCKS,
+  MOST_CONVOLUTIONS,
+  MOST_DENSE,
+  MOST_DROPOUT,
+  UNITS,
+  Random,
+  log_uniform,
+  near_width,
+  random_block,
+  random_convolution,
+  random_dense,
+  random_rule,
+  three_digits,
 )
+from cifar_jax.search.genome import BATCH_NORMS, POOLS, RULES, VECTORS, Block, Dense, Genome, fitted
 
-MOST_BLOCKS, MOST_CONVOLUTIONS, MOST_DENSE = 6, 4, 3
-WIDTHS = 8, 512  # of blocks; multiples of 8
-UNITS = 32, 1024  # of hidden layers; multiples of 32
-MOST_DROPOUT = 0.6
-KERNELS = {3: 0.7, 1: 0.15, 5: 0.15}
-WIDTH_FACTORS = {1.0: 0.8, 0.5: 0.1, 2.0: 0.1}
-ACTIVATIONS = ('relu', 'leaky_relu', 'elu', 'gelu', 'silu')
-MOMENTA = (0.0, 0.8, 0.9, 0.95)
-
-Random = np.random.Generator
 Item = TypeVar('Item')
-
-
-def random_genome(random: Random, image_shape: Sequence[int]) -> Genome:
-  """One to four blocks that widen, with all else as in networks that work at times."""
-  width = 8 * int(random.integers(2, 9))
-  blocks = []
-  for _ in range(random.integers(1, 5)):
-    blocks.append(_random_block(random, width))
-    width = _width(width * random.choice([1.0, 1.5, 2.0]))
-  dense = tuple(_random_dense(random) for _ in range(random.integers(0, 3)))
-  vectors = str(random.choice(VECTORS, p=[0.6, 0.4]))
-  activation = str(random.choice(ACTIVATIONS))
-  return fitted(
-    Genome(tuple(blocks), vectors, dense, activation, _random_rule(random)), image_shape
-  )
 
 
 def crossed(random: Random, one: Genome, other: Genome, image_shape: Sequence[int]) -> Genome:
@@ -94,7 +75,7 @@ def _add_block(random: Random, genome: Genome) -> tuple[Genome, str] | None:
     return None
   place = int(random.integers(len(genome.blocks) + 1))
   near = genome.blocks[max(place - 1, 0)].width if genome.blocks else 32
-  block = _random_block(random, _width(near))
+  block = random_block(random, near_width(near))
   blocks = (*genome.blocks[:place], block, *genome.blocks[place:])
   return dataclasses.replace(genome, blocks=blocks), f'block {place + 1} added'
 
@@ -111,7 +92,7 @@ def _remove_block(random: Random, genome: Genome) -> tuple[Genome, str] | None:
 @_mutation
 def _change_width(random: Random, genome: Genome) -> tuple[Genome, str] | None:
   def change(block: Block) -> Block:
-    return dataclasses.replace(block, width=_width(block.width * 2.0 ** random.uniform(-1, 1)))
+    return dataclasses.replace(block, width=near_width(block.width * 2.0 ** random.uniform(-1, 1)))
 
   return _change_block(random, genome, 'width', change)
 
@@ -123,7 +104,7 @@ def _add_convolution(random: Random, genome: Genome) -> tuple[Genome, str] | Non
       return block
     place = int(random.integers(len(block.convolutions) + 1))
     kept = block.convolutions
-    added = (*kept[:place], _random_convolution(random), *kept[place:])
+    added = (*kept[:place], random_convolution(random), *kept[place:])
     return dataclasses.replace(block, convolutions=added)
 
   return _change_block(random, genome, 'convolutions', change)
@@ -145,7 +126,7 @@ def _remove_convolution(random: Random, genome: Genome) -> tuple[Genome, str] | 
 def _change_convolution(random: Random, genome: Genome) -> tuple[Genome, str] | None:
   def change(block: Block) -> Block:
     place = int(random.integers(len(block.convolutions)))
-    drawn = _random_convolution(random)
+    drawn = random_convolution(random)
     field = str(random.choice(['kernel', 'padding', 'width_factor']))
     one = dataclasses.replace(block.convolutions[place], **{field: getattr(drawn, field)})
     kept = block.convolutions
@@ -186,7 +167,7 @@ def _add_dense(random: Random, genome: Genome) -> tuple[Genome, str] | None:
   if len(genome.dense) >= MOST_DENSE:
     return None
   place = int(random.integers(len(genome.dense) + 1))
-  layer = _random_dense(random)
+  layer = random_dense(random)
   dense = (*genome.dense[:place], layer, *genome.dense[place:])
   return dataclasses.replace(genome, dense=dense), f'dense {layer.units} added'
 
@@ -218,7 +199,7 @@ def _change_activation(random: Random, genome: Genome) -> tuple[Genome, str] | N
 @_mutation
 def _change_optimizer(random: Random, genome: Genome) -> tuple[Genome, str] | None:
   name = _other(random, tuple(RULES), genome.optimizer.name)
-  rule = _random_rule(random, name)
+  rule = random_rule(random, name)
   return dataclasses.replace(
     genome, optimizer=rule
   ), f'optimizer: {genome.optimizer.name} -> {name}'
@@ -253,8 +234,8 @@ def _change_rule(
     return None
   rule = genome.optimizer
   old = getattr(rule, field)
-  new = old * math.exp(random.normal(0, math.log(2))) if old else _log_uniform(random, bounds)
-  new = _three_digits(float(np.clip(new, *bounds)))
+  new = old * math.exp(random.normal(0, math.log(2))) if old else log_uniform(random, bounds)
+  new = three_digits(float(np.clip(new, *bounds)))
   what = f'{field.replace("_", " ")}: {old:g} -> {new:g}'
   changed: dict[str, Any] = {field: new}
   rule = dataclasses.replace(rule, **changed)
@@ -307,50 +288,9 @@ def _told(value: Any) -> str:
   return f'{value:g}' if isinstance(value, float) else str(value)
 
 
-def _random_block(random: Random, width: int) -> Block:
-  return Block(
-    width,
-    tuple(_random_convolution(random) for _ in range(random.integers(1, 4))),
-    str(random.choice(POOLS, p=[0.1, 0.7, 0.2])),
-    str(random.choice(BATCH_NORMS, p=[0.3, 0.5, 0.2])),
-    _random_rate(random),
-  )
-
-
-def _random_convolution(random: Random) -> Convolution:
-  return Convolution(
-    int(random.choice(list(KERNELS), p=list(KERNELS.values()))),
-    'valid' if random.random() < 0.2 else 'same',
-    float(random.choice(list(WIDTH_FACTORS), p=list(WIDTH_FACTORS.values()))),
-  )
-
-
-def _random_dense(random: Random) -> Dense:
-  return Dense(int(random.choice([64, 128, 256, 512])), _random_rate(random))
-
-
-def _random_rule(random: Random, name: str = '') -> Rule:
-  name = name or str(random.choice(sorted(RULES)))
-  ranges = RULES[name]
-  rate = _three_digits(_log_uniform(random, ranges.learning_rate))
-  bounds = ranges.weight_decay
-  decay = _three_digits(_log_uniform(random, bounds)) if bounds and random.random() < 0.7 else 0.0
-  return Rule(name, rate, decay, float(random.choice(MOMENTA)) if ranges.momentum else 0.0)
-
-
-def _random_rate(random: Random) -> float:
-  """None for half of the layers, else 0.05 to 0.5."""
-  return 0.0 if random.random() < 0.5 else round(0.05 * int(random.integers(1, 11)), 2)
-
-
 def _near_rate(random: Random, rate: float) -> float:
   step = int(random.choice([-4, -3, -2, -1, 1, 2, 3, 4]))
   return round(float(np.clip(rate + 0.05 * step, 0.0, MOST_DROPOUT)), 2)
-
-
-def _width(wanted: float) -> int:
-  low, high = WIDTHS
-  return int(np.clip(8 * round(wanted / 8), low, high))
 
 
 def _units(wanted: float) -> int:
@@ -362,12 +302,3 @@ def _other(random: Random, values: Sequence[Item], old: Item) -> Item:
   """One of the values that is not the old one."""
   rest = [value for value in values if value != old]
   return rest[random.integers(len(rest))]
-
-
-def _log_uniform(random: Random, bounds: tuple[float, float]) -> float:
-  low, high = bounds
-  return math.exp(random.uniform(math.log(low), math.log(high)))
-
-
-def _three_digits(number: float) -> float:
-  return float(f'{number:.3g}')

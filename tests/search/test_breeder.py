@@ -13,8 +13,9 @@ from cifar_jax import config as configs
 from cifar_jax.search import breeder, evolution, results, rows, show, study, table, worker
 from cifar_jax.search.breeder import Breeder, DataFacts
 from cifar_jax.search.budget import Budget
-from cifar_jax.search.evolution import Limits, Settings, Stage
+from cifar_jax.search.evolution import Settings, Stage
 from cifar_jax.search.genome import of_config
+from cifar_jax.search.size import Limits
 from cifar_jax.search.storage import Store
 from cifar_jax.search.study import OpenStudy, Plan
 from cifar_jax.utils.errors import UserError

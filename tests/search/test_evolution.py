@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar_jax.search import evolution
-from cifar_jax.search.evolution import Individual, Limits, Settings, Size, Stage
+from cifar_jax.search.evolution import Individual, Settings, Stage
 from cifar_jax.search.genome import Genome
+from cifar_jax.search.size import Limits, Size
 from cifar_jax.utils.errors import UserError
 from tests.helpers.genomes import ADV
 

@@ -11,8 +11,9 @@ import pytest
 from cifar_jax import config as configs
 from cifar_jax.commands import make_parser, parsing
 from cifar_jax.search import breeder, evolve, results, study, table
-from cifar_jax.search.evolution import Limits, Stage
+from cifar_jax.search.evolution import Stage
 from cifar_jax.search.genome import of_config
+from cifar_jax.search.size import Limits
 from cifar_jax.utils.errors import UserError
 from tests.helpers import REPOSITORY
 

@@ -3,8 +3,9 @@
 import pytest
 
 from cifar_jax.figures.files import save_figure
-from cifar_jax.search.evolution import Individual, Size, Stage
+from cifar_jax.search.evolution import Individual, Stage
 from cifar_jax.search.family_tree import ancestors, family_tree, rows_of
+from cifar_jax.search.size import Size
 from tests.helpers.genomes import ADV
 
 

@@ -13,6 +13,7 @@ from cifar_jax.analysis import layer_table
 from cifar_jax.config import flatten
 from cifar_jax.search import genome as genomes
 from cifar_jax.search.genome import Block, Convolution, Genome, Rule
+from cifar_jax.search.size import size_of
 from cifar_jax.utils.errors import UserError
 from tests.helpers.genomes import ADV
 
@@ -60,15 +61,15 @@ def test_they_have_the_articles_parameters_in_another_config(name):
 def test_sizes_by_hand():
   """30 * 30 * 32 * 27 + 13 * 13 * 64 * 288 + 2304 * 10 multiply-adds of cnn_simple."""
   simple = genomes.of_config(config_of('cnn_simple'))
-  assert genomes.size_of(simple, CIFAR, 10) == (42_442, 3_915_648)
+  assert size_of(simple, CIFAR, 10) == (42_442, 3_915_648)
   # BatchNorm's running statistics count, as in the article.
-  assert genomes.size_of(ADV, CIFAR, 10).parameters == 642_986
+  assert size_of(ADV, CIFAR, 10).parameters == 642_986
 
 
 @pytest.mark.parametrize('name', ARTICLES)
 def test_sizes_are_those_of_the_articles(name):
   genome = genomes.of_config(config_of(name))
-  assert genomes.size_of(genome, CIFAR, 10).parameters == ARTICLES[name]
+  assert size_of(genome, CIFAR, 10).parameters == ARTICLES[name]
 
 
 def test_a_genome_written_by_hand():

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from cifar_jax import models, optim
 from cifar_jax.analysis import layer_table
 from cifar_jax.schema.options import options_of
-from cifar_jax.search import variation
+from cifar_jax.search import draws, variation
 from cifar_jax.search.genome import (
   RULES,
   Block,
   Convolution,
   Genome,
   fitted,
-  size_of,
   to_config,
 )
+from cifar_jax.search.size import size_of
 from configs import base, cnn_adv
 from tests.helpers.genomes import ADV
 
@@ -33,7 +33,7 @@ SEEDS = st.integers(0, 2**32)
 def line_of_descent(seed: int, shape: tuple[int, ...], steps: int) -> list[Genome]:
   """Genomes that come from two random ones by mutation and crossover."""
   random = np.random.default_rng(seed)
-  found = [variation.random_genome(random, shape) for _ in range(2)]
+  found = [draws.random_genome(random, shape) for _ in range(2)]
   for _ in range(steps):
     child = variation.crossed(random, found[-1], found[-2], shape)
     found.append(variation.mutated(random, child, shape)[0])
@@ -41,14 +41,14 @@ def line_of_descent(seed: int, shape: tuple[int, ...], steps: int) -> list[Genom
 
 
 def assert_within_bounds(genome: Genome) -> None:
-  assert 1 <= len(genome.blocks) <= variation.MOST_BLOCKS
-  assert len(genome.dense) <= variation.MOST_DENSE
+  assert 1 <= len(genome.blocks) <= draws.MOST_BLOCKS
+  assert len(genome.dense) <= draws.MOST_DENSE
   for block in genome.blocks:
     assert 8 <= block.width <= 512
     assert block.width % 8 == 0
-    assert 1 <= len(block.convolutions) <= variation.MOST_CONVOLUTIONS
+    assert 1 <= len(block.convolutions) <= draws.MOST_CONVOLUTIONS
   for layer in (*genome.blocks, *genome.dense):
-    assert 0 <= layer.dropout <= variation.MOST_DROPOUT
+    assert 0 <= layer.dropout <= draws.MOST_DROPOUT
   ranges = RULES[genome.optimizer.name]
   low, high = ranges.learning_rate
   assert low <= genome.optimizer.learning_rate <= high
@@ -101,7 +101,7 @@ def test_all_can_be_built_and_trained(seed, shape):
 @settings(max_examples=30, deadline=None)
 def test_a_mutation_changes_something_and_one_field_alone(seed):
   random = np.random.default_rng(seed)
-  parent = variation.random_genome(random, (32, 32, 3))
+  parent = draws.random_genome(random, (32, 32, 3))
   child, what = variation.mutated(random, parent, (32, 32, 3))
   different = [
     field.name
@@ -124,7 +124,7 @@ def test_every_mutation_happens_and_tells_the_truth():
 
 
 def adv_by_sgd() -> Genome:
-  return dataclasses.replace(ADV, optimizer=variation._random_rule(np.random.default_rng(0), 'sgd'))
+  return dataclasses.replace(ADV, optimizer=draws.random_rule(np.random.default_rng(0), 'sgd'))
 
 
 def test_learning_rates_move_evenly_in_their_logarithm():
