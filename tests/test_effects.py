@@ -175,6 +175,7 @@ NEUTRAL: dict[str, Case] = {
   'plateau.min_learning_rate': Case(0.01, {'plateau.patience': 1}),
   'plateau.patience_semantics': Case('keras2.0', {'plateau.patience': 1}),
   'evaluate.every_epochs': Case(0),
+  'evaluate.test': Case(False),
   'evaluate.drop_remainder': Case(True, {'data.validation': '13'}),
   'evaluate.tta': Case('flip'),
   'evaluate.tta_fraction': Case(0.25, {'evaluate.tta': 'flip'}),
