@@ -71,7 +71,7 @@ def assert_size_is_that_of_the_analysis(seed: int, shape: tuple[int, int, int]) 
   assert size_of(genome, shape, 7) == (found.parameters.total, found.macs)
 
 
-@pytest.mark.parametrize(('seed', 'shape'), [(0, (32, 32, 3)), (1, (9, 14, 1)), (2, (28, 28, 1))])
+@pytest.mark.parametrize(('seed', 'shape'), [(0, (32, 32, 3)), (1, (9, 14, 1))])
 def test_sizes_are_those_of_the_analysis(seed, shape):
   assert_size_is_that_of_the_analysis(seed, shape)
 
@@ -84,7 +84,7 @@ def test_all_sizes_are_those_of_the_analysis(seed, shape):
 
 
 @given(SEEDS, SHAPES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_all_can_be_built_and_trained(seed, shape):
   genome = line_of_descent(seed, shape, 4)[-1]
   config = to_config(base.get_config(), genome)
