@@ -41,8 +41,9 @@ def run(
     return
   if arguments.workers < 1:
     raise UserError(f'--workers={arguments.workers}: give at least 1')
-  study.check_proposals(proposer, plan, baseline)
+  suggested = study.check_proposals(proposer, plan, baseline)
   opened = study.open_study(folder, plan, baseline)
+  study.check_same_words(opened, suggested)
   shown = show.Show()
   shown.note(_header(opened, budget, arguments.workers))
   try:

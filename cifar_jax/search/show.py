@@ -67,12 +67,14 @@ class Show:
     if not self._bar_wanted:
       return
     if self._bar is None:
-      form = '{percentage:3.0f}% of the budget|{bar}| {postfix}'
+      form = '{percentage:3.0f}% of the budget|{bar:24}| {desc}'
       self._bar = tqdm(total=1.0, bar_format=form, leave=False, dynamic_ncols=True)
     self._bar.n = share
     made, elapsed = share - self._share, time.monotonic() - self._begun
     left = f', {duration(elapsed * (1 - share) / made)} left' if made > 0 else ''
-    self._bar.set_postfix_str(f'{len(ended(trials))} trials, {best_words(opened, trials)}{left}')
+    self._bar.set_description_str(
+      f'{len(ended(trials))} trials, {best_words(opened, trials)}{left}'
+    )
 
 
 def best_trials(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import optuna
 from ml_collections import ConfigDict
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_jax import config as configs
@@ -249,8 +250,11 @@ def closed_to_test(config: ConfigDict) -> ConfigDict:
 
 def check_proposals(
   proposer: Proposer, plan: Plan, baseline: Mapping[str, Any] | None = None
-) -> None:
+) -> dict[str, BaseDistribution]:
   """Tries, without a storage, what a proposer makes of the baseline, or of random suggestions.
+
+  Returns:
+    What it suggested from, by name.
 
   Raises:
     UserError: a mistake in the space, or in the config that it makes.
@@ -270,6 +274,21 @@ def check_proposals(
     )
   if baseline and (missing := sorted(set(trial.params) - set(baseline))):
     raise UserError(f'{plan.space}: BASELINE lacks {missing[0]!r}, which the space suggests')
+  return trial.distributions
+
+
+def check_same_words(opened: OpenStudy, suggested: Mapping[str, BaseDistribution]) -> None:
+  """Raises UserError where a space suggests from other words than the study's trials so far."""
+  for trial in opened.trials():
+    for name in suggested.keys() & trial.distributions.keys():
+      try:
+        check_distribution_compatibility(trial.distributions[name], suggested[name])
+      except ValueError:
+        raise UserError(
+          f'{opened.plan.space} suggests {name!r} from {suggested[name]}, and trial {trial.number} '
+          f'of {opened.folder} from {trial.distributions[name]}: numbers of a range may change '
+          'within a study, words and kinds cannot; choose another name for it, or another --folder'
+        ) from None
 
 
 def ended(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

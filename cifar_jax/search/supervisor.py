@@ -210,7 +210,7 @@ def times_memory_ran_out() -> int:
 
 def _start(command: Sequence[str], log: Any, workers: int) -> subprocess.Popen[bytes]:
   """Starts a worker; Ctrl-C, which the terminal sends to all, does not reach it."""
-  environment = dict(os.environ)
+  environment = {**os.environ, worker.PARENT: str(os.getpid())}
   if workers > 1 and not runs_on_cpu():
     # JAX takes three quarters of a GPU's memory at its start.
     environment.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', f'{0.9 / workers:.2f}')

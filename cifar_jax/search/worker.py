@@ -37,6 +37,7 @@ from cifar_jax.search.study import (
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import make_folder
 
+PARENT = 'CIFAR_JAX_STUDY_COMMAND'  # in the environment: the process that started a worker
 KILLS = 'kills'  # attribute of a trial: how often in a row its process was lost at the same place
 _MOST_KILLS = 5
 _FAILURES_IN_A_ROW = 3  # with nothing ever completed: it is not the options that are wrong
@@ -91,7 +92,7 @@ def work(
           return
         stop.wait(_SECONDS_BETWEEN_LOOKS)
         continue
-      failed = _Attempt(opened, proposer, claimed, owner, train).run()
+      failed = _Attempt(opened, proposer, claimed, owner, train, stop).run()
       if failed is None:
         return
       failures = failures + 1 if failed else 0
@@ -175,6 +176,7 @@ class _Attempt:
   trial: optuna.Trial
   owner: Mapping[str, Any]
   train: Train
+  stop: threading.Event
 
   def run(self) -> bool | None:
     """Trains and reports; whether the trial has failed, None if the worker is to stop."""
@@ -203,7 +205,8 @@ class _Attempt:
           with contextlib.suppress(StorageError):
             self._release()
           raise
-        reason = str(error)
+        # What a single run could do about it is no advice for a trial.
+        reason = str(error).partition(': start a new run')[0]
       except Exception as error:
         if isinstance(error, ERRORS) and not isinstance(error, OSError):
           raise
@@ -227,7 +230,7 @@ class _Attempt:
       seeded = ConfigDict(config)
       seeded.seed = seed
       run = opened.run_of(trial.number, seed)
-      callbacks = self._callbacks() if seed == seeds[0] else ()
+      callbacks = self._callbacks(seed == seeds[0])
       summary = self.train(seeded.lock(), run, _silent(), extra_callbacks=callbacks)
       if not summary:
         raise InterruptedTrialError
@@ -252,14 +255,16 @@ class _Attempt:
     self._set(CONFIG, json.loads(json.dumps(configs.to_json(config))))
     return config
 
-  def _callbacks(self) -> tuple[Any, ...]:
-    """What reports the epochs, where there is one objective and it is measured in each."""
-    objectives = self.opened.plan.objectives
-    if len(objectives) > 1 or objectives[0] not in PER_EPOCH:
-      return ()
-    from cifar_jax.search.report_epochs import ReportEpochs
+  def _callbacks(self, is_first: bool) -> tuple[Any, ...]:
+    """Of the first run also what reports its epochs, where there is one objective and it is
+    measured in each.
+    """
+    from cifar_jax.search.callbacks import ReportEpochs, StopIfAsked
 
-    return (ReportEpochs(objectives[0], self.report),)
+    objectives = self.opened.plan.objectives
+    if not is_first or len(objectives) > 1 or objectives[0] not in PER_EPOCH:
+      return (StopIfAsked(self.stop),)
+    return StopIfAsked(self.stop), ReportEpochs(objectives[0], self.report)
 
   def report(self, epoch: int, value: float) -> None:
     """Reports an epoch, counted from 1.
@@ -367,7 +372,9 @@ def _stopping() -> Iterator[threading.Event]:
 
   While a run trains, `run_dir.signals` has the signal, and the run's end tells of it.
   """
-  stop, over, parent = threading.Event(), threading.Event(), os.getppid()
+  stop, over = threading.Event(), threading.Event()
+  # It may be gone before this one has got so far.
+  parent = int(os.environ.get(PARENT, os.getppid()))
   before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
   def look() -> None:

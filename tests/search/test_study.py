@@ -47,6 +47,14 @@ class TestChanges:
     assert [re.split(r' is | was ', change)[0] for change in changed] == ['--sampler', 'fake.py']
     assert open_fake(sampler='tpe', space_digest='new').changes == ()
 
+  def test_ranges_may_change_and_words_cannot(self, open_fake, work) -> None:
+    opened = open_fake()
+    work(opened, trials=1)
+    study.check_same_words(opened, {'x': optuna.distributions.FloatDistribution(0.5, 2.0)})
+    words = {'x': optuna.distributions.CategoricalDistribution(('a', 'b'))}
+    with pytest.raises(UserError, match=r"suggests 'x' from Categorical.* trial 0 of .* cannot"):
+      study.check_same_words(opened, words)
+
   def test_trials_without_their_storage_are_no_new_study(self, open_fake, work, tmp_path) -> None:
     work(open_fake(), trials=1)
     (tmp_path / 'journal.log').unlink()

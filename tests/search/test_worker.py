@@ -1,12 +1,17 @@
 """What becomes of trials: trained, pruned, failed, lost, taken up again."""
 
 import math
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 
 import optuna
 import pytest
 
+from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import claims, study, worker
 from cifar_jax.search.rows import row_of
 from cifar_jax.utils.errors import UserError
@@ -128,6 +133,37 @@ def test_a_stopped_trial_is_left_to_the_next_worker(open_fake, work) -> None:
   assert states(opened) == ['complete'] * 2
 
 
+def test_a_stop_while_a_run_is_built_is_not_forgotten(open_fake, work) -> None:
+  def train(config, run, progress, extra_callbacks):
+    os.kill(os.getpid(), signal.SIGTERM)  # nothing looks out for it yet but the worker
+    with stop_signals() as stop:
+      for callback in extra_callbacks:
+        callback.start(None, 0)
+      return {} if stop.asked else {'val_accuracy': 0.5, 'last_epoch': 1}
+
+  opened = open_fake()
+  work(opened, train, trials=2)
+  assert states(opened) == ['waiting']
+
+
+def test_a_worker_ends_where_its_command_is_gone_from_the_start(
+  open_fake, work, monkeypatch
+) -> None:
+  monkeypatch.setenv(worker.PARENT, '1234567')  # no process, and not this one's parent
+
+  def train(*_, **__):
+    with stop_signals() as stop:
+      for _ in range(100):
+        if stop.asked:
+          return {}
+        time.sleep(0.1)
+    raise AssertionError('it was not asked to stop')
+
+  opened = open_fake()
+  work(opened, train, trials=1)
+  assert states(opened) == ['waiting']
+
+
 def test_a_trial_whose_process_is_lost_again_and_again_has_failed(open_fake, work) -> None:
   opened = open_fake()
   trial, owner = begin(opened, None), dead_owner()
@@ -153,7 +189,9 @@ def test_what_another_worker_has_taken_up_is_not_told(open_fake) -> None:
     trial.set_user_attr(claims.OWNER, other)
     return fake_train(*arguments, **options)
 
-  assert not worker._Attempt(opened, fake_study.Space(), trial, mine, train).run()
+  assert not worker._Attempt(
+    opened, fake_study.Space(), trial, mine, train, threading.Event()
+  ).run()
   (found,) = opened.trials()
   assert found.state is optuna.trial.TrialState.RUNNING
   assert found.user_attrs[claims.OWNER] == other
