@@ -101,6 +101,7 @@ ACTS: dict[str, Case] = {
   'whitening.epsilon': Case(0.1, WHITENED),
   'model.name': Case(f'{__name__}:Doubled'),
   'init_from': Case('run'),
+  'init_matching': Case(True, {'init_from': 'run', 'model.head': ('flatten', 'dense 4')}),
   'loss.label_smoothing': Case(0.2),
   'loss.class_weights': Case((1.0, 2.0, 1.0, 1.0)),
   'loss.l1': Case(0.1),
@@ -174,6 +175,7 @@ NEUTRAL: dict[str, Case] = {
   'plateau.min_learning_rate': Case(0.01, {'plateau.patience': 1}),
   'plateau.patience_semantics': Case('keras2.0', {'plateau.patience': 1}),
   'evaluate.every_epochs': Case(0),
+  'evaluate.test': Case(False),
   'evaluate.drop_remainder': Case(True, {'data.validation': '13'}),
   'evaluate.tta': Case('flip'),
   'evaluate.tta_fraction': Case(0.25, {'evaluate.tta': 'flip'}),
@@ -218,12 +220,9 @@ def effects(tmp_path_factory) -> Iterator[Effects]:
 
 def both(effects: Effects, option: str, case: Case) -> tuple[Outcome | str, Outcome | str]:
   """The outcomes without and with the option's other value."""
-  value = case.value
-  if option == 'init_from':
-    value = str(effects.directory / value)
   return (
     effects(case.context, case.steps),
-    effects({**case.context, option: value}, case.steps),
+    effects({**case.context, option: case.value}, case.steps),
   )
 
 
@@ -252,6 +251,7 @@ def marked_slow(options: Iterable[str], *slow: str) -> list[Any]:
   return [pytest.param(option, marks=marks(option)) for option in sorted(options)]
 
 
+REFUSED_WITHOUT = ('data.folder.damaged', 'init_matching')
 SLOW_TO_COMPILE = ('augment.policy_operations', 'augment.policy_magnitude')
 
 
@@ -259,7 +259,7 @@ SLOW_TO_COMPILE = ('augment.policy_operations', 'augment.policy_magnitude')
 def test_an_option_that_acts(effects, option) -> None:
   before, after = both(effects, option, ACTS[option])
   assert isinstance(after, Outcome), after
-  assert isinstance(before, str) == (option == 'data.folder.damaged')
+  assert isinstance(before, str) == (option in REFUSED_WITHOUT)
   assert isinstance(before, str) or not same(before, after)
 
 

@@ -61,6 +61,10 @@ _RUN = (
   declare('init_from', '', TEXT, since=2)(
     "The folder of a run whose best checkpoint gives the first parameters; '': none."
   ),
+  declare('init_matching', False, BOOLEAN, since=2)(
+    'Whether `init_from` may be a run of another network: the arrays whose name and shape both '
+    'have are taken, the others are drawn.'
+  ),
   free('tags', (), WORDS)('Words of your choice that are kept with the run.'),
   free('tensorboard', True, BOOLEAN)('Whether to write TensorBoard events.'),
 )

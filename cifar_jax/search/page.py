@@ -15,9 +15,12 @@ from cifar_jax.figures import files, study_charts
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import objectives, show
+from cifar_jax.search.breeder import individuals
+from cifar_jax.search.evolution import parse_stages
+from cifar_jax.search.family_tree import family_tree
 from cifar_jax.search.results import BEST_NAME
 from cifar_jax.search.rows import row_of
-from cifar_jax.search.study import OpenStudy, completed, ended
+from cifar_jax.search.study import STAGE, OpenStudy, completed, ended
 from cifar_jax.search.table import PARAMETER
 from cifar_jax.trials import test_looks
 from cifar_jax.utils.optional_deps import require
@@ -52,14 +55,14 @@ def write_page(opened: OpenStudy) -> pathlib.Path:
     name: files.save_figure(figure, opened.folder, f'study_{name}')
     for name, figure in drawn.items()
   }
-  wide = [saved.pop(name) for name in ('slices', 'parallel') if name in saved]
+  wide = [saved.pop(name) for name in ('family_tree', 'slices', 'parallel') if name in saved]
   parameters = sorted({name for row in rows for name in row if name.startswith(PARAMETER)})
   columns = list(dict.fromkeys((*_SHORT, *names, *parameters, 'reason')))
   content = {
     'title': opened.folder.name,
     'about': (
       f'{opened.plan.kind} of {opened.plan.space}: {", ".join(names)} by validation, '
-      f'sampler {opened.plan.sampler}, pruner {opened.plan.pruner}, '
+      f'{show.way_of(opened.plan)}, '
       f'{opened.plan.seeds} run{"s" if opened.plan.seeds > 1 else ""} per trial'
     ),
     'tiles': [
@@ -119,17 +122,25 @@ def _charts(
     return {}
   scale, unit = (100.0, '%') if names[0] == 'val_accuracy' else (1.0, names[0])
   values = [scale * trial.values[0] for trial in done]
-  past = [(row, trial) for row, trial in zip(rows, trials, strict=True) if trial in ended(trials)]
+  last = show.last_stage(done)  # earlier ones are not comparable
+  past = [
+    (row, trial)
+    for row, trial in zip(rows, trials, strict=True)
+    if trial in ended(trials) and trial.user_attrs.get(STAGE, 0) == last
+  ]
   found = {
     'history': study_charts.history(
       [trial.number for _, trial in past],
       [row['state'] for row, _ in past],
       [scale * trial.values[0] if trial in done else None for _, trial in past],
-      f'{names[0]} of each trial',
+      f'{names[0]} of each trial{" of the last stage" if last else ""}',
       unit,
       opened.study.directions[0] is StudyDirection.MAXIMIZE,
     )
   }
+  if opened.plan.kind == 'evolve':
+    stages = parse_stages(opened.plan.settings['stages'])
+    found['family_tree'] = family_tree(individuals(trials), stages)
   best = show.best_trials(opened, trials)
   if len(names) > 1:
     pairs = [(scale * trial.values[0], trial.values[1]) for trial in done]

@@ -7,7 +7,8 @@ from optuna.trial import FrozenTrial
 
 from cifar_jax import config as configs
 from cifar_jax.search import show, study
-from cifar_jax.search.study import BASELINE, OpenStudy
+from cifar_jax.search.rows import options_of
+from cifar_jax.search.study import BASELINE, IN_FULL, OpenStudy
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors, replacing
 
@@ -42,8 +43,8 @@ def baseline_config(folder: pathlib.Path, storage: str = '') -> ConfigDict | Non
   """
   opened = study.reopen(folder, storage)
   for trial in opened.trials():
-    if trial.user_attrs.get(BASELINE):
-      return study.trial_config(trial)
+    if trial.user_attrs.get(BASELINE) and study.CONFIG in trial.user_attrs:
+      return _config_of(trial)
   return None
 
 
@@ -54,7 +55,7 @@ def write_best(opened: OpenStudy) -> pathlib.Path | None:
   if not best:
     return None
   path, plan = opened.folder / BEST_NAME, opened.plan
-  found = ' '.join(f'{name}={value}' for name, value in best[0].params.items())
+  found = ' '.join(f'{name}={value}' for name, value in options_of(best[0]).items())
   runs = f'mean of {plan.seeds} seeds' if plan.seeds > 1 else 'one run'
   docstring = (
     f'Trial {best[0].number}, the best of {len(study.ended(trials))} of the study '
@@ -71,6 +72,9 @@ def write_best(opened: OpenStudy) -> pathlib.Path | None:
 
 
 def _config_of(trial: FrozenTrial) -> ConfigDict:
+  """What a trial is trained with outside of the study."""
   config = study.trial_config(trial)
   assert config is not None, trial.number
-  return config
+  config = ConfigDict(config).unlock()
+  config.update_from_flattened_dict(trial.user_attrs.get(IN_FULL, {}))
+  return config.lock()

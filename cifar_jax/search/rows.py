@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, table, worker
-from cifar_jax.search.study import CONFIG, REASON, OpenStudy
+from cifar_jax.search.study import CONFIG, REASON, SHOWN, OpenStudy
 
 _STATES = {
   TrialState.COMPLETE: 'complete',
@@ -18,6 +18,12 @@ _STATES = {
 }
 
 
+def options_of(trial: FrozenTrial) -> dict[str, Any]:
+  """What was suggested for a trial, or will be, and what else tells it from others."""
+  suggested = trial.params or trial.system_attrs.get('fixed_params', {})
+  return {**suggested, **trial.user_attrs.get(SHOWN, {})}
+
+
 def row_of(opened: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
   """The row of a trial; one that runs nowhere waits for a worker."""
   attributes, state = trial.user_attrs, _STATES[trial.state]
@@ -26,7 +32,6 @@ def row_of(opened: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
   seed = attributes.get(CONFIG, {}).get('seed', 0)
   run = opened.run_of(trial.number, seed).relative_to(opened.folder).as_posix()
   values = trial.values if state == 'complete' else None
-  params = trial.params or trial.system_attrs.get('fixed_params', {})
   return {
     'number': trial.number,
     'state': state,
@@ -35,7 +40,7 @@ def row_of(opened: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
     'epochs': attributes.get(budgets.EPOCHS, worker.epochs_made(trial)),
     **dict(zip(opened.plan.objectives, values or (), strict=False)),
     'run': run,
-    **{f'{table.PARAMETER}{name}': value for name, value in params.items()},
+    **{f'{table.PARAMETER}{name}': value for name, value in options_of(trial).items()},
   }
 
 

@@ -84,6 +84,7 @@ def plan_of(arguments: argparse.Namespace, kind: str) -> Plan:
     pruner=getattr(arguments, 'pruner', 'none'),
     sampler_seed=arguments.sampler_seed,
     storage=arguments.storage,
+    settings=getattr(arguments, 'settings', {}),
     space_digest=_digest(arguments.space),
   )
 
@@ -135,7 +136,9 @@ def _header(opened: OpenStudy, budget: Budget, workers: int) -> str:
     f'objectives  {", ".join(plan.objectives)}, mean of {plan.seeds} seeds'
     if plan.seeds > 1
     else f'objectives  {", ".join(plan.objectives)}',
-    f'search      sampler {plan.sampler}, pruner {plan.pruner}; workers: {workers}',
+    # What an evolution does is said by itself, in sentences.
+    *([] if plan.settings else [f'search      {show.way_of(plan)}']),
+    f'workers     {workers}',
     f'budget      {bounds}',
   ]
   if test_looks.read(opened.folder):

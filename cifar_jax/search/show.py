@@ -12,7 +12,7 @@ from cifar_jax.run_dir.progress import duration
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import objectives
 from cifar_jax.search.rows import Table, row_of
-from cifar_jax.search.study import OpenStudy, completed, ended
+from cifar_jax.search.study import STAGE, OpenStudy, Plan, completed, ended
 from cifar_jax.search.table import PARAMETER
 
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -79,12 +79,15 @@ class Show:
 
 def best_trials(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
   """The best trial; of several objectives those that no other is better than in all, the best by
-  the first objective first.
+  the first objective first. Where a study has stages, of the last one in which any has completed.
   """
+  done = completed(trials)
+  last = last_stage(done)
   signs = [1 if d is StudyDirection.MAXIMIZE else -1 for d in opened.study.directions]
   scored = [
     (tuple(s * v for s, v in zip(signs, trial.values, strict=True)), trial)
-    for trial in completed(trials)
+    for trial in done
+    if trial.user_attrs.get(STAGE, 0) == last
   ]
   front = [
     (scores, trial)
@@ -96,6 +99,18 @@ def best_trials(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> list[Frozen
   ]
   ordered = [trial for _, trial in sorted(front, key=lambda pair: pair[0], reverse=True)]
   return ordered if len(signs) > 1 else ordered[:1]
+
+
+def last_stage(done: Sequence[FrozenTrial]) -> int:
+  """The last stage of a study of which any of these trials is; 0 where it has none."""
+  return max((trial.user_attrs.get(STAGE, 0) for trial in done), default=0)
+
+
+def way_of(plan: Plan) -> str:
+  """What decides which configs are tried."""
+  if plan.settings:
+    return ', '.join(f'{name} {value}' for name, value in plan.settings.items() if value != '')
+  return f'sampler {plan.sampler}, pruner {plan.pruner}'
 
 
 def best_words(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> str:

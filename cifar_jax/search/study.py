@@ -28,6 +28,11 @@ FORMAT = 1
 TRIALS = 'trials'
 # Attributes of a trial.
 CONFIG, RESULTS, REASON, BASELINE = 'config', 'results', 'reason', 'baseline'
+# What stands in the table beside what was suggested, by name; and the stage of a trial, where those
+# of one stage alone are compared.
+SHOWN, STAGE = 'shown', 'stage'
+# Option -> value: what is other in a trial's config where it is trained outside of the study.
+IN_FULL = 'in_full'
 _PLAN = 'plan'  # attribute of a study
 # What makes the numbers of two trials comparable.
 _FIXED = ('kind', 'space', 'overrides', 'objectives', 'seeds')
@@ -67,6 +72,7 @@ class Plan:
     sampler_seed: What the sampler's random numbers follow from.
     storage: As `storage.open_store` takes it.
     created: When the study began, in UTC.
+    settings: What else cannot change within a study of its kind: flag -> a number or a text.
     space_digest: What tells one content of the space file from another; '' if there is none.
   """
 
@@ -83,11 +89,13 @@ class Plan:
   created: str = dataclasses.field(
     default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
   )
+  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def fixed(self) -> dict[str, Any]:
     """What cannot change within a study, as JSON keeps it."""
     found = {name: getattr(self, name) for name in _FIXED}
     found['space'] = configs.name_of(self.space)  # the file may be moved
+    found |= {f'--{name}': value for name, value in self.settings.items()}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
 
 

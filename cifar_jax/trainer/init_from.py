@@ -5,6 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from cifar_jax.models.pretrained.classifier import Pretrained
@@ -26,7 +27,7 @@ def starting_variables(config: ConfigDict, module: nn.Module, shapes: TrainState
     UserError: they are not to be found, cannot be read, or are of another network.
   """
   if config.init_from:
-    return _of_run(run_path(config.init_from), shapes)
+    return _of_run(run_path(config.init_from), shapes, config.init_matching)
   if not isinstance(module, Pretrained) or module.weights == 'random':
     return {}
   path = load.find(module.network, module.weights)
@@ -34,7 +35,7 @@ def starting_variables(config: ConfigDict, module: nn.Module, shapes: TrainState
   return {name: {'base': tree} for name, tree in loaded.variables.items() if tree}
 
 
-def _of_run(run: pathlib.Path, shapes: TrainState) -> dict[str, Any]:
+def _of_run(run: pathlib.Path, shapes: TrainState, matching: bool) -> dict[str, Any]:
   flag = f'--config.init_from={run}'
   if not run.is_dir():
     raise UserError(f'{flag}: there is no such folder of a run')
@@ -43,6 +44,8 @@ def _of_run(run: pathlib.Path, shapes: TrainState) -> dict[str, Any]:
   if restored is None:
     raise UserError(f'{flag} has no checkpoint yet; train it first')
   found, _ = restored
+  if matching:
+    return _matching(found, variables(shapes))
   for collection, tree in variables(shapes).items():
     there, here = (
       jax.tree.map(lambda leaf: leaf.shape, each) for each in (found[collection], tree)
@@ -50,6 +53,17 @@ def _of_run(run: pathlib.Path, shapes: TrainState) -> dict[str, Any]:
     if there != here:
       raise UserError(
         f'{flag} holds another network: its {collection} have other names or shapes; set '
-        'config.model as that run has it'
+        'config.model as that run has it, or --config.init_matching=True to take what fits'
       )
   return found
+
+
+def _matching(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+  """The arrays that both have by the same name and in the same shape; all collections, perhaps
+  empty.
+  """
+  there, here = flatten_dict(found), flatten_dict(wanted)
+  same = {
+    name: array for name, array in there.items() if name in here and here[name].shape == array.shape
+  }
+  return {collection: {} for collection in wanted} | unflatten_dict(same)

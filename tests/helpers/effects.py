@@ -65,9 +65,10 @@ class Outcome:
 
 
 def config_of(directory: pathlib.Path, options: Mapping[str, Any]) -> ConfigDict:
-  """The linear network's config with some options, 'data.dir' below the directory."""
+  """The linear network's config with some options, its paths below the directory."""
   values = {**LINEAR, 'data.dir': 'one.npz', **options}
-  values['data.dir'] = str(directory / values['data.dir']) if values['data.dir'] else ''
+  for name in ('data.dir', 'init_from'):
+    values[name] = str(directory / values[name]) if values.get(name) else ''
   config = tiny.get_config()
   if values.get('model.name', 'conv_net') != 'conv_net':
     config.model = ConfigDict({'name': ''})
