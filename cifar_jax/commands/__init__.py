@@ -26,6 +26,7 @@ Works with finished and unfinished runs of launch.py, and with configs.
   python -m cifar_jax evaluate runs/cnn_adv --checkpoint=best --split=validation
   python -m cifar_jax report runs/cnn_adv
   python -m cifar_jax compare runs
+  python -m cifar_jax repeat --config=configs/cnn_simple.py --seeds=5
   python -m cifar_jax predict runs/cnn_adv cat.jpg
   python -m cifar_jax summary --config=configs/cnn_adv.py
   python -m cifar_jax summary --config=configs/cnn_adv.py --config.model.widths='(64,128,256)'

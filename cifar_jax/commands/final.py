@@ -67,7 +67,6 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
   """Trains what is missing, writes the result and prints it."""
   from cifar_jax.trials import final as finals
-  from cifar_jax.trials import repeat as repeats
   from cifar_jax.trials import test_looks
 
   study = arguments.study
@@ -86,9 +85,16 @@ def run(arguments: argparse.Namespace) -> None:
   asked = _asked(arguments)
   early_start.start_accelerator()
   cache.warn_if_unwritable()
-  final = finals.settle(asked, arguments.again)
+  with finals.alone(study):
+    _train(arguments, finals.settle(asked, arguments.again))
+
+
+def _train(arguments: argparse.Namespace, final: 'Final') -> None:
+  """Trains what is missing, and writes and prints the result when nothing is."""
   from cifar_jax.report.epoch_images import EpochImages
   from cifar_jax.run_dir.progress import Progress
+  from cifar_jax.trials import final as finals
+  from cifar_jax.trials import repeat as repeats
 
   runs = finals.runs_of(final)
   finals.begin(final)
@@ -96,6 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
   left = sum(one.state != repeats.FINISHED for side in runs.values() for one in side)
   for name, side in runs.items():
     left -= sum(one.state != repeats.FINISHED for one in side)
+    progress.brief = False  # the other side has another network, perhaps
     progress.note(f'\n{name}, {final.folder / name}')
     if repeats.train_each(
       side, progress, extra_callbacks=lambda config: [EpochImages(config)], runs_after=left
@@ -103,8 +110,8 @@ def run(arguments: argparse.Namespace) -> None:
       progress.note('stopped and saved; the same command goes on from there')
       return
   content = finals.conclude(final, runs)
-  print('\n'.join(['', *finals.tell(study, content)]))
-  print(f'look at     {study / finals.RESULT}')
+  print('\n'.join(['', *finals.tell(final.study, content)]))
+  print(f'look at     {final.study / finals.RESULT}')
   if any(one.state == repeats.FAILED for side in runs.values() for one in side):
     sys.exit(1)
 

@@ -37,7 +37,8 @@ def run(
   """
   plan, budget, folder = plan_of(arguments, kind), budget_of(arguments), folder_of(arguments)
   if arguments.as_worker:
-    worker.work(study.open_study(folder, plan), proposer, budget)
+    if worker.work(study.open_study(folder, plan), proposer, budget):
+      sys.exit(worker.GO_ON)
     return
   if arguments.workers < 1:
     raise UserError(f'--workers={arguments.workers}: give at least 1')

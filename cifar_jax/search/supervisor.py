@@ -31,6 +31,7 @@ from cifar_jax.utils.files import disk_errors
 _SECONDS_BETWEEN_LOOKS = 0.5
 _STARTS_IN_VAIN = 3  # of a worker that ends without having begun a trial
 _FOR_THE_USER = 2  # exit status of a UserError
+_KILLED = getattr(signal, 'SIGKILL', 9)  # Windows has no name for it
 _ENDED_FROM_OUTSIDE = (signal.SIGTERM, signal.SIGINT, getattr(signal, 'SIGHUP', signal.SIGTERM))
 
 
@@ -132,6 +133,10 @@ class _Worker:
     self._child = None
     if status == 0:
       return
+    if status == worker.GO_ON:
+      if not self._asked:
+        self._start('ab')
+      return
     if status == _FOR_THE_USER:
       raise UserError(self._last_words().removeprefix('error: '))
     reason = blame(status, times_memory_ran_out() > self._memory_ran_out)
@@ -182,7 +187,7 @@ def blame(status: int, out_of_memory: bool) -> str:
     status: As of `subprocess`, negative for a signal.
     out_of_memory: Whether the system has killed a process meanwhile since its memory ran out.
   """
-  if -status == signal.SIGKILL:
+  if -status == _KILLED:
     return 'out of memory: the system killed its process' if out_of_memory else ''
   if -status in _ENDED_FROM_OUTSIDE:
     return ''

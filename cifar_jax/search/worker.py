@@ -42,6 +42,8 @@ KILLS = 'kills'  # attribute of a trial: how often in a row its process was lost
 _MOST_KILLS = 5
 _FAILURES_IN_A_ROW = 3  # with nothing ever completed: it is not the options that are wrong
 _SECONDS_BETWEEN_LOOKS = 2.0
+_TRIALS_PER_PROCESS = 50
+GO_ON = 75  # exit status of a process in whose place another one is to go on
 # config, run folder, progress, note, callbacks -> summary, {} after a stop: `trainer.loop.train`.
 Train = Callable[..., dict[str, Any]]
 
@@ -63,7 +65,7 @@ def work(
   proposer: Proposer,
   budget: budgets.Budget,
   train: Train | None = None,
-) -> None:
+) -> bool:
   """Does trials until the budget is spent and none runs, or until SIGTERM.
 
   A worker that finds nothing to begin waits for the trials of the others: what these lose, it takes
@@ -75,6 +77,10 @@ def work(
     budget: Of the whole study.
     train: What trains, with the arguments of `trainer.loop.train`, which is the default.
 
+  Returns:
+    Whether another process is to go on: this one has compiled the programs of many trials, and some
+    of their memory stays with it.
+
   Raises:
     UserError: the storage or the disk cannot be used, or all trials fail.
   """
@@ -82,22 +88,26 @@ def work(
     from cifar_jax.trainer import loop
 
     train = loop.train
-  watch, failures = claims.Watch(), 0
+  watch, failures, done = claims.Watch(), 0, 0
   with _stopping() as stop:
     while not stop.is_set():
+      if done >= _TRIALS_PER_PROCESS:
+        return True
       owner = claims.new_owner()
       claimed = patiently(opened.store, lambda: _claim(opened, budget, watch, owner))  # noqa: B023
       if claimed is None:
         if not any(trial.state is TrialState.RUNNING for trial in opened.trials()):
-          return
+          return False
         stop.wait(_SECONDS_BETWEEN_LOOKS)
         continue
       failed = _Attempt(opened, proposer, claimed, owner, train, stop).run()
       if failed is None:
-        return
+        return False
+      done += 1
       failures = failures + 1 if failed else 0
       if failures >= _FAILURES_IN_A_ROW:
         _raise_if_all_fail(opened)
+  return False
 
 
 def _claim(

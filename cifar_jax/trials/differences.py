@@ -12,6 +12,7 @@ from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
 
 _TEST_USED = 'test used as validation'  # in a run's split_note
+_LOOK = 'a look at the test set: whoever chooses by it has no test set left'
 USUAL_DIFFERENCE = 0.5  # points of accuracy that the seeds needed are told for
 
 
@@ -100,16 +101,26 @@ def tell(
   for found in compare([baseline, *alike], column):
     head, *rest = sentences(found, column, wanted)
     lines += [head, *(f'  {line}' for line in rest)]
-  if column.startswith('test_') and alike:
-    lines.append('this was a look at the test set: whoever chooses by it has no test set left')
+  if alike and column.startswith('test_'):
+    lines.append(f'this was {_LOOK}')
+  elif alike and _validated(column) and _on_test(baseline):
+    lines.append(f'their validation images are the test set, so this was {_LOOK}')
   return lines
 
 
 def _comparable(group: Group, baseline: Group, column: str) -> bool:
   """Whether a column is measured on images of the same set, some held out by seed."""
-  one, other = (_TEST_USED in (side.rows[0].get('split_note') or '') for side in (group, baseline))
-  validated = column.startswith(('val_', 'best_val_'))
-  return group.data == baseline.data and (not validated or one == other)
+  same = not _validated(column) or _on_test(group) == _on_test(baseline)
+  return group.data == baseline.data and same
+
+
+def _validated(column: str) -> bool:
+  return column.startswith(('val_', 'best_val_'))
+
+
+def _on_test(group: Group) -> bool:
+  """Whether its validation images are the test set."""
+  return _TEST_USED in (group.rows[0].get('split_note') or '')
 
 
 def sentences(found: Comparison, column: str, wanted: float | None = None) -> list[str]:
@@ -143,15 +154,15 @@ def amount(column: str, value: float, signed: bool = True) -> str:
     return f'{100 * value:{sign}.2f} points'
   if column == 'seconds':
     return f'{value:{sign}.1f} s'
-  return f'{value:{sign}.4g}'
+  return f'{value:{sign}.4f}' if column.endswith('loss') else f'{value:{sign}.4g}'
 
 
 def _interval(column: str, difference: Difference) -> str:
   if math.isnan(difference.low):
     return ''
-  scale, unit = (100, ' points') if column.endswith('accuracy') else (1, '')
-  low, high = scale * difference.low, scale * difference.high
-  return f', {100 * statistics.CONFIDENCE:.0f} % interval {low:+.3g} to {high:+.3g}{unit}'
+  low, high = amount(column, difference.low), amount(column, difference.high)
+  number, _, _ = low.partition(' ')
+  return f', {100 * statistics.CONFIDENCE:.0f} % interval {number} to {high}'
 
 
 def _untested(difference: Difference) -> list[str]:
@@ -193,7 +204,7 @@ def _verdict(found: Comparison, column: str) -> str:
   better = (found.difference.mean > 0) == MEASURED[column]
   ours, theirs = found.group.name, found.baseline.name
   first, second = (ours, theirs) if better else (theirs, ours)
-  return f'{first} is better than {second} (p < {statistics.SIGNIFICANCE:.2g})'
+  return f'{first} is better than {second} by the t-test (p < {statistics.SIGNIFICANCE:.2g})'
 
 
 def _needed(difference: Difference, column: str, wanted: float | None) -> str:

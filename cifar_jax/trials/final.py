@@ -5,12 +5,13 @@ is better by chance too, and most of what looks best is so by luck. New seeds an
 choice has seen tell what is left of it.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
@@ -19,7 +20,7 @@ from cifar_jax.run_dir import run_files
 from cifar_jax.trials import differences, repeat, statistics, test_looks
 from cifar_jax.trials.groups import MEASURED, Group, listed_seeds, signature
 from cifar_jax.trials.repeat import SeedRun
-from cifar_jax.utils import json_files
+from cifar_jax.utils import json_files, locks
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors, make_folder, write_json
 
@@ -147,6 +148,23 @@ def settle(asked: Final, again: bool) -> Final:
     raise json_files.damaged(path, f'{type(error).__name__}: {error}') from None
 
 
+@contextlib.contextmanager
+def alone(study: pathlib.Path) -> Iterator[None]:
+  """Lets one process at a time work on the final of a study.
+
+  Raises:
+    UserError: Another one does.
+  """
+
+  def refuse() -> NoReturn:
+    raise UserError(f'another process works on the final of {study}; wait for it, or stop it')
+
+  with contextlib.ExitStack() as stack:
+    with disk_errors(study):
+      stack.enter_context(locks.locked(study / f'.{FOLDER}.lock', refuse))
+    yield
+
+
 def begin(final: Final) -> None:
   """Notes what is trained, and that the test set is opened for it; again does nothing."""
   if os.path.lexists(final.folder / PLAN):
@@ -154,7 +172,7 @@ def begin(final: Final) -> None:
   make_folder(final.folder)
   note = f'seeds {listed_seeds(final.seeds)}, {" and ".join(final.sides)}'
   if final.number:
-    note += f', after {final.number} finals before'
+    note += f'; final number {final.number + 1} of this study'
   test_looks.record(final.folder, 'final', note)
   content = {
     'format': FORMAT,

@@ -108,7 +108,11 @@ def test_values_of_an_option(key) -> None:
     assert repr(value) in message
     assert '\n' not in message
   for value in taken:
-    configs.validate(with_value(key, value))
+    config = with_value(key, value)
+    if key == 'evaluate.test':  # the article validates on the test set, which opens it
+      with config.unlocked():
+        config.data.validation = '5000'
+    configs.validate(config)
 
 
 @pytest.mark.parametrize('key', sorted(configs.OPTIONS))

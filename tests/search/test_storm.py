@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import optuna
 import psutil
 import pytest
 
@@ -43,11 +44,18 @@ def workers_of(command: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return []
 
 
-def _words(process: psutil.Process) -> list[str]:
+def trials_of(folder: pathlib.Path, storage: str) -> list[optuna.trial.FrozenTrial]:
+  opened = study.reopen(folder, storage)
   try:
-    return process.cmdline()
-  except psutil.NoSuchProcess:
-    return []
+    return opened.study.trials
+  finally:
+    if engine := getattr(opened.store.storage, 'engine', None):
+      engine.dispose()
+
+
+def _processes_of(folder: pathlib.Path) -> list[psutil.Process]:
+  found = psutil.process_iter(['cmdline'])
+  return [process for process in found if str(folder) in (process.info['cmdline'] or ())]
 
 
 @pytest.mark.parametrize(
@@ -79,9 +87,11 @@ def test_fifty_kills_lose_and_double_nothing(tmp_path, storage) -> None:
         killed['worker'] += 1
     command.kill()
     command.wait()
-    time.sleep(5.0)  # the workers notice
-    assert not [p for p in psutil.process_iter() if str(folder) in ' '.join(_words(p))]
-    count = len(study.reopen(folder, storage).study.trials)
+    deadline = time.monotonic() + 120
+    while _processes_of(folder):  # the workers notice, once they have started
+      assert time.monotonic() < deadline, _processes_of(folder)
+      time.sleep(0.5)
+    count = len(trials_of(folder, storage))
     command = start(folder, storage, count)  # which begins none, and ends those that run
     assert command.wait(600) == 0, (folder.parent / 'output.txt').read_text()[-2000:]
   finally:
@@ -91,7 +101,7 @@ def test_fifty_kills_lose_and_double_nothing(tmp_path, storage) -> None:
   print(dict(killed), count)
   assert count > 5
 
-  trials = study.reopen(folder, storage).study.trials
+  trials = trials_of(folder, storage)
   assert [trial.number for trial in trials] == list(range(count))
   assert {trial.state.name for trial in trials} == {'COMPLETE'}
   for trial in trials:

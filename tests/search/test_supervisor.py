@@ -6,7 +6,7 @@ import sys
 import optuna
 import pytest
 
-from cifar_jax.search import budget, claims, page, results, rows, show, study, supervisor
+from cifar_jax.search import budget, claims, page, results, rows, show, study, supervisor, worker
 from cifar_jax.trials import test_looks
 from cifar_jax.utils.errors import UserError
 from tests.helpers import fake_study
@@ -56,6 +56,21 @@ def test_a_crash_costs_the_trial_and_not_the_study(open_fake, monkeypatch, capsy
   assert rows.row_of(opened, found)['reason'] == ('its process crashed (SIGSEGV); see worker_0.log')
   assert len(starts) == 2
   assert 'trial    0  failed' in capsys.readouterr().out
+
+
+def test_another_process_takes_the_place_of_one_that_has_done_many(open_fake, tmp_path) -> None:
+  mark = tmp_path / 'been here'
+  code = f"""
+import pathlib, sys
+mark = pathlib.Path({str(mark)!r})
+if not mark.exists():
+  mark.touch()
+  sys.exit({worker.GO_ON})
+mark.unlink()
+"""
+  command = [sys.executable, '-c', code]
+  assert supervisor.supervise(open_fake(), command, 1, budget.Budget(1), show.Show(bar=False))
+  assert not mark.exists()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from cifar_jax.run_dir.signals import stop_signals
-from cifar_jax.search import claims, study, worker
+from cifar_jax.search import budget, claims, study, worker
 from cifar_jax.search.rows import row_of
 from cifar_jax.utils.errors import UserError
 from tests.helpers import fake_study
@@ -59,6 +59,16 @@ def test_trials_are_trained_until_the_budget_is_spent(open_fake, work) -> None:
   work(opened, epochs=17)  # 12 are made: a fourth and a fifth trial begin
   assert len(opened.trials()) == 5
   assert sum(row_of(opened, trial)['epochs'] for trial in opened.trials()) == 5 * EPOCHS
+
+
+def test_another_process_goes_on_after_many_trials(open_fake, monkeypatch) -> None:
+  monkeypatch.setattr(worker, '_TRIALS_PER_PROCESS', 2)
+  opened = open_fake()
+  goes_on = [
+    worker.work(opened, fake_study.Space(), budget.Budget(5), fake_train) for _ in range(3)
+  ]
+  assert goes_on == [True, True, False]
+  assert states(opened) == ['complete'] * 5
 
 
 def test_the_mean_over_seeds_counts(open_fake, work) -> None:

@@ -120,7 +120,7 @@ def test_it_is_once_unless_again_which_is_written_down(command, study) -> None:
   assert len(json.loads((study / 'final.json').read_text())['sides']['best']['runs']) == 3
   assert [look.note for look in test_looks.read(study)] == [
     'seeds 1 2, best and baseline',
-    'seeds 1-3, best and baseline, after 1 finals before',
+    'seeds 1-3, best and baseline; final number 2 of this study',
   ]
   assert 'was looked at 2 times' in third
 
@@ -218,6 +218,16 @@ def test_mistakes(command, study, tmp_path, capsys) -> None:
   assert 'final.json is damaged' in command()
 
 
+def test_one_process_at_a_time(command, study) -> None:
+  """Or the seeds that the other one trains would count as failed."""
+  with finals.alone(study):
+    assert f'another process works on the final of {study}' in command('--seeds=2')
+  assert command.status == 2
+  assert command.training.trained == []
+  command('--seeds=2')
+  assert len(command.training.trained) == 4
+
+
 def test_a_damaged_plan(study, best) -> None:
   asked = finals.make(study, [1], best, None)
   finals.begin(asked)
@@ -227,6 +237,7 @@ def test_a_damaged_plan(study, best) -> None:
     finals.settle(asked, again=False)
 
 
+@pytest.mark.thorough
 def test_a_real_final(study, best, tmp_path) -> None:
   """A training that opens the test set, which the trial did not."""
   asked = finals.make(study, [3], changed(best, epochs=1, **{'model.widths': ()}), None)
