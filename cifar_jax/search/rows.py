@@ -5,8 +5,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_jax.search import attempt, claims, table
 from cifar_jax.search import budget as budgets
-from cifar_jax.search import claims, table, worker
 from cifar_jax.search.study import CONFIG, REASON, SHOWN, OpenStudy
 
 _STATES = {
@@ -37,7 +37,7 @@ def row_of(opened: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
     'state': state,
     'reason': attributes.get(REASON, '') if state in ('pruned', 'failed') else '',
     'seconds': budgets.seconds(attributes),
-    'epochs': attributes.get(budgets.EPOCHS, worker.epochs_made(trial)),
+    'epochs': attributes.get(budgets.EPOCHS, attempt.epochs_made(trial)),
     **dict(zip(opened.plan.objectives, values or (), strict=False)),
     'run': run,
     **{f'{table.PARAMETER}{name}': value for name, value in options_of(trial).items()},

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import datetime
 import logging
 import os
 import pathlib
@@ -19,12 +18,11 @@ from cifar_jax import config as configs
 from cifar_jax.search import objectives as known_objectives
 from cifar_jax.search import samplers
 from cifar_jax.search.storage import Store, open_store, patiently, without_password
-from cifar_jax.utils import json_files
+from cifar_jax.search.study_plan import Plan, changes_since, check_fixed, read_plan, write_plan
+from cifar_jax.trials.test_looks import STUDY_NAME
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import make_folder, write_json
+from cifar_jax.utils.files import make_folder
 
-STUDY_NAME = 'study.json'
-FORMAT = 1
 TRIALS = 'trials'
 # Attributes of a trial.
 CONFIG, RESULTS, REASON, BASELINE = 'config', 'results', 'reason', 'baseline'
@@ -34,12 +32,6 @@ SHOWN, STAGE = 'shown', 'stage'
 # Option -> value: what is other in a trial's config where it is trained outside of the study.
 IN_FULL = 'in_full'
 _PLAN = 'plan'  # attribute of a study
-# What makes the numbers of two trials comparable.
-_FIXED = ('kind', 'space', 'overrides', 'objectives', 'seeds')
-_FLAGS = {'overrides': 'overrides (--config....)', 'objectives': '--objectives', 'seeds': '--seeds'}
-_MAY_CHANGE = (
-  'budget, sampler, pruner, workers and the ranges in the space file may change within a study'
-)
 
 
 class Proposer(Protocol):
@@ -55,48 +47,6 @@ class Proposer(Protocol):
       optuna.TrialPruned: the trial is not worth training; its message is the reason.
       UserError: the trial has failed.
     """
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-  """The content of study.json.
-
-  Attributes:
-    kind: 'search' or 'evolve'.
-    space: The space file, as it was written on the command line.
-    overrides: As '--config.epochs=3', for all trials.
-    objectives: The first is the one that counts where one alone can.
-    seeds: How many runs a trial has.
-    sampler: See `samplers`.
-    pruner: See `samplers`.
-    sampler_seed: What the sampler's random numbers follow from.
-    storage: As `storage.open_store` takes it.
-    created: When the study began, in UTC.
-    settings: What else cannot change within a study of its kind: flag -> a number or a text.
-    space_digest: What tells one content of the space file from another; '' if there is none.
-  """
-
-  kind: str
-  space: str
-  overrides: tuple[str, ...] = ()
-  objectives: tuple[str, ...] = ('val_accuracy',)
-  seeds: int = 1
-  sampler: str = 'tpe'
-  pruner: str = 'none'
-  sampler_seed: int = 0
-  storage: str = ''
-  space_digest: str = ''
-  created: str = dataclasses.field(
-    default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
-  )
-  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-  def fixed(self) -> dict[str, Any]:
-    """What cannot change within a study, as JSON keeps it."""
-    found = {name: getattr(self, name) for name in _FIXED}
-    found['space'] = configs.name_of(self.space)  # the file may be moved
-    found |= {f'--{name}': value for name, value in self.settings.items()}
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -146,13 +96,13 @@ def open_study(
   changes: tuple[str, ...] = ()
   if os.path.lexists(path):
     before = read_plan(folder)
-    _check_fixed(folder, before.fixed(), plan)
+    check_fixed(folder, before.fixed(), plan)
     if before.storage != without_password(plan.storage):
       raise UserError(
         f'the trials of {folder} are in --storage={before.storage}, not in '
         f'--storage={without_password(plan.storage)}; give that, or another --folder'
       )
-    changes = _changes(before, plan)
+    changes = changes_since(before, plan)
     plan = dataclasses.replace(plan, created=before.created)
   make_folder(folder, 'study folder')
   opened = _open(folder, plan)
@@ -160,7 +110,7 @@ def open_study(
     study = opened.study
     stored = patiently(opened.store, lambda: study.user_attrs)
     if _PLAN in stored:
-      _check_fixed(folder, stored[_PLAN], plan)
+      check_fixed(folder, stored[_PLAN], plan)
     else:
       patiently(opened.store, lambda: study.set_user_attr(_PLAN, plan.fixed()))
     if not opened.trials():
@@ -172,7 +122,7 @@ def open_study(
       if baseline:
         attributes = {BASELINE: True}
         patiently(opened.store, lambda: study.enqueue_trial(dict(baseline), attributes))
-    _write_plan(folder, plan)
+    write_plan(folder, plan)
   return dataclasses.replace(opened, changes=changes)
 
 
@@ -193,32 +143,6 @@ def reopen(folder: pathlib.Path, storage: str = '') -> OpenStudy:
   if '***' in plan.storage:
     raise UserError(f'{folder} is stored in {plan.storage}; give --storage with the password')
   return _open(folder, plan)
-
-
-def read_plan(folder: pathlib.Path) -> Plan:
-  """The content of a study's study.json.
-
-  Raises:
-    UserError: the folder is none of a study, or the file is damaged.
-  """
-  path = folder / STUDY_NAME
-  if not os.path.lexists(path):
-    raise UserError(f'{folder} is not the folder of a study: it has no {STUDY_NAME}')
-  content = json_files.read(path)
-  if content.get('format') != FORMAT:
-    raise json_files.damaged(path, f'its format is {content.get("format")!r}, not {FORMAT}')
-  names = {field.name for field in dataclasses.fields(Plan)}
-  values: dict[str, Any] = {
-    name: tuple(value) if isinstance(value, list) else value
-    for name, value in content.items()
-    if name in names
-  }
-  try:
-    plan = Plan(**values)
-    known_objectives.parse(','.join(plan.objectives))
-  except (TypeError, UserError) as error:
-    raise json_files.damaged(path, str(error)) from None
-  return plan
 
 
 def trial_config(trial: FrozenTrial) -> ConfigDict | None:
@@ -317,41 +241,6 @@ def _open(folder: pathlib.Path, plan: Plan) -> OpenStudy:
       ),
     )
   return OpenStudy(folder, plan, store, study)
-
-
-def _write_plan(folder: pathlib.Path, plan: Plan) -> None:
-  content = {'format': FORMAT, **dataclasses.asdict(plan)}
-  content['storage'] = without_password(plan.storage)
-  write_json(folder / STUDY_NAME, content)
-
-
-def _check_fixed(folder: pathlib.Path, before: Mapping[str, Any], plan: Plan) -> None:
-  """Raises UserError where a study was begun for something else."""
-  for name, value in plan.fixed().items():
-    if before.get(name) != value:
-      was, now = (
-        ' '.join(map(str, v)) or 'none' if isinstance(v, list) else v
-        for v in (before.get(name), value)
-      )
-      raise UserError(
-        f'{folder} holds a study with other {_FLAGS.get(name, name)}: {was} before, {now} now; go '
-        f'on with the old ones, or choose another --folder ({_MAY_CHANGE})'
-      )
-
-
-def _changes(before: Plan, plan: Plan) -> tuple[str, ...]:
-  """What is other than before and may be."""
-  found = [
-    f'--{name} was {old} and is {new} for the trials from now on'
-    for name in ('sampler', 'pruner', 'sampler_seed')
-    if (old := getattr(before, name)) != (new := getattr(plan, name))
-  ]
-  if before.space_digest != plan.space_digest:
-    found.append(
-      f'{plan.space} is not what it was: trials that have begun keep their configs, those from now '
-      'on follow it; numbers of a range may change, the words of a choice cannot'
-    )
-  return tuple(found)
 
 
 def _keep_optuna_quiet() -> None:

@@ -5,37 +5,26 @@ takes it up again, after an interruption or a lost worker, goes on from its last
 """
 
 import contextlib
-import dataclasses
-import json
-import math
 import os
 import signal
 import threading
-import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
-from ml_collections import ConfigDict
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_jax import config as configs
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, samplers
-from cifar_jax.search.objectives import PER_EPOCH, mean_values
-from cifar_jax.search.storage import ERRORS, StorageError, patiently
+from cifar_jax.search.attempt import Attempt, Train, epochs_made
+from cifar_jax.search.storage import patiently
 from cifar_jax.search.study import (
-  CONFIG,
   REASON,
   RESULTS,
   OpenStudy,
   Proposer,
-  closed_to_test,
-  seeds_of,
 )
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import make_folder
 
 PARENT = 'CIFAR_JAX_STUDY_COMMAND'  # in the environment: the process that started a worker
 KILLS = 'kills'  # attribute of a trial: how often in a row its process was lost at the same place
@@ -44,20 +33,6 @@ _FAILURES_IN_A_ROW = 3  # with nothing ever completed: it is not the options tha
 _SECONDS_BETWEEN_LOOKS = 2.0
 _TRIALS_PER_PROCESS = 50
 GO_ON = 75  # exit status of a process in whose place another one is to go on
-# config, run folder, progress, note, callbacks -> summary, {} after a stop: `trainer.loop.train`.
-Train = Callable[..., dict[str, Any]]
-
-
-class PrunedError(Exception):
-  """A pruner has ended the trial; the message is the reason."""
-
-
-class InterruptedTrialError(Exception):
-  """The worker was asked to stop, and the trial is saved."""
-
-
-class TakenAwayError(Exception):
-  """Another worker has taken up this trial, since this one did not answer for long."""
 
 
 def work(
@@ -100,7 +75,7 @@ def work(
           return False
         stop.wait(_SECONDS_BETWEEN_LOOKS)
         continue
-      failed = _Attempt(opened, proposer, claimed, owner, train, stop).run()
+      failed = Attempt(opened, proposer, claimed, owner, train, stop).run()
       if failed is None:
         return False
       done += 1
@@ -170,201 +145,6 @@ def fail(opened: OpenStudy, trial: FrozenTrial, reason: str) -> None:
   opened.study.tell(running, state=TrialState.FAIL)
 
 
-def epochs_made(trial: FrozenTrial) -> int:
-  """The epochs of all runs of a trial so far, by what the storage knows."""
-  results = trial.user_attrs.get(RESULTS, {})
-  done = sum(int(result['epochs']) for result in results.values())
-  return done or (trial.last_step or 0)
-
-
-@dataclasses.dataclass(eq=False)
-class _Attempt:
-  """One worker's part of one trial."""
-
-  opened: OpenStudy
-  proposer: Proposer
-  trial: optuna.Trial
-  owner: Mapping[str, Any]
-  train: Train
-  stop: threading.Event
-
-  def run(self) -> bool | None:
-    """Trains and reports; whether the trial has failed, None if the worker is to stop."""
-    opened, trial, plan = self.opened, self.trial, self.opened.plan
-    opened.study.sampler = samplers.make_sampler(plan.sampler, plan.sampler_seed, trial.number)
-    values: Sequence[float] | None = None
-    state, reason = TrialState.FAIL, ''
-    with self._pulse():
-      try:
-        values = self._train_all()
-        if all(map(math.isfinite, values)):
-          state = TrialState.COMPLETE
-        else:
-          values, reason = None, f'its result is not finite: {values}'
-      except (PrunedError, optuna.TrialPruned) as error:
-        state, reason = TrialState.PRUNED, str(error)
-      except TakenAwayError:
-        return False
-      except InterruptedTrialError:
-        self._release()
-        return None
-      except StorageError:
-        raise
-      except UserError as error:
-        if 'cannot write to' in str(error) or 'the disk is full' in str(error):
-          with contextlib.suppress(StorageError):
-            self._release()
-          raise
-        # What a single run could do about it is no advice for a trial.
-        reason = str(error).partition(': start a new run')[0]
-      except Exception as error:
-        if isinstance(error, ERRORS) and not isinstance(error, OSError):
-          raise
-        reason = _reason(error)
-        with contextlib.suppress(OSError):
-          folder = make_folder(opened.run_of(trial.number, 0).parent)
-          (folder / 'error.txt').write_text(traceback.format_exc(), 'utf-8', 'replace')
-    told = patiently(opened.store, lambda: self._tell(state, values, reason))
-    return told and state is TrialState.FAIL
-
-  def _train_all(self) -> Sequence[float]:
-    """The mean of each objective over the seeds."""
-    opened, trial = self.opened, self.trial
-    stored = self._attributes()
-    config = self._config(stored)
-    results: dict[str, Any] = dict(stored.get(RESULTS, {}))
-    seeds = seeds_of(config, opened.plan.seeds)
-    for seed in seeds:
-      if str(seed) in results:
-        continue
-      seeded = ConfigDict(config)
-      seeded.seed = seed
-      run = opened.run_of(trial.number, seed)
-      callbacks = self._callbacks(seed == seeds[0])
-      summary = self.train(seeded.lock(), run, _silent(), extra_callbacks=callbacks)
-      if not summary:
-        raise InterruptedTrialError
-      results[str(seed)] = {
-        **{name: float(summary[name]) for name in opened.plan.objectives},
-        'epochs': int(summary['last_epoch']),
-      }
-      self.beat()
-      self._set(RESULTS, results)
-    return mean_values(opened.plan.objectives, list(results.values()))
-
-  def _config(self, stored: Mapping[str, Any]) -> ConfigDict:
-    """What was proposed for the trial before, or is now."""
-    opened, trial = self.opened, self.trial
-    if CONFIG in stored:
-      return configs.of_json(stored[CONFIG], f'trial {trial.number}')
-    plan, study = opened.plan, opened.study
-    proposed = patiently(opened.store, lambda: self.proposer.propose(trial, study))
-    config = closed_to_test(proposed)
-    configs.validate(config)
-    self._set(budgets.PLANNED_EPOCHS, config.epochs * plan.seeds)
-    self._set(CONFIG, json.loads(json.dumps(configs.to_json(config))))
-    return config
-
-  def _callbacks(self, is_first: bool) -> tuple[Any, ...]:
-    """Of the first run also what reports its epochs, where there is one objective and it is
-    measured in each.
-    """
-    from cifar_jax.search.callbacks import ReportEpochs, StopIfAsked
-
-    objectives = self.opened.plan.objectives
-    if not is_first or len(objectives) > 1 or objectives[0] not in PER_EPOCH:
-      return (StopIfAsked(self.stop),)
-    return StopIfAsked(self.stop), ReportEpochs(objectives[0], self.report)
-
-  def report(self, epoch: int, value: float) -> None:
-    """Reports an epoch, counted from 1.
-
-    Raises:
-      PrunedError: the pruner ends the trial.
-      TakenAwayError: it is another worker's by now.
-    """
-    self.beat()
-    if math.isnan(value):
-      return
-    trial = self.trial
-
-    def write() -> bool:
-      if epoch not in self.opened.store.storage.get_trial(trial._trial_id).intermediate_values:
-        trial.report(value, epoch)
-      return trial.should_prune()
-
-    if patiently(self.opened.store, write):
-      raise PrunedError(f'by --pruner={self.opened.plan.pruner} after epoch {epoch}')
-
-  def beat(self) -> None:
-    """Shows that this worker lives, and what the trial has cost so far.
-
-    Raises:
-      TakenAwayError: the trial is another worker's by now.
-    """
-    with self._beating:
-      attributes = self._attributes()
-      if (attributes.get(claims.OWNER) or {}).get('token') != self.owner['token']:
-        raise TakenAwayError
-      count = (attributes.get(claims.PULSE) or (0, 0.0))[0] + 1
-      seconds = self._seconds_before + time.monotonic() - self._start
-      self._set(claims.PULSE, [count, round(seconds, 1)])
-
-  @contextlib.contextmanager
-  def _pulse(self) -> Iterator[None]:
-    """Beats while the block runs."""
-    self._beating, over = threading.Lock(), threading.Event()
-    self._start, self._seconds_before = time.monotonic(), budgets.seconds(self._attributes())
-
-    def beat() -> None:
-      while not over.wait(claims.PULSE_EVERY):
-        # What is wrong, the thread that trains will find too, and say.
-        with contextlib.suppress(TakenAwayError, UserError):
-          self.beat()
-
-    thread = threading.Thread(target=beat, name='pulse of a trial', daemon=True)
-    thread.start()
-    try:
-      self.beat()
-      yield
-    finally:
-      over.set()
-
-  def _tell(self, state: TrialState, values: Sequence[float] | None, reason: str) -> bool:
-    """Ends the trial, if it still is this worker's; whether it was."""
-    with contextlib.suppress(TakenAwayError), self.opened.store.exclusive():
-      self.beat()
-      frozen = self.opened.store.storage.get_trial(self.trial._trial_id)
-      self.trial.set_user_attr(budgets.EPOCHS, epochs_made(frozen))
-      if reason:
-        self.trial.set_user_attr(REASON, ' '.join(reason.split()))
-      self.opened.study.tell(self.trial, values, state=state)
-      return True
-    return False
-
-  def _release(self) -> None:
-    """Leaves the trial to whoever goes on with it."""
-    with contextlib.suppress(TakenAwayError):
-      self.beat()
-      self._set(claims.OWNER, None)
-
-  def _attributes(self) -> Mapping[str, Any]:
-    """The attributes as they are in the storage now."""
-    storage, number = self.opened.store.storage, self.trial._trial_id
-    return patiently(self.opened.store, lambda: storage.get_trial_user_attrs(number))
-
-  def _set(self, name: str, value: Any) -> None:
-    patiently(self.opened.store, lambda: self.trial.set_user_attr(name, value))
-
-
-def _reason(error: Exception) -> str:
-  """One line about an error that is none of the user's."""
-  text = ' '.join(str(error).split())[:300]
-  if isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in text or 'Out of memory' in text:
-    return f'out of memory: {text}'
-  return f'{type(error).__name__}: {text}'
-
-
 def _raise_if_all_fail(opened: OpenStudy) -> None:
   trials = opened.trials()
   if any(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials):
@@ -399,9 +179,3 @@ def _stopping() -> Iterator[threading.Event]:
   finally:
     over.set()
     signal.signal(signal.SIGTERM, before)
-
-
-def _silent() -> Any:
-  from cifar_jax.run_dir.progress import Progress
-
-  return Progress('silent')

@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
-from cifar_jax.search import breeder, evolution, results, rows, show, study, table, worker
+from cifar_jax.search import attempt, breeder, evolution, results, rows, show, study, table, worker
 from cifar_jax.search.breeder import Breeder, DataFacts
 from cifar_jax.search.budget import Budget
 from cifar_jax.search.evolution import Settings, Stage
@@ -64,7 +64,7 @@ def in_memory(folder: pathlib.Path) -> OpenStudy:
 
 
 def evolve(
-  opened: OpenStudy, trials: int = 18, train: worker.Train = fake_train, **changes: Any
+  opened: OpenStudy, trials: int = 18, train: attempt.Train = fake_train, **changes: Any
 ) -> OpenStudy:
   worker.work(opened, breeder_of(opened.folder, **changes), Budget(trials), train)
   return opened

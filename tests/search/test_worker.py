@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from cifar_jax.run_dir.signals import stop_signals
-from cifar_jax.search import budget, claims, study, worker
+from cifar_jax.search import attempt, budget, claims, study, worker
 from cifar_jax.search.rows import row_of
 from cifar_jax.utils.errors import UserError
 from tests.helpers import fake_study
@@ -199,7 +199,7 @@ def test_what_another_worker_has_taken_up_is_not_told(open_fake) -> None:
     trial.set_user_attr(claims.OWNER, other)
     return fake_train(*arguments, **options)
 
-  assert not worker._Attempt(
+  assert not attempt.Attempt(
     opened, fake_study.Space(), trial, mine, train, threading.Event()
   ).run()
   (found,) = opened.trials()
