@@ -42,7 +42,7 @@ def locked_files() -> frozenset[int] | None:
   as outside of Linux.
   """
   try:
-    lines = pathlib.Path('/proc/locks').read_text().splitlines()
+    lines = pathlib.Path('/proc/locks').read_text('utf-8').splitlines()
   except OSError:
     return None
   places = (line.split()[5] for line in lines if '->' not in line)  # those behind it wait

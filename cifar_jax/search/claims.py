@@ -39,7 +39,7 @@ def machine() -> str:
   parts = [platform.node()]
   for name, read in (('/proc/sys/kernel/random/boot_id', True), ('/proc/self/ns/pid', False)):
     try:
-      parts.append(pathlib.Path(name).read_text().strip() if read else os.readlink(name))
+      parts.append(pathlib.Path(name).read_text('utf-8').strip() if read else os.readlink(name))
     except OSError:
       continue  # not Linux
   return '/'.join(parts)

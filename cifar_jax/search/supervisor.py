@@ -91,11 +91,12 @@ class _Worker:
     self._log = self.opened.folder / f'worker_{self.index}.log'
     self._in_vain = 0
     self._asked = False
-    self._start('wb')
+    self._log.unlink(missing_ok=True)
+    self._start()
 
-  def _start(self, mode: str) -> None:
+  def _start(self) -> None:
     self._memory_ran_out = times_memory_ran_out()
-    with disk_errors(self.opened.folder), open(self._log, mode) as log:
+    with disk_errors(self.opened.folder), open(self._log, 'ab') as log:
       self._child: subprocess.Popen[bytes] | None = _start(self.command, log, self.workers)
 
   @property
@@ -135,7 +136,7 @@ class _Worker:
       return
     if status == worker.GO_ON:
       if not self._asked:
-        self._start('ab')
+        self._start()
       return
     if status == _FOR_THE_USER:
       raise UserError(self._last_words().removeprefix('error: '))
@@ -149,7 +150,7 @@ class _Worker:
         f'worker {self.index} ended {self._in_vain} times before it began a trial ('
         f'{how_it_ended(status)}: {self._last_words()}); {self._log} has all of it'
       )
-    self._start('ab')
+    self._start()
 
   def _close_trial(self, pid: int, reason: str) -> bool:
     """Notes that the trial of a process that ended has failed, if there is a reason; whether it had

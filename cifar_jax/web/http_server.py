@@ -153,10 +153,13 @@ def may_ask(
 
 
 def _held(server: Any) -> int:
-  """Bytes of the bodies that all connections of a server have received and not answered."""
+  """Bytes of the bodies that all connections of a server have received and not answered; of those
+  that are about to be closed none, or one that is too many would end others too.
+  """
   return sum(
     request.body_bytes_received
     for channel in list(server.active_channels.values())
+    if not channel.will_close
     for request in (*channel.requests, channel.request)
     if request is not None
   )

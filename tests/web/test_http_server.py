@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ import pytest
 from cifar_jax import commands
 from cifar_jax.utils.errors import UserError
 from cifar_jax.web import http_server
+from tests.helpers.wait import wait_for
 
 pytest.importorskip('waitress')
 LARGE = 900 * 2**20  # bytes
@@ -76,16 +77,6 @@ def is_closed(connection: socket.socket) -> bool:
     return False
   except OSError:
     return True
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
-  """Whether a condition becomes true in time."""
-  end = time.monotonic() + seconds
-  while not condition():
-    if time.monotonic() > end:
-      return False
-    time.sleep(0.05)
-  return True
 
 
 def post(port: int, body: bytes) -> tuple[int, bytes]:
