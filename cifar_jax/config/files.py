@@ -127,7 +127,9 @@ def _mistakes_in(file: str, passing: tuple[type[Exception], ...] = ()) -> Iterat
   except raised:
     raise
   except Exception as error:
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    # The path of a module is absolute, whatever it was imported by.
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == os.path.abspath(file)]
     line = lines[-1] if lines else getattr(error, 'lineno', '?')
     text = one_line(error)
     if isinstance(error, AttributeError | KeyError):

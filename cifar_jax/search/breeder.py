@@ -135,7 +135,8 @@ class Breeder:
     """How an individual is trained."""
     stage: Stage = self.settings.stages[individual.stage]
     config = with_length(to_config(self.base, individual.genome), stage.epochs, self.facts)
-    if self.inherits and individual.parents:
+    # Who is promoted is trained anew: it is its own parent.
+    if self.inherits and individual.parents and individual.origin != evolution.PROMOTED:
       parent = self.folder / TRIALS / f'{individual.parents[0]:05d}' / f'seed_{self.base.seed}'
       with Checkpoints(parent, read_only=True) as checkpoints:
         if checkpoints.best() is not None:

@@ -30,6 +30,7 @@ from cifar_jax.search.draws import (
 )
 from cifar_jax.search.genome import BATCH_NORMS, POOLS, RULES, VECTORS, Block, Dense, Genome, fitted
 
+_NO_DECAY = 0.2  # the chance that a changed weight decay is none
 Item = TypeVar('Item')
 
 
@@ -212,7 +213,12 @@ def _change_learning_rate(random: Random, genome: Genome) -> tuple[Genome, str] 
 
 @_mutation
 def _change_weight_decay(random: Random, genome: Genome) -> tuple[Genome, str] | None:
-  return _change_rule(random, genome, 'weight_decay', RULES[genome.optimizer.name].weight_decay)
+  bounds = RULES[genome.optimizer.name].weight_decay
+  old = genome.optimizer.weight_decay
+  if bounds and old and random.random() < _NO_DECAY:  # or decay would come and never go
+    rule = dataclasses.replace(genome.optimizer, weight_decay=0.0)
+    return dataclasses.replace(genome, optimizer=rule), f'weight decay: {old:g} -> 0'
+  return _change_rule(random, genome, 'weight_decay', bounds)
 
 
 @_mutation

@@ -59,6 +59,15 @@ def test_syntax_error_names_file_and_line(tmp_path) -> None:
   one_line(error)
 
 
+def test_the_line_is_named_for_a_relative_path_too(tmp_path, monkeypatch) -> None:
+  (tmp_path / 'early.py').write_text('x = 1\nx / 0\n')
+  write(tmp_path, 'config.tags = 1 / 0\nreturn config\n')
+  monkeypatch.chdir(tmp_path)
+  for name, line in (('mine.py', 5), ('./mine.py', 5), ('early.py', 2)):
+    with pytest.raises(UserError, match=rf'{name}, line {line}: ZeroDivisionError'):
+      configs.load(name)
+
+
 @pytest.mark.parametrize(
   ('body', 'line', 'message'),
   [

@@ -183,6 +183,8 @@ def test_a_child_begins_with_its_parents_weights_where_there_are_some(tmp_path, 
   assert config.init_matching
   founder = breeder.individuals(opened.trials())[0]
   assert made.config_of(founder).init_from == ''
+  anew = dataclasses.replace(child, origin=evolution.PROMOTED)
+  assert made.config_of(anew).init_from == ''
 
 
 def test_random_search_has_the_same_first_networks_and_stages(tmp_path, opened):

@@ -137,6 +137,21 @@ def test_learning_rates_move_evenly_in_their_logarithm():
   assert (np.abs(steps) < 0.6745).mean() == pytest.approx(0.5, abs=3 * 0.5 / 2000**0.5)
 
 
+def test_weight_decay_comes_and_goes():
+  random = np.random.default_rng(0)
+  change = variation.MUTATIONS['change_weight_decay']
+  rule = dataclasses.replace(adv_by_sgd().optimizer, weight_decay=5e-4)
+  decays = np.array(
+    [
+      change(random, dataclasses.replace(ADV, optimizer=rule))[0].optimizer.weight_decay
+      for _ in range(1000)
+    ]
+  )
+  assert (decays == 0).mean() == pytest.approx(0.2, abs=3 * 0.4 / 1000**0.5)
+  none = dataclasses.replace(rule, weight_decay=0.0)
+  assert change(random, dataclasses.replace(ADV, optimizer=none))[0].optimizer.weight_decay > 0
+
+
 def test_crossing_cuts_blocks_at_one_point():
   def marked(width: int, count: int, activation: str) -> Genome:
     blocks = tuple(Block(width + 8 * i, (Convolution(),)) for i in range(count))
