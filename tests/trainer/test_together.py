@@ -155,6 +155,7 @@ def test_batches_are_exactly_those_of_single_runs(tiny_config) -> None:
   assert sorted(seen) == singly
 
 
+@pytest.mark.thorough
 def test_interrupted_and_gone_on_is_bit_for_bit_as_never_interrupted(
   tiny_config, whole, tmp_path, capsys
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_run_begun_together_goes_on_singly(tiny_config, whole, tmp_path) -> No
   assert_close(state_of(several[2], folders(whole)[2]), state_of(several[2], runs[2]), 2e-6)
 
 
+@pytest.mark.thorough
 def test_nan_ends_one_run_and_leaves_the_others_as_they_are(
   tiny_config, whole, tmp_path, capsys
 ) -> None:
