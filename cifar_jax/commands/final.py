@@ -93,11 +93,13 @@ def _train(arguments: argparse.Namespace, final: 'Final') -> None:
   """Trains what is missing, and writes and prints the result when nothing is."""
   from cifar_jax.report.epoch_images import EpochImages
   from cifar_jax.run_dir.progress import Progress
+  from cifar_jax.search import page
   from cifar_jax.trials import final as finals
   from cifar_jax.trials import repeat as repeats
 
   runs = finals.runs_of(final)
   finals.begin(final)
+  page.write_again(final.study, arguments.storage)
   progress = Progress(arguments.progress)
   left = sum(one.state != repeats.FINISHED for side in runs.values() for one in side)
   for name, side in runs.items():
@@ -145,4 +147,4 @@ def _config_at(text: str) -> Any:
     return configs.read(folder)
   if folder.is_dir():
     raise UserError(f'--against={text} is a folder and no run; give a config file or a run')
-  return configs.load(text)
+  return configs.load(text, option='--against=')

@@ -1,0 +1,79 @@
+"""The command line of a study: what is refused before a study begins, and what it says."""
+
+import shlex
+
+import pytest
+
+from cifar_jax import commands
+from cifar_jax.search import run, show
+
+SPACE = """
+from configs import quickstart
+def get_config({argument}):
+  config = quickstart.get_config()
+  {line}
+  return config
+"""
+ANY = "config.optimizer.learning_rate = trial.suggest_float('rate', 1e-4, 1e-2)"
+
+
+@pytest.mark.parametrize(
+  ('argument', 'line', 'words', 'said'),
+  [
+    ('trial', 'pass', (), 'asks its trial for nothing, so that all trials would be the same'),
+    ('', 'pass', (), 'is a config and no space: its get_config() takes no trial'),
+    ('trial', ANY, ('--sampler=grid',), "--sampler=grid tries all values, and 'rate' has no end"),
+    ('trial', ANY, ('--folder={run}',), 'is the folder of a run; choose another one'),
+  ],
+)
+def test_a_study_that_makes_no_sense_is_not_begun(
+  tmp_path, capsys, argument, line, words, said
+) -> None:
+  (tmp_path / 'space.py').write_text(SPACE.format(argument=argument, line=line))
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run' / 'config.json').write_text('{}')
+  given = [word.format(run=tmp_path / 'run') for word in (f'--folder={tmp_path / "new"}', *words)]
+  with pytest.raises(SystemExit) as end:
+    commands.main(['search', str(tmp_path / 'space.py'), *given])
+  assert end.value.code == 2
+  assert said in capsys.readouterr().err
+  assert not (tmp_path / 'new').exists()
+  assert [path.name for path in (tmp_path / 'run').iterdir()] == ['config.json']
+
+
+@pytest.mark.parametrize('path', ['absent.py', '.'])
+def test_a_space_that_is_not_there_is_called_by_its_path(
+  tmp_path, monkeypatch, capsys, path
+) -> None:
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(SystemExit):
+    commands.main(['search', path])
+  assert capsys.readouterr().err.startswith(f'error: {path}')
+
+
+def test_a_grid_of_steps_and_choices_has_an_end(open_fake) -> None:
+  from optuna import distributions as kinds
+
+  from cifar_jax.search import samplers
+
+  samplers.check_ranges(
+    'grid',
+    {
+      'choice': kinds.CategoricalDistribution(('a', 'b')),
+      'step': kinds.FloatDistribution(0.0, 1.0, step=0.1),
+      'whole': kinds.IntDistribution(1, 4),
+      'one': kinds.FloatDistribution(1.0, 1.0),
+    },
+  )
+  samplers.check_ranges('tpe', {'rate': kinds.FloatDistribution(0.0, 1.0)})
+
+
+def test_looking_at_a_study_tells_how_to_go_on(open_fake, work) -> None:
+  """Blanks in its folder or its space do not break the line; what is usual is left out."""
+  opened = open_fake(space='my space.py', pruner='median', overrides=('--config.epochs=3',))
+  work(opened, trials=1)
+  command = shlex.split(run._command_of(opened))
+  assert command[3:6] == ['search', 'my space.py', f'--folder={opened.folder}']
+  assert {'--pruner=median', '--config.epochs=3', '--trials=N'} < set(command[6:])
+  assert not any(word.startswith(('--seeds', '--objectives')) for word in command)
+  assert show.counted(opened.trials()) == '1 trial'
