@@ -37,6 +37,7 @@ import argparse
 import contextlib
 import pathlib
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -150,7 +151,7 @@ def run(arguments: argparse.Namespace) -> None:
   if stopped:
     progress.note('stopped and saved; the same command goes on from there')
   else:
-    progress.note(f'look at     python -m cifar_jax compare {folder} --each')
+    progress.note(f'look at     python -m cifar_jax compare {shlex.quote(str(folder))} --each')
   if any(one.state == repeat.FAILED for one in runs):
     sys.exit(1)
 

@@ -1,6 +1,7 @@
 """Space files: configs whose get_config(trial) asks an Optuna trial what to try."""
 
 import dataclasses
+import inspect
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,7 +44,13 @@ def load_space(path: str, overrides: Sequence[str] = ()) -> SpaceProposer:
   Raises:
     UserError: no such file, or a mistake in it.
   """
-  return SpaceProposer(configs.import_file(configs.find(path)), tuple(overrides))
+  module = configs.import_file(configs.find(path, option=''))
+  if not _takes_a_trial(module.get_config):
+    raise UserError(
+      f'{path} is a config and no space: its get_config() takes no trial to ask; write a space '
+      'beside it, as configs/spaces/cnn_simple.py (docs/trials_search.md)'
+    )
+  return SpaceProposer(module, tuple(overrides))
 
 
 def baseline_of(proposer: SpaceProposer) -> Mapping[str, Any]:
@@ -56,3 +63,11 @@ def baseline_of(proposer: SpaceProposer) -> Mapping[str, Any]:
   if not isinstance(found, Mapping):
     raise UserError(f'{proposer.module.__file__}: BASELINE is no dictionary of names and values')
   return found
+
+
+def _takes_a_trial(get_config: Any) -> bool:
+  try:
+    inspect.signature(get_config).bind(None)
+  except TypeError:
+    return False
+  return True
