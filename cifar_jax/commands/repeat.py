@@ -168,7 +168,7 @@ def read_variations(texts: Sequence[str]) -> dict[str, list[str]]:
   for text in texts:
     match = re.fullmatch(r'(?:--?config\.|config\.)?([a-z_0-9.]+)=([^=/\\]+)', text)
     values = match[2].split(',') if match else []
-    if not match or not all(value.strip() for value in values) or len(values) > len(set(values)):
+    if not match or not all(value.strip() for value in values) or _has_twice(values):
       raise UserError(
         f'--vary={text}: name an option and different values, as in '
         '--vary=optimizer.learning_rate=1e-3,3e-3'
@@ -186,6 +186,17 @@ def read_variations(texts: Sequence[str]) -> dict[str, list[str]]:
       for value in values
     }
   return found
+
+
+def _has_twice(values: Sequence[str]) -> bool:
+  """Whether two of some values are equal, as 1e-3 and 0.001 are."""
+  found: set[str | float] = set()
+  for value in values:
+    try:
+      found.add(float(value))
+    except ValueError:
+      found.add(value.strip())
+  return len(found) < len(values)
 
 
 def _variation(run: pathlib.Path, folder: pathlib.Path) -> str:

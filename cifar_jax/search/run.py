@@ -18,6 +18,7 @@ from cifar_jax.search import (
   rows,
   samplers,
   show,
+  space,
   study,
   supervisor,
   table,
@@ -67,6 +68,10 @@ def run(
   study.check_same_words(opened, suggested)
   shown = show.Show()
   shown.note(_header(opened, budget, arguments.workers))
+  for name, value in space.outside(baseline or {}, suggested).items():
+    shown.note(
+      f'baseline    {name}={value}, outside of what {plan.space} suggests: {suggested[name]}'
+    )
   try:
     ended = supervisor.supervise(opened, worker_command(), arguments.workers, budget, shown)
   finally:

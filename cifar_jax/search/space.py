@@ -3,12 +3,14 @@
 import dataclasses
 import inspect
 import types
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 import sqlalchemy
 from ml_collections import ConfigDict
+from optuna.distributions import BaseDistribution
 
 from cifar_jax import config as configs
 from cifar_jax.utils.errors import UserError
@@ -34,7 +36,10 @@ class SpaceProposer:
     Raises:
       UserError: a mistake in the file or the overrides; the message names the line or the flag.
     """
-    config = configs.call_get_config(self.module, trial, passing=_PASSING)
+    with warnings.catch_warnings():
+      # Of choices that are lists, and of a baseline outside of a range, which `outside` tells.
+      warnings.filterwarnings('ignore', category=UserWarning, module='optuna')
+      config = configs.call_get_config(self.module, trial, passing=_PASSING)
     return configs.override(config, self.overrides)
 
 
@@ -63,6 +68,22 @@ def baseline_of(proposer: SpaceProposer) -> Mapping[str, Any]:
   if not isinstance(found, Mapping):
     raise UserError(f'{proposer.module.__file__}: BASELINE is no dictionary of names and values')
   return found
+
+
+def outside(
+  baseline: Mapping[str, Any], suggested: Mapping[str, BaseDistribution]
+) -> dict[str, Any]:
+  """What a baseline has that the space never suggests by itself, by name.
+
+  Args:
+    baseline: As `baseline_of` returns it.
+    suggested: What the space suggests from, by name.
+  """
+  return {
+    name: value
+    for name, value in baseline.items()
+    if (kind := suggested.get(name)) and not kind._contains(kind.to_internal_repr(value))
+  }
 
 
 def _takes_a_trial(get_config: Any) -> bool:

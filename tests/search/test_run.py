@@ -5,7 +5,8 @@ import shlex
 import pytest
 
 from cifar_jax import commands
-from cifar_jax.search import run, show
+from cifar_jax.search import run, show, space, study
+from tests.helpers import fake_study
 
 SPACE = """
 from configs import quickstart
@@ -77,3 +78,15 @@ def test_looking_at_a_study_tells_how_to_go_on(open_fake, work) -> None:
   assert {'--pruner=median', '--config.epochs=3', '--trials=N'} < set(command[6:])
   assert not any(word.startswith(('--seeds', '--objectives')) for word in command)
   assert show.counted(opened.trials()) == '1 trial'
+
+
+def test_a_baseline_outside_of_the_space_is_told_in_a_sentence(tmp_path, recwarn) -> None:
+  (tmp_path / 'space.py').write_text(
+    SPACE.format(argument='trial', line=ANY) + "BASELINE = {'rate': 0.5}"
+  )
+  proposer = space.load_space(str(tmp_path / 'space.py'))
+  baseline = space.baseline_of(proposer)
+  suggested = study.check_proposals(proposer, fake_study.PLAN, baseline)
+  assert space.outside(baseline, suggested) == {'rate': 0.5}
+  assert space.outside({'rate': 1e-3}, suggested) == {}
+  assert not [warning for warning in recwarn if 'out of range' in str(warning.message)]
