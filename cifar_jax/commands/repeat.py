@@ -110,6 +110,8 @@ def run(arguments: argparse.Namespace) -> None:
 
   name = configs.name_of(arguments.config)
   folder = arguments.workdir or paths.run_path(f'runs/{name}_seeds')
+  if (folder / configs.CONFIG_NAME).is_file():
+    raise UserError(f'--workdir={folder} is the folder of a run, in which nobody looks for others')
   plans = {name: repeat.plan(one, folder / name, seeds) for name, one in several.items()}
   runs = [run for plan in plans.values() for run in plan]
   waiting = sum(run.state != repeat.FINISHED for run in runs)

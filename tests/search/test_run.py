@@ -1,12 +1,15 @@
 """The command line of a study: what is refused before a study begins, and what it says."""
 
+import os
 import shlex
+import subprocess
+import sys
 
 import pytest
 
 from cifar_jax import commands
 from cifar_jax.search import run, show, space, study
-from tests.helpers import fake_study
+from tests.helpers import REPOSITORY, fake_study
 
 SPACE = """
 from configs import quickstart
@@ -90,3 +93,23 @@ def test_a_baseline_outside_of_the_space_is_told_in_a_sentence(tmp_path, recwarn
   assert space.outside(baseline, suggested) == {'rate': 0.5}
   assert space.outside({'rate': 1e-3}, suggested) == {}
   assert not [warning for warning in recwarn if 'out of range' in str(warning.message)]
+
+
+@pytest.mark.thorough
+def test_a_reader_that_has_seen_enough_stops_no_study(tmp_path, tiny_data) -> None:
+  """`| head -1`: the page and the best config are written all the same."""
+  (tmp_path / 'space.py').write_text(SPACE.format(argument='trial', line=ANY))
+  command = [
+    *(sys.executable, '-m', 'cifar_jax', 'search', str(tmp_path / 'space.py'), '--trials=1'),
+    *(f'--folder={tmp_path / "study"}', '--config.data.name=tiny', '--config.max_steps=2'),
+    *(f'--config.data.dir={tiny_data}', '--config.data.validation=20'),
+  ]
+  environment = {**os.environ, 'PYTHONPATH': str(REPOSITORY)}
+  with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    assert process.stdout
+    assert process.stdout.readline().startswith('study')
+    process.stdout.close()
+    assert process.wait(300) == 0
+  assert {'best.py', 'index.html', 'trials.csv'} < {
+    path.name for path in (tmp_path / 'study').iterdir()
+  }
