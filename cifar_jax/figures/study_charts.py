@@ -237,9 +237,9 @@ def _log_axis(axes: Any) -> None:
   axes.set_xscale('log')
   low, high = axes.get_xlim()
   # A narrow plot holds four numbers.
-  subs = (1.0, 3.0) if high < 30 * low else (1.0,)
+  subs = [1.0, 3.0] if high < 30 * low else [1.0]
   if high < 5 * low:
-    subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+    subs = [1.0, 1.5, 2.0, 3.0, 5.0, 7.0]
   axes.xaxis.set_major_locator(ticker.LogLocator(subs=subs, numticks=4))
   axes.xaxis.set_major_formatter(ticker.FormatStrFormatter('%g'))
   axes.xaxis.set_minor_formatter(ticker.NullFormatter())
