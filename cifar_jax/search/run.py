@@ -31,6 +31,8 @@ from cifar_jax.trials import test_looks
 from cifar_jax.utils.errors import UserError
 
 _TRIALS = 20
+_MOST_WORKERS = 256  # on one machine
+_MOST_SEEDS = 1000  # runs of one trial
 
 
 def run(
@@ -56,8 +58,7 @@ def run(
     if worker.work(study.open_study(folder, plan), proposer, budget):
       sys.exit(worker.GO_ON)
     return
-  if arguments.workers < 1:
-    raise UserError(f'--workers={arguments.workers}: give at least 1')
+  _check_count('workers', arguments.workers, _MOST_WORKERS)
   _check_folder(folder)
   suggested = study.check_proposals(proposer, plan, baseline)
   if kind == 'search' and not suggested:
@@ -99,8 +100,7 @@ def finish(opened: OpenStudy) -> None:
 
 def plan_of(arguments: argparse.Namespace, kind: str) -> Plan:
   """What the command line wants of a study."""
-  if arguments.seeds < 1:
-    raise UserError(f'--seeds={arguments.seeds}: give at least 1')
+  _check_count('seeds', arguments.seeds, _MOST_SEEDS)
   return Plan(
     kind=kind,
     space=arguments.space,
@@ -154,6 +154,11 @@ def show_state(arguments: argparse.Namespace) -> None:
     print(show.line_of(opened, trial))
   finish(opened)
   print(f'go on       {_command_of(opened)}')
+
+
+def _check_count(flag: str, count: int, most: int) -> None:
+  if not 1 <= count <= most:
+    raise UserError(f'--{flag}={count}: give 1 to {most}')
 
 
 def _command_of(opened: OpenStudy) -> str:

@@ -27,6 +27,9 @@ ANY = "config.optimizer.learning_rate = trial.suggest_float('rate', 1e-4, 1e-2)"
     ('trial', 'pass', (), 'asks its trial for nothing, so that all trials would be the same'),
     ('', 'pass', (), 'is a config and no space: its get_config() takes no trial'),
     ('trial', ANY, ('--sampler=grid',), "--sampler=grid tries all values, and 'rate' has no end"),
+    ('trial', ANY, ('--workers=0',), '--workers=0: give 1 to 256'),
+    ('trial', ANY, ('--workers=100000',), '--workers=100000: give 1 to 256'),
+    ('trial', ANY, ('--seeds=1001',), '--seeds=1001: give 1 to 1000'),
     ('trial', ANY, ('--folder={run}',), 'is the folder of a run; choose another one'),
   ],
 )
