@@ -78,6 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
   result = finals.read_result(study)
   if result is not None and not arguments.again:
     print('\n'.join(finals.tell(study, result)))
+    if _has_gone_on(arguments, result):
+      print('the study has gone on since: its best config is now another one, not measured here')
     print('this final has been; --again trains once more, which is written down')
     return
   repeat.refuse_seed(arguments.overrides)
@@ -136,6 +138,20 @@ def _asked(arguments: argparse.Namespace) -> 'Final':
     first = best.seed + study.read_plan(arguments.study).seeds
   seeds = repeat.read_seeds(arguments.seeds, first or 0)
   return finals.make(arguments.study, seeds, best, baseline, arguments.against, arguments.overrides)
+
+
+def _has_gone_on(arguments: argparse.Namespace, result: Any) -> bool:
+  """Whether the study has another best config than a result of its final, as far as can be told."""
+  from cifar_jax.trials import final as finals
+  from cifar_jax.utils.optional_deps import require
+
+  try:
+    require('search', 'optuna')
+    from cifar_jax.search import results
+
+    return not finals.is_of(result, results.best_config(arguments.study, arguments.storage))
+  except (UserError, LookupError, TypeError):  # what it was found with may be gone; it is there
+    return False
 
 
 def _config_at(text: str) -> Any:

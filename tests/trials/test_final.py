@@ -144,6 +144,15 @@ def test_it_is_once_unless_again_which_is_written_down(command, study) -> None:
   assert 'was looked at 2 times' in third
 
 
+def test_a_study_that_has_gone_on_is_told(command, study, best) -> None:
+  command('--seeds=1', '--config.epochs=3')
+  assert 'gone on' not in command()
+  command.configs['best'] = changed(best, seed=3)
+  assert 'gone on' not in command()
+  command.configs['best'] = changed(best, batch_size=10)
+  assert 'the study has gone on since: its best config is now another one' in command()
+
+
 @pytest.mark.parametrize('options', [(), ('--again',)])
 def test_the_same_line_goes_on(command, study, best, options) -> None:
   """After a stop and after a kill, with the configs that it began with, and as one look."""
