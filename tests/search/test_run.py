@@ -1,5 +1,6 @@
 """The command line of a study: what is refused before a study begins, and what it says."""
 
+import dataclasses
 import os
 import shlex
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 from cifar_jax import commands
-from cifar_jax.search import run, show, space, study
+from cifar_jax.search import results, run, show, space, study
 from tests.helpers import REPOSITORY, fake_study
 
 SPACE = """
@@ -116,3 +117,14 @@ def test_a_reader_that_has_seen_enough_stops_no_study(tmp_path, tiny_data) -> No
   assert {'best.py', 'index.html', 'trials.csv'} < {
     path.name for path in (tmp_path / 'study').iterdir()
   }
+
+
+def test_lines_to_copy_hold_together_where_a_folder_has_a_blank(open_fake, work) -> None:
+  opened = open_fake()
+  work(opened, trials=1)
+  named = dataclasses.replace(opened, folder=opened.folder.parent / 'a study')
+  named.folder.mkdir()
+  path = results.write_best(named)
+  assert path is not None
+  (line,) = [line for line in path.read_text().splitlines() if 'launch.py' in line]
+  assert shlex.split(line) == ['python', 'launch.py', f'--config={path}']
