@@ -23,7 +23,6 @@ A damaged run is named on stderr and left out; the exit status is then 1.
 """
 
 import argparse
-import math
 import pathlib
 import sys
 import time
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
   from cifar_jax.trials.groups import Group
 
 Row = dict[str, Any]
+
+_LONGEST_WATCH = 1_000_000
 
 
 def add_parser(verbs: Any) -> None:
@@ -86,10 +87,12 @@ def run(arguments: argparse.Namespace) -> None:
   columns = arguments.columns.split(',') if arguments.columns else leaderboard.DEFAULT_COLUMNS
   leaderboard.check_columns([*columns, arguments.sort])
   differences.check_column(arguments.column)
-  if arguments.watch < 0:
-    raise UserError(f'--watch={arguments.watch:g}: give a number of seconds')
-  if arguments.difference is not None and not 0 < arguments.difference < math.inf:
-    raise UserError(f'--difference={arguments.difference:g}: give a number above 0')
+  if not 0 <= arguments.watch <= _LONGEST_WATCH:
+    raise UserError(
+      f'--watch={arguments.watch:g}: give a number of seconds, at most {_LONGEST_WATCH}'
+    )
+  if arguments.difference is not None:
+    differences.check_wanted(arguments.column, arguments.difference)
   show = {
     'table': leaderboard.as_text,
     'markdown': leaderboard.as_markdown,
@@ -99,7 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
   seen = ''
   while True:
     rows, problems = _described(arguments)
-    table = leaderboard.told_apart(list(rows.values()))
+    table = leaderboard.named_apart(leaderboard.told_apart(list(rows.values())))
     groups = grouped(table)
     text = show(_lines(arguments, groups), columns)
     tests: list[str] = []

@@ -78,6 +78,8 @@ def run(arguments: argparse.Namespace) -> None:
   result = finals.read_result(study)
   if result is not None and not arguments.again:
     print('\n'.join(finals.tell(study, result)))
+    if _has_gone_on(arguments, result):
+      print('the study has gone on since: its best config is now another one, not measured here')
     print('this final has been; --again trains once more, which is written down')
     return
   repeat.refuse_seed(arguments.overrides)
@@ -93,11 +95,13 @@ def _train(arguments: argparse.Namespace, final: 'Final') -> None:
   """Trains what is missing, and writes and prints the result when nothing is."""
   from cifar_jax.report.epoch_images import EpochImages
   from cifar_jax.run_dir.progress import Progress
+  from cifar_jax.search import page
   from cifar_jax.trials import final as finals
   from cifar_jax.trials import repeat as repeats
 
   runs = finals.runs_of(final)
   finals.begin(final)
+  page.write_again(final.study, arguments.storage)
   progress = Progress(arguments.progress)
   left = sum(one.state != repeats.FINISHED for side in runs.values() for one in side)
   for name, side in runs.items():
@@ -136,6 +140,20 @@ def _asked(arguments: argparse.Namespace) -> 'Final':
   return finals.make(arguments.study, seeds, best, baseline, arguments.against, arguments.overrides)
 
 
+def _has_gone_on(arguments: argparse.Namespace, result: Any) -> bool:
+  """Whether the study has another best config than a result of its final, as far as can be told."""
+  from cifar_jax.trials import final as finals
+  from cifar_jax.utils.optional_deps import require
+
+  try:
+    require('search', 'optuna')
+    from cifar_jax.search import results
+
+    return not finals.is_of(result, results.best_config(arguments.study, arguments.storage))
+  except (UserError, LookupError, TypeError):  # what it was found with may be gone; it is there
+    return False
+
+
 def _config_at(text: str) -> Any:
   """The config of a run's folder, or of a config file."""
   from cifar_jax import config as configs
@@ -145,4 +163,4 @@ def _config_at(text: str) -> Any:
     return configs.read(folder)
   if folder.is_dir():
     raise UserError(f'--against={text} is a folder and no run; give a config file or a run')
-  return configs.load(text)
+  return configs.load(text, option='--against=')

@@ -91,6 +91,8 @@ def _type_of(read: Callable[[str], pathlib.Path]) -> Callable[[str], pathlib.Pat
   """The `type` of an argument that is a path as a function of `paths` reads it."""
 
   def parse(text: str) -> pathlib.Path:
+    if not text:  # as of a variable of the shell that is not set
+      raise argparse.ArgumentTypeError("it is empty; name a path ('.' is the current folder)")
     try:
       return read(text)
     except UserError as error:

@@ -37,6 +37,7 @@ import argparse
 import contextlib
 import pathlib
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -109,6 +110,8 @@ def run(arguments: argparse.Namespace) -> None:
 
   name = configs.name_of(arguments.config)
   folder = arguments.workdir or paths.run_path(f'runs/{name}_seeds')
+  if (folder / configs.CONFIG_NAME).is_file():
+    raise UserError(f'--workdir={folder} is the folder of a run, in which nobody looks for others')
   plans = {name: repeat.plan(one, folder / name, seeds) for name, one in several.items()}
   runs = [run for plan in plans.values() for run in plan]
   waiting = sum(run.state != repeat.FINISHED for run in runs)
@@ -150,7 +153,7 @@ def run(arguments: argparse.Namespace) -> None:
   if stopped:
     progress.note('stopped and saved; the same command goes on from there')
   else:
-    progress.note(f'look at     python -m cifar_jax compare {folder} --each')
+    progress.note(f'look at     python -m cifar_jax compare {shlex.quote(str(folder))} --each')
   if any(one.state == repeat.FAILED for one in runs):
     sys.exit(1)
 
@@ -167,7 +170,7 @@ def read_variations(texts: Sequence[str]) -> dict[str, list[str]]:
   for text in texts:
     match = re.fullmatch(r'(?:--?config\.|config\.)?([a-z_0-9.]+)=([^=/\\]+)', text)
     values = match[2].split(',') if match else []
-    if not match or not all(value.strip() for value in values) or len(values) > len(set(values)):
+    if not match or not all(value.strip() for value in values) or _has_twice(values):
       raise UserError(
         f'--vary={text}: name an option and different values, as in '
         '--vary=optimizer.learning_rate=1e-3,3e-3'
@@ -185,6 +188,17 @@ def read_variations(texts: Sequence[str]) -> dict[str, list[str]]:
       for value in values
     }
   return found
+
+
+def _has_twice(values: Sequence[str]) -> bool:
+  """Whether two of some values are equal, as 1e-3 and 0.001 are."""
+  found: set[str | float] = set()
+  for value in values:
+    try:
+      found.add(float(value))
+    except ValueError:
+      found.add(value.strip())
+  return len(found) < len(values)
 
 
 def _variation(run: pathlib.Path, folder: pathlib.Path) -> str:

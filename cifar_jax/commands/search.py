@@ -61,7 +61,9 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--minutes', type=float, metavar='N', help='budget: of work, summed over all workers'
   )
-  parser.add_argument('--seeds', type=int, default=1, help='runs per trial, their mean counts')
+  parser.add_argument(
+    '--seeds', type=int, default=1, metavar='N', help='runs per trial, their mean counts'
+  )
   parser.add_argument(
     '--objectives',
     default='val_accuracy',
@@ -74,7 +76,9 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
     help='journal:PATH, sqlite:///PATH or postgresql://USER@HOST/DATABASE; default: SQLite in the '
     "study's folder",
   )
-  parser.add_argument('--sampler_seed', type=int, default=0, help='of the proposals; default: 0')
+  parser.add_argument(
+    '--sampler_seed', type=int, default=0, metavar='N', help='of the proposals; default: 0'
+  )
   parser.add_argument('--show', action='store_true', help='show the state and go on with nothing')
   parser.add_argument('--as_worker', action='store_true', help=argparse.SUPPRESS)
 

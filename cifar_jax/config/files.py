@@ -38,8 +38,12 @@ def name_of(path: str) -> str:
   return pathlib.PurePath(split(path)[0]).stem
 
 
-def find(path: str) -> str:
+def find(path: str, option: str = '--config=') -> str:
   """Where a config file is: as given, in the clone, or in its configs by name alone.
+
+  Args:
+    path: What the user wrote.
+    option: What stands before it on the command line, for the error sentence.
 
   Raises:
     UserError: It is nowhere.
@@ -54,7 +58,7 @@ def find(path: str) -> str:
   if os.path.isdir(places[0]):
     names = sorted(entry.name for entry in places[0].glob('[!_]*.py'))
     raise UserError(
-      f'--config={path} is a folder; name a file in it: {", ".join(names) or "it has none"}'
+      f'{option}{path or "."} is a folder; name a file in it: {", ".join(names) or "it has none"}'
     )
   beside = places[0].parent
   if file.isidentifier():  # a name alone
@@ -65,7 +69,7 @@ def find(path: str) -> str:
     names = [f'configs/{entry.name}' for entry in _SHIPPED.glob('[!_]*.py')]
   near = nearest(file, names)
   question = f'; did you mean {near!r}?' if near else ''
-  raise UserError(f'--config={path}: there is no such file{question}')
+  raise UserError(f'{option}{path}: there is no such file{question}')
 
 
 def import_config(path: str) -> ConfigDict:
@@ -87,7 +91,7 @@ def import_file(file: str) -> types.ModuleType:
   _offer_base()
   spec = importlib.util.spec_from_file_location('config_file', file)
   if spec is None or spec.loader is None:
-    raise UserError(f'--config={file} is no Python file; configs are named NAME.py')
+    raise UserError(f'{file} is no Python file; configs are named NAME.py')
   module = importlib.util.module_from_spec(spec)
   with _mistakes_in(file):
     spec.loader.exec_module(module)
@@ -126,7 +130,7 @@ def _mistakes_in(file: str, passing: tuple[type[Exception], ...] = ()) -> Iterat
     yield
   except raised:
     raise
-  except Exception as error:
+  except (Exception, SystemExit) as error:
     # The path of a module is absolute, whatever it was imported by.
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == os.path.abspath(file)]

@@ -16,13 +16,18 @@ _OVERRIDE = re.compile(r'--?(?:no)?config\.([^=]+)')
 _TYPES = {int: 'a whole number', float: 'a number', bool: 'true or false', tuple: 'a tuple'}
 
 
-def load(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
+def load(path: str, overrides: Sequence[str] = (), option: str = '--config=') -> ConfigDict:
   """The locked config of a file, with overrides such as '--config.epochs=3' applied.
+
+  Args:
+    path: Of the file, as the user wrote it.
+    overrides: As they stand on the command line.
+    option: What stands there before the path, for the error sentence.
 
   Raises:
     UserError: No such config file, a mistake in it, an unknown option, a value of the wrong type.
   """
-  return override(files.import_config(files.find(path)), overrides)
+  return override(files.import_config(files.find(path, option)), overrides)
 
 
 def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:

@@ -135,10 +135,10 @@ def slices(options: Sequence[Axis], values: Sequence[float], unit: str) -> Any:
       axes.set_xlim(-0.5, len(option.choices) - 0.5)
     else:
       x = [float(option.values[index]) for index in there]
-      if option.log:
-        _log_axis(axes)
     y = [values[index] for index in there]
     axes.scatter(x, y, 18, order[there], cmap=_blues(), vmin=0, vmax=max(1, len(values) - 1))
+    if option.log:
+      _log_axis(axes)
     axes.set_xlabel(shortened(option.name))
   for axes in grid.flat[len(options) :]:
     axes.axis('off')
@@ -235,7 +235,12 @@ def _log_axis(axes: Any) -> None:
   """A logarithmic axis whose numbers are plain: the style writes no formulas."""
   (ticker,) = require('report', 'matplotlib.ticker')
   axes.set_xscale('log')
-  axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 3.0), numticks=6))
+  low, high = axes.get_xlim()
+  # A narrow plot holds four numbers.
+  subs = [1.0, 3.0] if high < 30 * low else [1.0]
+  if high < 5 * low:
+    subs = [1.0, 1.5, 2.0, 3.0, 5.0, 7.0]
+  axes.xaxis.set_major_locator(ticker.LogLocator(subs=subs, numticks=4))
   axes.xaxis.set_major_formatter(ticker.FormatStrFormatter('%g'))
   axes.xaxis.set_minor_formatter(ticker.NullFormatter())
 

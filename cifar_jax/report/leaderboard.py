@@ -145,6 +145,24 @@ def told_apart(rows: Sequence[Row]) -> list[Row]:
   return [{**row, 'data': name} for row, name in zip(rows, names, strict=True)]
 
 
+def named_apart(rows: Sequence[Row]) -> list[Row]:
+  """The rows with names such that no two runs have the same: those that do, as trials of two
+  studies, are called by as much of their paths as tells them apart.
+  """
+  paths = [row['folder'].resolve() for row in rows]
+  names = [str(row['run']) for row in rows]
+  depth = 2
+  while any(names.count(name) > 1 for name in names):
+    longer = [
+      '/'.join(path.parts[-depth:]) if names.count(name) > 1 else name
+      for name, path in zip(names, paths, strict=True)
+    ]
+    if depth > max(len(path.parts) for path in paths):
+      break  # the same run twice
+    names, depth = longer, depth + 1
+  return [{**row, 'run': name} for row, name in zip(rows, names, strict=True)]
+
+
 def _examples(row: Row) -> str:
   """'50,000 + 10,000': images to train on and to hold out, and test images; '' if not known."""
   train, validation, test = (

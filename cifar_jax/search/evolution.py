@@ -142,7 +142,7 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
     if not match or not float(match[1]) or trials == 0 or (trials is None and place < len(parts)):
       raise UserError(
         f'--stages={text}: write EPOCHS:TRIALS for each stage, with commas between, as in '
-        '0.5:24,2:12,6 ; the last may go on to the end of the study'
+        '0.5:24,2:12,6; the last may go on to the end of the study'
       )
     stages.append(Stage(float(match[1]), trials))
   return tuple(stages)

@@ -113,7 +113,7 @@ def first_genomes(
   for path in dict.fromkeys([own, *filter(None, map(str.strip, others.split(',')))]):
     name = configs.name_of(path)
     try:
-      genome = of_config(base if path == own else configs.load(path))
+      genome = of_config(base if path == own else configs.load(path, option=''))
     except UserError as error:
       if path != own:
         raise UserError(f'--first: {name}: {error}') from None

@@ -29,10 +29,7 @@ def parse(text: str) -> tuple[str, ...]:
   names = tuple(name.strip() for name in text.split(','))
   for name in names:
     if name not in DIRECTIONS:
-      raise UserError(
-        f'--objectives={text}: there is no {name!r}{did_you_mean(name, DIRECTIONS)}; there are '
-        f'{", ".join(DIRECTIONS)}'
-      )
+      raise UserError(f'--objectives={text}: there is no {name!r}{did_you_mean(name, DIRECTIONS)}')
   if len(set(names)) < len(names):
     raise UserError(f'--objectives={text} names one twice')
   return names

@@ -1,5 +1,6 @@
 """The page of a study: what its trials found, which options mattered, and all of them."""
 
+import datetime
 import pathlib
 import shlex
 import warnings
@@ -20,7 +21,7 @@ from cifar_jax.search.evolution import parse_stages
 from cifar_jax.search.family_tree import family_tree
 from cifar_jax.search.results import BEST_NAME
 from cifar_jax.search.rows import row_of
-from cifar_jax.search.study import STAGE, OpenStudy, completed, ended
+from cifar_jax.search.study import STAGE, OpenStudy, completed, ended, reopen
 from cifar_jax.search.table import PARAMETER
 from cifar_jax.trials import test_looks
 from cifar_jax.utils.optional_deps import require
@@ -72,6 +73,7 @@ def write_page(opened: OpenStudy) -> pathlib.Path:
       (duration(60 * cost.minutes), 'of work, summed over the workers'),
     ],
     'test_note': _capital(test_looks.sentence(opened.folder)),
+    'written': f'{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC',
     'best_lines': [show.line_of(opened, trial, letters=None) for trial in best],
     'command': f'python launch.py --config={shlex.quote(str(opened.folder / BEST_NAME))}',
     'charts': list(saved.values()),
@@ -83,6 +85,20 @@ def write_page(opened: OpenStudy) -> pathlib.Path:
   page = opened.folder / PAGE_NAME
   files.write_page(page, 'study.html', content)
   return page
+
+
+def write_again(folder: pathlib.Path, storage: str = '') -> None:
+  """Writes the page of a study anew, if it has one: of a look at the test set it then tells.
+
+  Args:
+    folder: The study's folder.
+    storage: As `study.reopen` takes it.
+
+  Raises:
+    UserError: as `write_page`, and as `study.reopen`.
+  """
+  if (folder / PAGE_NAME).is_file():
+    write_page(reopen(folder, storage))
 
 
 def importances(opened: OpenStudy) -> dict[str, float]:
@@ -164,10 +180,9 @@ def _axes(trials: Sequence[FrozenTrial]) -> list[study_charts.Axis]:
     kind = next(trial.distributions[name] for trial in trials if name in trial.distributions)
     values = [trial.params.get(name) for trial in trials]
     if isinstance(kind, CategoricalDistribution):
-      chosen = {value for trial in trials if (value := trial.params.get(name)) is not None}
-      words = [str(choice) for choice in kind.choices]
-      words += sorted({str(value) for value in chosen} - set(words))
       texts = [str(trial.params[name]) if name in trial.params else None for trial in trials]
+      words = list(dict.fromkeys(str(choice) for choice in kind.choices))
+      words += sorted({text for text in texts if text is not None} - set(words))
       found.append(study_charts.Axis(name, texts, choices=tuple(words)))
     else:
       assert isinstance(kind, FloatDistribution | IntDistribution)

@@ -1,6 +1,7 @@
 """What a study has found: its best config, and the one that it began with."""
 
 import pathlib
+import shlex
 
 from ml_collections import ConfigDict
 from optuna.trial import FrozenTrial
@@ -60,7 +61,7 @@ def write_best(opened: OpenStudy) -> pathlib.Path | None:
   docstring = (
     f'Trial {best[0].number}, the best of {len(study.ended(trials))} of the study '
     f'{opened.folder.name}: {show.values_of(opened, best[0])} ({runs}).\n\n'
-    f'  python launch.py --config={path}\n\n'
+    f'  python launch.py --config={shlex.quote(str(path))}\n\n'
     f'{plan.kind} of {configs.name_of(plan.space)} by validation: {found or "no options"}.\n'
     'As the best of many it is likely to have been lucky, too: its accuracy on the test set, which '
     'its run\nleaves unopened, is told by python -m cifar_jax final.'

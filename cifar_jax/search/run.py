@@ -1,21 +1,38 @@
 """What the commands on studies have in common, from their arguments to their end."""
 
 import argparse
+import dataclasses
 import hashlib
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from cifar_jax import config as configs
-from cifar_jax.search import objectives, page, results, rows, show, study, supervisor, table, worker
+from cifar_jax.search import (
+  objectives,
+  page,
+  results,
+  rows,
+  samplers,
+  show,
+  space,
+  study,
+  supervisor,
+  table,
+  worker,
+)
 from cifar_jax.search.budget import Budget, spent
 from cifar_jax.search.study import STUDY_NAME, OpenStudy, Plan, Proposer
+from cifar_jax.startup import process
 from cifar_jax.trials import test_looks
 from cifar_jax.utils.errors import UserError
 
 _TRIALS = 20
+_MOST_WORKERS = 256  # on one machine
+_MOST_SEEDS = 1000  # runs of one trial
 
 
 def run(
@@ -35,18 +52,29 @@ def run(
   Raises:
     UserError: a mistake of the user.
   """
+  process.outlive_readers()
   plan, budget, folder = plan_of(arguments, kind), budget_of(arguments), folder_of(arguments)
   if arguments.as_worker:
     if worker.work(study.open_study(folder, plan), proposer, budget):
       sys.exit(worker.GO_ON)
     return
-  if arguments.workers < 1:
-    raise UserError(f'--workers={arguments.workers}: give at least 1')
+  _check_count('workers', arguments.workers, _MOST_WORKERS)
+  _check_folder(folder)
   suggested = study.check_proposals(proposer, plan, baseline)
+  if kind == 'search' and not suggested:
+    raise UserError(
+      f'{plan.space} asks its trial for nothing, so that all trials would be the same; let it '
+      "suggest something, as trial.suggest_float('learning_rate', 1e-4, 1e-2, log=True)"
+    )
+  samplers.check_ranges(plan.sampler, suggested)
   opened = study.open_study(folder, plan, baseline)
   study.check_same_words(opened, suggested)
   shown = show.Show()
   shown.note(_header(opened, budget, arguments.workers))
+  for name, value in space.outside(baseline or {}, suggested).items():
+    shown.note(
+      f'baseline    {name}={value}, outside of what {plan.space} suggests: {suggested[name]}'
+    )
   try:
     ended = supervisor.supervise(opened, worker_command(), arguments.workers, budget, shown)
   finally:
@@ -61,9 +89,9 @@ def finish(opened: OpenStudy) -> None:
   """Writes what a study leaves, and says where to look."""
   trials = opened.trials()
   best, drawn = results.write_best(opened), page.write_page(opened)
-  print(f'\n{len(study.ended(trials))} trials, {show.best_words(opened, trials)}')
+  print(f'\n{show.counted(trials)}, {show.best_words(opened, trials)}')
   if best is not None:
-    print(f'best        python launch.py --config={best}')
+    print(f'best        python launch.py --config={shlex.quote(str(best))}')
     if shares := page.importances(opened):
       print(f'importance  {", ".join(f"{name} {share:.2f}" for name, share in shares.items())}')
     print(f'test set    {test_looks.sentence(opened.folder)}')
@@ -72,8 +100,7 @@ def finish(opened: OpenStudy) -> None:
 
 def plan_of(arguments: argparse.Namespace, kind: str) -> Plan:
   """What the command line wants of a study."""
-  if arguments.seeds < 1:
-    raise UserError(f'--seeds={arguments.seeds}: give at least 1')
+  _check_count('seeds', arguments.seeds, _MOST_SEEDS)
   return Plan(
     kind=kind,
     space=arguments.space,
@@ -126,6 +153,45 @@ def show_state(arguments: argparse.Namespace) -> None:
   for trial in trials:
     print(show.line_of(opened, trial))
   finish(opened)
+  print(f'go on       {_command_of(opened)}')
+
+
+def _check_count(flag: str, count: int, most: int) -> None:
+  if not 1 <= count <= most:
+    raise UserError(f'--{flag}={count}: give 1 to {most}')
+
+
+def _command_of(opened: OpenStudy) -> str:
+  """The command line that goes on with a study, without its budget."""
+  plan = opened.plan
+  words = ['python', '-m', 'cifar_jax', plan.kind]
+  words.append(f'--config={plan.space}' if plan.kind == 'evolve' else plan.space)
+  words.append(f'--folder={opened.folder}')
+  flags: dict[str, Any] = {
+    'objectives': ','.join(plan.objectives),
+    'seeds': plan.seeds,
+    'sampler': plan.sampler,
+    'pruner': plan.pruner,
+    'sampler_seed': plan.sampler_seed,
+    'storage': plan.storage,
+    **plan.settings,
+  }
+  usual = {field.name: field.default for field in dataclasses.fields(Plan)}
+  usual['objectives'] = ','.join(Plan.objectives)
+  if plan.kind == 'evolve':  # which chooses by itself
+    usual['sampler'] = plan.sampler
+  for name, value in flags.items():
+    if value is True:
+      words.append(f'--{name}')
+    elif value is not False and value != usual.get(name):
+      words.append(f'--{name}={value}')
+  return f'{shlex.join([*words, *plan.overrides])} --trials=N'
+
+
+def _check_folder(folder: pathlib.Path) -> None:
+  """Raises UserError where a study would lie in a run, in which nobody looks for trials."""
+  if (folder / configs.CONFIG_NAME).is_file():
+    raise UserError(f'--folder={folder} is the folder of a run; choose another one')
 
 
 def _header(opened: OpenStudy, budget: Budget, workers: int) -> str:
@@ -147,7 +213,7 @@ def _header(opened: OpenStudy, budget: Budget, workers: int) -> str:
   if study.ended(trials):
     cost = spent(trials, ended_only=True)
     lines.append(
-      f'so far      {cost.trials} trials have ended, {cost.epochs} epochs, {cost.minutes:.1f} '
-      f'minutes; {show.best_words(opened, trials)}'
+      f'so far      {show.counted(trials)}, {cost.epochs} epochs, {cost.minutes:.1f} minutes; '
+      f'{show.best_words(opened, trials)}'
     )
   return '\n'.join(lines) + '\n'

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
 
 from cifar_jax.search.objectives import PER_EPOCH
 from cifar_jax.utils.errors import UserError
@@ -63,6 +64,22 @@ def check(sampler: str, pruner: str, objectives: Sequence[str]) -> None:
       f'--pruner={pruner} decides by what each epoch measures, which {objectives[0]} is not; take '
       '--pruner=none'
     )
+
+
+def check_ranges(sampler: str, suggested: Mapping[str, BaseDistribution]) -> None:
+  """Checks that a sampler can come to an end of what a space suggests.
+
+  Raises:
+    UserError: a grid has no end.
+  """
+  if sampler != 'grid':
+    return
+  for name, kind in suggested.items():
+    if isinstance(kind, FloatDistribution) and kind.step is None and not kind.single():
+      raise UserError(
+        f'--sampler=grid tries all values, and {name!r} has no end of them; give it a step in the '
+        'space file, or choices, or take --sampler=random'
+      )
 
 
 def make_sampler(name: str, seed: int, trial: int) -> optuna.samplers.BaseSampler:

@@ -72,9 +72,7 @@ class Show:
     self._bar.n = share
     made, elapsed = share - self._share, time.monotonic() - self._begun
     left = f', {duration(elapsed * (1 - share) / made)} left' if made > 0 else ''
-    self._bar.set_description_str(
-      f'{len(ended(trials))} trials, {best_words(opened, trials)}{left}'
-    )
+    self._bar.set_description_str(f'{counted(trials)}, {best_words(opened, trials)}{left}')
 
 
 def best_trials(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -111,6 +109,12 @@ def way_of(plan: Plan) -> str:
   if plan.settings:
     return ', '.join(f'{name} {value}' for name, value in plan.settings.items() if value != '')
   return f'sampler {plan.sampler}, pruner {plan.pruner}'
+
+
+def counted(trials: Sequence[FrozenTrial]) -> str:
+  """'12 trials', of those that have ended."""
+  count = len(ended(trials))
+  return f'{count} trial{"" if count == 1 else "s"}'
 
 
 def best_words(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> str:

@@ -1,13 +1,16 @@
 """Space files: configs whose get_config(trial) asks an Optuna trial what to try."""
 
 import dataclasses
+import inspect
 import types
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
 import sqlalchemy
 from ml_collections import ConfigDict
+from optuna.distributions import BaseDistribution
 
 from cifar_jax import config as configs
 from cifar_jax.utils.errors import UserError
@@ -33,7 +36,10 @@ class SpaceProposer:
     Raises:
       UserError: a mistake in the file or the overrides; the message names the line or the flag.
     """
-    config = configs.call_get_config(self.module, trial, passing=_PASSING)
+    with warnings.catch_warnings():
+      # Of choices that are lists, and of a baseline outside of a range, which `outside` tells.
+      warnings.filterwarnings('ignore', category=UserWarning, module='optuna')
+      config = configs.call_get_config(self.module, trial, passing=_PASSING)
     return configs.override(config, self.overrides)
 
 
@@ -43,7 +49,13 @@ def load_space(path: str, overrides: Sequence[str] = ()) -> SpaceProposer:
   Raises:
     UserError: no such file, or a mistake in it.
   """
-  return SpaceProposer(configs.import_file(configs.find(path)), tuple(overrides))
+  module = configs.import_file(configs.find(path, option=''))
+  if not _takes_a_trial(module.get_config):
+    raise UserError(
+      f'{path} is a config and no space: its get_config() takes no trial to ask; write a space '
+      'beside it, as configs/spaces/cnn_simple.py (docs/trials_search.md)'
+    )
+  return SpaceProposer(module, tuple(overrides))
 
 
 def baseline_of(proposer: SpaceProposer) -> Mapping[str, Any]:
@@ -56,3 +68,27 @@ def baseline_of(proposer: SpaceProposer) -> Mapping[str, Any]:
   if not isinstance(found, Mapping):
     raise UserError(f'{proposer.module.__file__}: BASELINE is no dictionary of names and values')
   return found
+
+
+def outside(
+  baseline: Mapping[str, Any], suggested: Mapping[str, BaseDistribution]
+) -> dict[str, Any]:
+  """What a baseline has that the space never suggests by itself, by name.
+
+  Args:
+    baseline: As `baseline_of` returns it.
+    suggested: What the space suggests from, by name.
+  """
+  return {
+    name: value
+    for name, value in baseline.items()
+    if (kind := suggested.get(name)) and not kind._contains(kind.to_internal_repr(value))
+  }
+
+
+def _takes_a_trial(get_config: Any) -> bool:
+  try:
+    inspect.signature(get_config).bind(None)
+  except TypeError:
+    return False
+  return True

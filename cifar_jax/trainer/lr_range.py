@@ -35,7 +35,8 @@ SMOOTHING = 0.95
 DIVERGED = 4.0  # as in fastai: the test ends at so many times the lowest smoothed loss
 _FIRST_SHARE, _LAST = 0.1, 5  # points that fastai leaves out of its suggestions, at both ends
 _SPAN = 10  # updates over which a slope is taken: that of one update is mostly chance
-_FEWEST = 30
+_FEWEST, _MOST = 30, 1_000_000
+_RATES = 1e-30, 1e30  # that are exact enough in float32, a few factors of groups included
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +82,16 @@ def rising_rates(lowest: float, highest: float, steps: int, linear: bool = False
   """Rates from the lowest to the highest, float64 [steps], by equal factors or equal steps.
 
   Raises:
-    UserError: They do not rise, or are too few to see anything.
+    UserError: They do not rise, are no numbers to train with, or are too few to see anything.
   """
   if not 0 < lowest < highest < math.inf:
     raise UserError(f'--lowest={lowest:g} must be above 0 and below --highest={highest:g}')
-  if steps < _FEWEST:
-    raise UserError(f'--steps={steps}: a range test takes {_FEWEST} updates at least')
+  if lowest < _RATES[0] or highest > _RATES[1]:
+    raise UserError(
+      f'--lowest={lowest:g}, --highest={highest:g}: rates go from {_RATES[0]:g} to {_RATES[1]:g}'
+    )
+  if not _FEWEST <= steps <= _MOST:
+    raise UserError(f'--steps={steps}: a range test takes {_FEWEST} to {_MOST:,} updates')
   rise = np.linspace if linear else np.geomspace
   return rise(lowest, highest, steps)
 

@@ -87,7 +87,7 @@ def train(
   if reason := _objection_to_data(lead, len(splits) > 1):
     raise NotTogetherError(f'these runs cannot be trained in one program: {reason}')
   if only_if_faster and (reason := together_rules.slower(lead)):
-    raise NotTogetherError(f'one run after the other is faster: {reason}')
+    raise NotTogetherError(f'that is faster, since {reason}')
   at_once, programs = _programs_that_fit(lead, [several[i] for i in left], splits)
   if at_once == 1 < len(left):
     raise NotTogetherError('these runs cannot be trained in one program: the memory holds one')

@@ -40,6 +40,20 @@ def check_column(column: str) -> None:
     raise UserError(f'--column={column} cannot be compared{did_you_mean(column, MEASURED)}')
 
 
+def check_wanted(column: str, wanted: float) -> None:
+  """Raises UserError where a difference is none to look for in a column, or is shown as none.
+
+  Args:
+    column: One of `MEASURED`.
+    wanted: In points of accuracy, or in the unit of the column.
+  """
+  of_accuracy = column.endswith('accuracy')
+  least, most = (0.01, 100.0) if of_accuracy else (1e-4, 1e9)
+  if not least <= wanted <= most:
+    unit = ' points' if of_accuracy else ''
+    raise UserError(f'--difference={wanted:g}: give a number from {least:g} to {most:g}{unit}')
+
+
 def compare(groups: Sequence[Group], column: str) -> list[Comparison]:
   """All groups but the first, each less the first, with Holm's correction.
 

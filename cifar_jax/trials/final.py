@@ -236,6 +236,20 @@ def tell(study: pathlib.Path, content: Mapping[str, Any]) -> list[str]:
   return [*lines, '', head, *(f'  {line}' for line in rest), '', test_looks.sentence(study)]
 
 
+def is_of(content: Mapping[str, Any], best: ConfigDict) -> bool:
+  """Whether a result is that of a config, seeds aside.
+
+  Args:
+    content: Of final.json, for which `tell` had words.
+    best: The best config of the study as it is now.
+
+  Raises:
+    UserError: The config can no longer be what the final made of it.
+  """
+  then = configs.of_json(content['sides'][BEST]['config'], RESULT)
+  return signature(_opened(best, best, content.get('overrides', ()))) == signature(then)
+
+
 def _put_aside(study: pathlib.Path) -> list[pathlib.Path]:
   """The folders of earlier finals."""
   return [path for path in study.glob(f'{FOLDER}_*') if path.is_dir()]

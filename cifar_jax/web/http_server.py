@@ -174,10 +174,12 @@ def _listening(server: Any) -> list[Any]:
 
 def _bind(host: str, port: int) -> list[socket.socket]:
   """A socket for each address of a host, all at one port."""
+  if not host.strip():  # which would be all addresses
+    raise UserError('--host is empty; leave it out for this machine alone, or give 0.0.0.0 for all')
   bound: list[socket.socket] = []
   missing: OSError | None = None
   try:
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for family, address in dict.fromkeys((each[0], each[4][0]) for each in found):
       try:
         bound.append(socket.create_server((str(address), port), family=family))

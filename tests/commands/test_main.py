@@ -39,3 +39,20 @@ def test_the_processor_has_a_name() -> None:
   name = processor_name()
   assert name.strip() == name != ''
   assert ':' not in name
+
+
+@pytest.mark.parametrize(
+  'words',
+  [
+    ('repeat', '--config=lr', '--workdir='),
+    ('search', 'space.py', '--folder='),
+    ('lr_range', '--config=lr', '--out='),
+    ('compare', ''),
+    ('final', ''),
+  ],
+)
+def test_an_empty_path_is_not_the_current_folder(words, capsys) -> None:
+  with pytest.raises(SystemExit) as end:
+    commands.main(words)
+  assert end.value.code == 2
+  assert 'it is empty; name a path' in capsys.readouterr().err

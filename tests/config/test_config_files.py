@@ -76,6 +76,7 @@ def test_the_line_is_named_for_a_relative_path_too(tmp_path, monkeypatch) -> Non
     ('config.optimiser.momentum = 0.9\n', 5, 'AttributeError.*optimi[sz]er'),
     ('import nothing_of_this_name\n', 5, 'nothing_of_this_name'),
     ("raise ValueError('two\\nlines')\n", 5, 'two lines'),
+    ('raise SystemExit(0)\n', 5, 'SystemExit'),
   ],
 )
 def test_exception_in_get_config_names_file_and_line(tmp_path, body, line, message) -> None:

@@ -175,6 +175,19 @@ def test_the_address_keeps_what_was_chosen() -> None:
   assert 'evil' not in foreign
 
 
+def test_stages_of_an_evolution_are_not_compared() -> None:
+  """The best of the page of the study, too, is that of the last stage that has any."""
+  trials = [
+    {'number': 0, 'state': 'complete', 'param.stage': 0},
+    {'number': 1, 'state': 'complete', 'param.stage': 1},
+    {'number': 2, 'state': 'failed', 'param.stage': 2},
+    {'number': 3, 'state': 'complete'},
+  ]
+  evolved, searched, none = model(f"""['evolve', 'search', ''].map((kind, index) =>
+    comparable({{kind}}, index === 2 ? [] : {json.dumps(trials)}).map(trial => trial.number))""")
+  assert (evolved, searched, none) == ([1], [0, 1, 3], [])
+
+
 def test_what_was_told_is_taken_in() -> None:
   (ids, studies, version, kept) = model("""(() => {
     const first = absorb({}, {all: true, runs: runs.slice(0, 2), studies: [{id: 's'}], gone: [],

@@ -1,5 +1,6 @@
 """Charts: what one sees of few epochs, many runs, many classes, and names of any kind."""
 
+import itertools
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -76,3 +77,18 @@ def test_long_names_keep_their_ends() -> None:
   assert charts.shortened('short\nname') == 'short name'
   assert charts.shortened('a' * 28) == 'a' * 28
   assert charts.shortened('a' * 20 + 'b' * 20) == 'a' * 13 + '…' + 'b' * 13
+
+
+def test_numbers_below_narrow_logarithmic_plots_do_not_touch() -> None:
+  from cifar_jax.figures import study_charts
+
+  ranges = [(1e-4, 1e-1), (3e-4, 1e-2), (8, 20), (1e-8, 10)]
+  options = [study_charts.Axis('x', ends, log=True) for ends in ranges]
+  made = study_charts.slices(options, [0.1, 0.2], '%')
+  made.canvas.draw()
+  for axes in made.axes:
+    low, high = axes.get_xlim()
+    shown = [label for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+    boxes = [label.get_window_extent() for label in shown]
+    assert len(boxes) >= 2
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))

@@ -132,6 +132,26 @@ def test_unknown_column_and_foreign_folder(runs) -> None:
     leaderboard.find_runs([runs / 'nowhere'])
 
 
+def test_no_two_runs_have_the_same_name(tmp_path) -> None:
+  """As the trials of two studies, of which names say the end."""
+  runs = [
+    'a_study/trials/00004/seed_0',
+    'b_study/trials/00004/seed_0',
+    'b_study/trials/00005/seed_0',
+  ]
+  rows = [{'folder': tmp_path / run, 'run': run.partition('trials/')[2]} for run in runs]
+  assert [row['run'] for row in leaderboard.named_apart(rows)] == [runs[0], runs[1], '00005/seed_0']
+  assert len(leaderboard.named_apart([rows[0], rows[0]])) == 2
+
+
+@pytest.mark.parametrize('seconds', ['nan', 'inf', '-1', '1e300'])
+def test_a_watch_without_end_is_refused(runs, seconds, capsys) -> None:
+  with pytest.raises(SystemExit) as end:
+    commands.main(['compare', str(runs), f'--watch={seconds}'])
+  assert end.value.code == 2
+  assert 'give a number of seconds, at most' in capsys.readouterr().err
+
+
 def test_watching_shows_what_changes(runs, capsys, monkeypatch) -> None:
   """The table comes again after a run wrote a row, and not while nothing happens."""
   sleeps, really_sleep = [], time.sleep

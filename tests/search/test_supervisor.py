@@ -111,6 +111,24 @@ def test_the_page_shows_what_was_found_and_escapes_it(open_fake, work, monkeypat
   assert set(page.importances(opened)) == {'<b>', 'x', 'y'}
 
 
+@pytest.mark.filterwarnings('ignore:Choices for a categorical')
+def test_choices_that_are_no_words_have_an_axis(open_fake, work, monkeypatch) -> None:
+  """As the widths of a network; a storage gives lists back for tuples."""
+
+  class Widths(fake_study.Space):
+    def propose(self, trial, study):
+      trial.suggest_categorical('widths', [(16, 32), {'wide': 64}])
+      return super().propose(trial, study)
+
+  monkeypatch.setattr(fake_study, 'Space', Widths)
+  opened = open_fake()
+  work(opened, trials=4)
+  axis = next(axis for axis in page._axes(opened.trials()) if axis.name == 'widths')
+  assert axis.choices == ('[16, 32]', "{'wide': 64}")
+  assert set(axis.values) <= set(axis.choices)
+  assert len(axis.positions()) == 4
+
+
 def test_the_page_of_a_study_without_results_says_so(open_fake) -> None:
   opened = open_fake()
   opened.study.ask()

@@ -112,7 +112,12 @@ def test_rates_rise_by_equal_factors_or_steps(linear) -> None:
 
 @pytest.mark.parametrize(
   ('values', 'words'),
-  [((1, 0.1, 30), '--lowest=1'), ((0, 1, 30), 'above 0'), ((0.1, 1, 3), '--steps=3')],
+  [
+    *[((1, 0.1, 30), '--lowest=1'), ((0, 1, 30), 'above 0'), ((0.1, 1, 3), '--steps=3')],
+    ((0.1, 1e39, 30), r'--highest=1e\+39: rates go from 1e-30 to 1e\+30'),
+    ((1e-300, 1, 30), '--lowest=1e-300.*: rates go'),
+    ((0.1, 1, 10**11), '--steps=100000000000: .*30 to 1,000,000'),
+  ],
 )
 def test_impossible_rates_are_one_sentence(values, words) -> None:
   with pytest.raises(UserError, match=words):

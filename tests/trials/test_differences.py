@@ -130,3 +130,11 @@ def test_columns_that_cannot_be_compared() -> None:
     differences.check_column('val_acuracy')
   with pytest.raises(UserError, match='--column=tags cannot be compared; known are best_val_'):
     differences.check_column('tags')
+
+
+@pytest.mark.parametrize('wanted', [0, -1, float('nan'), float('inf'), 1e300, 1e-300, 101])
+def test_differences_that_nobody_can_want(wanted) -> None:
+  with pytest.raises(UserError, match=r'--difference=.*: give a number from 0\.01 to 100 points'):
+    differences.check_wanted('val_accuracy', wanted)
+  differences.check_wanted('val_accuracy', 0.2)
+  differences.check_wanted('seconds', 101)

@@ -105,6 +105,25 @@ def test_both_sides_with_seeds_that_no_trial_had(command, study) -> None:
   assert (look.by, look.run, look.note) == ('final', 'final', 'seeds 1-5, best and baseline')
 
 
+def test_the_page_of_the_study_tells_of_it(command, study, monkeypatch) -> None:
+  """Before anything is trained: a final that is stopped has opened the test set too."""
+  from cifar_jax.search import page
+
+  told = []
+  monkeypatch.setattr(page, 'reopen', lambda folder, storage: folder)
+  monkeypatch.setattr(
+    page,
+    'write_page',
+    lambda folder: told.append((test_looks.read(folder), command.training.trained[:])),
+  )
+  command('--seeds=1')
+  assert told == []  # it has no page
+  (study / page.PAGE_NAME).write_text('the test set of this study has not been looked at')
+  command('--seeds=1', '--again')
+  ((looks, trained),) = told
+  assert (len(looks), len(trained)) == (2, 2)
+
+
 def test_it_is_once_unless_again_which_is_written_down(command, study) -> None:
   first = command('--seeds=2')
   trained = len(command.training.trained)
@@ -123,6 +142,15 @@ def test_it_is_once_unless_again_which_is_written_down(command, study) -> None:
     'seeds 1-3, best and baseline; final number 2 of this study',
   ]
   assert 'was looked at 2 times' in third
+
+
+def test_a_study_that_has_gone_on_is_told(command, study, best) -> None:
+  command('--seeds=1', '--config.epochs=3')
+  assert 'gone on' not in command()
+  command.configs['best'] = changed(best, seed=3)
+  assert 'gone on' not in command()
+  command.configs['best'] = changed(best, batch_size=10)
+  assert 'the study has gone on since: its best config is now another one' in command()
 
 
 @pytest.mark.parametrize('options', [(), ('--again',)])

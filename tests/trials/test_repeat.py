@@ -238,3 +238,12 @@ def test_the_command(tiny_data, tmp_path, monkeypatch, capsys) -> None:
     commands.main([*words, '--config.seed=3'])
   assert end.value.code == 2
   assert '--config.seed=3: --seeds and --first_seed say which' in capsys.readouterr().err
+
+
+def test_a_repeat_is_not_put_into_a_run(tmp_path, capsys) -> None:
+  (tmp_path / 'config.json').write_text('{}')
+  with pytest.raises(SystemExit) as end:
+    commands.main(['repeat', '--config=quickstart', f'--workdir={tmp_path}'])
+  assert end.value.code == 2
+  assert 'is the folder of a run' in capsys.readouterr().err
+  assert [path.name for path in tmp_path.iterdir()] == ['config.json']

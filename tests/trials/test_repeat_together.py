@@ -36,6 +36,7 @@ def test_groups_are_the_combinations_of_values() -> None:
     'batch_size=',
     'batch_size=1,,2',
     'batch_size=1,1',
+    'optimizer.learning_rate=1e-3,0.001',
     '=1',
     'seed=1',
     'init_from=a/b',

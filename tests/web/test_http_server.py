@@ -211,6 +211,12 @@ def test_a_number_that_is_no_port(port, tmp_path, capsys) -> None:
   assert 'is no port' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('host', ['', ' '])
+def test_an_empty_address_is_not_all_addresses(host) -> None:
+  with pytest.raises(UserError, match='--host is empty; leave it out for this machine alone'):
+    http_server.make_server(None, host, 0)
+
+
 def test_a_port_in_use_and_an_address_elsewhere() -> None:
   with socket.create_server(('127.0.0.1', 0)) as other:
     port = other.getsockname()[1]

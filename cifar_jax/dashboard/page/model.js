@@ -246,6 +246,16 @@ function bestSoFar(values, highest) {
   });
 }
 
+// The complete trials whose results can be compared: of an evolution those of the last stage, since
+// the networks of another one are trained for longer or for less.
+function comparable(study, trials) {
+  const complete = trials.filter(trial => trial.state === 'complete');
+  if (study.kind !== 'evolve') return complete;
+  const stage = trial => Number(trial['param.stage'] ?? 0);
+  const last = complete.reduce((most, trial) => Math.max(most, stage(trial)), 0);
+  return complete.filter(trial => stage(trial) === last);
+}
+
 // [{ name, highest }] of a study; `columns` tell whether the highest is the best.
 function objectivesOf(study, columns) {
   const given = Array.isArray(study.objectives) ? study.objectives : [];
@@ -254,7 +264,7 @@ function objectivesOf(study, columns) {
 
 if (typeof module !== 'undefined') {
   module.exports = {
-    DEFAULTS, absorb, bestSoFar, cellText, columnsOf, commonName, differing, duration, endsAt, formatChoices, grouped,
+    DEFAULTS, absorb, bestSoFar, cellText, columnsOf, commonName, comparable, differing, duration, endsAt, formatChoices, grouped,
     objectivesOf, ordered, parseChoices, parseFilter, passes, summarize, summaryText, valueOf,
   };
 }

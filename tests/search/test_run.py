@@ -1,0 +1,130 @@
+"""The command line of a study: what is refused before a study begins, and what it says."""
+
+import dataclasses
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from cifar_jax import commands
+from cifar_jax.search import results, run, show, space, study
+from tests.helpers import REPOSITORY, fake_study
+
+SPACE = """
+from configs import quickstart
+def get_config({argument}):
+  config = quickstart.get_config()
+  {line}
+  return config
+"""
+ANY = "config.optimizer.learning_rate = trial.suggest_float('rate', 1e-4, 1e-2)"
+
+
+@pytest.mark.parametrize(
+  ('argument', 'line', 'words', 'said'),
+  [
+    ('trial', 'pass', (), 'asks its trial for nothing, so that all trials would be the same'),
+    ('', 'pass', (), 'is a config and no space: its get_config() takes no trial'),
+    ('trial', ANY, ('--sampler=grid',), "--sampler=grid tries all values, and 'rate' has no end"),
+    ('trial', ANY, ('--workers=0',), '--workers=0: give 1 to 256'),
+    ('trial', ANY, ('--workers=100000',), '--workers=100000: give 1 to 256'),
+    ('trial', ANY, ('--seeds=1001',), '--seeds=1001: give 1 to 1000'),
+    ('trial', ANY, ('--folder={run}',), 'is the folder of a run; choose another one'),
+  ],
+)
+def test_a_study_that_makes_no_sense_is_not_begun(
+  tmp_path, capsys, argument, line, words, said
+) -> None:
+  (tmp_path / 'space.py').write_text(SPACE.format(argument=argument, line=line))
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run' / 'config.json').write_text('{}')
+  given = [word.format(run=tmp_path / 'run') for word in (f'--folder={tmp_path / "new"}', *words)]
+  with pytest.raises(SystemExit) as end:
+    commands.main(['search', str(tmp_path / 'space.py'), *given])
+  assert end.value.code == 2
+  assert said in capsys.readouterr().err
+  assert not (tmp_path / 'new').exists()
+  assert [path.name for path in (tmp_path / 'run').iterdir()] == ['config.json']
+
+
+@pytest.mark.parametrize('path', ['absent.py', '.'])
+def test_a_space_that_is_not_there_is_called_by_its_path(
+  tmp_path, monkeypatch, capsys, path
+) -> None:
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(SystemExit):
+    commands.main(['search', path])
+  assert capsys.readouterr().err.startswith(f'error: {path}')
+
+
+def test_a_grid_of_steps_and_choices_has_an_end(open_fake) -> None:
+  from optuna import distributions as kinds
+
+  from cifar_jax.search import samplers
+
+  samplers.check_ranges(
+    'grid',
+    {
+      'choice': kinds.CategoricalDistribution(('a', 'b')),
+      'step': kinds.FloatDistribution(0.0, 1.0, step=0.1),
+      'whole': kinds.IntDistribution(1, 4),
+      'one': kinds.FloatDistribution(1.0, 1.0),
+    },
+  )
+  samplers.check_ranges('tpe', {'rate': kinds.FloatDistribution(0.0, 1.0)})
+
+
+def test_looking_at_a_study_tells_how_to_go_on(open_fake, work) -> None:
+  """Blanks in its folder or its space do not break the line; what is usual is left out."""
+  opened = open_fake(space='my space.py', pruner='median', overrides=('--config.epochs=3',))
+  work(opened, trials=1)
+  command = shlex.split(run._command_of(opened))
+  assert command[3:6] == ['search', 'my space.py', f'--folder={opened.folder}']
+  assert {'--pruner=median', '--config.epochs=3', '--trials=N'} < set(command[6:])
+  assert not any(word.startswith(('--seeds', '--objectives')) for word in command)
+  assert show.counted(opened.trials()) == '1 trial'
+
+
+def test_a_baseline_outside_of_the_space_is_told_in_a_sentence(tmp_path, recwarn) -> None:
+  (tmp_path / 'space.py').write_text(
+    SPACE.format(argument='trial', line=ANY) + "BASELINE = {'rate': 0.5}"
+  )
+  proposer = space.load_space(str(tmp_path / 'space.py'))
+  baseline = space.baseline_of(proposer)
+  suggested = study.check_proposals(proposer, fake_study.PLAN, baseline)
+  assert space.outside(baseline, suggested) == {'rate': 0.5}
+  assert space.outside({'rate': 1e-3}, suggested) == {}
+  assert not [warning for warning in recwarn if 'out of range' in str(warning.message)]
+
+
+@pytest.mark.thorough
+def test_a_reader_that_has_seen_enough_stops_no_study(tmp_path, tiny_data) -> None:
+  """`| head -1`: the page and the best config are written all the same."""
+  (tmp_path / 'space.py').write_text(SPACE.format(argument='trial', line=ANY))
+  command = [
+    *(sys.executable, '-m', 'cifar_jax', 'search', str(tmp_path / 'space.py'), '--trials=1'),
+    *(f'--folder={tmp_path / "study"}', '--config.data.name=tiny', '--config.max_steps=2'),
+    *(f'--config.data.dir={tiny_data}', '--config.data.validation=20'),
+  ]
+  environment = {**os.environ, 'PYTHONPATH': str(REPOSITORY)}
+  with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    assert process.stdout
+    assert process.stdout.readline().startswith('study')
+    process.stdout.close()
+    assert process.wait(300) == 0
+  assert {'best.py', 'index.html', 'trials.csv'} < {
+    path.name for path in (tmp_path / 'study').iterdir()
+  }
+
+
+def test_lines_to_copy_hold_together_where_a_folder_has_a_blank(open_fake, work) -> None:
+  opened = open_fake()
+  work(opened, trials=1)
+  named = dataclasses.replace(opened, folder=opened.folder.parent / 'a study')
+  named.folder.mkdir()
+  path = results.write_best(named)
+  assert path is not None
+  (line,) = [line for line in path.read_text().splitlines() if 'launch.py' in line]
+  assert shlex.split(line) == ['python', 'launch.py', f'--config={path}']
