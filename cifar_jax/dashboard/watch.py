@@ -73,7 +73,7 @@ class Watch:
       if known < 0:
         head |= {'folders': [str(folder) for folder in self.folders], **constants()}
     parts = [f'{json.dumps(kind)}: [{",".join(texts)}]' for kind, texts in lists.items()]
-    return f'{json.dumps(head)[:-1]}, {", ".join(parts)}}}'
+    return f'{json.dumps(head, allow_nan=False)[:-1]}, {", ".join(parts)}}}'
 
   def run(self, name: str) -> pathlib.Path | None:
     """The folder of the run with an id; None if there is none."""
@@ -161,7 +161,7 @@ def _set(told: _Told, labels: Mapping[str, Any], version: int) -> None:
     return
   content = {'id': id_of(told.path), **labels, **told.entry}
   told.labels, told.version = labels, version
-  told.text = json.dumps(content, separators=(',', ':'))
+  told.text = json.dumps(content, separators=(',', ':'), allow_nan=False)
 
 
 def _names(paths: Sequence[pathlib.Path], folders: Sequence[pathlib.Path]) -> list[str]:

@@ -159,6 +159,36 @@ def test_a_study_and_its_runs(tmp_path) -> None:
   assert page.named('s')['trials'] == []
 
 
+def test_no_study_ends_the_page_of_the_others(tmp_path) -> None:
+  """Whatever its files hold, the answer is JSON as browsers read it, and names what is wrong."""
+  trial = {'number': 0, 'state': 'complete', 'val_accuracy': float('nan'), 'param.rate': 'inf'}
+  study = shown_runs.write_study(tmp_path / 's', [trial])
+  shown_runs.write_run(tmp_path / 'alone', 3)
+  page = Page(tmp_path)
+
+  def told() -> dict:
+    changes = page.watch.changes()
+    json.loads(changes, parse_constant=lambda name: pytest.fail(f'{name} is no JSON'))
+    page.ask()
+    assert page.named('alone')['state'] == 'finished'
+    return page.named('s')
+
+  found = told()
+  assert found['columns'] == ['number', 'state', 'val_accuracy', 'param.rate']
+  assert found['trials'] == [[0, 'complete', None, None]]
+  assert 'problem' not in found
+  for objectives in (5, {'a': 1}, [5, 'val_accuracy', [float('inf')]], float('nan')):
+    about = {'kind': float('inf'), 'space': ['x'], 'objectives': objectives}
+    (study / 'study.json').write_text(json.dumps(about))
+    assert told()['kind'] is None
+    assert page.named('s')['trials'] == found['trials']
+  (study / 'study.json').write_text('[' * 100_000)
+  assert 'study.json' in told()['problem']
+  header, _ = (study / 'trials.csv').read_text().splitlines()
+  (study / 'trials.csv').write_text(f'{header}\n0,complete,"{"x" * 140_000}')
+  assert 'trials.csv is damaged (field larger than field limit' in told()['problem']
+
+
 def test_an_entry(tmp_path) -> None:
   run = shown_runs.write_run(tmp_path / 'a', 2, seed=7, optimizer__learning_rate=0.125)
   shown_runs.add_row(run, 3, val_accuracy=float('nan'), val_loss=float('nan'), train_loss=1 / 3)
