@@ -73,7 +73,8 @@ class Group:
 
   def row(self) -> Row:
     """What is known of the group, as of a run: the mean of each number, and what texts agree on; of
-    what is measured also `_sd`, `_low` and `_high`, with `n` and `seeds`.
+    what is measured also `_sd`, `_low` and `_high`, with `n` and `seeds`, and `_n` of a number that
+    only so many of the runs have.
     """
     if len(self.rows) == 1:
       return {**self.rows[0], 'n': 1, 'seeds': str(self.rows[0].get('seed', ''))}
@@ -88,6 +89,8 @@ class Group:
         summary = statistics.summarize(list(self.values(name).values()))
         if summary.n:
           found[name] = summary.mean
+        if 0 < summary.n < len(self.rows):
+          found[f'{name}_n'] = summary.n
       if name in MEASURED:
         summary = statistics.summarize(list(self.values(name).values()))
         found |= {f'{name}_{part}': getattr(summary, part) for part in ('sd', 'low', 'high')}
@@ -114,6 +117,15 @@ def signature(config: ConfigDict) -> str:
   kept |= _with_defaults(config)
   text = repr(sorted((name, _plain(value)) for name, value in kept.items()))
   return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def system(run: pathlib.Path, config: ConfigDict) -> str:
+  """What runs that measure one system have in common: the `signature` of their configs. A study's
+  trial was chosen for its numbers, or not, so it tells nothing of the same config trained outside.
+  """
+  *_, around, number, _ = ('', '', *run.resolve().parts)
+  is_trial = around == 'trials' and re.fullmatch(r'\d{5,}', number)
+  return f'{signature(config)} of trials' if is_trial else signature(config)
 
 
 def grouped(rows: Sequence[Row]) -> list[Group]:

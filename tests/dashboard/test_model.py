@@ -120,13 +120,15 @@ def test_numbers_are_those_of_python() -> None:
     {json.dumps(samples)}.map(values => summarize([...values, null, NaN], t)),
     {json.dumps(seconds)}.map(duration),
     {json.dumps(cells)}.map(([name, value]) => cellText(name, value)),
-    summaryText('val_accuracy', [0.7, 0.74, 0.71], t), summaryText('tags', ['x', 'x'], t).text,
+    summaryText('val_accuracy', [0.7, 0.74, 0.71], t),
+    summaryText('val_accuracy', [0.7, null, 0.74, 0.71], t).text,
+    summaryText('val_accuracy', [null, 0.7], t).text, summaryText('tags', ['x', 'x'], t).text,
     bestSoFar([null, 0.5, 0.4, null, 0.6], true), bestSoFar([null, 0.5, 0.4, null, 0.6], false),
     endsAt({{state: 'training', pace: 2, updated: 100, total: 5, curves: {{epoch: [1, 2]}}}}),
     endsAt({{state: 'stopped', pace: 2, updated: 100, total: 5, curves: {{epoch: [1, 2]}}}}),
     summarize([], t),
   ]""")
-  sums, times, texts, group, same, rising, falling, ends, never, none = found
+  sums, times, texts, group, of_three, of_one, same, rising, falling, ends, never, none = found
   for values, ours in zip(samples, sums, strict=True):
     expected = summarize(values)
     assert ours['n'] == expected.n == len(values)
@@ -143,7 +145,7 @@ def test_numbers_are_those_of_python() -> None:
   assert group['text'] == '71.67 ± 2.08 %'
   # Student's 97.5 % quantile with two degrees of freedom is 4.3027.
   assert group['title'].endswith('66.50 to 76.84 %')
-  assert same == 'x'
+  assert (of_three, of_one, same) == ('71.67 ± 2.08 % (n 3)', '70.00 % (n 1)', 'x')
   assert rising == [None, 0.5, 0.5, 0.5, 0.6]
   assert falling == [None, 0.5, 0.4, 0.4, 0.4]
   assert (ends, never, none) == (106, None, None)

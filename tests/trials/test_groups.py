@@ -151,6 +151,18 @@ def test_a_number_that_some_lack() -> None:
   found = group.row()
   assert (found['n'], found['val_accuracy'], found['test_loss']) == (2, 0.5, 1.0)
   assert math.isnan(found['val_accuracy_sd'])
+  assert (found['val_accuracy_n'], found['test_loss_n']) == (1, 1)
+  assert not {'parameters_n', 'seconds_n'} & found.keys()  # all have it, or none
+
+
+def test_trials_of_a_study_are_systems_of_their_own() -> None:
+  """The winner was chosen for its numbers: it is no seed more of the runs that judge it."""
+  folders = ('final/best/seed_1', 'final/best/seed_2', 'best', 'trials/00003/seed_0')
+  *outside, inside = (groups.system(pathlib.Path('runs/s') / path, changed()) for path in folders)
+  assert set(outside) == {PLAIN}
+  assert inside not in outside
+  assert groups.system(pathlib.Path('trials/00003/seed_1'), changed()) == inside
+  assert groups.system(pathlib.Path('/seed_1'), changed()) == PLAIN
 
 
 @pytest.mark.parametrize(

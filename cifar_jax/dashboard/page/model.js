@@ -210,13 +210,14 @@ function summaryText(column, values, t) {
     const text = column === 'seed' ? distinct.sort((a, b) => a - b).join(' ') : distinct.join(', ');
     return { text: text.length > 40 ? `${distinct.length} values` : text, title: text };
   }
-  if (found.sd === null) return { text: cellText(column, found.mean), title: `of one of ${values.length} runs` };
+  const fewer = found.n < values.length ? ` (n ${found.n})` : '';
+  if (found.sd === null) return { text: `${cellText(column, found.mean)}${fewer}`, title: `of one of ${values.length} runs` };
   const percent = column.endsWith('accuracy');
   const [scale, digits] = percent ? [100, 2] : [1, 4];
   const write = value => column === 'seconds' ? duration(value) : percent || column.endsWith('loss') ? (scale * value).toFixed(digits) : short(value);
   const unit = percent ? ' %' : '';
   return {
-    text: `${write(found.mean)} ± ${write(found.sd)}${unit}`,
+    text: `${write(found.mean)} ± ${write(found.sd)}${unit}${fewer}`,
     title: `mean ± standard deviation of ${found.n} runs; 95 % interval of the mean: ${write(found.mean - found.half)} to ${write(found.mean + found.half)}${unit}`,
   };
 }
