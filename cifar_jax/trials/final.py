@@ -30,6 +30,7 @@ COLUMN = 'test_accuracy'
 BEST, BASELINE = 'best', 'baseline'
 # What must be the same on both sides, so that they learn from the same images.
 _SPLIT = ('validation', 'validation_from', 'keep_duplicates_together')
+_SIZE = ('image_size', 'resize', 'interpolation')  # how the same image files become other arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +207,12 @@ def conclude(final: Final, runs: Mapping[str, Sequence[SeedRun]]) -> dict[str, A
     'difference': None,
     'sentences': [],
   }
-  if BASELINE in groups:
+  if BASELINE in groups and not _on_same_images(final, groups):
+    content['sentences'] = [
+      'the two sides were on different images (data_fingerprint in about.json, data.dir in '
+      'config.json), so they cannot be compared: --again --against=CONFIG names another'
+    ]
+  elif BASELINE in groups:
     (found,) = differences.compare([groups[BASELINE], groups[BEST]], COLUMN)
     content['difference'] = _plain(dataclasses.asdict(found.difference))
     content['sentences'] = differences.sentences(found, COLUMN)
@@ -283,6 +289,17 @@ def _group(name: str, runs: Sequence[SeedRun]) -> Group:
       }
     )
   return Group(name, tuple(rows))
+
+
+def _on_same_images(final: Final, groups: Mapping[str, Group]) -> bool:
+  """Whether all runs had the same data, as far as is known: image files of one folder that one side
+  resizes otherwise are the same, though their fingerprints are not.
+  """
+  if len({row['data'] for group in groups.values() for row in group.rows} - {''}) < 2:
+    return True
+  best, baseline = (final.sides[name].data for name in (BEST, BASELINE))
+  sizes = [[data.get('folder', {}).get(name) for name in _SIZE] for data in (best, baseline)]
+  return best.name == 'folder' and best.dir == baseline.dir and sizes[0] != sizes[1]
 
 
 def _side(final: Final, name: str, runs: Sequence[SeedRun], group: Group) -> dict[str, Any]:
