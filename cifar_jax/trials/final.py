@@ -109,6 +109,19 @@ def read_result(study: pathlib.Path) -> dict[str, Any] | None:
   return json_files.read(path) if os.path.lexists(path) else None
 
 
+def has_failed(study: pathlib.Path, result: Mapping[str, Any]) -> bool:
+  """Whether a seed of the final with this result failed, and can be trained once more.
+
+  Raises:
+    UserError: The result is none of a final.
+  """
+  try:
+    failed = any(side['failed'] for side in result['sides'].values())
+  except (KeyError, TypeError, AttributeError) as error:
+    raise json_files.damaged(study / RESULT, f'{type(error).__name__}: {error}') from None
+  return failed and os.path.lexists(study / FOLDER / PLAN)
+
+
 def settle(asked: Final, again: bool) -> Final:
   """What is trained now: the final that has begun in the study's folder, whose configs are those of
   then, or the one that is asked for.

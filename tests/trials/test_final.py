@@ -166,6 +166,15 @@ def test_a_seed_that_fails(command, study) -> None:
   content = json.loads((study / 'final.json').read_text())
   assert content['difference']['n'] == [2, 2]
   assert content['sides']['best']['test_accuracy']['missing'] == 1
+  trained = len(command.training.trained)
+  command.training.acts = lambda config: None  # another process had the memory
+  command('--seeds=3')
+  assert command.status == 0
+  assert command.training.trained[trained:] == ['best/seed_2']
+  content = json.loads((study / 'final.json').read_text())
+  assert content['difference']['n'] == [3, 3]
+  assert len(test_looks.read(study)) == 1
+  assert 'this final has been' in command('--seeds=3')
 
 
 def test_different_images_are_not_compared(command, study, best, baseline) -> None:
