@@ -40,6 +40,15 @@ def describe(run: pathlib.Path, held: bool | None) -> Entry:
   return {'row': row, 'state': 'training' if held else 'damaged', 'problem': problem}
 
 
+def went_silent(entry: Entry) -> bool:
+  """Whether a run that was described as training without a lock to ask no longer seems to."""
+  return entry.get('state') == 'training' and _is_silent(entry['updated'], entry['pace'])
+
+
+def _is_silent(updated: float, pace: float | None) -> bool:
+  return time.time() - updated >= max(_SILENT_SECONDS, 3 * (pace or 0.0))
+
+
 def _described(run: pathlib.Path, held: bool | None) -> Entry:
   config = configs.read(run)
   row = leaderboard.describe(run)
@@ -47,10 +56,9 @@ def _described(run: pathlib.Path, held: bool | None) -> Entry:
   summary = run_files.read_summary(run)
   finished = row.pop('state') == 'finished'
   known = {**run_files.read_about(run), **summary}
-  updated = _modified(run)
+  updated, pace = _modified(run), plain(_pace(rows))
   if held is None:
-    pace = 3 * rows[-1]['epoch_seconds'] if rows else 0.0
-    held = time.time() - updated < max(_SILENT_SECONDS, pace)
+    held = not _is_silent(updated, pace)
   row.pop('folder')
   system = row.pop('system')  # runs of one differ in the seed alone
   if rows:
@@ -61,7 +69,7 @@ def _described(run: pathlib.Path, held: bool | None) -> Entry:
     'options': changed_options(config),
     'system': system,
     'total': _epochs(config, rows),
-    'pace': plain(_pace(rows)),
+    'pace': pace,
     'updated': updated,
     'images': bool(config.tensorboard and config.evaluate.images_every_epochs),
     'facts': {name: plain(known[name]) for name in _FACTS if known.get(name) not in (None, '')},

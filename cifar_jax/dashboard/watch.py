@@ -97,7 +97,11 @@ class Watch:
         signature = _signature(path, studies.FILES)
         read = functools.partial(studies.describe, path)
       before = self._told[kind].get(name)
-      if before and before.signature == signature:
+      if (
+        before
+        and before.signature == signature
+        and not (held is None and entries.went_silent(before.entry))
+      ):
         found[kind][name] = before
       else:
         found[kind][name] = _Told(path, signature, read())

@@ -87,11 +87,26 @@ def test_states(tmp_path) -> None:
 
 
 def test_where_no_lock_can_be_asked_a_run_that_writes_trains(tmp_path, monkeypatch) -> None:
+  monkeypatch.setattr(watch, 'locked_files', lambda: None)
   run = shown_runs.write_run(tmp_path / 'a', 1)
-  assert entries.describe(run, None)['state'] == 'training'
+  slow = shown_runs.write_run(tmp_path / 'slow', 1)
+  shown_runs.add_row(slow, 2, epoch_seconds=100.0)
+  shown_runs.write_run(tmp_path / 'b', 3)
+  (shown_runs.write_run(tmp_path / 'c', 1) / 'config.json').write_text('x')
+  page = Page(tmp_path)
+  page.ask()
+  assert {name: page.named(name)['state'] for name in ('a', 'slow', 'b', 'c')} == {
+    **{'a': 'training', 'slow': 'training', 'b': 'finished', 'c': 'damaged'}
+  }
   now = entries.time.time()
   monkeypatch.setattr(entries.time, 'time', lambda: now + 200)
-  assert entries.describe(run, None)['state'] == 'stopped'
+  assert page.ask() == {'a'}  # was killed; nothing in its folder changed
+  assert page.named('a')['state'] == 'stopped'
+  assert page.ask() == set()
+  monkeypatch.setattr(entries.time, 'time', lambda: now)
+  shown_runs.add_row(run, 2)  # goes on
+  assert page.ask() == {'a'}
+  assert page.named('a')['state'] == 'training'
 
 
 def test_damage_is_said_and_mended(tmp_path) -> None:
