@@ -151,6 +151,17 @@ def test_numbers_are_those_of_python() -> None:
   assert (ends, never, none) == (106, None, None)
 
 
+def test_a_seed_counts_once_however_runs_are_sorted() -> None:
+  """Of a final and the one before it, the first by path is in the group; the other stands alone."""
+  best_first, worst_first = model("""(() => {
+    const both = [{...runs[1], id: 'z', path: 'runs/lr_2/seed_1'}, ...runs.slice(0, 2)];
+    const told = list => grouped(list, 'seeds', defaults, new Map()).map(
+      each => each.runs.map(run => run.id).sort().join('')).sort();
+    return [told(both), told([...both].reverse())];
+  })()""")
+  assert best_first == worst_first == ['ab', 'z']
+
+
 def test_a_group_of_seeds_has_what_its_names_have_in_common() -> None:
   names = {
     'lr/seed_0 lr/seed_1': 'lr',

@@ -123,9 +123,12 @@ function ordered(items, sort, value) {
 // Groups in the order of their first runs: { key, label, runs }.
 function grouped(runs, by, defaults, studies) {
   const groups = new Map();
+  // The same seed again tells nothing new: as for compare, the first by its path counts.
+  const system = run => `${run.data}|${run.system}`, seedOf = run => `${system(run)}|${run.row.seed}`, first = new Map();
+  for (const run of runs) if (run.state === 'finished' && !(first.get(seedOf(run))?.path < run.path)) first.set(seedOf(run), run);
   for (const run of runs) {
     let key = valueOf(run, by, defaults), label = null;
-    if (by === 'seeds') { key = run.state === 'finished' ? `${run.data}|${run.system}` : run.id; label = ''; } // others have numbers of other epochs
+    if (by === 'seeds') { key = first.get(seedOf(run)) === run ? system(run) : run.id; label = ''; } // others have numbers of other epochs
     if (by === 'study') { key = run.study ?? ''; label = studies.get(run.study)?.name ?? 'no study'; }
     if (by === 'folder') { key = run.path.replace(/[/\\][^/\\]*$/, ''); }
     key = key === null || key === undefined || key === '' ? 'none' : String(key);
