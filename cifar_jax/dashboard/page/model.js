@@ -250,6 +250,14 @@ function bestSoFar(values, highest) {
   });
 }
 
+// Complete trials that can be compared: of an evolution those of its last stage, since others were trained for less long.
+function comparable(study, trials) {
+  const complete = trials.filter(trial => trial.state === 'complete');
+  if (study.kind !== 'evolve') return complete;
+  const stages = complete.map(trial => trial['param.stage'] ?? 0), last = Math.max(...stages);
+  return complete.filter((_, index) => stages[index] === last);
+}
+
 // [{ name, highest }] of a study; `columns` tell whether the highest is the best.
 function objectivesOf(study, columns) {
   const given = Array.isArray(study.objectives) ? study.objectives : [];
@@ -258,7 +266,7 @@ function objectivesOf(study, columns) {
 
 if (typeof module !== 'undefined') {
   module.exports = {
-    DEFAULTS, absorb, bestSoFar, cellText, columnsOf, commonName, differing, duration, endsAt, formatChoices, grouped,
+    DEFAULTS, absorb, bestSoFar, cellText, columnsOf, commonName, comparable, differing, duration, endsAt, formatChoices, grouped,
     objectivesOf, ordered, parseChoices, parseFilter, passes, summarize, summaryText, valueOf,
   };
 }
