@@ -17,7 +17,6 @@ from cifar_jax.report import leaderboard
 from cifar_jax.run_dir import history, run_files
 from cifar_jax.run_dir.lock import LOCK_NAME, locked_files
 
-_DEPTH = 4  # of runs below a folder that was given
 _EVERY_SECONDS = 0.8  # folders are looked through again at most so often, however many pages ask
 _RUN_FILES = (configs.CONFIG_NAME, history.CSV_NAME, run_files.SUMMARY, run_files.ABOUT)
 Signature = tuple[object, ...]
@@ -199,7 +198,7 @@ def _walk(folders: Sequence[pathlib.Path]) -> Iterator[tuple[str, pathlib.Path]]
       continue
     if studies.ABOUT in names:
       yield 'studies', folder
-    if depth < _DEPTH:
+    if depth < leaderboard.DEPTH:
       waiting += [
         (folder / each.name, depth + 1)
         for each in reversed(inside)

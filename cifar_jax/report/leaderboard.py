@@ -20,7 +20,7 @@ from cifar_jax.trials import groups
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
 
-_DEPTH = 4  # of folders in which runs are looked for
+DEPTH = 4  # of folders in which runs are looked for
 _INTERVAL = '_interval'  # of the mean of what is measured, where a row is of several runs
 _INTERVALS = tuple(f'{name}{_INTERVAL}' for name in groups.MEASURED)
 _LOWEST_FIRST = (  # text from A
@@ -54,7 +54,7 @@ def find_runs(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
   for folder in folders:
     if not (folder / configs.CONFIG_NAME).is_file() and not folder.is_dir():
       raise UserError(f'{folder} does not exist; give folders of runs, or the folder around them')
-    found = list(_runs_below(folder, _DEPTH))
+    found = list(_runs_below(folder, DEPTH))
     if not found:
       raise UserError(f'{folder} is not the folder of a run and holds none')
     runs += [run for run in found if run not in runs]

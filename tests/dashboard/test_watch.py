@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 from cifar_jax.dashboard import entries, watch
+from cifar_jax.report import leaderboard
 from cifar_jax.run_dir.lock import run_lock
 from cifar_jax.trials import test_looks
 from tests.helpers import shown_runs
@@ -141,6 +142,13 @@ def test_folders_come_and_go(tmp_path) -> None:
   (tmp_path / 'runs').rename(tmp_path / 'elsewhere')
   assert page.ask() == {'a'}
   assert page.runs == {}
+
+
+def test_it_looks_as_deep_as_compare(tmp_path, monkeypatch) -> None:
+  monkeypatch.setattr(leaderboard, 'DEPTH', 1)
+  runs = [shown_runs.write_run(tmp_path / name, 1) for name in ('a', 'deep/b')]
+  assert Page(tmp_path).ask() == {'a'}
+  assert leaderboard.find_runs([tmp_path]) == runs[:1]
 
 
 def test_runs_of_one_name_in_two_places_have_two(tmp_path) -> None:
