@@ -124,6 +124,13 @@ def test_damage_is_said_and_mended(tmp_path) -> None:
   (run / 'config.json').write_text(whole)
   assert page.ask() == {'a'}
   assert page.named('a')['state'] == 'stopped'
+  about = run / 'about.json'
+  whole = about.read_text()
+  for name in ('train_examples', 'data_fingerprint'):  # which runs are told apart by
+    about.write_text(json.dumps({**json.loads(whole), name: [5]}))
+    page.ask()
+    assert f'{about} is damaged ({name} is ' in page.named('a')['problem']
+  about.write_text(whole)
   # A line that is being written is none yet.
   with (run / 'metrics.csv').open('a') as file:
     file.write('18,3,0.1')
