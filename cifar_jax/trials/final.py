@@ -24,7 +24,7 @@ from cifar_jax.utils import json_files, locks
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors, make_folder, write_json
 
-RESULT, FOLDER, PLAN = 'final.json', 'final', 'plan.json'
+RESULT, FOLDER, PLAN = 'final.json', test_looks.FINAL, 'plan.json'
 FORMAT = 1
 COLUMN = 'test_accuracy'
 BEST, BASELINE = 'best', 'baseline'

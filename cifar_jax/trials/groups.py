@@ -11,7 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
-from cifar_jax.trials import statistics
+from cifar_jax.trials import statistics, test_looks
 from cifar_jax.utils.errors import UserError
 
 # What is measured of a run and scatters from seed to seed -> whether the best is the highest.
@@ -121,11 +121,13 @@ def signature(config: ConfigDict) -> str:
 
 def system(run: pathlib.Path, config: ConfigDict) -> str:
   """What runs that measure one system have in common: the `signature` of their configs. A study's
-  trial was chosen for its numbers, or not, so it tells nothing of the same config trained outside.
+  trials, and its best one trained again, were chosen for their numbers, or were not: they tell
+  nothing of the same config trained outside, or by the study's final.
   """
-  *_, around, number, _ = ('', '', *run.resolve().parts)
-  is_trial = around == 'trials' and re.fullmatch(r'\d{5,}', number)
-  return f'{signature(config)} of trials' if is_trial else signature(config)
+  study = test_looks.study_of(run)
+  inside = run.resolve().relative_to(study).parts[:1] if study else ()
+  is_final = not inside or re.fullmatch(rf'{test_looks.FINAL}(_\d+)?', inside[0])
+  return signature(config) if is_final else f'{signature(config)} of trials'
 
 
 def grouped(rows: Sequence[Row]) -> list[Group]:

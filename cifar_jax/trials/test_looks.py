@@ -19,6 +19,7 @@ from cifar_jax.utils.files import disk_errors
 
 NAME = 'test_looks.csv'
 STUDY_NAME = 'study.json'  # which a study's folder has, and no run's
+FINAL = 'final'  # the folder in it of runs that judge what was chosen; of earlier ones final_<n>
 _DEPTH = 5  # of a run below its study
 
 

@@ -155,14 +155,18 @@ def test_a_number_that_some_lack() -> None:
   assert not {'parameters_n', 'seconds_n'} & found.keys()  # all have it, or none
 
 
-def test_trials_of_a_study_are_systems_of_their_own() -> None:
+def test_trials_of_a_study_are_systems_of_their_own(tmp_path) -> None:
   """The winner was chosen for its numbers: it is no seed more of the runs that judge it."""
-  folders = ('final/best/seed_1', 'final/best/seed_2', 'best', 'trials/00003/seed_0')
-  *outside, inside = (groups.system(pathlib.Path('runs/s') / path, changed()) for path in folders)
-  assert set(outside) == {PLAIN}
-  assert inside not in outside
-  assert groups.system(pathlib.Path('trials/00003/seed_1'), changed()) == inside
-  assert groups.system(pathlib.Path('/seed_1'), changed()) == PLAIN
+  (tmp_path / 's').mkdir()
+  (tmp_path / 's' / 'study.json').write_text('{}')
+  outside = ('s/final/best/seed_1', 's/final_1/best/seed_1', 'best', 'trials/00003/seed_0')
+  inside = ('s/trials/00003/seed_0', 's/best')  # which best.py trains, with the trial's seed
+  others, chosen = (
+    {groups.system(tmp_path / name, changed()) for name in names} for names in (outside, inside)
+  )
+  assert others == {PLAIN}
+  assert len(chosen) == 1
+  assert chosen != others
 
 
 @pytest.mark.parametrize(
