@@ -17,7 +17,8 @@ Two folders or more are tested against the first: is there a difference, or is i
 Where both have the same seeds they are compared seed by seed, otherwise by Welch's test; a test by
 permutation, which assumes no normal distribution, stands beside it. One run of each tells nothing.
 That is done on the validation images, on which one chooses. --column=test_accuracy compares on the
-test set instead, and whoever chooses by that has no test set left (docs/trials.md).
+test set instead, and whoever chooses by that has no test set left (docs/trials.md). That test
+numbers of a study's runs were shown, sorted by or tested stands in STUDY/test_looks.csv.
 
 A damaged run is named on stderr and left out; the exit status is then 1.
 """
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
     'csv': leaderboard.as_csv,
     'json': leaderboard.as_json,
   }[arguments.format]
-  seen = ''
+  seen, looks = '', set[pathlib.Path]()
   while True:
     rows, problems = _described(arguments)
     table = leaderboard.named_apart(leaderboard.told_apart(list(rows.values())))
@@ -121,14 +122,26 @@ def run(arguments: argparse.Namespace) -> None:
         _write_page(arguments, table, groups)
         print(f'look at     {arguments.html}', flush=True)
       seen = text
-      if tests and arguments.column.startswith('test_'):
-        for folder in arguments.runs:
-          test_looks.record(folder, 'compare', f'{arguments.column} in tests')
+      looked = _looked_at(arguments, columns, bool(tests))
+      runs = {row['folder'] for row in table if any(row.get(name) is not None for name in looked)}
+      test_looks.record_each(sorted(runs - looks), 'compare', ' and '.join(looked))
+      looks |= runs  # the same numbers again are no other look
     if not arguments.watch:
       if problems:
         sys.exit(1)
       return
     time.sleep(arguments.watch)
+
+
+def _looked_at(arguments: argparse.Namespace, columns: Sequence[str], tested: bool) -> list[str]:
+  """What is measured on the test set and shown, sorted by, tested, or on the page."""
+  from cifar_jax.trials.groups import MEASURED
+
+  shown = [*columns, arguments.sort, *([arguments.column] if tested else [])]
+  found = {name.removesuffix('_interval') for name in shown}
+  return [
+    name for name in MEASURED if name.startswith('test_') and (arguments.html or name in found)
+  ]
 
 
 def _described(arguments: argparse.Namespace) -> tuple[dict[pathlib.Path, Row], list[UserError]]:

@@ -17,9 +17,10 @@ Options of the config may follow, for both sides, such as more epochs than the t
 
   python -m cifar_jax final runs/cnn_simple_study --config.epochs=20
 
-Ctrl-C saves and stops, and the same line goes on, after kill -9 too. Once there is a result, the
-same line shows it and trains nothing; --again trains once more, which is written down: a test set
-that is asked until it says yes says nothing.
+Ctrl-C saves and stops, and the same line goes on, after kill -9 too; seeds that failed, as where
+memory ran out, are trained by it again. Once there is a result of all, the same line shows it and
+trains nothing; --again trains once more, which is written down: a test set that is asked until it
+says yes says nothing.
 """
 
 import argparse
@@ -76,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
       'python -m cifar_jax search makes one'
     )
   result = finals.read_result(study)
-  if result is not None and not arguments.again:
+  if result is not None and not arguments.again and not finals.has_failed(study, result):
     print('\n'.join(finals.tell(study, result)))
     if _has_gone_on(arguments, result):
       print('the study has gone on since: its best config is now another one, not measured here')

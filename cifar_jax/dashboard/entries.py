@@ -40,6 +40,15 @@ def describe(run: pathlib.Path, held: bool | None) -> Entry:
   return {'row': row, 'state': 'training' if held else 'damaged', 'problem': problem}
 
 
+def went_silent(entry: Entry) -> bool:
+  """Whether a run that was described as training without a lock to ask no longer seems to."""
+  return entry.get('state') == 'training' and _is_silent(entry['updated'], entry['pace'])
+
+
+def _is_silent(updated: float, pace: float | None) -> bool:
+  return time.time() - updated >= max(_SILENT_SECONDS, 3 * (pace or 0.0))
+
+
 def _described(run: pathlib.Path, held: bool | None) -> Entry:
   config = configs.read(run)
   row = leaderboard.describe(run)
@@ -47,24 +56,23 @@ def _described(run: pathlib.Path, held: bool | None) -> Entry:
   summary = run_files.read_summary(run)
   finished = row.pop('state') == 'finished'
   known = {**run_files.read_about(run), **summary}
-  updated = _modified(run)
+  updated, pace = _modified(run), plain(_pace(rows))
   if held is None:
-    pace = 3 * rows[-1]['epoch_seconds'] if rows else 0.0
-    held = time.time() - updated < max(_SILENT_SECONDS, pace)
+    held = not _is_silent(updated, pace)
   row.pop('folder')
   system = row.pop('system')  # runs of one differ in the seed alone
   if rows:
     row |= {name: rows[-1][name] for name in ('train_loss', 'train_accuracy', 'learning_rate')}
   return {
-    'row': {name: _plain(value) for name, value in row.items()},
+    'row': {name: plain(value) for name, value in row.items()},
     'state': 'finished' if finished else 'training' if held else 'stopped',
     'options': changed_options(config),
     'system': system,
     'total': _epochs(config, rows),
-    'pace': _pace(rows),
+    'pace': pace,
     'updated': updated,
     'images': bool(config.tensorboard and config.evaluate.images_every_epochs),
-    'facts': {name: _plain(known[name]) for name in _FACTS if known.get(name) not in (None, '')},
+    'facts': {name: plain(known[name]) for name in _FACTS if known.get(name) not in (None, '')},
     'curves': curves(rows),
     **({'problem': problem} if problem else {}),
   }
@@ -99,10 +107,17 @@ def curves(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]
   }
 
 
+def plain(value: Any) -> Any:
+  """A value of a file or a config as JSON can hold it."""
+  if isinstance(value, float):
+    return value if math.isfinite(value) else None
+  return value if isinstance(value, str | int | bool) or value is None else str(value)
+
+
 def _options(config: ConfigDict) -> dict[str, Any]:
   """Options that are set, with tuples as text."""
   return {
-    key: _plain(value)
+    key: plain(value)
     for key, value in configs.flatten(config)
     if value is not None and key not in _APART and key != 'format'
   }
@@ -130,13 +145,6 @@ def _modified(run: pathlib.Path) -> float:
     except OSError:
       continue
   return max(times, default=0.0)
-
-
-def _plain(value: Any) -> Any:
-  """A value of a file or a config as JSON can hold it."""
-  if isinstance(value, float):
-    return value if math.isfinite(value) else None
-  return value if isinstance(value, str | int | bool) or value is None else str(value)
 
 
 def _whole(value: float) -> int:

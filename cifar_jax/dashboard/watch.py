@@ -17,7 +17,6 @@ from cifar_jax.report import leaderboard
 from cifar_jax.run_dir import history, run_files
 from cifar_jax.run_dir.lock import LOCK_NAME, locked_files
 
-_DEPTH = 4  # of runs below a folder that was given
 _EVERY_SECONDS = 0.8  # folders are looked through again at most so often, however many pages ask
 _RUN_FILES = (configs.CONFIG_NAME, history.CSV_NAME, run_files.SUMMARY, run_files.ABOUT)
 Signature = tuple[object, ...]
@@ -73,7 +72,7 @@ class Watch:
       if known < 0:
         head |= {'folders': [str(folder) for folder in self.folders], **constants()}
     parts = [f'{json.dumps(kind)}: [{",".join(texts)}]' for kind, texts in lists.items()]
-    return f'{json.dumps(head)[:-1]}, {", ".join(parts)}}}'
+    return f'{json.dumps(head, allow_nan=False)[:-1]}, {", ".join(parts)}}}'
 
   def run(self, name: str) -> pathlib.Path | None:
     """The folder of the run with an id; None if there is none."""
@@ -97,7 +96,11 @@ class Watch:
         signature = _signature(path, studies.FILES)
         read = functools.partial(studies.describe, path)
       before = self._told[kind].get(name)
-      if before and before.signature == signature:
+      if (
+        before
+        and before.signature == signature
+        and not (held is None and entries.went_silent(before.entry))
+      ):
         found[kind][name] = before
       else:
         found[kind][name] = _Told(path, signature, read())
@@ -161,7 +164,7 @@ def _set(told: _Told, labels: Mapping[str, Any], version: int) -> None:
     return
   content = {'id': id_of(told.path), **labels, **told.entry}
   told.labels, told.version = labels, version
-  told.text = json.dumps(content, separators=(',', ':'))
+  told.text = json.dumps(content, separators=(',', ':'), allow_nan=False)
 
 
 def _names(paths: Sequence[pathlib.Path], folders: Sequence[pathlib.Path]) -> list[str]:
@@ -195,7 +198,7 @@ def _walk(folders: Sequence[pathlib.Path]) -> Iterator[tuple[str, pathlib.Path]]
       continue
     if studies.ABOUT in names:
       yield 'studies', folder
-    if depth < _DEPTH:
+    if depth < leaderboard.DEPTH:
       waiting += [
         (folder / each.name, depth + 1)
         for each in reversed(inside)

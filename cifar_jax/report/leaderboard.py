@@ -20,7 +20,7 @@ from cifar_jax.trials import groups
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
 
-_DEPTH = 4  # of folders in which runs are looked for
+DEPTH = 4  # of folders in which runs are looked for
 _INTERVAL = '_interval'  # of the mean of what is measured, where a row is of several runs
 _INTERVALS = tuple(f'{name}{_INTERVAL}' for name in groups.MEASURED)
 _LOWEST_FIRST = (  # text from A
@@ -54,7 +54,7 @@ def find_runs(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
   for folder in folders:
     if not (folder / configs.CONFIG_NAME).is_file() and not folder.is_dir():
       raise UserError(f'{folder} does not exist; give folders of runs, or the folder around them')
-    found = list(_runs_below(folder, _DEPTH))
+    found = list(_runs_below(folder, DEPTH))
     if not found:
       raise UserError(f'{folder} is not the folder of a run and holds none')
     runs += [run for run in found if run not in runs]
@@ -88,7 +88,7 @@ def describe(run: pathlib.Path) -> Row:
   found: Row = {
     'folder': run,  # no column: what tells runs of one name apart
     'run': _name(run),
-    'system': groups.signature(config),  # no column either: that of runs which differ in the seed
+    'system': groups.system(run, config),  # no column either: that of runs which differ in the seed
     'seed': config.get('seed'),
     'data': config.data.name,
     'tags': ' '.join(tags(config)),
@@ -223,7 +223,9 @@ def cell(name: str, value: Any) -> str:
 
 
 def text_of(row: Row, name: str) -> str:
-  """A column of a row as people read it: of several runs the mean and the standard deviation."""
+  """A column of a row as people read it: of several runs the mean and the standard deviation, and
+  how many have the number if not all.
+  """
   measured = name.removesuffix(_INTERVAL)
   if name in _INTERVALS:
     low, high = row.get(f'{measured}_low', math.nan), row.get(f'{measured}_high', math.nan)
@@ -231,11 +233,12 @@ def text_of(row: Row, name: str) -> str:
       return ''
     return f'{cell(measured, low).removesuffix(" %")} to {cell(measured, high)}'
   text, sd = cell(name, row.get(name)), row.get(f'{name}_sd', math.nan)
+  fewer = f' (n {row[f"{name}_n"]})' if f'{name}_n' in row else ''
   if math.isnan(sd) or not text:
-    return text
+    return f'{text}{fewer}'
   spread = cell(name, sd)
   percent = ' %' if text.endswith(' %') else ''
-  return f'{text.removesuffix(" %")} ± {spread.removesuffix(" %")}{percent}'
+  return f'{text.removesuffix(" %")} ± {spread.removesuffix(" %")}{percent}{fewer}'
 
 
 def as_text(rows: Sequence[Row], columns: Sequence[str]) -> str:
@@ -292,12 +295,14 @@ def _filled(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
 
 
 def _numbers(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
-  """The columns for programs: after what was measured of several runs its spread and interval."""
+  """The columns for programs: after what was measured of several runs its spread and interval,
+  and how many have it if not all.
+  """
   found: list[str] = []
   for name in columns:
     if name not in _INTERVALS:
       found.append(name)
-    parts = [f'{name.removesuffix(_INTERVAL)}_{part}' for part in ('sd', 'low', 'high')]
+    parts = [f'{name.removesuffix(_INTERVAL)}_{part}' for part in ('n', 'sd', 'low', 'high')]
     found += [part for part in parts if part not in found and any(part in row for row in rows)]
   return found
 

@@ -28,9 +28,13 @@ _NUMBERS = (
   *('best_epoch', 'best_val_loss', 'best_val_accuracy', 'epochs', 'last_epoch', 'max_steps'),
   *('steps', 'batch_size', 'parameters', 'non_trainable_params', 'seconds', 'macs', 'layers'),
   *('images_per_second', 'flops_per_second', 'mfu', 'input_bound_fraction', 'seed'),
+  *('train_examples', 'validation_examples', 'test_examples'),
 )
 _UNKNOWN_AT_TIMES = ('images_per_second', 'flops_per_second', 'mfu')  # null, then
-_TEXTS = ('split_note', 'tags', 'data', 'data_source', 'command', 'model', 'devices', 'placement')
+_TEXTS = (
+  *('split_note', 'tags', 'data', 'data_source', 'data_fingerprint', 'command', 'model', 'devices'),
+  'placement',
+)
 # What the closing lines need; summaries of older versions have them too.
 _TEST = ('test_loss', 'test_accuracy')
 _ALWAYS = (

@@ -2,7 +2,6 @@
 
 import datetime
 import pathlib
-import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from cifar_jax.search import objectives, show
 from cifar_jax.search.breeder import individuals
 from cifar_jax.search.evolution import parse_stages
 from cifar_jax.search.family_tree import family_tree
-from cifar_jax.search.results import BEST_NAME
+from cifar_jax.search.results import BEST_NAME, launch_line
 from cifar_jax.search.rows import row_of
 from cifar_jax.search.study import STAGE, OpenStudy, completed, ended, reopen
 from cifar_jax.search.table import PARAMETER
@@ -75,7 +74,7 @@ def write_page(opened: OpenStudy) -> pathlib.Path:
     'test_note': _capital(test_looks.sentence(opened.folder)),
     'written': f'{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC',
     'best_lines': [show.line_of(opened, trial, letters=None) for trial in best],
-    'command': f'python launch.py --config={shlex.quote(str(opened.folder / BEST_NAME))}',
+    'command': launch_line(opened.folder / BEST_NAME),
     'charts': list(saved.values()),
     'wide': wide,
     'importance_note': _IMPORTANCE_NOTE if 'importance' in drawn else '',

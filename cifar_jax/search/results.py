@@ -61,7 +61,7 @@ def write_best(opened: OpenStudy) -> pathlib.Path | None:
   docstring = (
     f'Trial {best[0].number}, the best of {len(study.ended(trials))} of the study '
     f'{opened.folder.name}: {show.values_of(opened, best[0])} ({runs}).\n\n'
-    f'  python launch.py --config={shlex.quote(str(path))}\n\n'
+    f'  {launch_line(path)}\n\n'
     f'{plan.kind} of {configs.name_of(plan.space)} by validation: {found or "no options"}.\n'
     'As the best of many it is likely to have been lucky, too: its accuracy on the test set, which '
     'its run\nleaves unopened, is told by python -m cifar_jax final.'
@@ -70,6 +70,12 @@ def write_best(opened: OpenStudy) -> pathlib.Path | None:
   with disk_errors(opened.folder), replacing(path, shared=True) as draft:
     draft.write_text(text, 'utf-8')
   return path
+
+
+def launch_line(best: pathlib.Path) -> str:
+  """What trains the best config, within the study, so that looks at its test set are noted."""
+  config, workdir = (shlex.quote(str(path)) for path in (best, best.with_suffix('')))
+  return f'python launch.py --config={config} --workdir={workdir}'
 
 
 def _config_of(trial: FrozenTrial) -> ConfigDict:

@@ -91,7 +91,7 @@ def finish(opened: OpenStudy) -> None:
   best, drawn = results.write_best(opened), page.write_page(opened)
   print(f'\n{show.counted(trials)}, {show.best_words(opened, trials)}')
   if best is not None:
-    print(f'best        python launch.py --config={shlex.quote(str(best))}')
+    print(f'best        {results.launch_line(best)}')
     if shares := page.importances(opened):
       print(f'importance  {", ".join(f"{name} {share:.2f}" for name, share in shares.items())}')
     print(f'test set    {test_looks.sentence(opened.folder)}')

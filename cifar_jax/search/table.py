@@ -60,6 +60,13 @@ def read_table(folder: pathlib.Path) -> list[dict[str, Any]]:
     return []
   except (OSError, UnicodeDecodeError) as error:
     raise UserError(f'{path} cannot be read ({error}); the study writes it again') from None
+  try:
+    return _rows(path, text)
+  except csv.Error as error:
+    raise UserError(f'{path} is damaged ({error}); the study writes it again') from None
+
+
+def _rows(path: pathlib.Path, text: str) -> list[dict[str, Any]]:
   reader = csv.DictReader(io.StringIO(text, newline=''))
   if not set(COLUMNS) <= set(reader.fieldnames or ()):
     raise UserError(f'{path} is damaged: it lacks {", ".join(COLUMNS)}; the study writes it again')
@@ -68,7 +75,7 @@ def read_table(folder: pathlib.Path) -> list[dict[str, Any]]:
   rows = []
   for line in reader:
     row: dict[str, Any] = {name: text for name, text in line.items() if name and text}
-    if not row.get('number', '').isdigit() or row.get('state') not in STATES:
+    if not row.get('number', '').isdecimal() or row.get('state') not in STATES:
       raise UserError(f'{path} is damaged in line {reader.line_num}; the study writes it again')
     row['number'] = int(row['number'])
     for name in row:

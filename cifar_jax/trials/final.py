@@ -24,12 +24,13 @@ from cifar_jax.utils import json_files, locks
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors, make_folder, write_json
 
-RESULT, FOLDER, PLAN = 'final.json', 'final', 'plan.json'
+RESULT, FOLDER, PLAN = 'final.json', test_looks.FINAL, 'plan.json'
 FORMAT = 1
 COLUMN = 'test_accuracy'
 BEST, BASELINE = 'best', 'baseline'
 # What must be the same on both sides, so that they learn from the same images.
 _SPLIT = ('validation', 'validation_from', 'keep_duplicates_together')
+_SIZE = ('image_size', 'resize', 'interpolation')  # how the same image files become other arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +107,19 @@ def read_result(study: pathlib.Path) -> dict[str, Any] | None:
   """
   path = study / RESULT
   return json_files.read(path) if os.path.lexists(path) else None
+
+
+def has_failed(study: pathlib.Path, result: Mapping[str, Any]) -> bool:
+  """Whether a seed of the final with this result failed, and can be trained once more.
+
+  Raises:
+    UserError: The result is none of a final.
+  """
+  try:
+    failed = any(side['failed'] for side in result['sides'].values())
+  except (KeyError, TypeError, AttributeError) as error:
+    raise json_files.damaged(study / RESULT, f'{type(error).__name__}: {error}') from None
+  return failed and os.path.lexists(study / FOLDER / PLAN)
 
 
 def settle(asked: Final, again: bool) -> Final:
@@ -206,7 +220,12 @@ def conclude(final: Final, runs: Mapping[str, Sequence[SeedRun]]) -> dict[str, A
     'difference': None,
     'sentences': [],
   }
-  if BASELINE in groups:
+  if BASELINE in groups and not _on_same_images(final, groups):
+    content['sentences'] = [
+      'the two sides were on different images (data_fingerprint in about.json, data.dir in '
+      'config.json), so they cannot be compared: --again --against=CONFIG names another'
+    ]
+  elif BASELINE in groups:
     (found,) = differences.compare([groups[BASELINE], groups[BEST]], COLUMN)
     content['difference'] = _plain(dataclasses.asdict(found.difference))
     content['sentences'] = differences.sentences(found, COLUMN)
@@ -297,6 +316,17 @@ def _group(name: str, runs: Sequence[SeedRun]) -> Group:
       }
     )
   return Group(name, tuple(rows))
+
+
+def _on_same_images(final: Final, groups: Mapping[str, Group]) -> bool:
+  """Whether all runs had the same data, as far as is known: image files of one folder that one side
+  resizes otherwise are the same, though their fingerprints are not.
+  """
+  if len({row['data'] for group in groups.values() for row in group.rows} - {''}) < 2:
+    return True
+  best, baseline = (final.sides[name].data for name in (BEST, BASELINE))
+  sizes = [[data.get('folder', {}).get(name) for name in _SIZE] for data in (best, baseline)]
+  return best.name == 'folder' and best.dir == baseline.dir and sizes[0] != sizes[1]
 
 
 def _side(final: Final, name: str, runs: Sequence[SeedRun], group: Group) -> dict[str, Any]:

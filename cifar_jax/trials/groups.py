@@ -11,7 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
-from cifar_jax.trials import statistics
+from cifar_jax.trials import statistics, test_looks
 from cifar_jax.utils.errors import UserError
 
 # What is measured of a run and scatters from seed to seed -> whether the best is the highest.
@@ -73,7 +73,8 @@ class Group:
 
   def row(self) -> Row:
     """What is known of the group, as of a run: the mean of each number, and what texts agree on; of
-    what is measured also `_sd`, `_low` and `_high`, with `n` and `seeds`.
+    what is measured also `_sd`, `_low` and `_high`, with `n` and `seeds`, and `_n` of a number that
+    only so many of the runs have.
     """
     if len(self.rows) == 1:
       return {**self.rows[0], 'n': 1, 'seeds': str(self.rows[0].get('seed', ''))}
@@ -88,6 +89,8 @@ class Group:
         summary = statistics.summarize(list(self.values(name).values()))
         if summary.n:
           found[name] = summary.mean
+        if 0 < summary.n < len(self.rows):
+          found[f'{name}_n'] = summary.n
       if name in MEASURED:
         summary = statistics.summarize(list(self.values(name).values()))
         found |= {f'{name}_{part}': getattr(summary, part) for part in ('sd', 'low', 'high')}
@@ -114,6 +117,17 @@ def signature(config: ConfigDict) -> str:
   kept |= _with_defaults(config)
   text = repr(sorted((name, _plain(value)) for name, value in kept.items()))
   return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def system(run: pathlib.Path, config: ConfigDict) -> str:
+  """What runs that measure one system have in common: the `signature` of their configs. A study's
+  trials, and its best one trained again, were chosen for their numbers, or were not: they tell
+  nothing of the same config trained outside, or by the study's final.
+  """
+  study = test_looks.study_of(run)
+  inside = run.resolve().relative_to(study).parts[:1] if study else ()
+  is_final = not inside or re.fullmatch(rf'{test_looks.FINAL}(_\d+)?', inside[0])
+  return signature(config) if is_final else f'{signature(config)} of trials'
 
 
 def grouped(rows: Sequence[Row]) -> list[Group]:

@@ -10,6 +10,7 @@ import datetime
 import io
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from cifar_jax.utils import locks
@@ -18,6 +19,7 @@ from cifar_jax.utils.files import disk_errors
 
 NAME = 'test_looks.csv'
 STUDY_NAME = 'study.json'  # which a study's folder has, and no run's
+FINAL = 'final'  # the folder in it of runs that judge what was chosen; of earlier ones final_<n>
 _DEPTH = 5  # of a run below its study
 
 
@@ -77,6 +79,25 @@ def record(run: pathlib.Path, by: str, note: str = '') -> None:
       os.fsync(file.fileno())
 
 
+def record_each(runs: Iterable[pathlib.Path], by: str, note: str = '') -> None:
+  """Adds a look at the test numbers of several runs to the table of each of their studies.
+
+  Args:
+    runs: The folders of the runs, of one study, several or none.
+    by: As for `record`.
+    note: As for `record`.
+
+  Raises:
+    UserError: It cannot be written.
+  """
+  of_study: dict[pathlib.Path, list[pathlib.Path]] = {}
+  for run in runs:
+    if (study := study_of(run)) is not None:
+      of_study.setdefault(study, []).append(run.resolve())
+  for found in of_study.values():
+    record(pathlib.Path(os.path.commonpath(found)), by, note)
+
+
 def read(study: pathlib.Path) -> list[Look]:
   """The looks so far, in order.
 
@@ -110,5 +131,5 @@ def sentence(study: pathlib.Path) -> str:
 def _told(look: Look) -> str:
   day = look.when.replace('T', ' ')[:16]
   note = f', {look.note}' if look.note else ''
-  of_run = f' of {look.run}' if look.run != look.by else ''
+  of_run = f' of {look.run}' if look.run not in (look.by, '.') else ''
   return f'by {look.by}{of_run} on {day} UTC{note}'

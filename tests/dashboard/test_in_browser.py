@@ -224,6 +224,27 @@ def test_names_and_values_are_text(tmp_path, alone) -> None:
     assert page.run(kinds)
 
 
+def test_an_evolution_shows_the_best_of_its_last_stage(tmp_path) -> None:
+  """A network of an earlier stage, or one of another length, is never the best."""
+  trials = [
+    {'number': number, 'state': 'complete', 'val_accuracy': accuracy, 'param.stage': stage}
+    for number, (accuracy, stage) in enumerate([(0.9, 0), (0.6, 1), (0.7, 1), (0.65, 1)])
+  ]
+  for kind, tile, line in (
+    ('evolve', '70.00 %best val accuracy, trial 2, of the last stage', [None, 0.6, 0.7, 0.7]),
+    ('search', '90.00 %best val accuracy, trial 0', [0.9] * 4),
+  ):
+    shown_runs.write_study(tmp_path / kind / 's', trials, kind)
+    with serving(tmp_path / kind) as address, Driver(1200, False) as page:
+      page.open(address)
+      page.wait('known && known.studies.size === 1')
+      page.run('page.set({view: "studies"})')
+      page.wait('document.querySelector("#studies-view .tiles .card")')
+      assert page.run('document.querySelector("#studies-view .tiles .card").textContent') == tile
+      assert page.run('[...studyView.plot.data[2]]') == line
+      assert page.run('document.querySelectorAll("#studies-view tbody tr").length') == 4
+
+
 def test_many_runs_are_drawn_within_two_seconds(tmp_path) -> None:
   """From the request to the table and the curves, 200 runs of 100 epochs."""
   for number in range(200):

@@ -120,13 +120,15 @@ def test_numbers_are_those_of_python() -> None:
     {json.dumps(samples)}.map(values => summarize([...values, null, NaN], t)),
     {json.dumps(seconds)}.map(duration),
     {json.dumps(cells)}.map(([name, value]) => cellText(name, value)),
-    summaryText('val_accuracy', [0.7, 0.74, 0.71], t), summaryText('tags', ['x', 'x'], t).text,
+    summaryText('val_accuracy', [0.7, 0.74, 0.71], t),
+    summaryText('val_accuracy', [0.7, null, 0.74, 0.71], t).text,
+    summaryText('val_accuracy', [null, 0.7], t).text, summaryText('tags', ['x', 'x'], t).text,
     bestSoFar([null, 0.5, 0.4, null, 0.6], true), bestSoFar([null, 0.5, 0.4, null, 0.6], false),
     endsAt({{state: 'training', pace: 2, updated: 100, total: 5, curves: {{epoch: [1, 2]}}}}),
     endsAt({{state: 'stopped', pace: 2, updated: 100, total: 5, curves: {{epoch: [1, 2]}}}}),
     summarize([], t),
   ]""")
-  sums, times, texts, group, same, rising, falling, ends, never, none = found
+  sums, times, texts, group, of_three, of_one, same, rising, falling, ends, never, none = found
   for values, ours in zip(samples, sums, strict=True):
     expected = summarize(values)
     assert ours['n'] == expected.n == len(values)
@@ -143,10 +145,35 @@ def test_numbers_are_those_of_python() -> None:
   assert group['text'] == '71.67 ± 2.08 %'
   # Student's 97.5 % quantile with two degrees of freedom is 4.3027.
   assert group['title'].endswith('66.50 to 76.84 %')
-  assert same == 'x'
+  assert (of_three, of_one, same) == ('71.67 ± 2.08 % (n 3)', '70.00 % (n 1)', 'x')
   assert rising == [None, 0.5, 0.5, 0.5, 0.6]
   assert falling == [None, 0.5, 0.4, 0.4, 0.4]
   assert (ends, never, none) == (106, None, None)
+
+
+def test_a_seed_counts_once_however_runs_are_sorted() -> None:
+  """Of a final and the one before it, the first by path is in the group; the other stands alone."""
+  best_first, worst_first = model("""(() => {
+    const both = [{...runs[1], id: 'z', path: 'runs/lr_2/seed_1'}, ...runs.slice(0, 2)];
+    const told = list => grouped(list, 'seeds', defaults, new Map()).map(
+      each => each.runs.map(run => run.id).sort().join('')).sort();
+    return [told(both), told([...both].reverse())];
+  })()""")
+  assert best_first == worst_first == ['ab', 'z']
+
+
+def test_stages_of_an_evolution_are_not_compared() -> None:
+  states = [('complete', 0), ('complete', 1), ('failed', 1), ('complete', 1), ('running', 2)]
+  trials = [
+    {'number': number, 'state': state, 'param.stage': stage}
+    for number, (state, stage) in enumerate(states)
+  ]
+  ask = '.map(trial => trial.number)'
+  evolution, search, none = model(f"""[
+    comparable({{kind: 'evolve'}}, {json.dumps(trials)}){ask},
+    comparable({{kind: 'search'}}, {json.dumps(trials)}){ask}, comparable({{kind: 'evolve'}}, []),
+  ]""")
+  assert (evolution, search, none) == ([1, 3], [0, 1, 3], [])
 
 
 def test_a_group_of_seeds_has_what_its_names_have_in_common() -> None:

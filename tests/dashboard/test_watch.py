@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 from cifar_jax.dashboard import entries, watch
+from cifar_jax.report import leaderboard
 from cifar_jax.run_dir.lock import run_lock
 from cifar_jax.trials import test_looks
 from tests.helpers import shown_runs
@@ -87,11 +88,26 @@ def test_states(tmp_path) -> None:
 
 
 def test_where_no_lock_can_be_asked_a_run_that_writes_trains(tmp_path, monkeypatch) -> None:
+  monkeypatch.setattr(watch, 'locked_files', lambda: None)
   run = shown_runs.write_run(tmp_path / 'a', 1)
-  assert entries.describe(run, None)['state'] == 'training'
+  slow = shown_runs.write_run(tmp_path / 'slow', 1)
+  shown_runs.add_row(slow, 2, epoch_seconds=100.0)
+  shown_runs.write_run(tmp_path / 'b', 3)
+  (shown_runs.write_run(tmp_path / 'c', 1) / 'config.json').write_text('x')
+  page = Page(tmp_path)
+  page.ask()
+  assert {name: page.named(name)['state'] for name in ('a', 'slow', 'b', 'c')} == {
+    **{'a': 'training', 'slow': 'training', 'b': 'finished', 'c': 'damaged'}
+  }
   now = entries.time.time()
   monkeypatch.setattr(entries.time, 'time', lambda: now + 200)
-  assert entries.describe(run, None)['state'] == 'stopped'
+  assert page.ask() == {'a'}  # was killed; nothing in its folder changed
+  assert page.named('a')['state'] == 'stopped'
+  assert page.ask() == set()
+  monkeypatch.setattr(entries.time, 'time', lambda: now)
+  shown_runs.add_row(run, 2)  # goes on
+  assert page.ask() == {'a'}
+  assert page.named('a')['state'] == 'training'
 
 
 def test_damage_is_said_and_mended(tmp_path) -> None:
@@ -108,6 +124,13 @@ def test_damage_is_said_and_mended(tmp_path) -> None:
   (run / 'config.json').write_text(whole)
   assert page.ask() == {'a'}
   assert page.named('a')['state'] == 'stopped'
+  about = run / 'about.json'
+  whole = about.read_text()
+  for name in ('train_examples', 'data_fingerprint'):  # which runs are told apart by
+    about.write_text(json.dumps({**json.loads(whole), name: [5]}))
+    page.ask()
+    assert f'{about} is damaged ({name} is ' in page.named('a')['problem']
+  about.write_text(whole)
   # A line that is being written is none yet.
   with (run / 'metrics.csv').open('a') as file:
     file.write('18,3,0.1')
@@ -126,6 +149,13 @@ def test_folders_come_and_go(tmp_path) -> None:
   (tmp_path / 'runs').rename(tmp_path / 'elsewhere')
   assert page.ask() == {'a'}
   assert page.runs == {}
+
+
+def test_it_looks_as_deep_as_compare(tmp_path, monkeypatch) -> None:
+  monkeypatch.setattr(leaderboard, 'DEPTH', 1)
+  runs = [shown_runs.write_run(tmp_path / name, 1) for name in ('a', 'deep/b')]
+  assert Page(tmp_path).ask() == {'a'}
+  assert leaderboard.find_runs([tmp_path]) == runs[:1]
 
 
 def test_runs_of_one_name_in_two_places_have_two(tmp_path) -> None:
@@ -157,6 +187,36 @@ def test_a_study_and_its_runs(tmp_path) -> None:
   assert page.ask() == {'s'}
   assert 'trials.csv' in page.named('s')['problem']
   assert page.named('s')['trials'] == []
+
+
+def test_no_study_ends_the_page_of_the_others(tmp_path) -> None:
+  """Whatever its files hold, the answer is JSON as browsers read it, and names what is wrong."""
+  trial = {'number': 0, 'state': 'complete', 'val_accuracy': float('nan'), 'param.rate': 'inf'}
+  study = shown_runs.write_study(tmp_path / 's', [trial])
+  shown_runs.write_run(tmp_path / 'alone', 3)
+  page = Page(tmp_path)
+
+  def told() -> dict:
+    changes = page.watch.changes()
+    json.loads(changes, parse_constant=lambda name: pytest.fail(f'{name} is no JSON'))
+    page.ask()
+    assert page.named('alone')['state'] == 'finished'
+    return page.named('s')
+
+  found = told()
+  assert found['columns'] == ['number', 'state', 'val_accuracy', 'param.rate']
+  assert found['trials'] == [[0, 'complete', None, None]]
+  assert 'problem' not in found
+  for objectives in (5, {'a': 1}, [5, 'val_accuracy', [float('inf')]], float('nan')):
+    about = {'kind': float('inf'), 'space': ['x'], 'objectives': objectives}
+    (study / 'study.json').write_text(json.dumps(about))
+    assert told()['kind'] is None
+    assert page.named('s')['trials'] == found['trials']
+  (study / 'study.json').write_text('[' * 100_000)
+  assert 'study.json' in told()['problem']
+  header, _ = (study / 'trials.csv').read_text().splitlines()
+  (study / 'trials.csv').write_text(f'{header}\n0,complete,"{"x" * 140_000}')
+  assert 'trials.csv is damaged (field larger than field limit' in told()['problem']
 
 
 def test_an_entry(tmp_path) -> None:

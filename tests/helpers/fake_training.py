@@ -19,7 +19,10 @@ class FakeTraining:
   Attributes:
     accuracy: Config -> test accuracy; that of validation is a point higher.
     acts: Called with each config once the run has begun.
+    fingerprint: Config -> that of its data.
   """
+
+  fingerprint: Callable[[ConfigDict], str] = staticmethod(lambda config: '12345678')
 
   def __init__(
     self,
@@ -40,7 +43,8 @@ class FakeTraining:
     self.acts(config)
     if stop.asked:
       return {}
-    about = {'class_names': ['a', 'b'], 'image_shape': [8, 8, 3], 'data_fingerprint': '12345678'}
+    about = {'class_names': ['a', 'b'], 'image_shape': [8, 8, 3]}
+    about['data_fingerprint'] = self.fingerprint(config)
     write_json(run / run_files.ABOUT, {'format': configs.FORMAT, **about})
     accuracy = self.accuracy(config)
     opened = {'test_accuracy': accuracy, 'test_loss': 0.5} if config.evaluate.test else {}

@@ -62,9 +62,11 @@ def write_summary(run: pathlib.Path, config: ConfigDict, rows: list[dict[str, fl
   (run / 'summary.json').write_text(json.dumps({'format': configs.FORMAT, **summary}))
 
 
-def write_study(folder: pathlib.Path, trials: list[dict[str, Any]]) -> pathlib.Path:
+def write_study(
+  folder: pathlib.Path, trials: list[dict[str, Any]], kind: str = 'search'
+) -> pathlib.Path:
   folder.mkdir(parents=True, exist_ok=True)
-  about = {'format': 1, 'kind': 'search', 'space': 'configs/spaces/x.py', 'overrides': []}
+  about = {'format': 1, 'kind': kind, 'space': 'configs/spaces/x.py', 'overrides': []}
   about |= {'objectives': ['val_accuracy'], 'storage': '', 'created': '2026-01-01T00:00:00'}
   (folder / 'study.json').write_text(json.dumps(about))
   names = ['number', 'state', 'reason', 'seconds', 'epochs', 'val_accuracy', 'run']

@@ -117,6 +117,15 @@ def test_seeds_are_one_row_and_two_groups_are_tested(tiny_run, tmp_path, capsys)
   (row,) = json.loads(capsys.readouterr().out)
   assert row['val_accuracy'] == pytest.approx(0.82333333)
   assert row['val_accuracy_sd'] == pytest.approx(0.01527525)
+  summary = tmp_path / 'deep' / 'good_seeds' / 'seed_0' / 'summary.json'
+  content = json.loads(summary.read_text())
+  del content['test_accuracy'], content['test_loss']
+  content['test_opened'] = False
+  summary.write_text(json.dumps(content))
+  commands.main(['compare', folders[1], '--columns=n,val_accuracy,test_accuracy'])
+  assert capsys.readouterr().out.split('\n')[1] == '3  82.33 ± 1.53 %  73.00 ± 1.41 % (n 2)'
+  commands.main(['compare', folders[1], '--format=csv', '--columns=n,test_accuracy'])
+  assert capsys.readouterr().out.startswith('n,test_accuracy,test_accuracy_n,test_accuracy_sd,')
   for wrong in ('--column=seed', '--difference=0', '--difference=nan'):
     with pytest.raises(SystemExit):
       commands.main(['compare', *folders, wrong])

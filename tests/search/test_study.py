@@ -196,6 +196,10 @@ class TestResults:
     assert loaded.optimizer.learning_rate == best.params['x']
     assert configs.to_json(loaded) == {**best.user_attrs[study.CONFIG]}
     assert f'Trial {best.number}, the best of 4' in path.read_text()
+    # Within the study, so that looks at the run's test set count.
+    assert (
+      f'launch.py --config={path} --workdir={tmp_path / "study" / "best"}\n' in path.read_text()
+    )
     assert results.baseline_config(tmp_path / 'study') is None
 
   def test_of_several_objectives_none_beats_the_best(self, open_fake) -> None:

@@ -194,6 +194,33 @@ def test_a_seed_that_fails(command, study) -> None:
   content = json.loads((study / 'final.json').read_text())
   assert content['difference']['n'] == [2, 2]
   assert content['sides']['best']['test_accuracy']['missing'] == 1
+  trained = len(command.training.trained)
+  command.training.acts = lambda config: None  # another process had the memory
+  command('--seeds=3')
+  assert command.status == 0
+  assert command.training.trained[trained:] == ['best/seed_2']
+  content = json.loads((study / 'final.json').read_text())
+  assert content['difference']['n'] == [3, 3]
+  assert len(test_looks.read(study)) == 1
+  assert 'this final has been' in command('--seeds=3')
+
+
+def test_different_images_are_not_compared(command, study, best, baseline) -> None:
+  """But image files of one folder are the same images, whatever size a side makes of them."""
+  folder = {'data.name': 'folder', 'data.dir': '/a'}
+  command.training.fingerprint = lambda c: f'{c.data.dir} {c.data.folder.image_size}'
+  command.configs['best'] = changed(best, **folder)
+  for options, compared in (
+    ({'data.dir': '/b'}, False),
+    ({'data.dir': '/b', 'data.folder.image_size': (9, 9)}, False),
+    ({'data.folder.image_size': (9, 9)}, True),
+  ):
+    command.configs['baseline'] = changed(baseline, **{**folder, **options})
+    out = command('--seeds=2', '--again')
+    assert ('on different images' in out) is not compared
+    difference = json.loads((study / 'final.json').read_text())['difference']
+    assert (difference is not None) is compared
+    assert 'of 2 seeds' in out
 
 
 def test_against_a_run_or_a_config(command, study, tiny_config, tmp_path) -> None:

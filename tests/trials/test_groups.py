@@ -151,6 +151,22 @@ def test_a_number_that_some_lack() -> None:
   found = group.row()
   assert (found['n'], found['val_accuracy'], found['test_loss']) == (2, 0.5, 1.0)
   assert math.isnan(found['val_accuracy_sd'])
+  assert (found['val_accuracy_n'], found['test_loss_n']) == (1, 1)
+  assert not {'parameters_n', 'seconds_n'} & found.keys()  # all have it, or none
+
+
+def test_trials_of_a_study_are_systems_of_their_own(tmp_path) -> None:
+  """The winner was chosen for its numbers: it is no seed more of the runs that judge it."""
+  (tmp_path / 's').mkdir()
+  (tmp_path / 's' / 'study.json').write_text('{}')
+  outside = ('s/final/best/seed_1', 's/final_1/best/seed_1', 'best', 'trials/00003/seed_0')
+  inside = ('s/trials/00003/seed_0', 's/best')  # which best.py trains, with the trial's seed
+  others, chosen = (
+    {groups.system(tmp_path / name, changed()) for name in names} for names in (outside, inside)
+  )
+  assert others == {PLAIN}
+  assert len(chosen) == 1
+  assert chosen != others
 
 
 @pytest.mark.parametrize(

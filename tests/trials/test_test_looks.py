@@ -1,5 +1,6 @@
 """Each look at the test set of a study's runs is a line."""
 
+import json
 import re
 import shutil
 
@@ -7,6 +8,7 @@ import pytest
 
 from cifar_jax import commands
 from cifar_jax.trials import test_looks
+from tests.helpers import shown_runs
 
 
 @pytest.fixture
@@ -31,6 +33,41 @@ def test_the_commands_write_it_down(trial, tmp_path, tiny_run, capsys) -> None:
     commands.main(['evaluate', str(trial), '--split=test', '--checkpoint=77'])
   assert len(test_looks.read(study)) == 1  # nothing was seen
   capsys.readouterr()
+
+
+def test_compare_is_a_look_where_it_shows_the_test_numbers_of_a_study(tmp_path, capsys) -> None:
+  """With one folder or several, the study's or around it; by columns, by order, in a test."""
+  study = shown_runs.write_study(tmp_path / 'runs' / 's', [])
+  trial = shown_runs.write_run(study / 'trials' / '00003' / 'seed_0', 3)
+  summary = json.loads((trial / 'summary.json').read_text())
+  del summary['test_accuracy'], summary['test_loss']
+  (trial / 'summary.json').write_text(json.dumps({**summary, 'test_opened': False}))
+  other = shown_runs.write_run(tmp_path / 'other' / 'one', 3, batch_size=9)
+
+  def looks(*words: str) -> list[tuple[str, str]]:
+    before = len(test_looks.read(study))
+    commands.main(['compare', *words])
+    return [(look.run, look.note) for look in test_looks.read(study)[before:]]
+
+  assert looks(str(study)) == []  # trials have no such numbers
+  assert looks(str(study), str(other), '--column=test_accuracy') == []
+  for seed in (1, 2):
+    shown_runs.write_run(study / 'final' / 'best' / f'seed_{seed}', 3, seed=seed)
+  capsys.readouterr()
+  assert looks(str(study), '--columns=run,n,val_accuracy') == []
+  out = capsys.readouterr().out
+  assert [line.split()[:2] for line in out.splitlines()[1:]] == [
+    ['best', '2'],
+    ['00003/seed_0', '1'],
+  ]
+  assert looks(str(study)) == [('final/best', 'test_accuracy')]
+  assert looks(str(tmp_path / 'runs'), '--columns=run', '--sort=test_loss') == [
+    ('final/best', 'test_loss')
+  ]
+  pair = (str(tmp_path / 'other'), str(tmp_path / 'runs'), '--columns=run')
+  assert looks(*pair, '--column=test_accuracy') == [('final/best', 'test_accuracy')]
+  assert looks(*pair) == []
+  assert looks(str(other)) == []
 
 
 def test_what_it_says(tmp_path) -> None:

@@ -50,7 +50,7 @@ def alone(content: Mapping[str, Any]) -> str:
     text,
   )
   # No markup ends the element, whatever runs are called.
-  data = json.dumps(content, separators=(',', ':')).replace('<', '\\u003c')
+  data = json.dumps(content, separators=(',', ':'), allow_nan=False).replace('<', '\\u003c')
   policy = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'" + ''.join(
     f'; {tag}-src {" ".join(found)}' for tag, found in sources.items()
   )

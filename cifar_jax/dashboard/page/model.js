@@ -123,9 +123,12 @@ function ordered(items, sort, value) {
 // Groups in the order of their first runs: { key, label, runs }.
 function grouped(runs, by, defaults, studies) {
   const groups = new Map();
+  // The same seed again tells nothing new: as for compare, the first by its path counts.
+  const system = run => `${run.data}|${run.system}`, seedOf = run => `${system(run)}|${run.row.seed}`, first = new Map();
+  for (const run of runs) if (run.state === 'finished' && !(first.get(seedOf(run))?.path < run.path)) first.set(seedOf(run), run);
   for (const run of runs) {
     let key = valueOf(run, by, defaults), label = null;
-    if (by === 'seeds') { key = run.state === 'finished' ? `${run.data}|${run.system}` : run.id; label = ''; } // others have numbers of other epochs
+    if (by === 'seeds') { key = first.get(seedOf(run)) === run ? system(run) : run.id; label = ''; } // others have numbers of other epochs
     if (by === 'study') { key = run.study ?? ''; label = studies.get(run.study)?.name ?? 'no study'; }
     if (by === 'folder') { key = run.path.replace(/[/\\][^/\\]*$/, ''); }
     key = key === null || key === undefined || key === '' ? 'none' : String(key);
@@ -210,13 +213,14 @@ function summaryText(column, values, t) {
     const text = column === 'seed' ? distinct.sort((a, b) => a - b).join(' ') : distinct.join(', ');
     return { text: text.length > 40 ? `${distinct.length} values` : text, title: text };
   }
-  if (found.sd === null) return { text: cellText(column, found.mean), title: `of one of ${values.length} runs` };
+  const fewer = found.n < values.length ? ` (n ${found.n})` : '';
+  if (found.sd === null) return { text: `${cellText(column, found.mean)}${fewer}`, title: `of one of ${values.length} runs` };
   const percent = column.endsWith('accuracy');
   const [scale, digits] = percent ? [100, 2] : [1, 4];
   const write = value => column === 'seconds' ? duration(value) : percent || column.endsWith('loss') ? (scale * value).toFixed(digits) : short(value);
   const unit = percent ? ' %' : '';
   return {
-    text: `${write(found.mean)} ± ${write(found.sd)}${unit}`,
+    text: `${write(found.mean)} ± ${write(found.sd)}${unit}${fewer}`,
     title: `mean ± standard deviation of ${found.n} runs; 95 % interval of the mean: ${write(found.mean - found.half)} to ${write(found.mean + found.half)}${unit}`,
   };
 }

@@ -23,9 +23,9 @@ class StudyView {
     const trials = study.trials.map(cells => Object.fromEntries(study.columns.map((column, index) => [column, cells[index]])));
     const counts = new Map(['complete', 'running', 'waiting', 'pruned', 'failed'].map(state => [state, 0]));
     for (const trial of trials) counts.set(trial.state, (counts.get(trial.state) ?? 0) + 1);
-    const complete = comparable(study, trials);
-    const ofStage = complete.length < counts.get('complete') ? ' of the last stage' : '';
-    const values = trials.map(trial => complete.includes(trial) && objective && typeof trial[objective.name] === 'number' ? trial[objective.name] : null);
+    const complete = comparable(study, trials), judged = new Set(complete);
+    const earlier = complete.length < (counts.get('complete') ?? 0);
+    const values = trials.map(trial => judged.has(trial) && objective && typeof trial[objective.name] === 'number' ? trial[objective.name] : null);
     const best = objective ? ordered(complete, `${objective.highest ? '-' : ''}${objective.name}`, (trial, column) => trial[column] ?? null)[0] : null;
     const tile = (value, name) => make('div', { class: 'card' }, make('b', {}, value), make('span', {}, name));
     const choose = (label, options, current, key) => options.length > 1 ? make('label', {}, `${label} `, this.select(options, current, value => this.page.set({ [key]: value }))) : null;
@@ -37,10 +37,10 @@ class StudyView {
       make('p', { class: 'soft' }, [study.kind, study.space, study.path, study.test_looks].filter(Boolean).join(' · ')),
       study.problem ? make('p', { class: 'bad' }, study.problem) : null,
       make('div', { class: 'tiles' },
-        best ? tile(cellText(objective.name, best[objective.name]), `best ${objective.name.replaceAll('_', ' ')}, trial ${best.number}`) : null,
+        best ? tile(cellText(objective.name, best[objective.name]), `best ${objective.name.replaceAll('_', ' ')}, trial ${best.number}${earlier ? ', of the last stage' : ''}`) : null,
         ...[...counts].filter(([, count]) => count).map(([state, count]) => tile(count.toLocaleString('en'), String(state)))),
       best && parameters.length ? make('p', { class: 'soft' }, `Best: ${parameters.filter(name => best[name] !== null).map(name => `${name.slice(6)} = ${this.cell(name, best[name])}`).join(', ')}`) : null,
-      objective ? make('div', { class: 'card' }, make('b', {}, `${objective.name.replaceAll('_', ' ')} of each trial${ofStage}, and the best so far`), this.chart) : null,
+      objective ? make('div', { class: 'card' }, make('b', {}, `${objective.name.replaceAll('_', ' ')} of each trial${earlier ? ' of the last stage' : ''}, and the best so far`), this.chart) : null,
       make('div', { class: 'card scroll' }, this.table(study, trials, choices, known)),
     ].filter(Boolean));
     if (objective) this.drawChart(trials, values, objective);
