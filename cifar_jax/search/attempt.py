@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_jax import config as configs
+from cifar_jax.devices.multihost import Stop
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, samplers
 from cifar_jax.search.objectives import PER_EPOCH, mean_values
@@ -31,7 +32,7 @@ from cifar_jax.search.study import (
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import make_folder
 
-# config, run folder, progress, note, callbacks -> summary, {} after a stop: `trainer.loop.train`.
+# config, run folder, progress, callbacks, stop -> summary, {} after a stop: `trainer.loop.train`.
 Train = Callable[..., dict[str, Any]]
 
 
@@ -56,7 +57,7 @@ class Attempt:
   trial: optuna.Trial
   owner: Mapping[str, Any]
   train: Train
-  stop: threading.Event
+  stop: Stop
 
   def run(self) -> bool | None:
     """Trains and reports; whether the trial has failed, None if the worker is to stop."""
@@ -107,11 +108,13 @@ class Attempt:
     for seed in seeds:
       if str(seed) in results:
         continue
+      if self.stop.asked:
+        raise InterruptedTrialError
       seeded = ConfigDict(config)
       seeded.seed = seed
       run = opened.run_of(trial.number, seed)
       callbacks = self._callbacks(seed == seeds[0])
-      summary = self.train(seeded.lock(), run, _silent(), extra_callbacks=callbacks)
+      summary = self.train(seeded.lock(), run, _silent(), extra_callbacks=callbacks, stop=self.stop)
       if not summary:
         raise InterruptedTrialError
       results[str(seed)] = {
@@ -139,12 +142,12 @@ class Attempt:
     """Of the first run also what reports its epochs, where there is one objective and it is
     measured in each.
     """
-    from cifar_jax.search.callbacks import ReportEpochs, StopIfAsked
+    from cifar_jax.search.callbacks import ReportEpochs
 
     objectives = self.opened.plan.objectives
     if not is_first or len(objectives) > 1 or objectives[0] not in PER_EPOCH:
-      return (StopIfAsked(self.stop),)
-    return StopIfAsked(self.stop), ReportEpochs(objectives[0], self.report)
+      return ()
+    return (ReportEpochs(objectives[0], self.report),)
 
   def report(self, epoch: int, value: float) -> None:
     """Reports an epoch, counted from 1.

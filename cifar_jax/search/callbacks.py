@@ -1,8 +1,5 @@
 """What happens around the updates of a trial's run, beside what happens around those of any run."""
 
-import os
-import signal
-import threading
 from collections.abc import Callable
 
 from cifar_jax.trainer.session import Callback, RunSession
@@ -25,15 +22,3 @@ class ReportEpochs(Callback):
     row = session.rows[-1]
     self._report(int(row['epoch']), row[self._column])
     return state
-
-
-class StopIfAsked(Callback):
-  """Hands a SIGTERM on that came before the run looked out for it, while it was being built."""
-
-  def __init__(self, asked: threading.Event):
-    self._asked = asked
-
-  def start(self, session: RunSession, step: int) -> None:
-    """Stops the run if that was asked for."""
-    if self._asked.is_set():
-      os.kill(os.getpid(), signal.SIGTERM)

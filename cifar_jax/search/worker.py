@@ -6,14 +6,16 @@ takes it up again, after an interruption or a lost worker, goes on from its last
 
 import contextlib
 import os
-import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_jax.devices.multihost import Stop
+from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, samplers
 from cifar_jax.search.attempt import Attempt, Train, epochs_made
@@ -65,7 +67,7 @@ def work(
     train = loop.train
   watch, failures, done = claims.Watch(), 0, 0
   with _stopping() as stop:
-    while not stop.is_set():
+    while not stop.asked:
       if done >= _TRIALS_PER_PROCESS:
         return True
       owner = claims.new_owner()
@@ -73,7 +75,7 @@ def work(
       if claimed is None:
         if not any(trial.state is TrialState.RUNNING for trial in opened.trials()):
           return False
-        stop.wait(_SECONDS_BETWEEN_LOOKS)
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
         continue
       failed = Attempt(opened, proposer, claimed, owner, train, stop).run()
       if failed is None:
@@ -157,25 +159,23 @@ def _raise_if_all_fail(opened: OpenStudy) -> None:
 
 
 @contextlib.contextmanager
-def _stopping() -> Iterator[threading.Event]:
-  """Set by SIGTERM, and where the process that started this one is gone.
-
-  While a run trains, `run_dir.signals` has the signal, and the run's end tells of it.
+def _stopping() -> Iterator[Stop]:
+  """Asked by SIGTERM, whatever the worker does then, and where the process that started this one is
+  gone.
   """
-  stop, over = threading.Event(), threading.Event()
+  over = threading.Event()
   # It may be gone before this one has got so far.
   parent = int(os.environ.get(PARENT, os.getppid()))
-  before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
   def look() -> None:
     while not over.wait(1.0):
       if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
+        stop.asked = True
         return
 
-  threading.Thread(target=look, name='looks after the parent', daemon=True).start()
-  try:
-    yield stop
-  finally:
-    over.set()
-    signal.signal(signal.SIGTERM, before)
+  with stop_signals() as stop:
+    threading.Thread(target=look, name='looks after the parent', daemon=True).start()
+    try:
+      yield stop
+    finally:
+      over.set()

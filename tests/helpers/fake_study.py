@@ -19,6 +19,7 @@ import filelock
 import optuna
 from ml_collections import ConfigDict
 
+from cifar_jax.devices.multihost import Stop
 from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import show, study, supervisor, worker
 from cifar_jax.search.budget import Budget
@@ -53,13 +54,14 @@ def fake_train(
   progress: Any = None,
   startup_note: str = '',
   extra_callbacks: Sequence[Any] = (),
+  stop: Stop | None = None,
   epoch_seconds: float = 0.0,
 ) -> dict[str, Any]:
   """Stands in for `trainer.loop.train`: goes on from its checkpoint, and stops by SIGTERM."""
   run.mkdir(parents=True, exist_ok=True)
   saved, epochs = run / 'checkpoint.json', run / 'epochs.txt'
   try:
-    with filelock.FileLock(run / '.lock', timeout=0), stop_signals() as stop:
+    with filelock.FileLock(run / '.lock', timeout=0), stop_signals(stop) as stop:
       rows = json.loads(saved.read_text()) if saved.exists() else []
       session = types.SimpleNamespace(rows=rows)
       while len(rows) < config.epochs:

@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import optuna
 import pytest
 
+from cifar_jax.devices.multihost import Stop
 from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import attempt, budget, claims, study, worker
 from cifar_jax.search.rows import row_of
@@ -144,11 +144,9 @@ def test_a_stopped_trial_is_left_to_the_next_worker(open_fake, work) -> None:
 
 
 def test_a_stop_while_a_run_is_built_is_not_forgotten(open_fake, work) -> None:
-  def train(config, run, progress, extra_callbacks):
+  def train(config, run, progress, stop, **options):
     os.kill(os.getpid(), signal.SIGTERM)  # nothing looks out for it yet but the worker
-    with stop_signals() as stop:
-      for callback in extra_callbacks:
-        callback.start(None, 0)
+    with stop_signals(stop):
       return {} if stop.asked else {'val_accuracy': 0.5, 'last_epoch': 1}
 
   opened = open_fake()
@@ -156,17 +154,33 @@ def test_a_stop_while_a_run_is_built_is_not_forgotten(open_fake, work) -> None:
   assert states(opened) == ['waiting']
 
 
+@pytest.mark.parametrize(('seeds', 'state'), [(1, 'complete'), (2, 'waiting')])
+def test_a_stop_in_the_last_part_of_a_run_ends_the_worker_after_it(
+  open_fake, work, seeds, state
+) -> None:
+  """The run comes to its end all the same, and nothing is begun after it."""
+
+  def train(config, run, progress, stop, **options):
+    with stop_signals(stop):
+      os.kill(os.getpid(), signal.SIGTERM)
+    return {'val_accuracy': 0.5, 'last_epoch': 1}
+
+  opened = open_fake(seeds=seeds)
+  work(opened, train, trials=3)
+  assert states(opened) == [state]
+  assert len(opened.trials()[0].user_attrs[study.RESULTS]) == 1
+
+
 def test_a_worker_ends_where_its_command_is_gone_from_the_start(
   open_fake, work, monkeypatch
 ) -> None:
   monkeypatch.setenv(worker.PARENT, '1234567')  # no process, and not this one's parent
 
-  def train(*_, **__):
-    with stop_signals() as stop:
-      for _ in range(100):
-        if stop.asked:
-          return {}
-        time.sleep(0.1)
+  def train(*_, stop, **__):
+    for _ in range(100):
+      if stop.asked:
+        return {}
+      time.sleep(0.1)
     raise AssertionError('it was not asked to stop')
 
   opened = open_fake()
@@ -199,9 +213,7 @@ def test_what_another_worker_has_taken_up_is_not_told(open_fake) -> None:
     trial.set_user_attr(claims.OWNER, other)
     return fake_train(*arguments, **options)
 
-  assert not attempt.Attempt(
-    opened, fake_study.Space(), trial, mine, train, threading.Event()
-  ).run()
+  assert not attempt.Attempt(opened, fake_study.Space(), trial, mine, train, Stop()).run()
   (found,) = opened.trials()
   assert found.state is optuna.trial.TrialState.RUNNING
   assert found.user_attrs[claims.OWNER] == other
