@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_jax import config as configs
 from cifar_jax.devices.multihost import Stop
+from cifar_jax.run_dir.lock import RunLockedError
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, samplers
 from cifar_jax.search.objectives import PER_EPOCH, mean_values
@@ -30,7 +31,7 @@ from cifar_jax.search.study import (
   seeds_of,
 )
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import make_folder
+from cifar_jax.utils.files import DiskError, make_folder
 
 # config, run folder, progress, callbacks, stop -> summary, {} after a stop: `trainer.loop.train`.
 Train = Callable[..., dict[str, Any]]
@@ -60,7 +61,12 @@ class Attempt:
   stop: Stop
 
   def run(self) -> bool | None:
-    """Trains and reports; whether the trial has failed, None if the worker is to stop."""
+    """Trains and reports; whether the trial has failed, None if the worker is to stop.
+
+    Raises:
+      RunLockedError: another process trains in the trial's folder; the trial is released.
+      UserError: the storage or the disk cannot be used.
+    """
     opened, trial, plan = self.opened, self.trial, self.opened.plan
     opened.study.sampler = samplers.make_sampler(plan.sampler, plan.sampler_seed, trial.number)
     values: Sequence[float] | None = None
@@ -81,11 +87,11 @@ class Attempt:
         return None
       except StorageError:
         raise
+      except (RunLockedError, DiskError):
+        with contextlib.suppress(StorageError):
+          self._release()
+        raise
       except UserError as error:
-        if 'cannot write to' in str(error) or 'the disk is full' in str(error):
-          with contextlib.suppress(StorageError):
-            self._release()
-          raise
         # What a single run could do about it is no advice for a trial.
         reason = str(error).partition(': start a new run')[0]
       except Exception as error:

@@ -6,15 +6,17 @@ takes it up again, after an interruption or a lost worker, goes on from its last
 
 import contextlib
 import os
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_jax.devices.multihost import Stop
+from cifar_jax.run_dir.lock import RunLockedError
 from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, samplers
@@ -33,6 +35,7 @@ KILLS = 'kills'  # attribute of a trial: how often in a row its process was lost
 _MOST_KILLS = 5
 _FAILURES_IN_A_ROW = 3  # with nothing ever completed: it is not the options that are wrong
 _SECONDS_BETWEEN_LOOKS = 2.0
+_SECONDS_BETWEEN_TRIES = 60.0  # of a trial in whose folder another process trains
 _TRIALS_PER_PROCESS = 50
 GO_ON = 75  # exit status of a process in whose place another one is to go on
 
@@ -66,18 +69,29 @@ def work(
 
     train = loop.train
   watch, failures, done = claims.Watch(), 0, 0
+  not_before: dict[int, float] = {}  # number of a trial -> when to try it again
   with _stopping() as stop:
     while not stop.asked:
       if done >= _TRIALS_PER_PROCESS:
         return True
       owner = claims.new_owner()
-      claimed = patiently(opened.store, lambda: _claim(opened, budget, watch, owner))  # noqa: B023
+      others = {number for number, when in not_before.items() if time.monotonic() < when}
+      claimed = patiently(
+        opened.store,
+        lambda: _claim(opened, budget, watch, owner, others),  # noqa: B023
+      )
       if claimed is None:
         if not any(trial.state is TrialState.RUNNING for trial in opened.trials()):
           return False
         time.sleep(_SECONDS_BETWEEN_LOOKS)
         continue
-      failed = Attempt(opened, proposer, claimed, owner, train, stop).run()
+      try:
+        failed = Attempt(opened, proposer, claimed, owner, train, stop).run()
+      except RunLockedError as error:  # a lost worker that is none, or a command of the user's
+        if claimed.number not in not_before:
+          print(f'trial {claimed.number} waits: {error}', file=sys.stderr, flush=True)
+        not_before[claimed.number] = time.monotonic() + _SECONDS_BETWEEN_TRIES
+        continue
       if failed is None:
         return False
       done += 1
@@ -92,13 +106,18 @@ def _claim(
   budget: budgets.Budget,
   watch: claims.Watch,
   owner: Mapping[str, Any],
+  others: Collection[int] = (),
 ) -> optuna.Trial | None:
-  """Takes up a trial that nobody trains, else begins one if the budget allows it."""
+  """Takes up a trial that nobody trains, but none of `others`, else begins one if the budget allows
+  it.
+  """
   study = opened.study
   with opened.store.exclusive():
     trials = study.get_trials(deepcopy=False)
     for trial in trials:
-      if trial.state is TrialState.RUNNING and not watch.is_owned(trial):
+      if trial.state is not TrialState.RUNNING or trial.number in others:
+        continue
+      if not watch.is_owned(trial):
         if _count_kill(opened, trial):
           continue
         taken = opened.ask_for(trial)

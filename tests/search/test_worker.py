@@ -1,5 +1,7 @@
 """What becomes of trials: trained, pruned, failed, lost, taken up again."""
 
+import contextlib
+import errno
 import math
 import os
 import signal
@@ -11,10 +13,12 @@ import optuna
 import pytest
 
 from cifar_jax.devices.multihost import Stop
+from cifar_jax.run_dir.lock import run_lock
 from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import attempt, budget, claims, study, worker
 from cifar_jax.search.rows import row_of
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import disk_errors
 from tests.helpers import fake_study
 from tests.helpers.fake_study import EPOCHS, accuracy, fake_train
 
@@ -224,13 +228,39 @@ def test_a_full_disk_ends_the_worker_and_no_trial(open_fake, work) -> None:
   opened = open_fake()
 
   def train(*_, **__):
-    raise UserError('cannot write to runs/a: the disk is full; what was saved before is complete')
+    with disk_errors(opened.folder):
+      raise OSError(errno.ENOSPC, 'No space left on device')
 
   with pytest.raises(UserError, match='the disk is full'):
     work(opened, train, trials=1)
   assert states(opened) == ['waiting']
   work(opened, trials=1)
   assert states(opened) == ['complete']
+
+
+def test_a_trial_whose_folder_is_locked_is_tried_later(
+  open_fake, work, monkeypatch, capsys
+) -> None:
+  """As where its owner was silent for long, but trains on."""
+  monkeypatch.setattr(worker, '_SECONDS_BETWEEN_LOOKS', 0.01)
+  monkeypatch.setattr(worker, '_SECONDS_BETWEEN_TRIES', 0.05)
+  opened, tries = open_fake(), []
+  begin(opened, dead_owner())
+
+  def train(config, run, *arguments, **options):
+    tries.append(run.parent.name)
+    with contextlib.ExitStack() as other:
+      if tries.count('00000') <= 2 and run.parent.name == '00000':
+        other.enter_context(run_lock(run))
+      with run_lock(run):
+        pass
+    return fake_train(config, run, *arguments, **options)
+
+  work(opened, train, trials=2)
+  assert tries == ['00000', '00001', '00000', '00000']  # and another one begins meanwhile
+  assert states(opened) == ['complete'] * 2
+  assert (opened.run_of(0, 0) / 'epochs.txt').read_text() == '1\n2\n3\n4\n'
+  assert capsys.readouterr().err.count('trial 0 waits: another process is training in') == 1
 
 
 class TestWatch:
