@@ -183,7 +183,7 @@ class Attempt:
     """
     with self._beating:
       attributes = self._attributes()
-      if (attributes.get(claims.OWNER) or {}).get('token') != self.owner['token']:
+      if not self._is_mine(attributes):
         raise TakenAwayError
       count = (attributes.get(claims.PULSE) or (0, 0.0))[0] + 1
       seconds = self._seconds_before + time.monotonic() - self._start
@@ -212,8 +212,10 @@ class Attempt:
   def _tell(self, state: TrialState, values: Sequence[float] | None, reason: str) -> bool:
     """Ends the trial, if it still is this worker's; whether it was."""
     with contextlib.suppress(TakenAwayError), self.opened.store.exclusive():
-      self.beat()
       frozen = self.opened.store.storage.get_trial(self.trial._trial_id)
+      if frozen.state.is_finished():  # this is asked again, after an error of the storage
+        return self._is_mine(frozen.user_attrs)
+      self.beat()
       self.trial.set_user_attr(budgets.EPOCHS, epochs_made(frozen))
       if reason:
         self.trial.set_user_attr(REASON, ' '.join(reason.split()))
@@ -226,6 +228,9 @@ class Attempt:
     with contextlib.suppress(TakenAwayError):
       self.beat()
       self._set(claims.OWNER, None)
+
+  def _is_mine(self, attributes: Mapping[str, Any]) -> bool:
+    return (attributes.get(claims.OWNER) or {}).get('token') == self.owner['token']
 
   def _attributes(self) -> Mapping[str, Any]:
     """The attributes as they are in the storage now."""

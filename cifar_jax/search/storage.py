@@ -158,7 +158,10 @@ def _postgresql(text: str) -> Store:
       try:
         yield
       finally:
-        connection.execute(sqlalchemy.text('SELECT pg_advisory_unlock(:key)'), key)
+        try:
+          connection.execute(sqlalchemy.text('SELECT pg_advisory_unlock(:key)'), key)
+        except sqlalchemy.exc.SQLAlchemyError:  # what the block did is done
+          connection.invalidate()  # no pool keeps it, and with it the lock
 
   return Store(storage, exclusive, shown)
 

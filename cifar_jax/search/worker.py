@@ -109,11 +109,15 @@ def _claim(
   others: Collection[int] = (),
 ) -> optuna.Trial | None:
   """Takes up a trial that nobody trains, but none of `others`, else begins one if the budget allows
-  it.
+  it. Asked again with the same owner, as after an error of the storage, it gives what that has.
   """
   study = opened.study
   with opened.store.exclusive():
     trials = study.get_trials(deepcopy=False)
+    for trial in trials:
+      token = (trial.user_attrs.get(claims.OWNER) or {}).get('token')
+      if trial.state is TrialState.RUNNING and token == owner['token']:
+        return opened.ask_for(trial)
     for trial in trials:
       if trial.state is not TrialState.RUNNING or trial.number in others:
         continue
