@@ -271,9 +271,19 @@ class TestWatch:
   def test_processes_of_this_machine_are_looked_at(self) -> None:
     watch, mine = claims.Watch(), claims.new_owner()
     assert watch.is_owned(self.trial(mine))
-    assert not watch.is_owned(self.trial({**mine, 'started': mine['started'] - 60}))
+    assert not watch.is_owned(self.trial({**mine, 'started': mine['started'] - 6000}))
     assert not watch.is_owned(self.trial(dead_owner()))
     assert not watch.is_owned(self.trial(None))
+
+  def test_a_process_is_the_same_when_the_clock_is_set(self, monkeypatch) -> None:
+    mine = claims.new_owner()
+    by_clock = claims.psutil.Process.create_time
+    monkeypatch.setattr(claims.psutil.Process, 'create_time', lambda self: by_clock(self) + 60)
+    assert claims.Watch().is_owned(self.trial(mine))
+    with subprocess.Popen(['sleep', '60']) as later:  # has the number of an earlier one
+      there = claims.process_lives({**mine, 'pid': later.pid})
+      later.kill()
+    assert not there
 
   def test_of_other_machines_the_pulse_is_watched(self, monkeypatch) -> None:
     now = [100.0]
