@@ -103,7 +103,9 @@ def open_study(
         f'--storage={without_password(plan.storage)}; give that, or another --folder'
       )
     changes = changes_since(before, plan)
-    plan = dataclasses.replace(plan, created=before.created)
+    plan = dataclasses.replace(plan, created=before.created, name=_name_of(folder, before))
+  else:
+    plan = dataclasses.replace(plan, name=folder.resolve().name)
   make_folder(folder, 'study folder')
   opened = _open(folder, plan)
   with opened.store.exclusive():
@@ -127,14 +129,14 @@ def open_study(
 
 
 def reopen(folder: pathlib.Path, storage: str = '') -> OpenStudy:
-  """Opens a study to look at it.
+  """Opens a study to look at it; makes nothing.
 
   Args:
-    folder: The study's folder.
+    folder: The study's folder, which may have been moved or renamed.
     storage: As on the command line, where study.json does not say it whole.
 
   Raises:
-    UserError: there is none, or its storage cannot be opened.
+    UserError: there is none, its storage cannot be opened, or knows nothing of it.
   """
   _keep_optuna_quiet()
   plan = read_plan(folder)
@@ -142,7 +144,20 @@ def reopen(folder: pathlib.Path, storage: str = '') -> OpenStudy:
     plan = dataclasses.replace(plan, storage=storage)
   if '***' in plan.storage:
     raise UserError(f'{folder} is stored in {plan.storage}; give --storage with the password')
-  return _open(folder, plan)
+  plan = dataclasses.replace(plan, name=_name_of(folder, plan))
+  store = open_store(plan.storage, folder, must_exist=True)
+  try:
+    study = patiently(
+      store,
+      lambda: optuna.load_study(
+        storage=store.storage, study_name=plan.name, **_sampler_and_pruner(plan)
+      ),
+    )
+  except KeyError:
+    raise UserError(
+      f'{store.where} knows no study {plan.name!r}, which {folder} is of; give its --storage'
+    ) from None
+  return OpenStudy(folder, plan, store, study)
 
 
 def trial_config(trial: FrozenTrial) -> ConfigDict | None:
@@ -233,14 +248,25 @@ def _open(folder: pathlib.Path, plan: Plan) -> OpenStudy:
       store,
       lambda: optuna.create_study(
         storage=store.storage,
-        study_name=folder.resolve().name,
+        study_name=plan.name,
         directions=directions,
-        sampler=samplers.make_sampler(plan.sampler, plan.sampler_seed, 0),
-        pruner=samplers.make_pruner(plan.pruner),
+        **_sampler_and_pruner(plan),
         load_if_exists=True,
       ),
     )
   return OpenStudy(folder, plan, store, study)
+
+
+def _sampler_and_pruner(plan: Plan) -> dict[str, Any]:
+  return {
+    'sampler': samplers.make_sampler(plan.sampler, plan.sampler_seed, 0),
+    'pruner': samplers.make_pruner(plan.pruner),
+  }
+
+
+def _name_of(folder: pathlib.Path, plan: Plan) -> str:
+  """What the storage calls the study of a folder; a study.json without it is of before moves."""
+  return plan.name or folder.resolve().name
 
 
 def _keep_optuna_quiet() -> None:

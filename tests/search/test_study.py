@@ -67,6 +67,30 @@ class TestChanges:
       open_fake(storage=f'journal:{tmp_path / "other"}')
 
 
+def test_a_study_that_is_moved_is_the_same(tmp_path, work) -> None:
+  before = fake_study.open_fake(tmp_path / 'study')
+  work(before, trials=1)
+  moved = (tmp_path / 'study').rename(tmp_path / 'moved')
+  for opened in (study.reopen(moved), fake_study.open_fake(moved), study.reopen(moved)):
+    assert len(opened.trials()) == 1
+    assert opened.study.study_name == 'study'
+
+
+def test_who_looks_at_a_study_makes_none(open_fake, tmp_path) -> None:
+  folder, journal = open_fake().folder, tmp_path / 'journal.log'
+  path = folder / study.STUDY_NAME
+  content = json.loads(path.read_text())
+  path.write_text(json.dumps({**content, 'name': 'other'}))
+  whole = journal.read_bytes()
+  with pytest.raises(UserError, match=r"journal\.log knows no study 'other'"):
+    study.reopen(folder)
+  assert journal.read_bytes() == whole
+  for storage in (f'journal:{tmp_path / "none"}', f'sqlite:///{tmp_path / "none"}'):
+    with pytest.raises(UserError, match='none, which holds the trials of the study, is not there'):
+      study.reopen(folder, storage)
+  assert not (tmp_path / 'none').exists()
+
+
 def test_a_damaged_study_file_is_named(tmp_path) -> None:
   with pytest.raises(UserError, match='is not the folder of a study'):
     study.read_plan(tmp_path)
