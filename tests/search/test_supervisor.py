@@ -1,5 +1,6 @@
 """How workers end, and what that means for their trials; the page at the end."""
 
+import random
 import signal
 import sys
 
@@ -109,6 +110,26 @@ def test_the_page_shows_what_was_found_and_escapes_it(open_fake, work, monkeypat
   names = {path.name for path in opened.folder.glob('study_*.svg')}
   assert names == {f'study_{name}.svg' for name in ('history', 'importance', 'slices', 'parallel')}
   assert set(page.importances(opened)) == {'<b>', 'x', 'y'}
+
+
+@pytest.mark.parametrize('objectives', ['val_accuracy', 'val_loss'])
+@pytest.mark.parametrize('more', [(), ('seconds',)])
+def test_what_makes_trials_good_is_important(open_fake, objectives, more) -> None:
+  """Only near its best is 'peak' decisive, and only far from that 'pit' is."""
+  opened = open_fake(objectives=(objectives, *more))
+  sign = 1 if objectives == 'val_accuracy' else -1
+  numbers, kind = random.Random(0), optuna.distributions.FloatDistribution(0, 1)
+  for _ in range(100):
+    peak, pit = numbers.random(), numbers.random()
+    value = sign * (3 * (abs(peak - 0.5) < 0.1) - 3 * (abs(pit - 0.5) < 0.1))
+    opened.study.add_trial(
+      optuna.create_trial(
+        params={'peak': peak, 'pit': pit},
+        distributions={'peak': kind, 'pit': kind},
+        values=[value, *(1.0 for _ in more)],
+      )
+    )
+  assert list(page.importances(opened)) == ['peak', 'pit']
 
 
 def test_the_page_of_a_study_without_results_says_so(open_fake) -> None:
