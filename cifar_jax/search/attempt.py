@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 
 import optuna
 from ml_collections import ConfigDict
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from cifar_jax import config as configs
 from cifar_jax.devices.multihost import Stop
@@ -109,6 +110,8 @@ class Attempt:
     opened, trial = self.opened, self.trial
     stored = self._attributes()
     config = self._config(stored)
+    from cifar_jax.search.callbacks import ReportEpochs
+
     results: dict[str, Any] = dict(stored.get(RESULTS, {}))
     seeds = seeds_of(config, opened.plan.seeds)
     for seed in seeds:
@@ -119,8 +122,10 @@ class Attempt:
       seeded = ConfigDict(config)
       seeded.seed = seed
       run = opened.run_of(trial.number, seed)
-      callbacks = self._callbacks(seed == seeds[0])
-      summary = self.train(seeded.lock(), run, _silent(), extra_callbacks=callbacks, stop=self.stop)
+      report = functools.partial(self._report, _epochs_of(results), seed == seeds[0])
+      summary = self.train(
+        seeded.lock(), run, _silent(), extra_callbacks=(ReportEpochs(report),), stop=self.stop
+      )
       if not summary:
         raise InterruptedTrialError
       results[str(seed)] = {
@@ -129,6 +134,7 @@ class Attempt:
       }
       self.beat()
       self._set(RESULTS, results)
+      self._set(budgets.EPOCHS, _epochs_of(results))
     return mean_values(opened.plan.objectives, list(results.values()))
 
   def _config(self, stored: Mapping[str, Any]) -> ConfigDict:
@@ -144,25 +150,25 @@ class Attempt:
     self._set(CONFIG, json.loads(json.dumps(configs.to_json(config))))
     return config
 
-  def _callbacks(self, is_first: bool) -> tuple[Any, ...]:
-    """Of the first run also what reports its epochs, where there is one objective and it is
-    measured in each.
-    """
-    from cifar_jax.search.callbacks import ReportEpochs
+  def _report(self, before: int, is_first: bool, row: Mapping[str, float]) -> None:
+    """Notes an epoch; of the first run also what it measures, where there is one objective and it
+    is measured in each.
 
-    objectives = self.opened.plan.objectives
-    if not is_first or len(objectives) > 1 or objectives[0] not in PER_EPOCH:
-      return ()
-    return (ReportEpochs(objectives[0], self.report),)
-
-  def report(self, epoch: int, value: float) -> None:
-    """Reports an epoch, counted from 1.
+    Args:
+      before: The epochs of the trial's runs before.
+      is_first: Whether it is the first run.
+      row: Of the history.
 
     Raises:
       PrunedError: the pruner ends the trial.
       TakenAwayError: it is another worker's by now.
     """
     self.beat()
+    epoch, objectives = int(row['epoch']), self.opened.plan.objectives
+    self._set(budgets.EPOCHS, before + epoch)
+    if not is_first or len(objectives) > 1 or objectives[0] not in PER_EPOCH:
+      return
+    value = row[objectives[0]]
     if math.isnan(value):
       return
     trial = self.trial
@@ -216,7 +222,6 @@ class Attempt:
       if frozen.state.is_finished():  # this is asked again, after an error of the storage
         return self._is_mine(frozen.user_attrs)
       self.beat()
-      self.trial.set_user_attr(budgets.EPOCHS, epochs_made(frozen))
       if reason:
         self.trial.set_user_attr(REASON, ' '.join(reason.split()))
       self.opened.study.tell(self.trial, values, state=state)
@@ -241,11 +246,9 @@ class Attempt:
     patiently(self.opened.store, lambda: self.trial.set_user_attr(name, value))
 
 
-def epochs_made(trial: FrozenTrial) -> int:
-  """The epochs of all runs of a trial so far, by what the storage knows."""
-  results = trial.user_attrs.get(RESULTS, {})
-  done = sum(int(result['epochs']) for result in results.values())
-  return done or (trial.last_step or 0)
+def _epochs_of(results: Mapping[str, Any]) -> int:
+  """The epochs of the runs of a trial that have finished."""
+  return sum(int(result['epochs']) for result in results.values())
 
 
 def _reason(error: Exception) -> str:

@@ -20,11 +20,10 @@ from cifar_jax.run_dir.lock import RunLockedError
 from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, samplers
-from cifar_jax.search.attempt import Attempt, Train, epochs_made
+from cifar_jax.search.attempt import Attempt, Train
 from cifar_jax.search.storage import patiently
 from cifar_jax.search.study import (
   REASON,
-  RESULTS,
   OpenStudy,
   Proposer,
 )
@@ -151,14 +150,14 @@ def _count_kill(opened: OpenStudy, trial: FrozenTrial) -> bool:
   """Whether a trial without a living owner has lost too many at the same place, and has failed."""
   if not trial.user_attrs.get(claims.OWNER):
     return False  # it was released
-  place = [len(trial.user_attrs.get(RESULTS, {})), trial.last_step or 0]
+  place = trial.user_attrs.get(budgets.EPOCHS, 0)
   before, count = trial.user_attrs.get(KILLS, (None, 0))
   count = count + 1 if before == place else 1
   taken = opened.ask_for(trial)
   taken.set_user_attr(KILLS, [place, count])
   if count <= _MOST_KILLS:
     return False
-  fail(opened, trial, f'its process was lost {count} times in a row after epoch {place[1]}')
+  fail(opened, trial, f'its process was lost {count} times in a row after epoch {place}')
   return True
 
 
@@ -166,7 +165,6 @@ def fail(opened: OpenStudy, trial: FrozenTrial, reason: str) -> None:
   """Notes that a trial has failed; to be called within `Store.exclusive`."""
   running = opened.ask_for(trial)
   running.set_user_attr(REASON, reason)
-  running.set_user_attr(budgets.EPOCHS, epochs_made(trial))
   opened.study.tell(running, state=TrialState.FAIL)
 
 

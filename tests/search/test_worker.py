@@ -46,6 +46,7 @@ def begin(opened: study.OpenStudy, owner: object, epochs: int = 2) -> optuna.Tri
   fake_train(short, opened.run_of(trial.number, 0))
   for epoch in range(1, epochs + 1):
     trial.report(accuracy(trial.params['x'], epoch), epoch)
+    trial.set_user_attr(budget.EPOCHS, epoch)
   return trial
 
 
@@ -83,6 +84,32 @@ def test_the_mean_over_seeds_counts(open_fake, work) -> None:
   runs = sorted(path.name for path in opened.run_of(0, 0).parent.iterdir())
   assert runs == ['seed_0', 'seed_1', 'seed_2']
   assert row_of(opened, trial)['epochs'] == 3 * EPOCHS
+
+
+@pytest.mark.parametrize(
+  ('objectives', 'seeds', 'epochs'),
+  [
+    (('val_accuracy',), 1, 2),
+    (('val_accuracy',), 2, EPOCHS + 2),
+    (('seconds',), 1, 2),
+    (('val_accuracy', 'seconds'), 2, EPOCHS + 2),
+  ],
+)
+def test_the_epochs_of_what_has_failed_count(open_fake, work, objectives, seeds, epochs) -> None:
+  opened = open_fake(objectives=objectives, seeds=seeds)
+
+  def train(config, *arguments, **options):
+    if config.seed == seeds - 1:
+      short = type(config)(config)
+      short.epochs = 2
+      fake_train(short, *arguments, **options)
+      raise UserError(NAN)
+    return fake_train(config, *arguments, **options)
+
+  work(opened, train, epochs=1)
+  assert states(opened) == ['failed']
+  assert row_of(opened, opened.trials()[0])['epochs'] == epochs
+  assert budget.spent(opened.trials()).epochs == epochs
 
 
 def test_a_failure_is_said_and_gone_on_from(open_fake, work) -> None:
