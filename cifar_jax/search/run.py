@@ -12,6 +12,7 @@ from cifar_jax import config as configs
 from cifar_jax.search import objectives, page, results, rows, show, study, supervisor, table, worker
 from cifar_jax.search.budget import Budget, spent
 from cifar_jax.search.study import STUDY_NAME, OpenStudy, Plan, Proposer
+from cifar_jax.startup import process
 from cifar_jax.trials import test_looks
 from cifar_jax.utils.errors import UserError
 
@@ -35,6 +36,7 @@ def run(
   Raises:
     UserError: a mistake of the user.
   """
+  process.outlive_readers()
   plan, budget, folder = plan_of(arguments, kind), budget_of(arguments), folder_of(arguments)
   if arguments.as_worker:
     if worker.work(study.open_study(folder, plan), proposer, budget):
