@@ -217,9 +217,17 @@ def check_proposals(
 
 
 def check_same_words(opened: OpenStudy, suggested: Mapping[str, BaseDistribution]) -> None:
-  """Raises UserError where a space suggests from other words than the study's trials so far."""
+  """Raises UserError where a space suggests from other words than the study's trials so far, or
+  from other ranges where these are to be tried wholly.
+  """
   for trial in opened.trials():
     for name in suggested.keys() & trial.distributions.keys():
+      if opened.plan.sampler == 'grid' and trial.distributions[name] != suggested[name]:
+        raise UserError(
+          f'{opened.plan.space} suggests {name!r} from {suggested[name]}, and trial {trial.number} '
+          f'of {opened.folder} from {trial.distributions[name]}: --sampler=grid cannot go on with '
+          'other ranges; choose another sampler, or another --folder'
+        )
       try:
         check_distribution_compatibility(trial.distributions[name], suggested[name])
       except ValueError:

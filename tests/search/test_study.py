@@ -55,6 +55,13 @@ class TestChanges:
     with pytest.raises(UserError, match=r"suggests 'x' from Categorical.* trial 0 of .* cannot"):
       study.check_same_words(opened, words)
 
+  def test_ranges_of_a_grid_cannot_change(self, open_fake, work) -> None:
+    work(open_fake(), trials=1)
+    opened = open_fake(sampler='grid')
+    study.check_same_words(opened, {'x': optuna.distributions.FloatDistribution(0.0, 1.0)})
+    with pytest.raises(UserError, match=r"'x' from Float.*--sampler=grid cannot go on with other"):
+      study.check_same_words(opened, {'x': optuna.distributions.FloatDistribution(0.5, 2.0)})
+
   def test_trials_without_their_storage_are_no_new_study(self, open_fake, work, tmp_path) -> None:
     work(open_fake(), trials=1)
     (tmp_path / 'journal.log').unlink()
