@@ -144,20 +144,22 @@ def reopen(folder: pathlib.Path, storage: str = '') -> OpenStudy:
     plan = dataclasses.replace(plan, storage=storage)
   if '***' in plan.storage:
     raise UserError(f'{folder} is stored in {plan.storage}; give --storage with the password')
-  plan = dataclasses.replace(plan, name=_name_of(folder, plan))
-  store = open_store(plan.storage, folder, must_exist=True)
-  try:
-    study = patiently(
-      store,
-      lambda: optuna.load_study(
-        storage=store.storage, study_name=plan.name, **_sampler_and_pruner(plan)
-      ),
-    )
-  except KeyError:
-    raise UserError(
-      f'{store.where} knows no study {plan.name!r}, which {folder} is of; give its --storage'
-    ) from None
-  return OpenStudy(folder, plan, store, study)
+  return _load(folder, plan, _name_of(folder, plan))
+
+
+def join(folder: pathlib.Path, plan: Plan) -> OpenStudy:
+  """Opens a study for one of the workers of a command that has opened it; writes nothing."""
+  _keep_optuna_quiet()
+  return _load(folder, plan, _name_of(folder, read_plan(folder)))
+
+
+def note_space(folder: pathlib.Path, digest: str) -> tuple[str, ...]:
+  """Notes what the space file is now; what is other than before, in sentences."""
+  before = read_plan(folder)
+  plan = dataclasses.replace(before, space_digest=digest)
+  if changes := changes_since(before, plan):
+    write_plan(folder, plan)
+  return changes
 
 
 def trial_config(trial: FrozenTrial) -> ConfigDict | None:
@@ -262,6 +264,23 @@ def _open(folder: pathlib.Path, plan: Plan) -> OpenStudy:
         load_if_exists=True,
       ),
     )
+  return OpenStudy(folder, plan, store, study)
+
+
+def _load(folder: pathlib.Path, plan: Plan, name: str) -> OpenStudy:
+  plan = dataclasses.replace(plan, name=name)
+  store = open_store(plan.storage, folder, must_exist=True)
+  try:
+    study = patiently(
+      store,
+      lambda: optuna.load_study(
+        storage=store.storage, study_name=plan.name, **_sampler_and_pruner(plan)
+      ),
+    )
+  except KeyError:
+    raise UserError(
+      f'{store.where} knows no study {plan.name!r}, which {folder} is of; give its --storage'
+    ) from None
   return OpenStudy(folder, plan, store, study)
 
 

@@ -7,6 +7,7 @@ each epoch that was made, and whether two processes were in a run at once.
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import sys
@@ -99,15 +100,16 @@ def main() -> None:
   parser.add_argument('--epoch_seconds', type=float, default=0.2)
   parser.add_argument('--as_worker', action='store_true')
   arguments = parser.parse_args()
-  opened = open_fake(arguments.folder, storage=arguments.storage)
   budget = Budget(arguments.trials)
   if arguments.as_worker:
 
     def train(*positional: Any, **options: Any) -> dict[str, Any]:
       return fake_train(*positional, **options, epoch_seconds=arguments.epoch_seconds)
 
-    worker.work(opened, Space(), budget, train)
+    plan = dataclasses.replace(PLAN, storage=arguments.storage)
+    worker.work(study.join(arguments.folder, plan), Space(), budget, train)
     return
+  opened = open_fake(arguments.folder, storage=arguments.storage)
   command = [sys.executable, '-m', 'tests.helpers.fake_study', *sys.argv[1:], '--as_worker']
   shown = show.Show(bar=False)
   supervisor.supervise(opened, command, arguments.workers, budget, shown)

@@ -1,5 +1,6 @@
 """A study from one start to the next: what may change, and what its first trial is."""
 
+import argparse
 import dataclasses
 import json
 import re
@@ -8,7 +9,8 @@ import optuna
 import pytest
 
 from cifar_jax import config as configs
-from cifar_jax.search import budget, results, rows, samplers, show, space, study, table
+from cifar_jax.commands import search
+from cifar_jax.search import budget, results, rows, run, samplers, show, space, study, table
 from cifar_jax.utils.errors import UserError
 from tests.helpers import REPOSITORY, fake_study
 
@@ -46,6 +48,24 @@ class TestChanges:
     changed = open_fake(sampler='tpe', space_digest='new').changes
     assert [re.split(r' is | was ', change)[0] for change in changed] == ['--sampler', 'fake.py']
     assert open_fake(sampler='tpe', space_digest='new').changes == ()
+
+  def test_an_edit_meanwhile_is_told_once(self, open_fake) -> None:
+    """A worker that starts later reads the space file as it is then."""
+    opened = open_fake()
+    path = opened.folder / study.STUDY_NAME
+    content = path.read_bytes()
+    joined = study.join(opened.folder, dataclasses.replace(opened.plan, space_digest='new'))
+    assert joined.study.study_name == opened.study.study_name
+    assert path.read_bytes() == content
+    (change,) = study.note_space(opened.folder, 'new')
+    assert change.startswith('fake.py is not what it was')
+    assert study.note_space(opened.folder, 'new') == ()
+
+  def test_what_a_config_is_given_tells_it_from_others(self, tmp_path) -> None:
+    path = tmp_path / 'config.py'
+    path.write_text('')
+    digests = {run._digest(f'{path}{argument}') for argument in ('', ':3', ':4')}
+    assert len(digests) == 3
 
   def test_ranges_may_change_and_words_cannot(self, open_fake, work) -> None:
     opened = open_fake()
@@ -173,6 +193,16 @@ def test_the_baseline_of_a_shipped_space_is_the_articles_config(name) -> None:
 
 
 class TestSamplers:
+  def test_the_command_line_knows_them_all(self) -> None:
+    parser = argparse.ArgumentParser()
+    search.add_parser(parser.add_subparsers())
+    (verbs,) = parser._subparsers._group_actions
+    actions = {action.dest: action for action in verbs.choices['search']._actions}
+    assert set(actions['sampler'].choices) == set(samplers._MAKE)
+    nothing = type(samplers.make_pruner('none'))
+    made = {name: type(samplers.make_pruner(name)) for name in actions['pruner'].choices}
+    assert [name for name, kind in made.items() if kind is nothing] == ['none']
+
   @pytest.mark.parametrize(
     ('sampler', 'pruner', 'objectives', 'said'),
     [

@@ -70,9 +70,12 @@ if not mark.exists():
   sys.exit({worker.GO_ON})
 mark.unlink()
 """
-  command = [sys.executable, '-c', code]
-  assert supervisor.supervise(open_fake(), command, 1, budget.Budget(1), show.Show(bar=False))
+  command, starts = [sys.executable, '-c', code], []
+  assert supervisor.supervise(
+    open_fake(), command, 1, budget.Budget(1), show.Show(bar=False), lambda: starts.append('start')
+  )
   assert not mark.exists()
+  assert starts == ['start'] * 2
 
 
 @pytest.mark.parametrize(
