@@ -5,7 +5,7 @@ Others use this room as `from cifar_jax import config as configs`.
 
 from cifar_jax.config.checks import flatten, validate
 from cifar_jax.config.defaults import get_config
-from cifar_jax.config.files import call_get_config, find, import_file, name_of
+from cifar_jax.config.files import call_get_config, find, import_file, name_of, split
 from cifar_jax.config.migrations import FORMAT, RENAMED_RESULTS, current_results
 from cifar_jax.config.options import NEUTRAL, OPTIONS
 from cifar_jax.config.parse import load, override, parse_flags, split_overrides
@@ -40,6 +40,7 @@ __all__ = [
   'parse_flags',
   'read',
   'save',
+  'split',
   'split_overrides',
   'to_json',
   'to_source',

@@ -14,6 +14,10 @@ from cifar_jax.utils.locks import locked
 LOCK_NAME = '.lock'
 
 
+class RunLockedError(UserError):
+  """Another process trains in the run's folder."""
+
+
 @contextlib.contextmanager
 def run_lock(run: pathlib.Path) -> Iterator[Callable[[], None]]:
   """Keeps others out of a run's folder; a process that is killed lets them in at once.
@@ -25,7 +29,8 @@ def run_lock(run: pathlib.Path) -> Iterator[Callable[[], None]]:
   file system knows no locks, nobody is kept out.
 
   Raises:
-    UserError: another process trains there.
+    RunLockedError: another process trains there.
+    UserError: the folder cannot be written.
   """
   with contextlib.ExitStack() as stack:
     try:
@@ -50,7 +55,7 @@ def locked_files() -> frozenset[int] | None:
 
 
 def _refuse(run: pathlib.Path) -> NoReturn:
-  raise UserError(
+  raise RunLockedError(
     f'another process is training in {run}; wait for it, stop it with Ctrl-C or SIGTERM, or '
     'choose another --workdir'
   )

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import threading
@@ -12,9 +13,11 @@ from typing import Any
 
 import optuna
 from ml_collections import ConfigDict
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from cifar_jax import config as configs
+from cifar_jax.devices.multihost import Stop
+from cifar_jax.run_dir.lock import RunLockedError
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, samplers
 from cifar_jax.search.objectives import PER_EPOCH, mean_values
@@ -29,9 +32,9 @@ from cifar_jax.search.study import (
   seeds_of,
 )
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import make_folder
+from cifar_jax.utils.files import DiskError, make_folder
 
-# config, run folder, progress, note, callbacks -> summary, {} after a stop: `trainer.loop.train`.
+# config, run folder, progress, callbacks, stop -> summary, {} after a stop: `trainer.loop.train`.
 Train = Callable[..., dict[str, Any]]
 
 
@@ -56,10 +59,15 @@ class Attempt:
   trial: optuna.Trial
   owner: Mapping[str, Any]
   train: Train
-  stop: threading.Event
+  stop: Stop
 
   def run(self) -> bool | None:
-    """Trains and reports; whether the trial has failed, None if the worker is to stop."""
+    """Trains and reports; whether the trial has failed, None if the worker is to stop.
+
+    Raises:
+      RunLockedError: another process trains in the trial's folder; the trial is released.
+      UserError: the storage or the disk cannot be used.
+    """
     opened, trial, plan = self.opened, self.trial, self.opened.plan
     opened.study.sampler = samplers.make_sampler(plan.sampler, plan.sampler_seed, trial.number)
     values: Sequence[float] | None = None
@@ -80,11 +88,11 @@ class Attempt:
         return None
       except StorageError:
         raise
+      except (RunLockedError, DiskError):
+        with contextlib.suppress(StorageError):
+          self._release()
+        raise
       except UserError as error:
-        if 'cannot write to' in str(error) or 'the disk is full' in str(error):
-          with contextlib.suppress(StorageError):
-            self._release()
-          raise
         # What a single run could do about it is no advice for a trial.
         reason = str(error).partition(': start a new run')[0]
       except Exception as error:
@@ -102,16 +110,22 @@ class Attempt:
     opened, trial = self.opened, self.trial
     stored = self._attributes()
     config = self._config(stored)
+    from cifar_jax.search.callbacks import ReportEpochs
+
     results: dict[str, Any] = dict(stored.get(RESULTS, {}))
     seeds = seeds_of(config, opened.plan.seeds)
     for seed in seeds:
       if str(seed) in results:
         continue
+      if self.stop.asked:
+        raise InterruptedTrialError
       seeded = ConfigDict(config)
       seeded.seed = seed
       run = opened.run_of(trial.number, seed)
-      callbacks = self._callbacks(seed == seeds[0])
-      summary = self.train(seeded.lock(), run, _silent(), extra_callbacks=callbacks)
+      report = functools.partial(self._report, _epochs_of(results), seed == seeds[0])
+      summary = self.train(
+        seeded.lock(), run, _silent(), extra_callbacks=(ReportEpochs(report),), stop=self.stop
+      )
       if not summary:
         raise InterruptedTrialError
       results[str(seed)] = {
@@ -120,6 +134,7 @@ class Attempt:
       }
       self.beat()
       self._set(RESULTS, results)
+      self._set(budgets.EPOCHS, _epochs_of(results))
     return mean_values(opened.plan.objectives, list(results.values()))
 
   def _config(self, stored: Mapping[str, Any]) -> ConfigDict:
@@ -135,25 +150,25 @@ class Attempt:
     self._set(CONFIG, json.loads(json.dumps(configs.to_json(config))))
     return config
 
-  def _callbacks(self, is_first: bool) -> tuple[Any, ...]:
-    """Of the first run also what reports its epochs, where there is one objective and it is
-    measured in each.
-    """
-    from cifar_jax.search.callbacks import ReportEpochs, StopIfAsked
+  def _report(self, before: int, is_first: bool, row: Mapping[str, float]) -> None:
+    """Notes an epoch; of the first run also what it measures, where there is one objective and it
+    is measured in each.
 
-    objectives = self.opened.plan.objectives
-    if not is_first or len(objectives) > 1 or objectives[0] not in PER_EPOCH:
-      return (StopIfAsked(self.stop),)
-    return StopIfAsked(self.stop), ReportEpochs(objectives[0], self.report)
-
-  def report(self, epoch: int, value: float) -> None:
-    """Reports an epoch, counted from 1.
+    Args:
+      before: The epochs of the trial's runs before.
+      is_first: Whether it is the first run.
+      row: Of the history.
 
     Raises:
       PrunedError: the pruner ends the trial.
       TakenAwayError: it is another worker's by now.
     """
     self.beat()
+    epoch, objectives = int(row['epoch']), self.opened.plan.objectives
+    self._set(budgets.EPOCHS, before + epoch)
+    if not is_first or len(objectives) > 1 or objectives[0] not in PER_EPOCH:
+      return
+    value = row[objectives[0]]
     if math.isnan(value):
       return
     trial = self.trial
@@ -174,7 +189,7 @@ class Attempt:
     """
     with self._beating:
       attributes = self._attributes()
-      if (attributes.get(claims.OWNER) or {}).get('token') != self.owner['token']:
+      if not self._is_mine(attributes):
         raise TakenAwayError
       count = (attributes.get(claims.PULSE) or (0, 0.0))[0] + 1
       seconds = self._seconds_before + time.monotonic() - self._start
@@ -203,9 +218,10 @@ class Attempt:
   def _tell(self, state: TrialState, values: Sequence[float] | None, reason: str) -> bool:
     """Ends the trial, if it still is this worker's; whether it was."""
     with contextlib.suppress(TakenAwayError), self.opened.store.exclusive():
-      self.beat()
       frozen = self.opened.store.storage.get_trial(self.trial._trial_id)
-      self.trial.set_user_attr(budgets.EPOCHS, epochs_made(frozen))
+      if frozen.state.is_finished():  # this is asked again, after an error of the storage
+        return self._is_mine(frozen.user_attrs)
+      self.beat()
       if reason:
         self.trial.set_user_attr(REASON, ' '.join(reason.split()))
       self.opened.study.tell(self.trial, values, state=state)
@@ -218,6 +234,9 @@ class Attempt:
       self.beat()
       self._set(claims.OWNER, None)
 
+  def _is_mine(self, attributes: Mapping[str, Any]) -> bool:
+    return (attributes.get(claims.OWNER) or {}).get('token') == self.owner['token']
+
   def _attributes(self) -> Mapping[str, Any]:
     """The attributes as they are in the storage now."""
     storage, number = self.opened.store.storage, self.trial._trial_id
@@ -227,11 +246,9 @@ class Attempt:
     patiently(self.opened.store, lambda: self.trial.set_user_attr(name, value))
 
 
-def epochs_made(trial: FrozenTrial) -> int:
-  """The epochs of all runs of a trial so far, by what the storage knows."""
-  results = trial.user_attrs.get(RESULTS, {})
-  done = sum(int(result['epochs']) for result in results.values())
-  return done or (trial.last_step or 0)
+def _epochs_of(results: Mapping[str, Any]) -> int:
+  """The epochs of the runs of a trial that have finished."""
+  return sum(int(result['epochs']) for result in results.values())
 
 
 def _reason(error: Exception) -> str:

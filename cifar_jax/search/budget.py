@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from cifar_jax.search.claims import PULSE
 from cifar_jax.utils.errors import UserError
 
+# Attributes of a trial: the epochs of all its runs so far, and those that it is to make.
 EPOCHS, PLANNED_EPOCHS = 'epochs', 'planned_epochs'
 
 

@@ -1,39 +1,22 @@
 """What happens around the updates of a trial's run, beside what happens around those of any run."""
 
-import os
-import signal
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from cifar_jax.trainer.session import Callback, RunSession
 from cifar_jax.training.steps import TrainState
 
 
 class ReportEpochs(Callback):
-  """Hands the validation of each epoch over.
+  """Hands each epoch over.
 
   Args:
-    column: The column of the history that is reported.
-    report: (epoch, value) -> nothing; what it raises ends the run.
+    report: Row of the history -> nothing; what it raises ends the run.
   """
 
-  def __init__(self, column: str, report: Callable[[int, float], None]):
-    self._column, self._report = column, report
+  def __init__(self, report: Callable[[Mapping[str, float]], None]):
+    self._report = report
 
   def end_epoch(self, session: RunSession, state: TrainState) -> TrainState:
     """Reports the epoch."""
-    row = session.rows[-1]
-    self._report(int(row['epoch']), row[self._column])
+    self._report(session.rows[-1])
     return state
-
-
-class StopIfAsked(Callback):
-  """Hands a SIGTERM on that came before the run looked out for it, while it was being built."""
-
-  def __init__(self, asked: threading.Event):
-    self._asked = asked
-
-  def start(self, session: RunSession, step: int) -> None:
-    """Stops the run if that was asked for."""
-    if self._asked.is_set():
-      os.kill(os.getpid(), signal.SIGTERM)

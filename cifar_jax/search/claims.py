@@ -28,7 +28,7 @@ def new_owner() -> dict[str, Any]:
   return {
     'machine': machine(),
     'pid': os.getpid(),
-    'started': psutil.Process().create_time(),
+    'started': _started(psutil.Process()),
     'token': secrets.token_hex(8),
   }
 
@@ -45,6 +45,18 @@ def machine() -> str:
   return '/'.join(parts)
 
 
+def _started(process: psutil.Process) -> float:
+  """When a process began: in ticks since the machine did where the system tells, as Linux does, so
+  that it stays the same when the clock is set; else in seconds by that clock.
+  """
+  try:
+    text = pathlib.Path(f'/proc/{process.pid}/stat').read_text('utf-8', 'replace')
+  except OSError:
+    return process.create_time()
+  # Behind the name, which may have any letter in it, the third field comes first.
+  return float(text.rpartition(')')[2].split()[22 - 3])
+
+
 def is_here(owner: Mapping[str, Any]) -> bool:
   """Whether the owner of a trial is, or was, a process of this machine."""
   return owner['machine'] == machine()
@@ -54,8 +66,8 @@ def process_lives(owner: Mapping[str, Any]) -> bool:
   """Whether the owner, a process of this machine, is there."""
   try:
     process = psutil.Process(owner['pid'])
-    started = abs(process.create_time() - owner['started']) < 1.0  # another one has its number
-    return started and process.status() != psutil.STATUS_ZOMBIE
+    same = abs(_started(process) - owner['started']) < 1.0  # or another one has its number
+    return same and process.status() != psutil.STATUS_ZOMBIE
   except psutil.NoSuchProcess:
     return False
 

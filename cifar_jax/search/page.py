@@ -108,11 +108,13 @@ def importances(opened: OpenStudy) -> dict[str, float]:
   if len(done) < _ENOUGH or len({trial.values[0] for trial in done}) < 2:
     return {}
   several = len(opened.plan.objectives) > 1
+  # Where the values of trials are given, those are good that are low.
+  sign = -1 if opened.study.directions[0] is StudyDirection.MAXIMIZE else 1
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')
     try:
       return optuna.importance.get_param_importances(
-        opened.study, target=(lambda trial: trial.values[0]) if several else None
+        opened.study, target=(lambda trial: sign * trial.values[0]) if several else None
       )
     except (ValueError, RuntimeError):  # no option that all of them have, or none that varies
       return {}

@@ -5,17 +5,20 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from cifar_jax.search import attempt, claims, table
 from cifar_jax.search import budget as budgets
+from cifar_jax.search import claims, table
 from cifar_jax.search.study import CONFIG, REASON, SHOWN, OpenStudy
 
-_STATES = {
-  TrialState.COMPLETE: 'complete',
-  TrialState.PRUNED: 'pruned',
-  TrialState.FAIL: 'failed',
-  TrialState.RUNNING: 'running',
-  TrialState.WAITING: 'waiting',
-}
+_STATES = dict(
+  zip(
+    (
+      *(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL),
+      *(TrialState.RUNNING, TrialState.WAITING),
+    ),
+    table.STATES,
+    strict=True,
+  )
+)
 
 
 def options_of(trial: FrozenTrial) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def row_of(opened: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
     'state': state,
     'reason': attributes.get(REASON, '') if state in ('pruned', 'failed') else '',
     'seconds': budgets.seconds(attributes),
-    'epochs': attributes.get(budgets.EPOCHS, attempt.epochs_made(trial)),
+    'epochs': attributes.get(budgets.EPOCHS, 0),
     **dict(zip(opened.plan.objectives, values or (), strict=False)),
     'run': run,
     **{f'{table.PARAMETER}{name}': value for name, value in options_of(trial).items()},

@@ -55,7 +55,7 @@ def run(
   process.outlive_readers()
   plan, budget, folder = plan_of(arguments, kind), budget_of(arguments), folder_of(arguments)
   if arguments.as_worker:
-    if worker.work(study.open_study(folder, plan), proposer, budget):
+    if worker.work(study.join(folder, plan), proposer, budget):
       sys.exit(worker.GO_ON)
     return
   _check_count('workers', arguments.workers, _MOST_WORKERS)
@@ -75,8 +75,15 @@ def run(
     shown.note(
       f'baseline    {name}={value}, outside of what {plan.space} suggests: {suggested[name]}'
     )
+
+  def tell_of_edits() -> None:
+    for change in study.note_space(folder, _digest(arguments.space)):
+      shown.note(f'changed     {change}')
+
   try:
-    ended = supervisor.supervise(opened, worker_command(), arguments.workers, budget, shown)
+    ended = supervisor.supervise(
+      opened, worker_command(), arguments.workers, budget, shown, tell_of_edits
+    )
   finally:
     shown.update_now(opened, budget)
     shown.close()
@@ -117,7 +124,8 @@ def plan_of(arguments: argparse.Namespace, kind: str) -> Plan:
 
 
 def _digest(space: str) -> str:
-  content = pathlib.Path(configs.find(space)).read_bytes()
+  file, argument = configs.split(configs.find(space))
+  content = pathlib.Path(file).read_bytes() + argument.encode()
   return hashlib.sha256(content).hexdigest()[:16]
 
 

@@ -11,8 +11,6 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from cifar_jax.search.objectives import PER_EPOCH
 from cifar_jax.utils.errors import UserError
 
-SAMPLERS = ('tpe', 'random', 'gp', 'cmaes', 'nsga2', 'grid')
-PRUNERS = ('none', 'median', 'asha', 'hyperband')
 EXHAUSTED = 'exhausted'  # attribute of a study whose grid is done
 _SEVERAL = ('tpe', 'random', 'gp', 'nsga2', 'grid')  # that know several objectives
 _NEEDS: Mapping[str, tuple[str, str]] = {

@@ -64,21 +64,25 @@ class Store:
   where: str
 
 
-def open_store(text: str, folder: pathlib.Path) -> Store:
-  """Opens a storage, which is made where it is missing.
+def open_store(text: str, folder: pathlib.Path, must_exist: bool = False) -> Store:
+  """Opens a storage.
 
   Args:
     text: '' for SQLite in the study's folder; 'journal:PATH', 'sqlite:///PATH' or
       'postgresql://USER@HOST/DATABASE'.
     folder: The study's folder.
+    must_exist: Whether to make no file where it is missing.
 
   Raises:
     UserError: it is none of these, a package is missing, or it cannot be opened.
   """
   if text.startswith('journal:') and text != 'journal:':
-    return _journal(pathlib.Path(text.removeprefix('journal:')).expanduser())
+    path = pathlib.Path(text.removeprefix('journal:')).expanduser()
+    _check_is_there(path, must_exist)
+    return _journal(path)
   if not text or text.startswith('sqlite:///'):
     path = pathlib.Path(text.removeprefix('sqlite:///')) if text else folder / SQLITE_NAME
+    _check_is_there(path, must_exist)
     return _sqlite(path)
   if text.startswith('postgresql'):
     return _postgresql(text)
@@ -86,6 +90,14 @@ def open_store(text: str, folder: pathlib.Path) -> Store:
     f'--storage={text}: give journal:PATH, sqlite:///PATH or postgresql://USER@HOST/DATABASE, or '
     f"leave it out for {SQLITE_NAME} in the study's folder"
   )
+
+
+def _check_is_there(path: pathlib.Path, must_exist: bool) -> None:
+  if must_exist and not path.is_file():
+    raise UserError(
+      f'{path}, which holds the trials of the study, is not there; bring it back, or give its '
+      '--storage'
+    )
 
 
 def without_password(text: str) -> str:
@@ -158,7 +170,10 @@ def _postgresql(text: str) -> Store:
       try:
         yield
       finally:
-        connection.execute(sqlalchemy.text('SELECT pg_advisory_unlock(:key)'), key)
+        try:
+          connection.execute(sqlalchemy.text('SELECT pg_advisory_unlock(:key)'), key)
+        except sqlalchemy.exc.SQLAlchemyError:  # what the block did is done
+          connection.invalidate()  # no pool keeps it, and with it the lock
 
   return Store(storage, exclusive, shown)
 

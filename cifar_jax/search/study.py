@@ -103,7 +103,9 @@ def open_study(
         f'--storage={without_password(plan.storage)}; give that, or another --folder'
       )
     changes = changes_since(before, plan)
-    plan = dataclasses.replace(plan, created=before.created)
+    plan = dataclasses.replace(plan, created=before.created, name=_name_of(folder, before))
+  else:
+    plan = dataclasses.replace(plan, name=folder.resolve().name)
   make_folder(folder, 'study folder')
   opened = _open(folder, plan)
   with opened.store.exclusive():
@@ -127,14 +129,14 @@ def open_study(
 
 
 def reopen(folder: pathlib.Path, storage: str = '') -> OpenStudy:
-  """Opens a study to look at it.
+  """Opens a study to look at it; makes nothing.
 
   Args:
-    folder: The study's folder.
+    folder: The study's folder, which may have been moved or renamed.
     storage: As on the command line, where study.json does not say it whole.
 
   Raises:
-    UserError: there is none, or its storage cannot be opened.
+    UserError: there is none, its storage cannot be opened, or knows nothing of it.
   """
   _keep_optuna_quiet()
   plan = read_plan(folder)
@@ -142,7 +144,22 @@ def reopen(folder: pathlib.Path, storage: str = '') -> OpenStudy:
     plan = dataclasses.replace(plan, storage=storage)
   if '***' in plan.storage:
     raise UserError(f'{folder} is stored in {plan.storage}; give --storage with the password')
-  return _open(folder, plan)
+  return _load(folder, plan, _name_of(folder, plan))
+
+
+def join(folder: pathlib.Path, plan: Plan) -> OpenStudy:
+  """Opens a study for one of the workers of a command that has opened it; writes nothing."""
+  _keep_optuna_quiet()
+  return _load(folder, plan, _name_of(folder, read_plan(folder)))
+
+
+def note_space(folder: pathlib.Path, digest: str) -> tuple[str, ...]:
+  """Notes what the space file is now; what is other than before, in sentences."""
+  before = read_plan(folder)
+  plan = dataclasses.replace(before, space_digest=digest)
+  if changes := changes_since(before, plan):
+    write_plan(folder, plan)
+  return changes
 
 
 def trial_config(trial: FrozenTrial) -> ConfigDict | None:
@@ -202,9 +219,17 @@ def check_proposals(
 
 
 def check_same_words(opened: OpenStudy, suggested: Mapping[str, BaseDistribution]) -> None:
-  """Raises UserError where a space suggests from other words than the study's trials so far."""
+  """Raises UserError where a space suggests from other words than the study's trials so far, or
+  from other ranges where these are to be tried wholly.
+  """
   for trial in opened.trials():
     for name in suggested.keys() & trial.distributions.keys():
+      if opened.plan.sampler == 'grid' and trial.distributions[name] != suggested[name]:
+        raise UserError(
+          f'{opened.plan.space} suggests {name!r} from {suggested[name]}, and trial {trial.number} '
+          f'of {opened.folder} from {trial.distributions[name]}: --sampler=grid cannot go on with '
+          'other ranges; choose another sampler, or another --folder'
+        )
       try:
         check_distribution_compatibility(trial.distributions[name], suggested[name])
       except ValueError:
@@ -233,14 +258,42 @@ def _open(folder: pathlib.Path, plan: Plan) -> OpenStudy:
       store,
       lambda: optuna.create_study(
         storage=store.storage,
-        study_name=folder.resolve().name,
+        study_name=plan.name,
         directions=directions,
-        sampler=samplers.make_sampler(plan.sampler, plan.sampler_seed, 0),
-        pruner=samplers.make_pruner(plan.pruner),
+        **_sampler_and_pruner(plan),
         load_if_exists=True,
       ),
     )
   return OpenStudy(folder, plan, store, study)
+
+
+def _load(folder: pathlib.Path, plan: Plan, name: str) -> OpenStudy:
+  plan = dataclasses.replace(plan, name=name)
+  store = open_store(plan.storage, folder, must_exist=True)
+  try:
+    study = patiently(
+      store,
+      lambda: optuna.load_study(
+        storage=store.storage, study_name=plan.name, **_sampler_and_pruner(plan)
+      ),
+    )
+  except KeyError:
+    raise UserError(
+      f'{store.where} knows no study {plan.name!r}, which {folder} is of; give its --storage'
+    ) from None
+  return OpenStudy(folder, plan, store, study)
+
+
+def _sampler_and_pruner(plan: Plan) -> dict[str, Any]:
+  return {
+    'sampler': samplers.make_sampler(plan.sampler, plan.sampler_seed, 0),
+    'pruner': samplers.make_pruner(plan.pruner),
+  }
+
+
+def _name_of(folder: pathlib.Path, plan: Plan) -> str:
+  """What the storage calls the study of a folder; a study.json without it is of before moves."""
+  return plan.name or folder.resolve().name
 
 
 def _keep_optuna_quiet() -> None:

@@ -38,6 +38,7 @@ class Plan:
     pruner: See `samplers`.
     sampler_seed: What the sampler's random numbers follow from.
     storage: As `storage.open_store` takes it.
+    name: What the storage calls the study; that of its folder when it began.
     created: When the study began, in UTC.
     settings: What else cannot change within a study of its kind: flag -> a number or a text.
     space_digest: What tells one content of the space file from another; '' if there is none.
@@ -52,6 +53,7 @@ class Plan:
   pruner: str = 'none'
   sampler_seed: int = 0
   storage: str = ''
+  name: str = ''
   space_digest: str = ''
   created: str = dataclasses.field(
     default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')

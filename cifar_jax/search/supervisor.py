@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from optuna.trial import TrialState
@@ -41,6 +41,7 @@ def supervise(
   workers: int,
   budget: budgets.Budget,
   show: Show,
+  before_start: Callable[[], None] = lambda: None,
 ) -> bool:
   """Runs workers until they have nothing left to do.
 
@@ -50,6 +51,7 @@ def supervise(
     workers: How many at once.
     budget: Of the whole study, to be shown.
     show: Where it is shown.
+    before_start: Called before each start of a worker, which reads the space file anew.
 
   Returns:
     Whether they ended by themselves; False after Ctrl-C or SIGTERM, when all running trials are
@@ -61,7 +63,7 @@ def supervise(
   if not worker.is_work_left(opened, budget):
     return True
   with _asked_to_stop() as stop:
-    crew = [_Worker(opened, command, index, workers) for index in range(workers)]
+    crew = [_Worker(opened, command, index, workers, before_start) for index in range(workers)]
     try:
       while any(member.alive for member in crew):
         if stop.is_set():
@@ -86,6 +88,7 @@ class _Worker:
   command: Sequence[str]
   index: int
   workers: int
+  before_start: Callable[[], None]
 
   def __post_init__(self) -> None:
     self._log = self.opened.folder / f'worker_{self.index}.log'
@@ -95,6 +98,7 @@ class _Worker:
     self._start()
 
   def _start(self) -> None:
+    self.before_start()
     self._memory_ran_out = times_memory_ran_out()
     with disk_errors(self.opened.folder), open(self._log, 'ab') as log:
       self._child: subprocess.Popen[bytes] | None = _start(self.command, log, self.workers)

@@ -6,21 +6,24 @@ takes it up again, after an interruption or a lost worker, goes on from its last
 
 import contextlib
 import os
-import signal
+import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from cifar_jax.devices.multihost import Stop
+from cifar_jax.run_dir.lock import RunLockedError
+from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, samplers
-from cifar_jax.search.attempt import Attempt, Train, epochs_made
+from cifar_jax.search.attempt import Attempt, Train
 from cifar_jax.search.storage import patiently
 from cifar_jax.search.study import (
   REASON,
-  RESULTS,
   OpenStudy,
   Proposer,
 )
@@ -31,6 +34,7 @@ KILLS = 'kills'  # attribute of a trial: how often in a row its process was lost
 _MOST_KILLS = 5
 _FAILURES_IN_A_ROW = 3  # with nothing ever completed: it is not the options that are wrong
 _SECONDS_BETWEEN_LOOKS = 2.0
+_SECONDS_BETWEEN_TRIES = 60.0  # of a trial in whose folder another process trains
 _TRIALS_PER_PROCESS = 50
 GO_ON = 75  # exit status of a process in whose place another one is to go on
 
@@ -64,18 +68,29 @@ def work(
 
     train = loop.train
   watch, failures, done = claims.Watch(), 0, 0
+  not_before: dict[int, float] = {}  # number of a trial -> when to try it again
   with _stopping() as stop:
-    while not stop.is_set():
+    while not stop.asked:
       if done >= _TRIALS_PER_PROCESS:
         return True
       owner = claims.new_owner()
-      claimed = patiently(opened.store, lambda: _claim(opened, budget, watch, owner))  # noqa: B023
+      others = {number for number, when in not_before.items() if time.monotonic() < when}
+      claimed = patiently(
+        opened.store,
+        lambda: _claim(opened, budget, watch, owner, others),  # noqa: B023
+      )
       if claimed is None:
         if not any(trial.state is TrialState.RUNNING for trial in opened.trials()):
           return False
-        stop.wait(_SECONDS_BETWEEN_LOOKS)
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
         continue
-      failed = Attempt(opened, proposer, claimed, owner, train, stop).run()
+      try:
+        failed = Attempt(opened, proposer, claimed, owner, train, stop).run()
+      except RunLockedError as error:  # a lost worker that is none, or a command of the user's
+        if claimed.number not in not_before:
+          print(f'trial {claimed.number} waits: {error}', file=sys.stderr, flush=True)
+        not_before[claimed.number] = time.monotonic() + _SECONDS_BETWEEN_TRIES
+        continue
       if failed is None:
         return False
       done += 1
@@ -90,13 +105,22 @@ def _claim(
   budget: budgets.Budget,
   watch: claims.Watch,
   owner: Mapping[str, Any],
+  others: Collection[int] = (),
 ) -> optuna.Trial | None:
-  """Takes up a trial that nobody trains, else begins one if the budget allows it."""
+  """Takes up a trial that nobody trains, but none of `others`, else begins one if the budget allows
+  it. Asked again with the same owner, as after an error of the storage, it gives what that has.
+  """
   study = opened.study
   with opened.store.exclusive():
     trials = study.get_trials(deepcopy=False)
     for trial in trials:
-      if trial.state is TrialState.RUNNING and not watch.is_owned(trial):
+      token = (trial.user_attrs.get(claims.OWNER) or {}).get('token')
+      if trial.state is TrialState.RUNNING and token == owner['token']:
+        return opened.ask_for(trial)
+    for trial in trials:
+      if trial.state is not TrialState.RUNNING or trial.number in others:
+        continue
+      if not watch.is_owned(trial):
         if _count_kill(opened, trial):
           continue
         taken = opened.ask_for(trial)
@@ -126,14 +150,14 @@ def _count_kill(opened: OpenStudy, trial: FrozenTrial) -> bool:
   """Whether a trial without a living owner has lost too many at the same place, and has failed."""
   if not trial.user_attrs.get(claims.OWNER):
     return False  # it was released
-  place = [len(trial.user_attrs.get(RESULTS, {})), trial.last_step or 0]
+  place = trial.user_attrs.get(budgets.EPOCHS, 0)
   before, count = trial.user_attrs.get(KILLS, (None, 0))
   count = count + 1 if before == place else 1
   taken = opened.ask_for(trial)
   taken.set_user_attr(KILLS, [place, count])
   if count <= _MOST_KILLS:
     return False
-  fail(opened, trial, f'its process was lost {count} times in a row after epoch {place[1]}')
+  fail(opened, trial, f'its process was lost {count} times in a row after epoch {place}')
   return True
 
 
@@ -141,7 +165,6 @@ def fail(opened: OpenStudy, trial: FrozenTrial, reason: str) -> None:
   """Notes that a trial has failed; to be called within `Store.exclusive`."""
   running = opened.ask_for(trial)
   running.set_user_attr(REASON, reason)
-  running.set_user_attr(budgets.EPOCHS, epochs_made(trial))
   opened.study.tell(running, state=TrialState.FAIL)
 
 
@@ -157,25 +180,23 @@ def _raise_if_all_fail(opened: OpenStudy) -> None:
 
 
 @contextlib.contextmanager
-def _stopping() -> Iterator[threading.Event]:
-  """Set by SIGTERM, and where the process that started this one is gone.
-
-  While a run trains, `run_dir.signals` has the signal, and the run's end tells of it.
+def _stopping() -> Iterator[Stop]:
+  """Asked by SIGTERM, whatever the worker does then, and where the process that started this one is
+  gone.
   """
-  stop, over = threading.Event(), threading.Event()
+  over = threading.Event()
   # It may be gone before this one has got so far.
   parent = int(os.environ.get(PARENT, os.getppid()))
-  before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
 
   def look() -> None:
     while not over.wait(1.0):
       if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
+        stop.asked = True
         return
 
-  threading.Thread(target=look, name='looks after the parent', daemon=True).start()
-  try:
-    yield stop
-  finally:
-    over.set()
-    signal.signal(signal.SIGTERM, before)
+  with stop_signals() as stop:
+    threading.Thread(target=look, name='looks after the parent', daemon=True).start()
+    try:
+      yield stop
+    finally:
+      over.set()

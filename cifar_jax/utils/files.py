@@ -17,6 +17,10 @@ _IS_WINDOWS = os.name == 'nt'
 _TRIES = 20
 
 
+class DiskError(UserError):
+  """The disk is full, or forbids to write."""
+
+
 @contextlib.contextmanager
 def replacing(path: pathlib.Path, shared: bool = False) -> Iterator[pathlib.Path]:
   """Gives a path beside `path` to write a file or a folder at, which then takes its place.
@@ -99,7 +103,11 @@ def nearest_folder(folder: pathlib.Path) -> pathlib.Path:
 
 @contextlib.contextmanager
 def disk_errors(folder: pathlib.Path) -> Iterator[None]:
-  """Turns what a full or forbidden disk raises, in Python or in TensorStore, into one sentence."""
+  """Turns what a full or forbidden disk raises, in Python or in TensorStore, into one sentence.
+
+  Raises:
+    DiskError: that sentence.
+  """
   try:
     yield
   except Exception as error:
@@ -108,7 +116,7 @@ def disk_errors(folder: pathlib.Path) -> Iterator[None]:
     if not full and not isinstance(error, OSError):
       raise
     cause = 'the disk is full' if full else text.split('\n')[0]
-    raise UserError(
+    raise DiskError(
       f'cannot write to {folder}: {cause}; what was saved before is complete, '
       'so mend that and run the same command again'
     ) from error

@@ -162,20 +162,6 @@ def test_a_seed_counts_once_however_runs_are_sorted() -> None:
   assert best_first == worst_first == ['ab', 'z']
 
 
-def test_stages_of_an_evolution_are_not_compared() -> None:
-  states = [('complete', 0), ('complete', 1), ('failed', 1), ('complete', 1), ('running', 2)]
-  trials = [
-    {'number': number, 'state': state, 'param.stage': stage}
-    for number, (state, stage) in enumerate(states)
-  ]
-  ask = '.map(trial => trial.number)'
-  evolution, search, none = model(f"""[
-    comparable({{kind: 'evolve'}}, {json.dumps(trials)}){ask},
-    comparable({{kind: 'search'}}, {json.dumps(trials)}){ask}, comparable({{kind: 'evolve'}}, []),
-  ]""")
-  assert (evolution, search, none) == ([1, 3], [0, 1, 3], [])
-
-
 def test_a_group_of_seeds_has_what_its_names_have_in_common() -> None:
   names = {
     'lr/seed_0 lr/seed_1': 'lr',

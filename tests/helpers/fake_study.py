@@ -7,6 +7,7 @@ each epoch that was made, and whether two processes were in a run at once.
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import sys
@@ -19,6 +20,7 @@ import filelock
 import optuna
 from ml_collections import ConfigDict
 
+from cifar_jax.devices.multihost import Stop
 from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import show, study, supervisor, worker
 from cifar_jax.search.budget import Budget
@@ -53,13 +55,14 @@ def fake_train(
   progress: Any = None,
   startup_note: str = '',
   extra_callbacks: Sequence[Any] = (),
+  stop: Stop | None = None,
   epoch_seconds: float = 0.0,
 ) -> dict[str, Any]:
   """Stands in for `trainer.loop.train`: goes on from its checkpoint, and stops by SIGTERM."""
   run.mkdir(parents=True, exist_ok=True)
   saved, epochs = run / 'checkpoint.json', run / 'epochs.txt'
   try:
-    with filelock.FileLock(run / '.lock', timeout=0), stop_signals() as stop:
+    with filelock.FileLock(run / '.lock', timeout=0), stop_signals(stop) as stop:
       rows = json.loads(saved.read_text()) if saved.exists() else []
       session = types.SimpleNamespace(rows=rows)
       while len(rows) < config.epochs:
@@ -97,15 +100,16 @@ def main() -> None:
   parser.add_argument('--epoch_seconds', type=float, default=0.2)
   parser.add_argument('--as_worker', action='store_true')
   arguments = parser.parse_args()
-  opened = open_fake(arguments.folder, storage=arguments.storage)
   budget = Budget(arguments.trials)
   if arguments.as_worker:
 
     def train(*positional: Any, **options: Any) -> dict[str, Any]:
       return fake_train(*positional, **options, epoch_seconds=arguments.epoch_seconds)
 
-    worker.work(opened, Space(), budget, train)
+    plan = dataclasses.replace(PLAN, storage=arguments.storage)
+    worker.work(study.join(arguments.folder, plan), Space(), budget, train)
     return
+  opened = open_fake(arguments.folder, storage=arguments.storage)
   command = [sys.executable, '-m', 'tests.helpers.fake_study', *sys.argv[1:], '--as_worker']
   shown = show.Show(bar=False)
   supervisor.supervise(opened, command, arguments.workers, budget, shown)

@@ -46,9 +46,7 @@ def breeder_of(folder: pathlib.Path, inherits: bool = False, **changes: Any) -> 
   return Breeder(base_config(), settings, folder, inherits, CIFAR)
 
 
-def fake_train(
-  config: ConfigDict, run: pathlib.Path, *_: Any, extra_callbacks: Any = ()
-) -> dict[str, Any]:
+def fake_train(config: ConfigDict, run: pathlib.Path, *_: Any, **options: Any) -> dict[str, Any]:
   """Deep networks are good, those with a rate above 0.1 diverge, and longer training helps."""
   if config.optimizer.learning_rate > 0.1:
     raise UserError('the loss became NaN or infinite')

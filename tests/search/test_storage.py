@@ -1,14 +1,18 @@
 """Storages: one process at a time, and nothing half-written."""
 
+import contextlib
+import dataclasses
 import errno
 import sqlite3
 import threading
+import types
 
 import optuna
 import pytest
 import sqlalchemy
 
-from cifar_jax.search import budget, claims, storage, worker
+from cifar_jax.devices.multihost import Stop
+from cifar_jax.search import attempt, budget, claims, storage, worker
 from cifar_jax.utils.errors import UserError
 from tests.helpers import fake_study
 
@@ -69,8 +73,7 @@ def test_workers_that_claim_at_once_share_the_budget(tmp_path) -> None:
 
   def claim() -> None:
     opened, watch = fake_study.open_fake(folder), claims.Watch()
-    owner = claims.new_owner()
-    while (trial := worker._claim(opened, bounds, watch, owner)) is not None:
+    while (trial := worker._claim(opened, bounds, watch, claims.new_owner())) is not None:
       claimed.append(trial.number)
 
   threads = [threading.Thread(target=claim) for _ in range(4)]
@@ -79,6 +82,64 @@ def test_workers_that_claim_at_once_share_the_budget(tmp_path) -> None:
   for thread in threads:
     thread.join()
   assert sorted(claimed) == list(range(12))
+
+
+def failing_once_after(store: storage.Store) -> storage.Store:
+  """A store of which the first `exclusive` fails when all is done, as where a server goes away."""
+  left = [sqlalchemy.exc.OperationalError('unlock', {}, Exception('gone'))]
+
+  @contextlib.contextmanager
+  def exclusive():
+    with store.exclusive():
+      yield
+    if left:
+      raise left.pop()
+
+  return dataclasses.replace(store, exclusive=exclusive)
+
+
+def test_a_claim_that_is_asked_again_is_the_same(tmp_path, monkeypatch) -> None:
+  monkeypatch.setattr(storage, '_PAUSE', 0.01)
+  opened = fake_study.open_fake(tmp_path / 'study', storage=f'journal:{tmp_path / "j"}')
+  opened = dataclasses.replace(opened, store=failing_once_after(opened.store))
+  owner, bounds, watch = claims.new_owner(), budget.Budget(1), claims.Watch()
+  claimed = storage.patiently(opened.store, lambda: worker._claim(opened, bounds, watch, owner))
+  assert claimed is not None
+  assert [trial.number for trial in opened.trials()] == [claimed.number]
+
+
+def test_an_end_that_is_told_again_is_the_same(tmp_path, monkeypatch) -> None:
+  monkeypatch.setattr(storage, '_PAUSE', 0.01)
+  opened = fake_study.open_fake(tmp_path / 'study', storage=f'journal:{tmp_path / "j"}')
+  owner = claims.new_owner()
+  trial = worker._claim(opened, budget.Budget(1), claims.Watch(), owner)
+  opened = dataclasses.replace(opened, store=failing_once_after(opened.store))
+  failed = attempt.Attempt(
+    opened, fake_study.Space(), trial, owner, fake_study.fake_train, Stop()
+  ).run()
+  assert failed is False
+  assert opened.trials()[0].state is optuna.trial.TrialState.COMPLETE
+
+
+def test_a_server_that_is_gone_at_the_unlock_undoes_nothing(tmp_path, monkeypatch) -> None:
+  """SQLite stands in for PostgreSQL; the connection is not used again."""
+  engine, done = sqlalchemy.create_engine('sqlite://', poolclass=sqlalchemy.QueuePool), []
+
+  @sqlalchemy.event.listens_for(engine, 'connect')
+  def _(connection, _):
+    done.append('connected')
+    connection.create_function('pg_advisory_lock', 1, lambda _: done.append('locked'))
+    connection.create_function('pg_advisory_unlock', 1, lambda _: 1 / 0)
+
+  url = 'postgresql+psycopg://me@here/x'
+  dialect = sqlalchemy.make_url(url).get_dialect()
+  monkeypatch.setattr(dialect, 'import_dbapi', classmethod(lambda _: None))
+  monkeypatch.setattr(storage, '_rdb', lambda *_: types.SimpleNamespace(engine=engine))
+  store = storage.open_store(url, tmp_path)
+  for _ in range(2):
+    with store.exclusive():
+      done.append('claimed')
+  assert done == ['connected', 'locked', 'claimed'] * 2
 
 
 @pytest.mark.parametrize(

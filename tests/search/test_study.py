@@ -1,5 +1,6 @@
 """A study from one start to the next: what may change, and what its first trial is."""
 
+import argparse
 import dataclasses
 import json
 import re
@@ -8,7 +9,8 @@ import optuna
 import pytest
 
 from cifar_jax import config as configs
-from cifar_jax.search import budget, results, rows, samplers, show, space, study, table
+from cifar_jax.commands import search
+from cifar_jax.search import budget, results, rows, run, samplers, show, space, study, table
 from cifar_jax.utils.errors import UserError
 from tests.helpers import REPOSITORY, fake_study
 
@@ -47,6 +49,24 @@ class TestChanges:
     assert [re.split(r' is | was ', change)[0] for change in changed] == ['--sampler', 'fake.py']
     assert open_fake(sampler='tpe', space_digest='new').changes == ()
 
+  def test_an_edit_meanwhile_is_told_once(self, open_fake) -> None:
+    """A worker that starts later reads the space file as it is then."""
+    opened = open_fake()
+    path = opened.folder / study.STUDY_NAME
+    content = path.read_bytes()
+    joined = study.join(opened.folder, dataclasses.replace(opened.plan, space_digest='new'))
+    assert joined.study.study_name == opened.study.study_name
+    assert path.read_bytes() == content
+    (change,) = study.note_space(opened.folder, 'new')
+    assert change.startswith('fake.py is not what it was')
+    assert study.note_space(opened.folder, 'new') == ()
+
+  def test_what_a_config_is_given_tells_it_from_others(self, tmp_path) -> None:
+    path = tmp_path / 'config.py'
+    path.write_text('')
+    digests = {run._digest(f'{path}{argument}') for argument in ('', ':3', ':4')}
+    assert len(digests) == 3
+
   def test_ranges_may_change_and_words_cannot(self, open_fake, work) -> None:
     opened = open_fake()
     work(opened, trials=1)
@@ -54,6 +74,13 @@ class TestChanges:
     words = {'x': optuna.distributions.CategoricalDistribution(('a', 'b'))}
     with pytest.raises(UserError, match=r"suggests 'x' from Categorical.* trial 0 of .* cannot"):
       study.check_same_words(opened, words)
+
+  def test_ranges_of_a_grid_cannot_change(self, open_fake, work) -> None:
+    work(open_fake(), trials=1)
+    opened = open_fake(sampler='grid')
+    study.check_same_words(opened, {'x': optuna.distributions.FloatDistribution(0.0, 1.0)})
+    with pytest.raises(UserError, match=r"'x' from Float.*--sampler=grid cannot go on with other"):
+      study.check_same_words(opened, {'x': optuna.distributions.FloatDistribution(0.5, 2.0)})
 
   def test_trials_without_their_storage_are_no_new_study(self, open_fake, work, tmp_path) -> None:
     work(open_fake(), trials=1)
@@ -65,6 +92,30 @@ class TestChanges:
     open_fake()
     with pytest.raises(UserError, match=r'are in --storage=journal:.*, not in --storage=journal:/'):
       open_fake(storage=f'journal:{tmp_path / "other"}')
+
+
+def test_a_study_that_is_moved_is_the_same(tmp_path, work) -> None:
+  before = fake_study.open_fake(tmp_path / 'study')
+  work(before, trials=1)
+  moved = (tmp_path / 'study').rename(tmp_path / 'moved')
+  for opened in (study.reopen(moved), fake_study.open_fake(moved), study.reopen(moved)):
+    assert len(opened.trials()) == 1
+    assert opened.study.study_name == 'study'
+
+
+def test_who_looks_at_a_study_makes_none(open_fake, tmp_path) -> None:
+  folder, journal = open_fake().folder, tmp_path / 'journal.log'
+  path = folder / study.STUDY_NAME
+  content = json.loads(path.read_text())
+  path.write_text(json.dumps({**content, 'name': 'other'}))
+  whole = journal.read_bytes()
+  with pytest.raises(UserError, match=r"journal\.log knows no study 'other'"):
+    study.reopen(folder)
+  assert journal.read_bytes() == whole
+  for storage in (f'journal:{tmp_path / "none"}', f'sqlite:///{tmp_path / "none"}'):
+    with pytest.raises(UserError, match='none, which holds the trials of the study, is not there'):
+      study.reopen(folder, storage)
+  assert not (tmp_path / 'none').exists()
 
 
 def test_a_damaged_study_file_is_named(tmp_path) -> None:
@@ -142,6 +193,16 @@ def test_the_baseline_of_a_shipped_space_is_the_articles_config(name) -> None:
 
 
 class TestSamplers:
+  def test_the_command_line_knows_them_all(self) -> None:
+    parser = argparse.ArgumentParser()
+    search.add_parser(parser.add_subparsers())
+    (verbs,) = parser._subparsers._group_actions
+    actions = {action.dest: action for action in verbs.choices['search']._actions}
+    assert set(actions['sampler'].choices) == set(samplers._MAKE)
+    nothing = type(samplers.make_pruner('none'))
+    made = {name: type(samplers.make_pruner(name)) for name in actions['pruner'].choices}
+    assert [name for name, kind in made.items() if kind is nothing] == ['none']
+
   @pytest.mark.parametrize(
     ('sampler', 'pruner', 'objectives', 'said'),
     [

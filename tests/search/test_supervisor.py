@@ -1,6 +1,8 @@
 """How workers end, and what that means for their trials; the page at the end."""
 
+import random
 import signal
+import subprocess
 import sys
 
 import optuna
@@ -68,9 +70,12 @@ if not mark.exists():
   sys.exit({worker.GO_ON})
 mark.unlink()
 """
-  command = [sys.executable, '-c', code]
-  assert supervisor.supervise(open_fake(), command, 1, budget.Budget(1), show.Show(bar=False))
+  command, starts = [sys.executable, '-c', code], []
+  assert supervisor.supervise(
+    open_fake(), command, 1, budget.Budget(1), show.Show(bar=False), lambda: starts.append('start')
+  )
   assert not mark.exists()
+  assert starts == ['start'] * 2
 
 
 @pytest.mark.parametrize(
@@ -129,6 +134,26 @@ def test_choices_that_are_no_words_have_an_axis(open_fake, work, monkeypatch) ->
   assert len(axis.positions()) == 4
 
 
+@pytest.mark.parametrize('objectives', ['val_accuracy', 'val_loss'])
+@pytest.mark.parametrize('more', [(), ('seconds',)])
+def test_what_makes_trials_good_is_important(open_fake, objectives, more) -> None:
+  """Only near its best is 'peak' decisive, and only far from that 'pit' is."""
+  opened = open_fake(objectives=(objectives, *more))
+  sign = 1 if objectives == 'val_accuracy' else -1
+  numbers, kind = random.Random(0), optuna.distributions.FloatDistribution(0, 1)
+  for _ in range(100):
+    peak, pit = numbers.random(), numbers.random()
+    value = sign * (3 * (abs(peak - 0.5) < 0.1) - 3 * (abs(pit - 0.5) < 0.1))
+    opened.study.add_trial(
+      optuna.create_trial(
+        params={'peak': peak, 'pit': pit},
+        distributions={'peak': kind, 'pit': kind},
+        values=[value, *(1.0 for _ in more)],
+      )
+    )
+  assert list(page.importances(opened)) == ['peak', 'pit']
+
+
 def test_the_page_of_a_study_without_results_says_so(open_fake) -> None:
   opened = open_fake()
   opened.study.ask()
@@ -137,6 +162,23 @@ def test_the_page_of_a_study_without_results_says_so(open_fake) -> None:
   assert 'The test set of this study has not been looked at.' in text
   test_looks.record(opened.folder, 'final')
   assert 'was looked at once: by final' in page.write_page(opened).read_text()
+
+
+@pytest.mark.thorough
+def test_a_search_outlives_what_reads_its_output(tmp_path) -> None:
+  (tmp_path / 'space.py').write_text(
+    'from configs import quickstart\n'
+    'def get_config(trial):\n'
+    '  config = quickstart.get_config()\n'
+    "  config.data.validation, config.max_steps = '20', trial.suggest_int('steps', 1, 2)\n"
+    '  return config\n'
+  )
+  line = (sys.executable, '-m', 'cifar_jax', 'search', 'space.py', '--trials=1', '--folder=study')
+  with subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE) as command:
+    command.stdout.readline()
+    command.stdout.close()
+    assert command.wait(300) == 0
+  assert (tmp_path / 'study' / results.BEST_NAME).is_file()
 
 
 def test_a_study_in_a_folder_that_is_none(tmp_path) -> None:

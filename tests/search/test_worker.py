@@ -1,20 +1,24 @@
 """What becomes of trials: trained, pruned, failed, lost, taken up again."""
 
+import contextlib
+import errno
 import math
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import optuna
 import pytest
 
+from cifar_jax.devices.multihost import Stop
+from cifar_jax.run_dir.lock import run_lock
 from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import attempt, budget, claims, study, worker
 from cifar_jax.search.rows import row_of
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import disk_errors
 from tests.helpers import fake_study
 from tests.helpers.fake_study import EPOCHS, accuracy, fake_train
 
@@ -42,6 +46,7 @@ def begin(opened: study.OpenStudy, owner: object, epochs: int = 2) -> optuna.Tri
   fake_train(short, opened.run_of(trial.number, 0))
   for epoch in range(1, epochs + 1):
     trial.report(accuracy(trial.params['x'], epoch), epoch)
+    trial.set_user_attr(budget.EPOCHS, epoch)
   return trial
 
 
@@ -79,6 +84,32 @@ def test_the_mean_over_seeds_counts(open_fake, work) -> None:
   runs = sorted(path.name for path in opened.run_of(0, 0).parent.iterdir())
   assert runs == ['seed_0', 'seed_1', 'seed_2']
   assert row_of(opened, trial)['epochs'] == 3 * EPOCHS
+
+
+@pytest.mark.parametrize(
+  ('objectives', 'seeds', 'epochs'),
+  [
+    (('val_accuracy',), 1, 2),
+    (('val_accuracy',), 2, EPOCHS + 2),
+    (('seconds',), 1, 2),
+    (('val_accuracy', 'seconds'), 2, EPOCHS + 2),
+  ],
+)
+def test_the_epochs_of_what_has_failed_count(open_fake, work, objectives, seeds, epochs) -> None:
+  opened = open_fake(objectives=objectives, seeds=seeds)
+
+  def train(config, *arguments, **options):
+    if config.seed == seeds - 1:
+      short = type(config)(config)
+      short.epochs = 2
+      fake_train(short, *arguments, **options)
+      raise UserError(NAN)
+    return fake_train(config, *arguments, **options)
+
+  work(opened, train, epochs=1)
+  assert states(opened) == ['failed']
+  assert row_of(opened, opened.trials()[0])['epochs'] == epochs
+  assert budget.spent(opened.trials()).epochs == epochs
 
 
 def test_a_failure_is_said_and_gone_on_from(open_fake, work) -> None:
@@ -144,11 +175,9 @@ def test_a_stopped_trial_is_left_to_the_next_worker(open_fake, work) -> None:
 
 
 def test_a_stop_while_a_run_is_built_is_not_forgotten(open_fake, work) -> None:
-  def train(config, run, progress, extra_callbacks):
+  def train(config, run, progress, stop, **options):
     os.kill(os.getpid(), signal.SIGTERM)  # nothing looks out for it yet but the worker
-    with stop_signals() as stop:
-      for callback in extra_callbacks:
-        callback.start(None, 0)
+    with stop_signals(stop):
       return {} if stop.asked else {'val_accuracy': 0.5, 'last_epoch': 1}
 
   opened = open_fake()
@@ -156,17 +185,33 @@ def test_a_stop_while_a_run_is_built_is_not_forgotten(open_fake, work) -> None:
   assert states(opened) == ['waiting']
 
 
+@pytest.mark.parametrize(('seeds', 'state'), [(1, 'complete'), (2, 'waiting')])
+def test_a_stop_in_the_last_part_of_a_run_ends_the_worker_after_it(
+  open_fake, work, seeds, state
+) -> None:
+  """The run comes to its end all the same, and nothing is begun after it."""
+
+  def train(config, run, progress, stop, **options):
+    with stop_signals(stop):
+      os.kill(os.getpid(), signal.SIGTERM)
+    return {'val_accuracy': 0.5, 'last_epoch': 1}
+
+  opened = open_fake(seeds=seeds)
+  work(opened, train, trials=3)
+  assert states(opened) == [state]
+  assert len(opened.trials()[0].user_attrs[study.RESULTS]) == 1
+
+
 def test_a_worker_ends_where_its_command_is_gone_from_the_start(
   open_fake, work, monkeypatch
 ) -> None:
   monkeypatch.setenv(worker.PARENT, '1234567')  # no process, and not this one's parent
 
-  def train(*_, **__):
-    with stop_signals() as stop:
-      for _ in range(100):
-        if stop.asked:
-          return {}
-        time.sleep(0.1)
+  def train(*_, stop, **__):
+    for _ in range(100):
+      if stop.asked:
+        return {}
+      time.sleep(0.1)
     raise AssertionError('it was not asked to stop')
 
   opened = open_fake()
@@ -199,9 +244,7 @@ def test_what_another_worker_has_taken_up_is_not_told(open_fake) -> None:
     trial.set_user_attr(claims.OWNER, other)
     return fake_train(*arguments, **options)
 
-  assert not attempt.Attempt(
-    opened, fake_study.Space(), trial, mine, train, threading.Event()
-  ).run()
+  assert not attempt.Attempt(opened, fake_study.Space(), trial, mine, train, Stop()).run()
   (found,) = opened.trials()
   assert found.state is optuna.trial.TrialState.RUNNING
   assert found.user_attrs[claims.OWNER] == other
@@ -212,13 +255,39 @@ def test_a_full_disk_ends_the_worker_and_no_trial(open_fake, work) -> None:
   opened = open_fake()
 
   def train(*_, **__):
-    raise UserError('cannot write to runs/a: the disk is full; what was saved before is complete')
+    with disk_errors(opened.folder):
+      raise OSError(errno.ENOSPC, 'No space left on device')
 
   with pytest.raises(UserError, match='the disk is full'):
     work(opened, train, trials=1)
   assert states(opened) == ['waiting']
   work(opened, trials=1)
   assert states(opened) == ['complete']
+
+
+def test_a_trial_whose_folder_is_locked_is_tried_later(
+  open_fake, work, monkeypatch, capsys
+) -> None:
+  """As where its owner was silent for long, but trains on."""
+  monkeypatch.setattr(worker, '_SECONDS_BETWEEN_LOOKS', 0.01)
+  monkeypatch.setattr(worker, '_SECONDS_BETWEEN_TRIES', 0.05)
+  opened, tries = open_fake(), []
+  begin(opened, dead_owner())
+
+  def train(config, run, *arguments, **options):
+    tries.append(run.parent.name)
+    with contextlib.ExitStack() as other:
+      if tries.count('00000') <= 2 and run.parent.name == '00000':
+        other.enter_context(run_lock(run))
+      with run_lock(run):
+        pass
+    return fake_train(config, run, *arguments, **options)
+
+  work(opened, train, trials=2)
+  assert tries == ['00000', '00001', '00000', '00000']  # and another one begins meanwhile
+  assert states(opened) == ['complete'] * 2
+  assert (opened.run_of(0, 0) / 'epochs.txt').read_text() == '1\n2\n3\n4\n'
+  assert capsys.readouterr().err.count('trial 0 waits: another process is training in') == 1
 
 
 class TestWatch:
@@ -229,9 +298,19 @@ class TestWatch:
   def test_processes_of_this_machine_are_looked_at(self) -> None:
     watch, mine = claims.Watch(), claims.new_owner()
     assert watch.is_owned(self.trial(mine))
-    assert not watch.is_owned(self.trial({**mine, 'started': mine['started'] - 60}))
+    assert not watch.is_owned(self.trial({**mine, 'started': mine['started'] - 6000}))
     assert not watch.is_owned(self.trial(dead_owner()))
     assert not watch.is_owned(self.trial(None))
+
+  def test_a_process_is_the_same_when_the_clock_is_set(self, monkeypatch) -> None:
+    mine = claims.new_owner()
+    by_clock = claims.psutil.Process.create_time
+    monkeypatch.setattr(claims.psutil.Process, 'create_time', lambda self: by_clock(self) + 60)
+    assert claims.Watch().is_owned(self.trial(mine))
+    with subprocess.Popen(['sleep', '60']) as later:  # has the number of an earlier one
+      there = claims.process_lives({**mine, 'pid': later.pid})
+      later.kill()
+    assert not there
 
   def test_of_other_machines_the_pulse_is_watched(self, monkeypatch) -> None:
     now = [100.0]

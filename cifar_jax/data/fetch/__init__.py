@@ -20,7 +20,7 @@ from cifar_jax.data import cifar_files, idx
 from cifar_jax.data.fetch import contents
 from cifar_jax.data.fetch.mirrors import PACKAGES, SAME_FILES, VARIABLE, Mirror, Package, mirrors_of
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import make_folder
+from cifar_jax.utils.files import DiskError, make_folder
 from cifar_jax.utils.locks import locked
 from cifar_jax.utils.paths import cache_folder
 from cifar_jax.utils.suggestions import did_you_mean, listed
@@ -106,7 +106,7 @@ def fetch(
       staging = folder / f'.{package.name}.download'
       return _fetch(package, folder, staging, mirrors_of(package, addresses), say, patience)
   except OSError as error:
-    raise UserError(
+    raise DiskError(
       f'cannot write to {folder}: {error.strerror or error}; what came so far stays there, so mend '
       'that and run the same command again, or keep it in another folder: '
       f'python -m cifar_jax data fetch {package.name} --dir=FOLDER'
