@@ -68,7 +68,7 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
   """Trains what is missing, writes the result and prints it."""
   from cifar_jax.trials import final as finals
-  from cifar_jax.trials import test_looks
+  from cifar_jax.trials import final_result, test_looks
 
   study = arguments.study
   if not (study / test_looks.STUDY_NAME).is_file():
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
   result = finals.read_result(study)
   if result is not None and not arguments.again and not finals.has_failed(study, result):
-    print('\n'.join(finals.tell(study, result)))
+    print('\n'.join(final_result.tell(study, result)))
     if _has_gone_on(arguments, result):
       print('the study has gone on since: its best config is now another one, not measured here')
     print('this final has been; --again trains once more, which is written down')
@@ -98,6 +98,7 @@ def _train(arguments: argparse.Namespace, final: 'Final') -> None:
   from cifar_jax.run_dir.progress import Progress
   from cifar_jax.search import page
   from cifar_jax.trials import final as finals
+  from cifar_jax.trials import final_result
   from cifar_jax.trials import repeat as repeats
 
   runs = finals.runs_of(final)
@@ -114,8 +115,8 @@ def _train(arguments: argparse.Namespace, final: 'Final') -> None:
     ):
       progress.note('stopped and saved; the same command goes on from there')
       return
-  content = finals.conclude(final, runs)
-  print('\n'.join(['', *finals.tell(final.study, content)]))
+  content = final_result.conclude(final, runs)
+  print('\n'.join(['', *final_result.tell(final.study, content)]))
   print(f'look at     {final.study / finals.RESULT}')
   if any(one.state == repeats.FAILED for side in runs.values() for one in side):
     sys.exit(1)

@@ -29,7 +29,7 @@ class _Grid(optuna.samplers.BruteForceSampler):
       study.set_user_attr(EXHAUSTED, True)
 
 
-_MAKE: Mapping[str, Callable[[int], optuna.samplers.BaseSampler]] = {
+SAMPLERS: Mapping[str, Callable[[int], optuna.samplers.BaseSampler]] = {
   'tpe': lambda seed: optuna.samplers.TPESampler(seed=seed),
   'random': lambda seed: optuna.samplers.RandomSampler(seed=seed),
   'gp': lambda seed: optuna.samplers.GPSampler(seed=seed),
@@ -84,7 +84,7 @@ def make_sampler(name: str, seed: int, trial: int) -> optuna.samplers.BaseSample
   """The sampler of one trial, whose random numbers follow from the seed and the trial's number, so
   that they are the same whichever worker asks, and after whichever interruption.
   """
-  return _MAKE[name](zlib.crc32(f'{seed}/{trial}'.encode()))
+  return SAMPLERS[name](zlib.crc32(f'{seed}/{trial}'.encode()))
 
 
 def make_pruner(name: str) -> optuna.pruners.BasePruner:

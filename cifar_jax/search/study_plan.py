@@ -9,6 +9,7 @@ from typing import Any
 
 from cifar_jax import config as configs
 from cifar_jax.search import objectives as known_objectives
+from cifar_jax.search import samplers
 from cifar_jax.search.storage import without_password
 from cifar_jax.trials.test_looks import STUDY_NAME
 from cifar_jax.utils import json_files
@@ -19,6 +20,12 @@ _FORMAT = 1
 # What makes the numbers of two trials comparable.
 _FIXED = ('kind', 'space', 'overrides', 'objectives', 'seeds')
 _FLAGS = {'overrides': 'overrides (--config....)', 'objectives': '--objectives', 'seeds': '--seeds'}
+# What the values of study.json are, where they are no texts.
+_KINDS: Mapping[str, type] = {
+  **dict.fromkeys(('overrides', 'objectives'), tuple),
+  **dict.fromkeys(('seeds', 'sampler_seed'), int),
+  'settings': Mapping,
+}
 _MAY_CHANGE = (
   'budget, sampler, pruner, workers and the ranges in the space file may change within a study'
 )
@@ -88,10 +95,24 @@ def read_plan(folder: pathlib.Path) -> Plan:
   }
   try:
     plan = Plan(**values)
-    known_objectives.parse(','.join(plan.objectives))
+    _check_values(plan)
   except (TypeError, UserError) as error:
     raise json_files.damaged(path, str(error)) from None
   return plan
+
+
+def _check_values(plan: Plan) -> None:
+  """Raises TypeError or UserError where a value cannot be of its kind, as after an edit by hand."""
+  for field in dataclasses.fields(plan):
+    value, kind = getattr(plan, field.name), _KINDS.get(field.name, str)
+    texts = not isinstance(value, tuple) or all(isinstance(each, str) for each in value)
+    if not isinstance(value, kind) or isinstance(value, bool) or not texts:
+      raise TypeError(f'its {field.name} is {value!r}')
+  if plan.seeds < 1:
+    raise TypeError(f'its seeds are {plan.seeds}')
+  known_objectives.parse(','.join(plan.objectives))
+  if plan.sampler not in samplers.SAMPLERS:
+    raise TypeError(f'its sampler is {plan.sampler!r}')
 
 
 def write_plan(folder: pathlib.Path, plan: Plan) -> None:

@@ -127,4 +127,6 @@ def test_lines_to_copy_hold_together_where_a_folder_has_a_blank(open_fake, work)
   path = results.write_best(named)
   assert path is not None
   (line,) = [line for line in path.read_text().splitlines() if 'launch.py' in line]
-  assert shlex.split(line) == ['python', 'launch.py', f'--config={path}']
+  assert shlex.split(line) == [
+    *('python', 'launch.py', f'--config={path}', f'--workdir={path.with_suffix("")}')
+  ]

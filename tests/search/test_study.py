@@ -127,6 +127,21 @@ def test_a_damaged_study_file_is_named(tmp_path) -> None:
       study.read_plan(tmp_path)
 
 
+@pytest.mark.parametrize(
+  'change',
+  [
+    *({'seeds': 'x'}, {'seeds': 0}, {'storage': 3}, {'overrides': None}, {'settings': [1]}),
+    *({'sampler': 'foo'}, {'kind': None}, {'objectives': 'val_accuracy'}),
+  ],
+)
+def test_a_study_file_with_a_wrong_value_is_damaged(open_fake, tmp_path, change) -> None:
+  open_fake()
+  path = tmp_path / 'study' / study.STUDY_NAME
+  path.write_text(json.dumps(json.loads(path.read_text()) | change))
+  with pytest.raises(UserError, match=r'study\.json is damaged'):
+    study.read_plan(path.parent)
+
+
 def test_the_test_set_stays_closed() -> None:
   config = configs.get_config()
   assert not study.closed_to_test(config).evaluate.test
@@ -198,7 +213,7 @@ class TestSamplers:
     search.add_parser(parser.add_subparsers())
     (verbs,) = parser._subparsers._group_actions
     actions = {action.dest: action for action in verbs.choices['search']._actions}
-    assert set(actions['sampler'].choices) == set(samplers._MAKE)
+    assert set(actions['sampler'].choices) == set(samplers.SAMPLERS)
     nothing = type(samplers.make_pruner('none'))
     made = {name: type(samplers.make_pruner(name)) for name in actions['pruner'].choices}
     assert [name for name, kind in made.items() if kind is nothing] == ['none']

@@ -12,7 +12,7 @@ from scipy import stats
 from cifar_jax import commands
 from cifar_jax import config as configs
 from cifar_jax.trials import final as finals
-from cifar_jax.trials import repeat, test_looks
+from cifar_jax.trials import final_result, repeat, test_looks
 from cifar_jax.utils.errors import UserError
 from tests.helpers.fake_training import FakeTraining
 from tests.helpers.runs import SILENT, changed
@@ -299,8 +299,8 @@ def test_a_real_final(study, best, tmp_path) -> None:
   finals.begin(asked)
   (runs,) = finals.runs_of(asked).values()
   repeat.train_each(runs, SILENT)
-  content = finals.conclude(asked, {'best': runs})
+  content = final_result.conclude(asked, {'best': runs})
   value = content['sides']['best']['test_accuracy']['values']['3']
   assert value == runs[0].summary['test_accuracy']
   assert content['sides']['best']['test_accuracy']['sd'] is None
-  assert '% of one seed' in '\n'.join(finals.tell(study, content))
+  assert '% of one seed' in '\n'.join(final_result.tell(study, content))
