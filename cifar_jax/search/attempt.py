@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import math
 import threading
 import time
@@ -20,17 +19,18 @@ from cifar_jax.devices.multihost import Stop
 from cifar_jax.run_dir.lock import RunLockedError
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, samplers
-from cifar_jax.search.objectives import PER_EPOCH, mean_values
-from cifar_jax.search.storage import ERRORS, StorageError, patiently
-from cifar_jax.search.study import (
+from cifar_jax.search.attributes import (
   CONFIG,
+  MADE_EPOCHS,
+  OWNER,
+  PLANNED_EPOCHS,
+  PULSE,
   REASON,
   RESULTS,
-  OpenStudy,
-  Proposer,
-  closed_to_test,
-  seeds_of,
 )
+from cifar_jax.search.objectives import PER_EPOCH, mean_values
+from cifar_jax.search.storage import ERRORS, StorageError, patiently
+from cifar_jax.search.study import OpenStudy, Proposer, closed_to_test, seeds_of
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import DiskError, make_folder
 
@@ -134,7 +134,7 @@ class Attempt:
       }
       self.beat()
       self._set(RESULTS, results)
-      self._set(budgets.EPOCHS, _epochs_of(results))
+      self._set(MADE_EPOCHS, _epochs_of(results))
     return mean_values(opened.plan.objectives, list(results.values()))
 
   def _config(self, stored: Mapping[str, Any]) -> ConfigDict:
@@ -146,8 +146,8 @@ class Attempt:
     proposed = patiently(opened.store, lambda: self.proposer.propose(trial, study))
     config = closed_to_test(proposed)
     configs.validate(config)
-    self._set(budgets.PLANNED_EPOCHS, config.epochs * plan.seeds)
-    self._set(CONFIG, json.loads(json.dumps(configs.to_json(config))))
+    self._set(PLANNED_EPOCHS, config.epochs * plan.seeds)
+    self._set(CONFIG, configs.to_json(config))
     return config
 
   def _report(self, before: int, is_first: bool, row: Mapping[str, float]) -> None:
@@ -165,7 +165,7 @@ class Attempt:
     """
     self.beat()
     epoch, objectives = int(row['epoch']), self.opened.plan.objectives
-    self._set(budgets.EPOCHS, before + epoch)
+    self._set(MADE_EPOCHS, before + epoch)
     if not is_first or len(objectives) > 1 or objectives[0] not in PER_EPOCH:
       return
     value = row[objectives[0]]
@@ -191,9 +191,9 @@ class Attempt:
       attributes = self._attributes()
       if not self._is_mine(attributes):
         raise TakenAwayError
-      count = (attributes.get(claims.PULSE) or (0, 0.0))[0] + 1
+      count = (attributes.get(PULSE) or (0, 0.0))[0] + 1
       seconds = self._seconds_before + time.monotonic() - self._start
-      self._set(claims.PULSE, [count, round(seconds, 1)])
+      self._set(PULSE, [count, round(seconds, 1)])
 
   @contextlib.contextmanager
   def _pulse(self) -> Iterator[None]:
@@ -232,10 +232,10 @@ class Attempt:
     """Leaves the trial to whoever goes on with it."""
     with contextlib.suppress(TakenAwayError):
       self.beat()
-      self._set(claims.OWNER, None)
+      self._set(OWNER, None)
 
   def _is_mine(self, attributes: Mapping[str, Any]) -> bool:
-    return (attributes.get(claims.OWNER) or {}).get('token') == self.owner['token']
+    return (attributes.get(OWNER) or {}).get('token') == self.owner['token']
 
   def _attributes(self) -> Mapping[str, Any]:
     """The attributes as they are in the storage now."""

@@ -14,14 +14,13 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_jax import data
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.search import evolution
+from cifar_jax.search.attributes import BASELINE, IN_FULL, INDIVIDUAL, SHOWN, STAGE
 from cifar_jax.search.evolution import Individual, Settings, Stage
 from cifar_jax.search.genome import Genome, of_config, to_config
 from cifar_jax.search.size import Size, size_of
-from cifar_jax.search.study import BASELINE, IN_FULL, SHOWN, STAGE, TRIALS
+from cifar_jax.search.study import run_of
 from cifar_jax.trainer.recipe import make_plan
 from cifar_jax.utils.errors import UserError
-
-INDIVIDUAL = 'individual'  # attribute of a trial
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +136,7 @@ class Breeder:
     config = with_length(to_config(self.base, individual.genome), stage.epochs, self.facts)
     # Who is promoted is trained anew: it is its own parent.
     if self.inherits and individual.parents and individual.origin != evolution.PROMOTED:
-      parent = self.folder / TRIALS / f'{individual.parents[0]:05d}' / f'seed_{self.base.seed}'
+      parent = run_of(self.folder, individual.parents[0], self.base.seed)
       with Checkpoints(parent, read_only=True) as checkpoints:
         if checkpoints.best() is not None:
           config.init_from, config.init_matching = str(parent), True

@@ -7,11 +7,8 @@ from typing import Any, NamedTuple
 import optuna
 from optuna.trial import TrialState
 
-from cifar_jax.search.claims import PULSE
+from cifar_jax.search.attributes import MADE_EPOCHS, PLANNED_EPOCHS, PULSE
 from cifar_jax.utils.errors import UserError
-
-# Attributes of a trial: the epochs of all its runs so far, and those that it is to make.
-EPOCHS, PLANNED_EPOCHS = 'epochs', 'planned_epochs'
 
 
 class Spent(NamedTuple):
@@ -71,7 +68,7 @@ def spent(trials: Iterable[optuna.trial.FrozenTrial], ended_only: bool = False) 
     minutes += seconds(attributes) / 60
     if trial.state.is_finished():
       count += 1
-      epochs += attributes.get(EPOCHS, 0)
+      epochs += attributes.get(MADE_EPOCHS, 0)
     elif not ended_only:
       count += 1
       epochs += attributes.get(PLANNED_EPOCHS, 0)

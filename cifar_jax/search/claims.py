@@ -17,7 +17,8 @@ from typing import Any
 import optuna
 import psutil
 
-OWNER, PULSE = 'owner', 'pulse'
+from cifar_jax.search.attributes import OWNER, PULSE
+
 PULSE_EVERY = 20.0  # seconds
 # Without a pulse for so long, a worker of another machine counts as lost.
 LOST_AFTER = 120.0

@@ -15,12 +15,13 @@ from cifar_jax.figures import files, study_charts
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import objectives, show
+from cifar_jax.search.attributes import STAGE
 from cifar_jax.search.breeder import individuals
 from cifar_jax.search.evolution import parse_stages
 from cifar_jax.search.family_tree import family_tree
 from cifar_jax.search.results import BEST_NAME, launch_line
 from cifar_jax.search.rows import row_of
-from cifar_jax.search.study import STAGE, OpenStudy, completed, ended, reopen
+from cifar_jax.search.study import OpenStudy, completed, reopen
 from cifar_jax.search.table import PARAMETER
 from cifar_jax.trials import test_looks
 from cifar_jax.utils.optional_deps import require
@@ -143,7 +144,7 @@ def _charts(
   past = [
     (row, trial)
     for row, trial in zip(rows, trials, strict=True)
-    if trial in ended(trials) and trial.user_attrs.get(STAGE, 0) == last
+    if trial.state.is_finished() and trial.user_attrs.get(STAGE, 0) == last
   ]
   found = {
     'history': study_charts.history(

@@ -8,8 +8,9 @@ from optuna.trial import FrozenTrial
 
 from cifar_jax import config as configs
 from cifar_jax.search import show, study
+from cifar_jax.search.attributes import BASELINE, CONFIG, IN_FULL
 from cifar_jax.search.rows import options_of
-from cifar_jax.search.study import BASELINE, IN_FULL, OpenStudy
+from cifar_jax.search.study import OpenStudy
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors, replacing
 
@@ -44,7 +45,7 @@ def baseline_config(folder: pathlib.Path, storage: str = '') -> ConfigDict | Non
   """
   opened = study.reopen(folder, storage)
   for trial in opened.trials():
-    if trial.user_attrs.get(BASELINE) and study.CONFIG in trial.user_attrs:
+    if trial.user_attrs.get(BASELINE) and CONFIG in trial.user_attrs:
       return _config_of(trial)
   return None
 

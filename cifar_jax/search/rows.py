@@ -7,7 +7,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, table
-from cifar_jax.search.study import CONFIG, REASON, SHOWN, OpenStudy
+from cifar_jax.search.attributes import CONFIG, MADE_EPOCHS, REASON, SHOWN
+from cifar_jax.search.study import OpenStudy
 
 _STATES = dict(
   zip(
@@ -40,7 +41,7 @@ def row_of(opened: OpenStudy, trial: FrozenTrial) -> dict[str, Any]:
     'state': state,
     'reason': attributes.get(REASON, '') if state in ('pruned', 'failed') else '',
     'seconds': budgets.seconds(attributes),
-    'epochs': attributes.get(budgets.EPOCHS, 0),
+    'epochs': attributes.get(MADE_EPOCHS, 0),
     **dict(zip(opened.plan.objectives, values or (), strict=False)),
     'run': run,
     **{f'{table.PARAMETER}{name}': value for name, value in options_of(trial).items()},

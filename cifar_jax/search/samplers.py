@@ -8,10 +8,10 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 
+from cifar_jax.search.attributes import EXHAUSTED
 from cifar_jax.search.objectives import PER_EPOCH
 from cifar_jax.utils.errors import UserError
 
-EXHAUSTED = 'exhausted'  # attribute of a study whose grid is done
 _SEVERAL = ('tpe', 'random', 'gp', 'nsga2', 'grid')  # that know several objectives
 _NEEDS: Mapping[str, tuple[str, str]] = {
   'gp': ('torch', 'the version for CPU is enough'),

@@ -11,8 +11,9 @@ from tqdm import tqdm
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import objectives
+from cifar_jax.search.attributes import STAGE
 from cifar_jax.search.rows import Table, row_of
-from cifar_jax.search.study import STAGE, OpenStudy, Plan, completed, ended
+from cifar_jax.search.study import OpenStudy, Plan, completed, ended
 from cifar_jax.search.table import PARAMETER
 
 _SECONDS_BETWEEN_LOOKS = 1.0

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cifar_jax import config as configs
 from cifar_jax.search import objectives as known_objectives
 from cifar_jax.search import samplers
+from cifar_jax.search.attributes import BASELINE, CONFIG, PLAN
 from cifar_jax.search.storage import Store, open_store, patiently, without_password
 from cifar_jax.search.study_plan import Plan, changes_since, check_fixed, read_plan, write_plan
 from cifar_jax.trials.test_looks import STUDY_NAME
@@ -24,14 +25,6 @@ from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import make_folder
 
 TRIALS = 'trials'
-# Attributes of a trial.
-CONFIG, RESULTS, REASON, BASELINE = 'config', 'results', 'reason', 'baseline'
-# What stands in the table beside what was suggested, by name; and the stage of a trial, where those
-# of one stage alone are compared.
-SHOWN, STAGE = 'shown', 'stage'
-# Option -> value: what is other in a trial's config where it is trained outside of the study.
-IN_FULL = 'in_full'
-_PLAN = 'plan'  # attribute of a study
 
 
 class Proposer(Protocol):
@@ -73,7 +66,12 @@ class OpenStudy:
 
   def run_of(self, number: int, seed: int) -> pathlib.Path:
     """The run folder of a trial with a seed."""
-    return self.folder / TRIALS / f'{number:05d}' / f'seed_{seed}'
+    return run_of(self.folder, number, seed)
+
+
+def run_of(folder: pathlib.Path, number: int, seed: int) -> pathlib.Path:
+  """The run folder of a trial with a seed, in the folder of a study."""
+  return folder / TRIALS / f'{number:05d}' / f'seed_{seed}'
 
 
 def open_study(
@@ -111,10 +109,10 @@ def open_study(
   with opened.store.exclusive():
     study = opened.study
     stored = patiently(opened.store, lambda: study.user_attrs)
-    if _PLAN in stored:
-      check_fixed(folder, stored[_PLAN], plan)
+    if PLAN in stored:
+      check_fixed(folder, stored[PLAN], plan)
     else:
-      patiently(opened.store, lambda: study.set_user_attr(_PLAN, plan.fixed()))
+      patiently(opened.store, lambda: study.set_user_attr(PLAN, plan.fixed()))
     if not opened.trials():
       if any((folder / TRIALS).glob('*')):
         raise UserError(

@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, worker
+from cifar_jax.search.attributes import OWNER
 from cifar_jax.search.show import Show
 from cifar_jax.search.storage import patiently
 from cifar_jax.search.study import OpenStudy
@@ -166,7 +167,7 @@ class _Worker:
       found = False
       with opened.store.exclusive():
         for trial in opened.study.get_trials(deepcopy=False):
-          owner = trial.user_attrs.get(claims.OWNER) or {}
+          owner = trial.user_attrs.get(OWNER) or {}
           mine = bool(owner) and claims.is_here(owner) and owner['pid'] == pid
           if trial.state is TrialState.RUNNING and mine:
             found = True

@@ -19,18 +19,14 @@ from cifar_jax.devices.multihost import Stop
 from cifar_jax.run_dir.lock import RunLockedError
 from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import budget as budgets
-from cifar_jax.search import claims, samplers
+from cifar_jax.search import claims
 from cifar_jax.search.attempt import Attempt, Train
+from cifar_jax.search.attributes import EXHAUSTED, KILLS, MADE_EPOCHS, OWNER, REASON
 from cifar_jax.search.storage import patiently
-from cifar_jax.search.study import (
-  REASON,
-  OpenStudy,
-  Proposer,
-)
+from cifar_jax.search.study import OpenStudy, Proposer
 from cifar_jax.utils.errors import UserError
 
 PARENT = 'CIFAR_JAX_STUDY_COMMAND'  # in the environment: the process that started a worker
-KILLS = 'kills'  # attribute of a trial: how often in a row its process was lost at the same place
 _MOST_KILLS = 5
 _FAILURES_IN_A_ROW = 3  # with nothing ever completed: it is not the options that are wrong
 _SECONDS_BETWEEN_LOOKS = 2.0
@@ -114,7 +110,7 @@ def _claim(
   with opened.store.exclusive():
     trials = study.get_trials(deepcopy=False)
     for trial in trials:
-      token = (trial.user_attrs.get(claims.OWNER) or {}).get('token')
+      token = (trial.user_attrs.get(OWNER) or {}).get('token')
       if trial.state is TrialState.RUNNING and token == owner['token']:
         return opened.ask_for(trial)
     for trial in trials:
@@ -124,18 +120,18 @@ def _claim(
         if _count_kill(opened, trial):
           continue
         taken = opened.ask_for(trial)
-        taken.set_user_attr(claims.OWNER, dict(owner))
+        taken.set_user_attr(OWNER, dict(owner))
         return taken
     if not _may_begin(opened, budget, trials):
       return None
     begun = study.ask()
-    begun.set_user_attr(claims.OWNER, dict(owner))
+    begun.set_user_attr(OWNER, dict(owner))
     return begun
 
 
 def _may_begin(opened: OpenStudy, budget: budgets.Budget, trials: Sequence[FrozenTrial]) -> bool:
   """Whether there is another trial to begin, and the means for it."""
-  exhausted = opened.plan.sampler == 'grid' and opened.study.user_attrs.get(samplers.EXHAUSTED)
+  exhausted = opened.plan.sampler == 'grid' and opened.study.user_attrs.get(EXHAUSTED)
   return not exhausted and budget.allows_another(budgets.spent(trials))
 
 
@@ -148,9 +144,9 @@ def is_work_left(opened: OpenStudy, budget: budgets.Budget) -> bool:
 
 def _count_kill(opened: OpenStudy, trial: FrozenTrial) -> bool:
   """Whether a trial without a living owner has lost too many at the same place, and has failed."""
-  if not trial.user_attrs.get(claims.OWNER):
+  if not trial.user_attrs.get(OWNER):
     return False  # it was released
-  place = trial.user_attrs.get(budgets.EPOCHS, 0)
+  place = trial.user_attrs.get(MADE_EPOCHS, 0)
   before, count = trial.user_attrs.get(KILLS, (None, 0))
   count = count + 1 if before == place else 1
   taken = opened.ask_for(trial)

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax.search import attempt, breeder, evolution, results, rows, show, study, table, worker
+from cifar_jax.search.attributes import IN_FULL, INDIVIDUAL, SHOWN, STAGE
 from cifar_jax.search.breeder import Breeder, DataFacts
 from cifar_jax.search.budget import Budget
 from cifar_jax.search.evolution import Settings, Stage
@@ -93,7 +94,7 @@ def test_each_individual_follows_from_those_before_it(opened):
 
 def test_no_network_is_above_the_limits(opened):
   for trial in opened.trials():
-    shown = trial.user_attrs[study.SHOWN]
+    shown = trial.user_attrs[SHOWN]
     assert shown['parameters'] <= 200_000
     assert shown['macs'] <= 20_000_000
 
@@ -114,7 +115,7 @@ def test_the_best_is_of_the_last_stage_and_is_told_in_full_length(opened):
   (best,) = show.best_trials(opened, opened.trials())
   individuals = breeder.individuals(opened.trials())
   assert best.number == evolution.best_of(individuals).number
-  assert best.user_attrs[study.STAGE] == 1
+  assert best.user_attrs[STAGE] == 1
   config = results.best_config(opened.folder)
   assert (config.epochs, config.max_steps, config.init_from) == (4, 0, '')
   assert of_config(config) == individuals[best.number].genome
@@ -164,7 +165,7 @@ def test_a_trial_that_is_proposed_again_is_the_same_one(tmp_path):
   again = breeder_of(tmp_path).propose(opened.ask_for(opened.trials()[7]), opened.study)
   assert dict(configs.flatten(again)) == dict(configs.flatten(before))
   attributes = opened.trials()[7].user_attrs
-  names = (study.STAGE, study.SHOWN, study.IN_FULL, breeder.INDIVIDUAL)
+  names = (STAGE, SHOWN, IN_FULL, INDIVIDUAL)
   assert attributes.keys() >= {*names}
   # Who it is was stored last: killed before that, the trial is proposed anew.
   assert list(made._attributes_of(breeder.individuals(opened.trials())[-1]))[-1] == names[-1]

@@ -1,6 +1,5 @@
 """The command line of a study: what is refused before a study begins, and what it says."""
 
-import dataclasses
 import os
 import shlex
 import subprocess
@@ -9,8 +8,8 @@ import sys
 import pytest
 
 from cifar_jax import commands
-from cifar_jax.search import results, run, show, space, study
-from tests.helpers import REPOSITORY, fake_study
+from cifar_jax.search import run, show
+from tests.helpers import REPOSITORY
 
 SPACE = """
 from configs import quickstart
@@ -59,23 +58,6 @@ def test_a_space_that_is_not_there_is_called_by_its_path(
   assert capsys.readouterr().err.startswith(f'error: {path}')
 
 
-def test_a_grid_of_steps_and_choices_has_an_end(open_fake) -> None:
-  from optuna import distributions as kinds
-
-  from cifar_jax.search import samplers
-
-  samplers.check_ranges(
-    'grid',
-    {
-      'choice': kinds.CategoricalDistribution(('a', 'b')),
-      'step': kinds.FloatDistribution(0.0, 1.0, step=0.1),
-      'whole': kinds.IntDistribution(1, 4),
-      'one': kinds.FloatDistribution(1.0, 1.0),
-    },
-  )
-  samplers.check_ranges('tpe', {'rate': kinds.FloatDistribution(0.0, 1.0)})
-
-
 def test_looking_at_a_study_tells_how_to_go_on(open_fake, work) -> None:
   """Blanks in its folder or its space do not break the line; what is usual is left out."""
   opened = open_fake(space='my space.py', pruner='median', overrides=('--config.epochs=3',))
@@ -85,18 +67,6 @@ def test_looking_at_a_study_tells_how_to_go_on(open_fake, work) -> None:
   assert {'--pruner=median', '--config.epochs=3', '--trials=N'} < set(command[6:])
   assert not any(word.startswith(('--seeds', '--objectives')) for word in command)
   assert show.counted(opened.trials()) == '1 trial'
-
-
-def test_a_baseline_outside_of_the_space_is_told_in_a_sentence(tmp_path, recwarn) -> None:
-  (tmp_path / 'space.py').write_text(
-    SPACE.format(argument='trial', line=ANY) + "BASELINE = {'rate': 0.5}"
-  )
-  proposer = space.load_space(str(tmp_path / 'space.py'))
-  baseline = space.baseline_of(proposer)
-  suggested = study.check_proposals(proposer, fake_study.PLAN, baseline)
-  assert space.outside(baseline, suggested) == {'rate': 0.5}
-  assert space.outside({'rate': 1e-3}, suggested) == {}
-  assert not [warning for warning in recwarn if 'out of range' in str(warning.message)]
 
 
 @pytest.mark.thorough
@@ -117,16 +87,3 @@ def test_a_reader_that_has_seen_enough_stops_no_study(tmp_path, tiny_data) -> No
   assert {'best.py', 'index.html', 'trials.csv'} < {
     path.name for path in (tmp_path / 'study').iterdir()
   }
-
-
-def test_lines_to_copy_hold_together_where_a_folder_has_a_blank(open_fake, work) -> None:
-  opened = open_fake()
-  work(opened, trials=1)
-  named = dataclasses.replace(opened, folder=opened.folder.parent / 'a study')
-  named.folder.mkdir()
-  path = results.write_best(named)
-  assert path is not None
-  (line,) = [line for line in path.read_text().splitlines() if 'launch.py' in line]
-  assert shlex.split(line) == [
-    *('python', 'launch.py', f'--config={path}', f'--workdir={path.with_suffix("")}')
-  ]

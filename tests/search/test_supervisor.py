@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 from cifar_jax.search import budget, claims, page, results, rows, show, study, supervisor, worker
+from cifar_jax.search.attributes import OWNER
 from cifar_jax.trials import test_looks
 from cifar_jax.utils.errors import UserError
 from tests.helpers import fake_study
@@ -48,7 +49,7 @@ def test_a_crash_costs_the_trial_and_not_the_study(open_fake, monkeypatch, capsy
     crashes = len(starts) == 1
     child = start([sys.executable, '-c', CRASHES if crashes else ''], log, workers)
     if crashes:
-      trial.set_user_attr(claims.OWNER, {**claims.new_owner(), 'pid': child.pid})
+      trial.set_user_attr(OWNER, {**claims.new_owner(), 'pid': child.pid})
     return child
 
   monkeypatch.setattr(supervisor, '_start', started)

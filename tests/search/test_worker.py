@@ -15,7 +15,8 @@ import pytest
 from cifar_jax.devices.multihost import Stop
 from cifar_jax.run_dir.lock import run_lock
 from cifar_jax.run_dir.signals import stop_signals
-from cifar_jax.search import attempt, budget, claims, study, worker
+from cifar_jax.search import attempt, attributes, budget, claims, study, worker
+from cifar_jax.search.attributes import MADE_EPOCHS, OWNER, PULSE, RESULTS
 from cifar_jax.search.rows import row_of
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors
@@ -40,13 +41,13 @@ def begin(opened: study.OpenStudy, owner: object, epochs: int = 2) -> optuna.Tri
   """A trial that somebody has begun and trained for some epochs."""
   trial = opened.study.ask()
   config = study.closed_to_test(fake_study.Space().propose(trial, opened.study))
-  trial.set_user_attr(claims.OWNER, owner)
+  trial.set_user_attr(OWNER, owner)
   short = type(config)(config)
   short.epochs = epochs
   fake_train(short, opened.run_of(trial.number, 0))
   for epoch in range(1, epochs + 1):
     trial.report(accuracy(trial.params['x'], epoch), epoch)
-    trial.set_user_attr(budget.EPOCHS, epoch)
+    trial.set_user_attr(MADE_EPOCHS, epoch)
   return trial
 
 
@@ -64,6 +65,20 @@ def test_trials_are_trained_until_the_budget_is_spent(open_fake, work) -> None:
   work(opened, epochs=17)  # 12 are made: a fourth and a fifth trial begin
   assert len(opened.trials()) == 5
   assert sum(row_of(opened, trial)['epochs'] for trial in opened.trials()) == 5 * EPOCHS
+
+
+def test_a_space_may_set_attributes_of_any_name(open_fake, work, monkeypatch) -> None:
+  class Words(fake_study.Space):
+    def propose(self, trial, study):
+      for name in filter(str.isupper, vars(attributes)):
+        trial.set_user_attr(name.lower(), 'mine')
+      return super().propose(trial, study)
+
+  monkeypatch.setattr(fake_study, 'Space', Words)
+  opened = open_fake()
+  work(opened, trials=1)
+  assert states(opened) == ['complete']
+  assert opened.trials()[0].user_attrs['owner'] == 'mine'
 
 
 def test_another_process_goes_on_after_many_trials(open_fake, monkeypatch) -> None:
@@ -199,7 +214,7 @@ def test_a_stop_in_the_last_part_of_a_run_ends_the_worker_after_it(
   opened = open_fake(seeds=seeds)
   work(opened, train, trials=3)
   assert states(opened) == [state]
-  assert len(opened.trials()[0].user_attrs[study.RESULTS]) == 1
+  assert len(opened.trials()[0].user_attrs[RESULTS]) == 1
 
 
 def test_a_worker_ends_where_its_command_is_gone_from_the_start(
@@ -223,10 +238,10 @@ def test_a_trial_whose_process_is_lost_again_and_again_has_failed(open_fake, wor
   opened = open_fake()
   trial, owner = begin(opened, None), dead_owner()
   for _ in range(worker._MOST_KILLS):
-    trial.set_user_attr(claims.OWNER, owner)
+    trial.set_user_attr(OWNER, owner)
     work(opened, lambda *_, **__: {}, trials=1)  # gets no further
     assert states(opened) == ['waiting']
-  trial.set_user_attr(claims.OWNER, owner)
+  trial.set_user_attr(OWNER, owner)
   work(opened, trials=1)
   (ended,) = opened.trials()
   row = row_of(opened, ended)
@@ -241,14 +256,14 @@ def test_what_another_worker_has_taken_up_is_not_told(open_fake) -> None:
   trial = begin(opened, mine)
 
   def train(*arguments, **options):
-    trial.set_user_attr(claims.OWNER, other)
+    trial.set_user_attr(OWNER, other)
     return fake_train(*arguments, **options)
 
   assert not attempt.Attempt(opened, fake_study.Space(), trial, mine, train, Stop()).run()
   (found,) = opened.trials()
   assert found.state is optuna.trial.TrialState.RUNNING
-  assert found.user_attrs[claims.OWNER] == other
-  assert study.RESULTS not in found.user_attrs
+  assert found.user_attrs[OWNER] == other
+  assert RESULTS not in found.user_attrs
 
 
 def test_a_full_disk_ends_the_worker_and_no_trial(open_fake, work) -> None:
@@ -292,8 +307,9 @@ def test_a_trial_whose_folder_is_locked_is_tried_later(
 
 class TestWatch:
   def trial(self, owner, pulse=None) -> optuna.trial.FrozenTrial:
-    attributes = {claims.OWNER: owner, claims.PULSE: pulse}
-    return optuna.create_trial(state=optuna.trial.TrialState.RUNNING, user_attrs=attributes)
+    return optuna.create_trial(
+      state=optuna.trial.TrialState.RUNNING, user_attrs={OWNER: owner, PULSE: pulse}
+    )
 
   def test_processes_of_this_machine_are_looked_at(self) -> None:
     watch, mine = claims.Watch(), claims.new_owner()
