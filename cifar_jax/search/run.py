@@ -106,8 +106,13 @@ def finish(opened: OpenStudy) -> None:
 
 
 def plan_of(arguments: argparse.Namespace, kind: str) -> Plan:
-  """What the command line wants of a study."""
+  """What the command line wants of a study.
+
+  Raises:
+    UserError: it asks for what no study does.
+  """
   _check_count('seeds', arguments.seeds, _MOST_SEEDS)
+  study.check_overrides(arguments.overrides)
   return Plan(
     kind=kind,
     space=arguments.space,

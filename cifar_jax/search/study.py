@@ -187,6 +187,18 @@ def closed_to_test(config: ConfigDict) -> ConfigDict:
   return config.lock()
 
 
+def check_overrides(overrides: Sequence[str]) -> None:
+  """Raises UserError where overrides ask for the test set, which trials leave unopened."""
+  asked = [word for word in overrides if word.partition('=')[0].endswith('config.evaluate.test')]
+  config = configs.get_config()
+  config.evaluate.test = False
+  if configs.override(config, asked).evaluate.test:
+    raise UserError(
+      f'{asked[-1]}: trials of a study never open the test set; leave that out, since '
+      'python -m cifar_jax final STUDY opens it'
+    )
+
+
 def check_proposals(
   proposer: Proposer, plan: Plan, baseline: Mapping[str, Any] | None = None
 ) -> dict[str, BaseDistribution]:

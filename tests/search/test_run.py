@@ -30,6 +30,8 @@ ANY = "config.optimizer.learning_rate = trial.suggest_float('rate', 1e-4, 1e-2)"
     ('trial', ANY, ('--workers=0',), '--workers=0: give 1 to 256'),
     ('trial', ANY, ('--workers=100000',), '--workers=100000: give 1 to 256'),
     ('trial', ANY, ('--seeds=1001',), '--seeds=1001: give 1 to 1000'),
+    ('trial', ANY, ('--config.evaluate.test=True',), 'trials of a study never open the test set'),
+    ('trial', ANY, ('--config.evaluate.test',), '--config.evaluate.test: trials of a study never'),
     ('trial', ANY, ('--folder={run}',), 'is the folder of a run; choose another one'),
   ],
 )

@@ -141,6 +141,8 @@ def test_a_study_file_with_a_wrong_value_is_damaged(open_fake, tmp_path, change)
 
 
 def test_the_test_set_stays_closed() -> None:
+  study.check_overrides(('--config.epochs=3', '--noconfig.evaluate.test'))
+  study.check_overrides(('--config.evaluate.test=True', '--config.evaluate.test=False'))
   config = configs.get_config()
   assert not study.closed_to_test(config).evaluate.test
   config.data.validation = 'test'
