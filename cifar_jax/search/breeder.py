@@ -165,7 +165,7 @@ class Breeder:
 
 
 def shown(individual: Individual) -> dict[str, Any]:
-  """What a table of trials says of an individual."""
+  """What a table of trials says of an individual; lines, which are cut off, begin with its network."""
   genome, rule = individual.genome, individual.genome.optimizer
   blocks = ' '.join(
     f'{len(block.convolutions)}x{block.width}{"" if block.pool == "none" else "P"}'
@@ -174,17 +174,17 @@ def shown(individual: Individual) -> dict[str, Any]:
   found = {
     'origin': individual.origin,
     'parents': ' '.join(map(str, individual.parents)),
-    'changes': '; '.join(individual.changes),
-    'generation': individual.generation,
-    'stage': individual.stage,
-    'parameters': individual.size.parameters,
-    'macs': individual.size.macs,
-    'optimizer': rule.name,
-    'learning_rate': rule.learning_rate,
-    'weight_decay': rule.weight_decay,
     'blocks': blocks,
     'dense': ' '.join(str(layer.units) for layer in genome.dense),
+    'parameters': individual.size.parameters,
     'activation': genome.activation,
+    'optimizer': rule.name,
+    'learning_rate': rule.learning_rate,
+    'changes': '; '.join(individual.changes),
+    'weight_decay': rule.weight_decay,
+    'macs': individual.size.macs,
+    'generation': individual.generation,
+    'stage': individual.stage,
     'redrawn': individual.redrawn,
   }
   return {name: value for name, value in found.items() if value != ''}

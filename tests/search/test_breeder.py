@@ -141,6 +141,15 @@ def test_the_table_says_who_came_from_whom(opened):
     assert row.get('val_accuracy') == x.score
 
 
+def test_the_line_of_a_trial_names_its_network_before_it_is_cut_off(opened):
+  for trial in opened.trials():
+    line, shown = show.line_of(opened, trial), trial.user_attrs[SHOWN]
+    whole = show.line_of(opened, trial, letters=None)
+    assert line == whole if len(whole) <= 160 else (len(line) == 160 and line[-3:] == '...')
+    assert f' blocks={shown["blocks"]} ' in line
+    assert f' parameters={shown["parameters"]} ' in line
+
+
 def test_a_network_that_fails_is_nobodys_parent(tmp_path):
   def train(config: ConfigDict, run: pathlib.Path, *arguments: Any, **options: Any) -> Any:
     if int(run.parent.name) % 3 == 1:
