@@ -31,7 +31,7 @@ class Axis:
   name: str
   values: Sequence[Any]
   log: bool = False
-  choices: tuple[Any, ...] = ()
+  choices: tuple[str, ...] = ()
 
   def positions(self) -> np.ndarray:
     """Each trial's place from 0 to 1, float64 [trials]; NaN where it has none."""
@@ -131,7 +131,7 @@ def slices(options: Sequence[Axis], values: Sequence[float], unit: str) -> Any:
     there = [index for index, value in enumerate(option.values) if value is not None]
     if option.choices:
       x = [float(option.choices.index(option.values[index])) for index in there]
-      axes.set_xticks(range(len(option.choices)), [shortened(str(c), 12) for c in option.choices])
+      axes.set_xticks(range(len(option.choices)), [shortened(c, 12) for c in option.choices])
       axes.set_xlim(-0.5, len(option.choices) - 0.5)
     else:
       x = [float(option.values[index]) for index in there]
@@ -191,7 +191,7 @@ def _label_axis(axes: Any, place: float, option: Axis, some_absent: bool) -> Non
   """The words or the ends of one of the parallel axes."""
   if option.choices:
     last = max(1, len(option.choices) - 1)
-    marks = [(index / last, shortened(str(c), 10)) for index, c in enumerate(option.choices)]
+    marks = [(index / last, shortened(c, 10)) for index, c in enumerate(option.choices)]
   else:
     low, high = option.ends()
     marks = [(0.0, f'{low:.3g}'), (1.0, f'{high:.3g}')] if low < high else [(0.5, f'{low:.3g}')]

@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from cifar_jax import config as configs
 from cifar_jax.devices.multihost import Stop
 from cifar_jax.run_dir.lock import RunLockedError
+from cifar_jax.run_dir.progress import Progress
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims, samplers
 from cifar_jax.search.attributes import (
@@ -31,6 +32,8 @@ from cifar_jax.search.attributes import (
 from cifar_jax.search.objectives import PER_EPOCH, mean_values
 from cifar_jax.search.storage import ERRORS, StorageError, patiently
 from cifar_jax.search.study import OpenStudy, Proposer, closed_to_test, seeds_of
+from cifar_jax.trainer.session import Callback, RunSession
+from cifar_jax.training.steps import TrainState
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import DiskError, make_folder
 
@@ -48,6 +51,22 @@ class InterruptedTrialError(Exception):
 
 class TakenAwayError(Exception):
   """Another worker has taken up this trial, since this one did not answer for long."""
+
+
+class ReportEpochs(Callback):
+  """Hands each epoch over.
+
+  Args:
+    report: Row of the history -> nothing; what it raises ends the run.
+  """
+
+  def __init__(self, report: Callable[[Mapping[str, float]], None]):
+    self._report = report
+
+  def end_epoch(self, session: RunSession, state: TrainState) -> TrainState:
+    """Reports the epoch."""
+    self._report(session.rows[-1])
+    return state
 
 
 @dataclasses.dataclass(eq=False)
@@ -110,7 +129,6 @@ class Attempt:
     opened, trial = self.opened, self.trial
     stored = self._attributes()
     config = self._config(stored)
-    from cifar_jax.search.callbacks import ReportEpochs
 
     results: dict[str, Any] = dict(stored.get(RESULTS, {}))
     seeds = seeds_of(config, opened.plan.seeds)
@@ -124,7 +142,11 @@ class Attempt:
       run = opened.run_of(trial.number, seed)
       report = functools.partial(self._report, _epochs_of(results), seed == seeds[0])
       summary = self.train(
-        seeded.lock(), run, _silent(), extra_callbacks=(ReportEpochs(report),), stop=self.stop
+        seeded.lock(),
+        run,
+        Progress('silent'),
+        extra_callbacks=(ReportEpochs(report),),
+        stop=self.stop,
       )
       if not summary:
         raise InterruptedTrialError
@@ -257,9 +279,3 @@ def _reason(error: Exception) -> str:
   if isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in text or 'Out of memory' in text:
     return f'out of memory: {text}'
   return f'{type(error).__name__}: {text}'
-
-
-def _silent() -> Any:
-  from cifar_jax.run_dir.progress import Progress
-
-  return Progress('silent')

@@ -165,7 +165,7 @@ class Breeder:
 
 
 def shown(individual: Individual) -> dict[str, Any]:
-  """What a table of trials says of an individual; lines, which are cut off, begin with its network."""
+  """What a table of trials says of an individual: first its network, since lines are cut off."""
   genome, rule = individual.genome, individual.genome.optimizer
   blocks = ' '.join(
     f'{len(block.convolutions)}x{block.width}{"" if block.pool == "none" else "P"}'

@@ -38,7 +38,7 @@ def random_genome(random: Random, image_shape: Sequence[int]) -> Genome:
     blocks.append(random_block(random, width))
     width = near_width(width * random.choice([1.0, 1.5, 2.0]))
   dense = tuple(random_dense(random) for _ in range(random.integers(0, 3)))
-  vectors = str(random.choice(VECTORS, p=[0.6, 0.4]))
+  vectors = str(random.choice(list(VECTORS), p=[0.6, 0.4]))
   activation = str(random.choice(ACTIVATIONS))
   return fitted(Genome(tuple(blocks), vectors, dense, activation, random_rule(random)), image_shape)
 

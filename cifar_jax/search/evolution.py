@@ -220,17 +220,7 @@ def next_individual(
       continue
     size = size_of(drawn.genome)
     if settings.limits.allows(size):
-      return Individual(
-        number,
-        drawn.genome,
-        drawn.parents,
-        drawn.generation,
-        stage,
-        drawn.origin,
-        size,
-        drawn.changes,
-        redrawn,
-      )
+      return Individual(number, stage=stage, size=size, redrawn=redrawn, **drawn._asdict())
   raise UserError(
     f'none of {_MOST_DRAWS} networks was new and within '
     f'--max_parameters={settings.limits.parameters} and --max_macs={settings.limits.macs}; '

@@ -31,7 +31,10 @@ from cifar_jax.utils.errors import UserError
 POOLS = ('none', 'max_pool', 'avg_pool')
 # Where a block normalizes: nowhere, between each convolution and its activation, or at its end.
 BATCH_NORMS = ('none', 'convolution', 'block')
-VECTORS = ('flatten', 'global_average_pool')
+VECTORS: Mapping[str, LayerSpec] = {
+  'flatten': FlattenSpec(),
+  'global_average_pool': GlobalAveragePoolSpec(),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +192,7 @@ def to_config(base: ConfigDict, genome: Genome) -> ConfigDict:
       'name': 'conv_net',
       'widths': tuple(block.width for block in genome.blocks),
       'block': templates[0] if len(set(templates)) == 1 else templates,
-      'head': _texts([_VECTORS[genome.vectors], *_dense_specs(genome.dense)]),
+      'head': _texts([VECTORS[genome.vectors], *_dense_specs(genome.dense)]),
       'activation': genome.activation,
       'dtype': base.model.get('dtype') or 'float32',
     }
@@ -226,17 +229,15 @@ def of_config(config: ConfigDict) -> Genome:
     for width, specs in zip(widths, parse_blocks(widths, model.get('block') or ()), strict=True)
   )
   first, *rest = parse_head(head)
-  vectors = next((name for name, spec in _VECTORS.items() if spec == first), None)
+  vectors = next((name for name, spec in VECTORS.items() if spec == first), None)
   if vectors is None:
-    raise UserError(f'the head begins with {format_spec(first)!r}, not with one of {VECTORS}')
+    raise UserError(
+      f'the head begins with {format_spec(first)!r}, not with one of {tuple(VECTORS)}'
+    )
   return Genome(blocks, vectors, _dense_of(rest), activation, _rule_of(config))
 
 
 _NUMBERS = ('learning_rate', 'weight_decay', 'momentum')  # the fields of a rule after its name
-_VECTORS: dict[str, LayerSpec] = {
-  'flatten': FlattenSpec(),
-  'global_average_pool': GlobalAveragePoolSpec(),
-}
 
 
 def _texts(specs: Sequence[LayerSpec]) -> tuple[str, ...]:
@@ -316,8 +317,5 @@ def _rule_of(config: ConfigDict) -> Rule:
   if config.optimizer.name not in RULES:
     raise UserError(f'the optimizer {config.optimizer.name!r} is none of {", ".join(RULES)}')
   chosen = optim.validate(config.optimizer)
-  found = {
-    name: float(getattr(chosen, name, 0.0))
-    for name in ('learning_rate', 'weight_decay', 'momentum')
-  }
+  found = {name: float(getattr(chosen, name, 0.0)) for name in _NUMBERS}
   return Rule(config.optimizer.name, **found)

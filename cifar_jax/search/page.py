@@ -138,7 +138,7 @@ def _charts(
   done, names = completed(trials), opened.plan.objectives
   if not done:
     return {}
-  scale, unit = (100.0, '%') if names[0] == 'val_accuracy' else (1.0, names[0])
+  scale, unit = _scale_of(names[0])
   values = [scale * trial.values[0] for trial in done]
   last = show.last_stage(done)  # earlier ones are not comparable
   past = [
@@ -150,7 +150,7 @@ def _charts(
     'history': study_charts.history(
       [trial.number for _, trial in past],
       [row['state'] for row, _ in past],
-      [scale * trial.values[0] if trial in done else None for _, trial in past],
+      [scale * trial.values[0] if row['state'] == 'complete' else None for row, trial in past],
       f'{names[0]} of each trial{" of the last stage" if last else ""}',
       unit,
       opened.study.directions[0] is StudyDirection.MAXIMIZE,
@@ -161,18 +161,30 @@ def _charts(
     found['family_tree'] = family_tree(individuals(trials), stages)
   best = show.best_trials(opened, trials)
   if len(names) > 1:
-    pairs = [(scale * trial.values[0], trial.values[1]) for trial in done]
-    units = [f'{name}{" (%)" if name == "val_accuracy" else ""}' for name in names[:2]]
-    pairs = [(a, 100 * b if names[1] == 'val_accuracy' else b) for a, b in pairs]
-    found['front'] = study_charts.front(pairs, units, [trial in best for trial in done])
+    scales = [_scale_of(name) for name in names[:2]]
+    pairs = [[s * v for (s, _), v in zip(scales, trial.values, strict=False)] for trial in done]
+    labels = [_label(name) for name in names[:2]]
+    chosen = {trial.number for trial in best}
+    found['front'] = study_charts.front(pairs, labels, [x.number in chosen for x in done])
   options = _axes(done)
   if options and len(done) > 1:
     if shares := importances(opened):
       found['importance'] = study_charts.importance(shares)
     found['slices'] = study_charts.slices(options, values, unit)
-    label = f'{names[0]}{f" ({unit})" if unit != names[0] else ""}'
-    found['parallel'] = study_charts.parallel(options, values, label, done.index(best[0]))
+    place = done.index(best[0])
+    found['parallel'] = study_charts.parallel(options, values, _label(names[0]), place)
   return found
+
+
+def _scale_of(objective: str) -> tuple[float, str]:
+  """By what the values of an objective are multiplied in a chart, and their unit there."""
+  return (100.0, '%') if objective == 'val_accuracy' else (1.0, objective)
+
+
+def _label(objective: str) -> str:
+  """An objective with its unit, if it has another one than its name."""
+  _, unit = _scale_of(objective)
+  return objective if unit == objective else f'{objective} ({unit})'
 
 
 def _axes(trials: Sequence[FrozenTrial]) -> list[study_charts.Axis]:

@@ -210,11 +210,10 @@ def _check_folder(folder: pathlib.Path) -> None:
 def _header(opened: OpenStudy, budget: Budget, workers: int) -> str:
   plan, trials = opened.plan, opened.trials()
   bounds = ', '.join(f'{value:g} {name}' for name, value in budget.bounds().items())
+  seeds = f', mean of {plan.seeds} seeds' if plan.seeds > 1 else ''
   lines = [
     f'study       {opened.folder} in {opened.store.where}',
-    f'objectives  {", ".join(plan.objectives)}, mean of {plan.seeds} seeds'
-    if plan.seeds > 1
-    else f'objectives  {", ".join(plan.objectives)}',
+    f'objectives  {", ".join(plan.objectives)}{seeds}',
     # What an evolution does is said by itself, in sentences.
     *([] if plan.settings else [f'search      {show.way_of(plan)}']),
     f'workers     {workers}',

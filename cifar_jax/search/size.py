@@ -17,7 +17,7 @@ class Size(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """The largest network that is tried; 0: no limit."""
+  """The largest network that is tried, in the order of `Size`; 0: no limit."""
 
   parameters: int = 0
   macs: int = 0
@@ -30,11 +30,9 @@ class Limits:
 
   def allows(self, size: Size) -> bool:
     """Whether a network of a size is tried."""
-    return all(not most or value <= most for value, most in zip(size, self.values(), strict=True))
-
-  def values(self) -> tuple[int, int]:
-    """The two of them, in the order of `Size`."""
-    return self.parameters, self.macs
+    return all(
+      not most or value <= most for value, most in zip(size, vars(self).values(), strict=True)
+    )
 
 
 NO_LIMITS = Limits()

@@ -101,7 +101,7 @@ def open_study(
         f'--storage={without_password(plan.storage)}; give that, or another --folder'
       )
     changes = changes_since(before, plan)
-    plan = dataclasses.replace(plan, created=before.created, name=_name_of(folder, before))
+    plan = dataclasses.replace(plan, created=before.created, name=before.name)
   else:
     plan = dataclasses.replace(plan, name=folder.resolve().name)
   make_folder(folder, 'study folder')
@@ -142,13 +142,13 @@ def reopen(folder: pathlib.Path, storage: str = '') -> OpenStudy:
     plan = dataclasses.replace(plan, storage=storage)
   if '***' in plan.storage:
     raise UserError(f'{folder} is stored in {plan.storage}; give --storage with the password')
-  return _load(folder, plan, _name_of(folder, plan))
+  return _load(folder, plan)
 
 
 def join(folder: pathlib.Path, plan: Plan) -> OpenStudy:
   """Opens a study for one of the workers of a command that has opened it; writes nothing."""
   _keep_optuna_quiet()
-  return _load(folder, plan, _name_of(folder, read_plan(folder)))
+  return _load(folder, dataclasses.replace(plan, name=read_plan(folder).name))
 
 
 def note_space(folder: pathlib.Path, digest: str) -> tuple[str, ...]:
@@ -277,8 +277,7 @@ def _open(folder: pathlib.Path, plan: Plan) -> OpenStudy:
   return OpenStudy(folder, plan, store, study)
 
 
-def _load(folder: pathlib.Path, plan: Plan, name: str) -> OpenStudy:
-  plan = dataclasses.replace(plan, name=name)
+def _load(folder: pathlib.Path, plan: Plan) -> OpenStudy:
   store = open_store(plan.storage, folder, must_exist=True)
   try:
     study = patiently(
@@ -299,11 +298,6 @@ def _sampler_and_pruner(plan: Plan) -> dict[str, Any]:
     'sampler': samplers.make_sampler(plan.sampler, plan.sampler_seed, 0),
     'pruner': samplers.make_pruner(plan.pruner),
   }
-
-
-def _name_of(folder: pathlib.Path, plan: Plan) -> str:
-  """What the storage calls the study of a folder; a study.json without it is of before moves."""
-  return plan.name or folder.resolve().name
 
 
 def _keep_optuna_quiet() -> None:

@@ -71,7 +71,7 @@ def supervise(
           for member in crew:
             member.ask_to_stop()
         for member in crew:
-          member.look(stop.is_set())
+          member.look()
         show.update(opened, budget)
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     finally:
@@ -106,7 +106,7 @@ class _Worker:
 
   @property
   def alive(self) -> bool:
-    """Whether a process works here, or is to be started again."""
+    """Whether a process works here."""
     return self._child is not None
 
   def ask_to_stop(self) -> None:
@@ -127,7 +127,7 @@ class _Worker:
     self._child.wait()
     self._child = None
 
-  def look(self, stopping: bool) -> None:
+  def look(self) -> None:
     """Sees whether the process has ended, and starts another one where it should not have.
 
     Raises:
@@ -147,7 +147,7 @@ class _Worker:
       raise UserError(self._last_words().removeprefix('error: '))
     reason = blame(status, times_memory_ran_out() > self._memory_ran_out)
     had_trial = self._close_trial(pid, reason)
-    if stopping or self._asked:
+    if self._asked:
       return
     self._in_vain = 0 if had_trial or not reason else self._in_vain + 1
     if self._in_vain >= _STARTS_IN_VAIN:

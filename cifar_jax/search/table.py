@@ -68,9 +68,9 @@ def read_table(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 def _rows(path: pathlib.Path, text: str) -> list[dict[str, Any]]:
   reader = csv.DictReader(io.StringIO(text, newline=''))
-  if not set(COLUMNS) <= set(reader.fieldnames or ()):
-    raise UserError(f'{path} is damaged: it lacks {", ".join(COLUMNS)}; the study writes it again')
   names = list(reader.fieldnames or ())
+  if not set(COLUMNS) <= set(names):
+    raise UserError(f'{path} is damaged: it lacks {", ".join(COLUMNS)}; the study writes it again')
   objectives = names[len(COLUMNS) : names.index('run')] if 'run' in names else []
   rows = []
   for line in reader:

@@ -77,7 +77,7 @@ def _add_block(random: Random, genome: Genome) -> tuple[Genome, str] | None:
   place = int(random.integers(len(genome.blocks) + 1))
   near = genome.blocks[max(place - 1, 0)].width if genome.blocks else 32
   block = random_block(random, near_width(near))
-  blocks = (*genome.blocks[:place], block, *genome.blocks[place:])
+  blocks = _spliced(genome.blocks, place, place, block)
   return dataclasses.replace(genome, blocks=blocks), f'block {place + 1} added'
 
 
@@ -86,7 +86,7 @@ def _remove_block(random: Random, genome: Genome) -> tuple[Genome, str] | None:
   if len(genome.blocks) < 2:
     return None
   place = int(random.integers(len(genome.blocks)))
-  blocks = genome.blocks[:place] + genome.blocks[place + 1 :]
+  blocks = _spliced(genome.blocks, place, place + 1)
   return dataclasses.replace(genome, blocks=blocks), f'block {place + 1} removed'
 
 
@@ -95,7 +95,7 @@ def _change_width(random: Random, genome: Genome) -> tuple[Genome, str] | None:
   def change(block: Block) -> Block:
     return dataclasses.replace(block, width=near_width(block.width * 2.0 ** random.uniform(-1, 1)))
 
-  return _change_block(random, genome, 'width', change)
+  return _change_part(random, genome, 'blocks', 'width', change)
 
 
 @_mutation
@@ -104,11 +104,10 @@ def _add_convolution(random: Random, genome: Genome) -> tuple[Genome, str] | Non
     if len(block.convolutions) >= MOST_CONVOLUTIONS:
       return block
     place = int(random.integers(len(block.convolutions) + 1))
-    kept = block.convolutions
-    added = (*kept[:place], random_convolution(random), *kept[place:])
-    return dataclasses.replace(block, convolutions=added)
+    kept = _spliced(block.convolutions, place, place, random_convolution(random))
+    return dataclasses.replace(block, convolutions=kept)
 
-  return _change_block(random, genome, 'convolutions', change)
+  return _change_part(random, genome, 'blocks', 'convolutions', change)
 
 
 @_mutation
@@ -117,10 +116,10 @@ def _remove_convolution(random: Random, genome: Genome) -> tuple[Genome, str] | 
     if len(block.convolutions) < 2:
       return block
     place = int(random.integers(len(block.convolutions)))
-    kept = block.convolutions[:place] + block.convolutions[place + 1 :]
+    kept = _spliced(block.convolutions, place, place + 1)
     return dataclasses.replace(block, convolutions=kept)
 
-  return _change_block(random, genome, 'convolutions', change)
+  return _change_part(random, genome, 'blocks', 'convolutions', change)
 
 
 @_mutation
@@ -130,20 +129,20 @@ def _change_convolution(random: Random, genome: Genome) -> tuple[Genome, str] | 
     drawn = random_convolution(random)
     field = str(random.choice(['kernel', 'padding', 'width_factor']))
     one = dataclasses.replace(block.convolutions[place], **{field: getattr(drawn, field)})
-    kept = block.convolutions
-    return dataclasses.replace(block, convolutions=(*kept[:place], one, *kept[place + 1 :]))
+    kept = _spliced(block.convolutions, place, place + 1, one)
+    return dataclasses.replace(block, convolutions=kept)
 
-  return _change_block(random, genome, 'convolutions', change)
+  return _change_part(random, genome, 'blocks', 'convolutions', change)
 
 
 @_mutation
 def _change_pool(random: Random, genome: Genome) -> tuple[Genome, str] | None:
-  return _change_block(random, genome, 'pool', _redrawn(random, 'pool', POOLS))
+  return _redraw(random, genome, 'pool', POOLS)
 
 
 @_mutation
 def _change_batch_norm(random: Random, genome: Genome) -> tuple[Genome, str] | None:
-  return _change_block(random, genome, 'batch_norm', _redrawn(random, 'batch_norm', BATCH_NORMS))
+  return _redraw(random, genome, 'batch_norm', BATCH_NORMS)
 
 
 @_mutation
@@ -153,8 +152,8 @@ def _change_dropout(random: Random, genome: Genome) -> tuple[Genome, str] | None
 
   places = len(genome.blocks) + len(genome.dense)
   if places and random.integers(places) < len(genome.blocks):
-    return _change_block(random, genome, 'dropout', change)
-  return _change_dense(random, genome, 'dropout', change)
+    return _change_part(random, genome, 'blocks', 'dropout', change)
+  return _change_part(random, genome, 'dense', 'dropout', change)
 
 
 @_mutation
@@ -169,7 +168,7 @@ def _add_dense(random: Random, genome: Genome) -> tuple[Genome, str] | None:
     return None
   place = int(random.integers(len(genome.dense) + 1))
   layer = random_dense(random)
-  dense = (*genome.dense[:place], layer, *genome.dense[place:])
+  dense = _spliced(genome.dense, place, place, layer)
   return dataclasses.replace(genome, dense=dense), f'dense {layer.units} added'
 
 
@@ -178,7 +177,7 @@ def _remove_dense(random: Random, genome: Genome) -> tuple[Genome, str] | None:
   if not genome.dense:
     return None
   place = int(random.integers(len(genome.dense)))
-  dense = genome.dense[:place] + genome.dense[place + 1 :]
+  dense = _spliced(genome.dense, place, place + 1)
   return dataclasses.replace(genome, dense=dense), f'dense {genome.dense[place].units} removed'
 
 
@@ -187,7 +186,7 @@ def _change_units(random: Random, genome: Genome) -> tuple[Genome, str] | None:
   def change(layer: Dense) -> Dense:
     return dataclasses.replace(layer, units=_units(layer.units * 2.0 ** random.uniform(-1, 1)))
 
-  return _change_dense(random, genome, 'units', change)
+  return _change_part(random, genome, 'dense', 'units', change)
 
 
 @_mutation
@@ -200,10 +199,8 @@ def _change_activation(random: Random, genome: Genome) -> tuple[Genome, str] | N
 @_mutation
 def _change_optimizer(random: Random, genome: Genome) -> tuple[Genome, str] | None:
   name = _other(random, tuple(RULES), genome.optimizer.name)
-  rule = random_rule(random, name)
-  return dataclasses.replace(
-    genome, optimizer=rule
-  ), f'optimizer: {genome.optimizer.name} -> {name}'
+  what = f'optimizer: {genome.optimizer.name} -> {name}'
+  return dataclasses.replace(genome, optimizer=random_rule(random, name)), what
 
 
 @_mutation
@@ -248,42 +245,42 @@ def _change_rule(
   return dataclasses.replace(genome, optimizer=rule), what
 
 
-def _change_block(
-  random: Random, genome: Genome, field: str, change: Callable[[Block], Block]
+def _change_part(
+  random: Random, genome: Genome, part: str, field: str, change: Callable[[Any], Any]
 ) -> tuple[Genome, str] | None:
-  """Changes one block, told by its field."""
-  if not genome.blocks:
+  """Changes one of the blocks, or of the dense layers, told by its field."""
+  layers = getattr(genome, part)
+  if not layers:
     return None
-  place = int(random.integers(len(genome.blocks)))
-  old, kept = genome.blocks[place], genome.blocks
-  new = change(old)
-  before, after = (_told(getattr(block, field)) for block in (old, new))
-  what = f'{field.replace("_", " ")} of block {place + 1}: {before} -> {after}'
-  return dataclasses.replace(genome, blocks=(*kept[:place], new, *kept[place + 1 :])), what
+  place = int(random.integers(len(layers)))
+  old, new = layers[place], change(layers[place])
+  before, after = (_told(getattr(layer, field)) for layer in (old, new))
+  name = f'{part.removesuffix("s")} {place + 1}'
+  changed: dict[str, Any] = {part: _spliced(layers, place, place + 1, new)}
+  return (
+    dataclasses.replace(genome, **changed),
+    f'{field.replace("_", " ")} of {name}: {before} -> {after}',
+  )
 
 
-def _change_dense(
-  random: Random, genome: Genome, field: str, change: Callable[[Dense], Dense]
+def _spliced(items: tuple[Item, ...], start: int, stop: int, *between: Item) -> tuple[Item, ...]:
+  """The items with others in the place of those from `start` to before `stop`."""
+  return (*items[:start], *between, *items[stop:])
+
+
+def _redraw(
+  random: Random, genome: Genome, field: str, values: Sequence[str]
 ) -> tuple[Genome, str] | None:
-  if not genome.dense:
-    return None
-  place = int(random.integers(len(genome.dense)))
-  old, kept = genome.dense[place], genome.dense
-  new = change(old)
-  what = f'{field} of dense {place + 1}: {getattr(old, field):g} -> {getattr(new, field):g}'
-  return dataclasses.replace(genome, dense=(*kept[:place], new, *kept[place + 1 :])), what
+  """Another word in a field of one block."""
 
-
-def _redrawn(random: Random, field: str, values: Sequence[str]) -> Callable[[Block], Block]:
   def change(block: Block) -> Block:
-    other = _other(random, values, getattr(block, field))
-    return dataclasses.replace(block, **{field: other})
+    return dataclasses.replace(block, **{field: _other(random, values, getattr(block, field))})
 
-  return change
+  return _change_part(random, genome, 'blocks', field, change)
 
 
 def _told(value: Any) -> str:
-  """A field of a block for people."""
+  """A field of a block or a dense layer for people."""
   if isinstance(value, tuple):
     return ' '.join(
       f'{one.kernel}x{one.kernel}'

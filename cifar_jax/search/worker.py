@@ -24,6 +24,7 @@ from cifar_jax.search.attempt import Attempt, Train
 from cifar_jax.search.attributes import EXHAUSTED, KILLS, MADE_EPOCHS, OWNER, REASON
 from cifar_jax.search.storage import patiently
 from cifar_jax.search.study import OpenStudy, Proposer
+from cifar_jax.trainer import loop
 from cifar_jax.utils.errors import UserError
 
 PARENT = 'CIFAR_JAX_STUDY_COMMAND'  # in the environment: the process that started a worker
@@ -39,7 +40,7 @@ def work(
   opened: OpenStudy,
   proposer: Proposer,
   budget: budgets.Budget,
-  train: Train | None = None,
+  train: Train = loop.train,
 ) -> bool:
   """Does trials until the budget is spent and none runs, or until SIGTERM.
 
@@ -50,7 +51,7 @@ def work(
     opened: The study.
     proposer: What makes the configs.
     budget: Of the whole study.
-    train: What trains, with the arguments of `trainer.loop.train`, which is the default.
+    train: What trains, with the arguments of `trainer.loop.train`.
 
   Returns:
     Whether another process is to go on: this one has compiled the programs of many trials, and some
@@ -59,10 +60,6 @@ def work(
   Raises:
     UserError: the storage or the disk cannot be used, or all trials fail.
   """
-  if train is None:
-    from cifar_jax.trainer import loop
-
-    train = loop.train
   watch, failures, done = claims.Watch(), 0, 0
   not_before: dict[int, float] = {}  # number of a trial -> when to try it again
   with _stopping() as stop:

@@ -53,7 +53,6 @@ def fake_train(
   config: ConfigDict,
   run: pathlib.Path,
   progress: Any = None,
-  startup_note: str = '',
   extra_callbacks: Sequence[Any] = (),
   stop: Stop | None = None,
   epoch_seconds: float = 0.0,

@@ -117,8 +117,9 @@ def test_who_looks_at_a_study_makes_none(open_fake, tmp_path) -> None:
 
 
 def test_a_damaged_study_file_is_named(tmp_path) -> None:
-  with pytest.raises(UserError, match='is not the folder of a study'):
-    study.read_plan(tmp_path)
+  for look in (study.read_plan, study.reopen):
+    with pytest.raises(UserError, match='is not the folder of a study'):
+      look(tmp_path)
   for content in ('{', '{"format": 2}', '{"format": 1}'):
     (tmp_path / study.STUDY_NAME).write_text(content)
     with pytest.raises(UserError, match=r'study\.json is damaged'):

@@ -2,13 +2,12 @@
 
 import random
 import signal
-import subprocess
 import sys
 
 import optuna
 import pytest
 
-from cifar_jax.search import budget, claims, page, results, rows, show, study, supervisor, worker
+from cifar_jax.search import budget, claims, page, results, rows, show, supervisor, worker
 from cifar_jax.search.attributes import OWNER
 from cifar_jax.trials import test_looks
 from cifar_jax.utils.errors import UserError
@@ -163,25 +162,3 @@ def test_the_page_of_a_study_without_results_says_so(open_fake) -> None:
   assert 'The test set of this study has not been looked at.' in text
   test_looks.record(opened.folder, 'final')
   assert 'was looked at once: by final' in page.write_page(opened).read_text()
-
-
-@pytest.mark.thorough
-def test_a_search_outlives_what_reads_its_output(tmp_path) -> None:
-  (tmp_path / 'space.py').write_text(
-    'from configs import quickstart\n'
-    'def get_config(trial):\n'
-    '  config = quickstart.get_config()\n'
-    "  config.data.validation, config.max_steps = '20', trial.suggest_int('steps', 1, 2)\n"
-    '  return config\n'
-  )
-  line = (sys.executable, '-m', 'cifar_jax', 'search', 'space.py', '--trials=1', '--folder=study')
-  with subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE) as command:
-    command.stdout.readline()
-    command.stdout.close()
-    assert command.wait(300) == 0
-  assert (tmp_path / 'study' / results.BEST_NAME).is_file()
-
-
-def test_a_study_in_a_folder_that_is_none(tmp_path) -> None:
-  with pytest.raises(UserError, match='is not the folder of a study'):
-    study.reopen(tmp_path)
