@@ -1,5 +1,6 @@
 """The page of a study: what its trials found, which options mattered, and all of them."""
 
+import copy
 import datetime
 import pathlib
 import warnings
@@ -115,10 +116,34 @@ def importances(opened: OpenStudy) -> dict[str, float]:
     warnings.simplefilter('ignore')
     try:
       return optuna.importance.get_param_importances(
-        opened.study, target=(lambda trial: sign * trial.values[0]) if several else None
+        _in_words(opened, done), target=(lambda trial: sign * trial.values[0]) if several else None
       )
     except (ValueError, RuntimeError):  # no option that all of them have, or none that varies
       return {}
+
+
+def _in_words(opened: OpenStudy, trials: Sequence[FrozenTrial]) -> optuna.Study:
+  """A study in memory of some trials, whose choices of lists and dictionaries are words: Optuna's
+  importances know no others.
+  """
+
+  def word(value: Any) -> Any:
+    return str(value) if isinstance(value, tuple | list | dict) else value
+
+  storage = optuna.storages.InMemoryStorage()
+  made = optuna.create_study(storage=storage, directions=opened.study.directions)
+  for trial in trials:
+    told = copy.copy(trial)
+    told.params = {name: word(value) for name, value in trial.params.items()}
+    told.distributions = {
+      name: CategoricalDistribution([word(choice) for choice in kind.choices])
+      if isinstance(kind, CategoricalDistribution)
+      else kind
+      for name, kind in trial.distributions.items()
+    }
+    # `add_trial` would refuse a baseline outside of the space.
+    storage.create_new_trial(made._study_id, template_trial=told)
+  return made
 
 
 def _capital(text: str) -> str:

@@ -45,14 +45,14 @@ def check(sampler: str, pruner: str, objectives: Sequence[str]) -> None:
   Raises:
     UserError: a package is missing, or it cannot work with the objectives.
   """
+  if len(objectives) > 1 and sampler not in _SEVERAL:
+    raise UserError(f'--sampler={sampler} knows one objective only; take --sampler=nsga2')
   package, remark = _NEEDS.get(sampler, ('', ''))
   if package and importlib.util.find_spec(package) is None:
     raise UserError(
       f'--sampler={sampler} needs {package} ({remark}), which is not installed; run pip install '
       f'{package}, or take --sampler=tpe'
     )
-  if len(objectives) > 1 and sampler not in _SEVERAL:
-    raise UserError(f'--sampler={sampler} knows one objective only; take --sampler=nsga2')
   if pruner == 'none':
     return
   if len(objectives) > 1:

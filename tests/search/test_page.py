@@ -36,7 +36,9 @@ def test_the_page_shows_what_was_found_and_escapes_it(open_fake, work, monkeypat
 
 
 @pytest.mark.filterwarnings('ignore:Choices for a categorical')
-def test_choices_that_are_no_words_have_an_axis(open_fake, work, monkeypatch) -> None:
+def test_choices_that_are_no_words_have_an_axis_and_an_importance(
+  open_fake, work, monkeypatch
+) -> None:
   """As the widths of a network; a storage gives lists back for tuples."""
 
   class Widths(fake_study.Space):
@@ -51,6 +53,7 @@ def test_choices_that_are_no_words_have_an_axis(open_fake, work, monkeypatch) ->
   assert axis.choices == ('[16, 32]', "{'wide': 64}")
   assert set(axis.values) <= set(axis.choices)
   assert len(axis.positions()) == 4
+  assert set(page.importances(opened)) == {'widths', 'x'}
 
 
 @pytest.mark.parametrize('objectives', ['val_accuracy', 'val_loss'])

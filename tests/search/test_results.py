@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from cifar_jax import config as configs
-from cifar_jax.search import results, rows, show, study, table
+from cifar_jax.search import results, rows, study, table
 from cifar_jax.search.attributes import CONFIG
 from cifar_jax.utils.errors import UserError
 from tests.helpers import fake_study
@@ -27,14 +27,6 @@ def test_the_best_config_is_a_config_file(open_fake, work, tmp_path) -> None:
   # Within the study, so that looks at the run's test set count.
   assert f'launch.py --config={path} --workdir={tmp_path / "study" / "best"}\n' in path.read_text()
   assert results.baseline_config(tmp_path / 'study') is None
-
-
-def test_of_several_objectives_none_beats_the_best(open_fake) -> None:
-  opened = open_fake(objectives=('val_accuracy', 'seconds'))
-  values = [(0.5, 10), (0.6, 20), (0.55, 30), (0.7, 40), (0.7, 41), (0.5, 10)]
-  for pair in values:
-    opened.study.tell(opened.study.ask(), pair)
-  assert [t.number for t in show.best_trials(opened, opened.trials())] == [3, 1, 0, 5]
 
 
 def test_a_baseline_is_the_first_trial(tmp_path) -> None:

@@ -27,6 +27,7 @@ def test_the_command_line_knows_them_all() -> None:
   ('sampler', 'pruner', 'objectives', 'said'),
   [
     ('tpe', 'asha', ('val_accuracy', 'seconds'), '--pruner=asha knows one objective only'),
+    ('cmaes', 'none', ('val_accuracy', 'seconds'), '--sampler=cmaes knows one objective only'),
     ('tpe', 'median', ('seconds',), 'which seconds is not'),
   ],
 )
