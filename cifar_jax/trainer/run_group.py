@@ -304,9 +304,13 @@ class RunGroup:
     if config.evaluate.test:
       test = validation
       if not splits.validation_is_test or config.evaluate.drop_remainder:
-        test = self._programs.evaluate(
-          state, self._programs.place([one.test for one in self._splits])
+        programs = self._programs
+        placed = (
+          programs.place_once(splits.test)  # the same, whatever a seed holds out
+          if splits.has_test
+          else programs.place([one.test for one in self._splits])
         )
+        test = programs.evaluate(state, placed)
     for lane in ended:
       lane.writing.close()
     found: list[dict[str, Any] | UserError] = []

@@ -162,7 +162,7 @@ def _programs_that_fit(
 
   def compiled(runs: int) -> float:
     made[runs] = _programs(lead, several[:runs], own_data)
-    return made[runs].bytes_needed(splits[0].train)
+    return made[runs].bytes_needed(splits[0])
 
   there = sharding.bytes_of_a_device(lead.mesh)
   fits = together_rules.most_that_fit(len(several), there or math.inf, at_least, compiled)
