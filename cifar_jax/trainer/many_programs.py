@@ -135,8 +135,8 @@ class ManyPrograms:
     return sharding.jit_replicated(split, self.trainer.mesh)
 
   def place(self, splits: Sequence[Examples]) -> Placed:
-    """The images and labels of a split on every device: of each run, [R, N, ...], or as `place_once`
-    if all have those of the first.
+    """The images and labels of a split on every device: of each run, [R, N, ...], or those of the
+    first, as `place_once` says, if all have the same.
     """
     if self._data_axis is None:
       return self.place_once(splits[0])

@@ -22,7 +22,6 @@ from cifar_jax import data
 from cifar_jax.analysis import layer_table
 from cifar_jax.data import Splits
 from cifar_jax.devices import sharding
-from cifar_jax.devices.multihost import Stop
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.trainer import cached_features, resume, together_rules
@@ -41,11 +40,9 @@ def train(
   several: Sequence[ConfigDict],
   runs: Sequence[pathlib.Path],
   progress: Progress,
-  startup_note: str = '',
   extra_callbacks: ExtraCallbacks = lambda config: (),
   only_if_faster: bool = False,
   as_launched: AsLaunched = lambda config, run: contextlib.nullcontext(),
-  stop: Stop | None = None,
 ) -> list[dict[str, Any] | UserError]:
   """Trains, or continues, the runs in some folders, as many at a time as the memory holds.
 
@@ -53,11 +50,9 @@ def train(
     several: The config of each run, locked; they may differ where `varied.may_differ` says.
     runs: Their folders, made if missing.
     progress: Shows means over the runs that are trained.
-    startup_note: What was set before JAX started, for the header.
     extra_callbacks: What else is to happen around the updates of a run, as in `loop.train`.
     only_if_faster: Whether to refuse where one run after the other takes less time.
     as_launched: (config, folder) -> what is to hold while that run's summary is written.
-    stop: That of a block around several trainings, so that one signal stops all; None: a new one.
 
   Returns:
     For each run the content of summary.json; {} if a signal stopped it before its end; or the error
@@ -92,7 +87,7 @@ def train(
   if at_once == 1 < len(left):
     raise NotTogetherError('these runs cannot be trained in one program: the memory holds one')
   network = layer_table.describe(lead.recipe.module, splits[0].image_shape)
-  with stop_signals(stop) as stop:
+  with stop_signals() as stop:
     for start in range(0, len(left), at_once):
       part = left[start : start + at_once]
       own = [splits[i % len(splits)] for i in part]  # there is one for all, or one for each
@@ -100,7 +95,7 @@ def train(
       if start:
         programs = _programs(lead, configs_of_part, len(splits) > 1)
       group = RunGroup(programs, configs_of_part, own, stop)
-      with group.opened([runs[i] for i in part], network, progress, extra_callbacks, startup_note):
+      with group.opened([runs[i] for i in part], network, progress, extra_callbacks):
         try:
           found = group.train(as_launched)
         except jax.errors.JaxRuntimeError as error:
