@@ -79,7 +79,7 @@ def train(
 
   splits = _load(several)
   lead = build_trainer(several[0], splits[0])
-  if reason := _objection_to_data(lead, len(splits) > 1):
+  if reason := _objection_to_data(lead, splits):
     raise NotTogetherError(f'these runs cannot be trained in one program: {reason}')
   if only_if_faster and (reason := together_rules.slower(lead)):
     raise NotTogetherError(f'that is faster, since {reason}')
@@ -129,8 +129,9 @@ def _load(several: Sequence[ConfigDict]) -> list[Splits]:
   return found[:1] if same and all(facts == held[0] for facts in held) else found
 
 
-def _objection_to_data(trainer: Trainer, own_data: bool) -> str:
-  """As `varied.objection`, of what the data and the devices tell."""
+def _objection_to_data(trainer: Trainer, splits: Sequence[Splits]) -> str:
+  """As `varied.objection`, of what the data, from `_load`, and the devices tell."""
+  own_data = len(splits) > 1
   if cached_features.are_cached(trainer.recipe.module):
     return 'features of the images are computed once for each run'
   if trainer.generator == 'rbg':
@@ -139,6 +140,11 @@ def _objection_to_data(trainer: Trainer, own_data: bool) -> str:
     )
   if sharding.platform(trainer.mesh) == 'cpu' and trainer.mesh.size > 1:
     return 'the kernels for CPU cannot be divided among several devices; use --config.devices=1'
+  if len({(len(one.train), len(one.validation)) for one in splits}) > 1:
+    return (
+      'each seed holds out another number of images, since equal ones stay together; use '
+      "--config.data.validation_from='last'"
+    )
   if own_data and (trainer.recipe.statistics is not None or trainer.config.whitening.layer):
     return (
       'each seed holds out other images, and what they are normalized or whitened by follows from '

@@ -16,7 +16,7 @@ import pytest
 from cifar_jax import data
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
-from cifar_jax.trainer import loop, run_group, together
+from cifar_jax.trainer import loop, run_group, together, together_rules
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.trainer.input_pipeline import make_input_pipeline
 from cifar_jax.trainer.many_programs import ManyPrograms
@@ -270,6 +270,21 @@ def test_what_cannot_be_together_is_refused_before_anything_is_written(
   assert list(tmp_path.iterdir()) == []
 
 
+def test_seeds_that_hold_out_other_numbers_of_images_are_refused(tiny_config, tmp_path) -> None:
+  """Up to 20 in groups of 7 and 11 equal images are 14 or 18."""
+  images, labels = np.arange(40, dtype=np.uint8).repeat(192).reshape(40, 8, 8, 3), np.arange(40) % 4
+  sizes = np.array([7, 7, 7, 11] * 10)
+  parts = {'x_train': images.repeat(sizes, 0), 'y_train': labels.repeat(sizes)}
+  np.savez(tmp_path / 'grouped.npz', **parts, x_test=images, y_test=labels)
+  options = {'data.name': 'npz', 'data.dir': str(tmp_path / 'grouped.npz')}
+  config = changed(tiny_config, **LINEAR, **options, **{'data.keep_duplicates_together': True})
+  several = [changed(config, seed=seed) for seed in range(4)]
+  assert {len(data.load_splits(one).validation) for one in several} == {14, 18}
+  with pytest.raises(together.NotTogetherError, match='each seed holds out another number of'):
+    together.train(several, [tmp_path / str(seed) for seed in range(4)], SILENT)
+  assert [at.name for at in tmp_path.iterdir()] == ['grouped.npz']
+
+
 def test_too_little_memory_in_the_end_is_one_sentence(tiny_config, tmp_path) -> None:
   def exhausted(group) -> None:
     raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
@@ -292,6 +307,14 @@ def test_groups_of_what_fits_are_trained_one_after_the_other(
   for at in range(3):
     one, other = (state_of(several[at], where) for where in (runs[at], folders(whole)[at]))
     assert_close(one, other, 2e-6)
+
+
+def test_what_runs_need_at_the_least(tiny_config) -> None:
+  """Images of 192 bytes: 200 of each run, to train on and held out, with 90 test images once."""
+  trainer = build_trainer(tiny_config, splits := data.load_splits(tiny_config))
+  own, shared = (together_rules.lower_bound(trainer, splits, own) for own in (True, False))
+  assert own(1) == shared(1) > 290 * 192
+  assert own(5) - shared(5) == 4 * 200 * 192
 
 
 @pytest.mark.thorough
