@@ -77,6 +77,7 @@ def _runners(config: Any, seeds: int) -> tuple[dict[str, Any], str]:
   from cifar_jax.trainer.build import build_trainer
   from cifar_jax.trainer.input_pipeline import make_input_pipeline
   from cifar_jax.trainer.many_programs import ManyPrograms
+  from cifar_jax.trainer.session import DISPATCHES_AHEAD
 
   splits = random_splits()
   trainer = build_trainer(config, splits)
@@ -105,7 +106,7 @@ def _runners(config: Any, seeds: int) -> tuple[dict[str, Any], str]:
       states[name], report = dispatch(states[name])
       made += per_dispatch
       reports.append(report)
-      if len(reports) > 4:  # as the loop does
+      if len(reports) > DISPATCHES_AHEAD:  # as the loop does
         jax.device_get(reports.pop(0))
     jax.block_until_ready(states[name])
     return made

@@ -64,13 +64,13 @@ def run(arguments: argparse.Namespace) -> None:
   with stop_signals() as stop:
     measured = lr_range.measure(config, rates, Progress(), lambda: stop.asked)
   suggestion = lr_range.suggest(measured)
-  write_table(folder / 'lr_range.csv', measured)
+  _write_table(folder / 'lr_range.csv', measured)
   picture = _draw(folder, measured, suggestion, f'{name}: {_system(config)}')
   print(described(measured, suggestion, _system(config)))
   print(f'look at     {folder / "lr_range.csv"}{picture}')
 
 
-def write_table(path: pathlib.Path, measured: 'Measured') -> None:
+def _write_table(path: pathlib.Path, measured: 'Measured') -> None:
   """One row per update, whole or not at all."""
   from cifar_jax.utils.files import disk_errors, replacing
 

@@ -47,7 +47,7 @@ from cifar_jax.startup import early_start, process
 from cifar_jax.utils import cache, paths
 from cifar_jax.utils.errors import UserError
 
-MOST_SEEDS = 10_000
+_MOST_SEEDS = 10_000
 _LARGEST_SEED = 2**32 - 1
 
 
@@ -115,10 +115,11 @@ def run(arguments: argparse.Namespace) -> None:
   plans = {name: repeat.plan(one, folder / name, seeds) for name, one in several.items()}
   runs = [run for plan in plans.values() for run in plan]
   waiting = sum(run.state != repeat.FINISHED for run in runs)
+  overrides_of = {run.folder: variations[name] for name, plan in plans.items() for run in plan}
   progress = Progress(arguments.progress)
 
   def as_launched(config: Any, run: pathlib.Path) -> contextlib.AbstractContextManager[None]:
-    return _as_launched(arguments, variations[_variation(run, folder)], config.seed, run)
+    return _as_launched(arguments, overrides_of[run], config.seed, run)
 
   def train_one(config: Any, run: pathlib.Path, *rest: Any, **options: Any) -> dict[str, Any]:
     with as_launched(config, run):
@@ -127,27 +128,30 @@ def run(arguments: argparse.Namespace) -> None:
   def extra(config: Any) -> Sequence[Any]:
     return [EpochImages(config)]
 
-  try:
-    if arguments.together == 'no' or waiting < 2:
-      raise NotTogetherError('')
-    only_if_faster = arguments.together == 'auto'
-    stopped = repeat.train_together(runs, progress, extra, only_if_faster, as_launched)
-    tables = len(plans)
-  except NotTogetherError as reason:
-    if arguments.together == 'yes' and waiting > 1:
-      raise
-    if str(reason):
+  # One run after the other shows the table of a group that it trains.
+  untold = any(all(run.state == repeat.FINISHED for run in plan) for plan in plans.values())
+  stopped, together = False, arguments.together != 'no' and waiting > 1
+  if together:
+    try:
+      only_if_faster = arguments.together == 'auto'
+      stopped = repeat.train_together(runs, progress, extra, only_if_faster, as_launched)
+    except NotTogetherError as reason:
+      if arguments.together == 'yes':
+        raise
       progress.note(f'one run after the other: {reason}')
-    stopped, after, tables = False, waiting, 0
+      together = False
+  if not together:
+    after = waiting
     for name, plan in plans.items():
+      if stopped:
+        break
       after -= sum(run.state != repeat.FINISHED for run in plan)
-      tables += all(run.state == repeat.FINISHED for run in plan)
       if name:
         progress.note(f'\n{name}')
-      stopped = stopped or repeat.train_each(plan, progress, train_one, extra, runs_after=after)
+      stopped = repeat.train_each(plan, progress, train_one, extra, runs_after=after)
   if not waiting:
     progress.note('all have finished')
-  if tables:
+  if together or untold:
     for name, plan in plans.items():
       progress.note(f'\n{name}\n{repeat.table(plan)}' if name else f'\n{repeat.table(plan)}')
   if stopped:
@@ -201,12 +205,6 @@ def _has_twice(values: Sequence[str]) -> bool:
   return len(found) < len(values)
 
 
-def _variation(run: pathlib.Path, folder: pathlib.Path) -> str:
-  """The name of the group that a run is in."""
-  inside = run.relative_to(folder).parent
-  return '' if inside == pathlib.Path() else str(inside)
-
-
 def read_seeds(text: str, first: int) -> list[int]:
   """The seeds that '5', from `first` on, or '0,3,7' stand for.
 
@@ -223,7 +221,7 @@ def read_seeds(text: str, first: int) -> list[int]:
       raise UserError(f'--first_seed={first} is for a number of seeds; --seeds={text} names them')
     if len(set(numbers)) < len(numbers):
       raise UserError(f'--seeds={text} names a seed twice, and the same run is no second one')
-  elif not 0 < numbers[0] <= MOST_SEEDS:
+  elif not 0 < numbers[0] <= _MOST_SEEDS:
     raise UserError(usage)
   else:
     numbers = [first + index for index in range(numbers[0])]

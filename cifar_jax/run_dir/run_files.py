@@ -35,8 +35,8 @@ _TEXTS = (
   *('split_note', 'tags', 'data', 'data_source', 'data_fingerprint', 'command', 'model', 'devices'),
   'placement',
 )
-# What the closing lines need; summaries of older versions have them too.
 _TEST = ('test_loss', 'test_accuracy')
+# What the closing lines need; summaries of older versions have them too.
 _ALWAYS = (
   *(*_TEST, 'split_note', 'epochs', 'max_steps', 'steps', 'seconds'),
   'images_per_second',

@@ -68,7 +68,28 @@ class Trainer:
   @property
   def epochs(self) -> int:
     """The number of epochs in the run, the last one perhaps unfinished."""
-    return -(-self.total_steps // self.steps_per_epoch)
+    return self.epoch_of(self.total_steps)
+
+  def steps_in_epoch(self, step: int) -> int:
+    """The number of updates in the epoch of update `step`, counted from 0."""
+    return min(self.steps_per_epoch, self.total_steps - step + step % self.steps_per_epoch)
+
+  def ends_epoch(self, step: int) -> bool:
+    """Whether `step` updates end an epoch; the run may end before its last epoch does."""
+    return step % self.steps_per_epoch == 0 or step == self.total_steps
+
+  def epoch_of(self, step: int) -> int:
+    """The number, from 1, of the epoch that `step` updates end or reach into."""
+    return -(-step // self.steps_per_epoch)
+
+  def is_validated(self, step: int) -> bool:
+    """Whether the epoch that ends with `step` updates is measured on the validation split."""
+    every = self.config.evaluate.every_epochs
+    return step == self.total_steps or bool(every and self.epoch_of(step) % every == 0)
+
+  def is_masked(self, step: int, count: int) -> bool:
+    """Whether the dispatch of `count` updates after `step` is that of an epoch's short batch."""
+    return self.short_last_batch and (step + count) % self.steps_per_epoch == 0
 
   def dispatch_length(self, step: int, supports_scan: bool) -> int:
     """Updates in the dispatch after `step`: as many as lie between two host events, unless

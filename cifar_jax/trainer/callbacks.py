@@ -131,9 +131,8 @@ class SaveCheckpoints(Callback):
 
   def after_updates(self, session: RunSession, state: TrainState, step: int, count: int) -> None:
     """Saves every `every_steps` within an epoch."""
-    trainer = session.trainer
-    ends_epoch = step % trainer.steps_per_epoch == 0 or step == trainer.total_steps
-    if not ends_epoch and self.config.every_steps and step % self.config.every_steps == 0:
+    every = self.config.every_steps
+    if every and step % every == 0 and not session.trainer.ends_epoch(step):
       session.drain()  # what is not finite is not saved
       self._save(session, state)
 
@@ -249,7 +248,7 @@ class ShowProgress(Callback):
     epoch, position = divmod(step, trainer.steps_per_epoch)
     if epoch != self._epoch:
       self._epoch = epoch
-      steps = min(trainer.steps_per_epoch, trainer.total_steps - (step - position))
+      steps = trainer.steps_in_epoch(step)
       session.progress.start_epoch(epoch + 1, trainer.epochs, steps, position)
 
   def after_updates(self, session: RunSession, state: TrainState, step: int, count: int) -> None:

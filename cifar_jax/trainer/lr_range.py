@@ -163,21 +163,20 @@ def measure(
   """
   configs.validate(config)
   splits = data.load_splits(config)
-  trainer = make_trainer(config, splits, rates)
+  trainer = _trainer(config, splits, rates)
   check_step_fits(trainer, splits)
   state = trainer.init()
   train = cached_features.make_substitute(trainer.recipe, variables(state))(splits.train)
   pipeline = make_input_pipeline(trainer, train, 0)
   losses: list[float] = []
   smoothed: list[float] = []
-  end, per_epoch = '', trainer.steps_per_epoch
+  end = ''
   progress.start('Range test', len(rates))
   try:
     for step in range(len(rates)):
-      masked = trainer.short_last_batch and step % per_epoch == per_epoch - 1
       nothing = sharding.replicate(Metrics.empty(), trainer.mesh)
       state = dataclasses.replace(state, metrics=nothing)
-      state, metrics = pipeline.update(state, step, 1, masked)
+      state, metrics = pipeline.update(state, step, 1, trainer.is_masked(step, 1))
       loss, accuracy, bad_step = jax.device_get((metrics.loss, metrics.accuracy, metrics.bad_step))
       if not math.isfinite(loss):
         end = 'not finite'
@@ -198,7 +197,7 @@ def measure(
   return Measured([float(rate) for rate in rates[: len(losses)]], losses, smoothed, end)
 
 
-def make_trainer(config: ConfigDict, splits: Splits, rates: np.ndarray) -> Trainer:
+def _trainer(config: ConfigDict, splits: Splits, rates: np.ndarray) -> Trainer:
   """The trainer of a config for as many updates as there are rates, one for each."""
   changed = ConfigDict(config.copy_and_resolve_references())
   changed.schedule = ConfigDict({'name': 'constant'})

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cifar_jax.data import Examples
+from cifar_jax.data import Examples, Splits
 from cifar_jax.devices import sharding
 from cifar_jax.trainer.build import Trainer
 from cifar_jax.training import steps
@@ -74,15 +74,15 @@ class ManyPrograms:
 
     return train_steps
 
-  def bytes_needed(self, examples: Examples) -> float:
-    """The memory that the compiled updates need on a device, arguments and the states that are
-    handed out to the runs included; infinity if the compiler finds that it is too much. JAX keeps
-    the program for the call.
+  def bytes_needed(self, splits: Splits) -> float:
+    """The memory that the compiled updates need on a device, with their arguments, the states that
+    are handed out to the runs and the images that these are measured on; infinity if the compiler
+    finds that it is too much. JAX keeps the program for the call.
 
     Args:
-      examples: The training images of one run.
+      splits: The data of one run.
     """
-    trainer = self.trainer
+    trainer, examples = self.trainer, splits.train
     images = sharding.as_stored(examples.images, trainer.mesh)
     keys, number = trainer.abstract_keys(), jax.ShapeDtypeStruct((), np.int32)
     order = jax.eval_shape(trainer.epoch_order, keys, number)
@@ -100,7 +100,11 @@ class ManyPrograms:
       return math.inf
     kept = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
     handed_out = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(state))
-    return float(kept + found.temp_size_in_bytes + handed_out)
+    copies = 1 if self._data_axis is None else self._runs
+    measured_on = copies * splits.validation.images.nbytes
+    if not splits.validation_is_test:
+      measured_on += splits.test.images.nbytes
+    return float(kept + found.temp_size_in_bytes + handed_out + measured_on)
 
   def _abstract(self, tree: Any, runs: int | None = None) -> Any:
     """The shapes of a tree on every device, with an axis of runs or without."""
@@ -131,21 +135,24 @@ class ManyPrograms:
     return sharding.jit_replicated(split, self.trainer.mesh)
 
   def place(self, splits: Sequence[Examples]) -> Placed:
-    """The images and labels of a split on every device: of each run, or of all if there is one."""
-    mesh = self.trainer.mesh
-    images = [sharding.as_stored(split.images, mesh) for split in splits]
-    labels = [split.labels for split in splits]
+    """The images and labels of a split on every device: of each run, [R, N, ...], or those of the
+    first, as `place_once` says, if all have the same.
+    """
     if self._data_axis is None:
-      return self._replicate((images[0], labels[0]))
-    return self._replicate((np.stack(images), np.stack(labels)))
+      return self.place_once(splits[0])
+    images = [sharding.as_stored(split.images, self.trainer.mesh) for split in splits]
+    return self._replicate((np.stack(images), np.stack([split.labels for split in splits])))
+
+  def place_once(self, split: Examples) -> Placed:
+    """The images and labels, [N, ...], of a split of all runs on every device."""
+    return self._replicate((sharding.as_stored(split.images, self.trainer.mesh), split.labels))
 
   def evaluate(self, state: TrainState, placed: Placed) -> list[dict[str, float]]:
-    """The exact mean loss and accuracy of each run over a split."""
+    """The exact mean loss and accuracy of each run over a split, its own or one for all."""
     evaluate, recipe = self.trainer.evaluate, self.trainer.recipe
+    data_axis = 0 if placed[1].ndim > 1 else None
     if evaluate.selective:  # each run looks again at images of its own
-      parts = [placed] * self._runs
-      if self._data_axis is not None:
-        parts = list(zip(*placed, strict=True))
+      parts = [placed] * self._runs if data_axis is None else list(zip(*placed, strict=True))
       states = self.split(state)
       return [evaluate(one, part) for one, part in zip(states, parts, strict=True)]
     variables = evaluated_variables(recipe, state)
@@ -153,17 +160,23 @@ class ManyPrograms:
     zeros = jax.tree.map(lambda zero: np.zeros(self._runs, zero.dtype), Metrics.empty())
     metrics, start = self._replicate((zeros, np.zeros((), np.int32)))
     for _ in range(0, placed[1].shape[-1], evaluate.batch_size):
-      metrics, start = self._eval_step(*collections, *placed, start, metrics)
+      metrics, start = self._eval_step(data_axis)(*collections, *placed, start, metrics)
     sums = jax.device_get(metrics)
     of_runs = [jax.tree.map(lambda total: total[run], sums) for run in range(self._runs)]  # noqa: B023
     return [{name: float(mean) for name, mean in one.compute().items()} for one in of_runs]
 
   @functools.cached_property
-  def _eval_step(self) -> Callable[..., Any]:
-    trainer, axis = self.trainer, self._data_axis
+  def _eval_step(self) -> Callable[[int | None], Callable[..., Any]]:
+    """Axis of runs in the images and labels -> one batch of each run."""
+    trainer = self.trainer
     step = make_eval_step(trainer.recipe, trainer.evaluate.batch_size, trainer.data_parallel)
-    mapped = jax.vmap(step, in_axes=(0, 0, axis, axis, None, 0), out_axes=(0, None))
-    return sharding.compile_step(mapped, trainer.mesh)
+
+    @functools.cache
+    def eval_step(axis: int | None) -> Callable[..., Any]:
+      mapped = jax.vmap(step, in_axes=(0, 0, axis, axis, None, 0), out_axes=(0, None))
+      return sharding.compile_step(mapped, trainer.mesh)
+
+    return eval_step
 
   def _replicate(self, tree: Any) -> Any:
     return sharding.replicate(tree, self.trainer.mesh)

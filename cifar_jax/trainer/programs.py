@@ -77,8 +77,8 @@ def dispatches(trainer: Trainer, first_step: int = 0) -> list[tuple[int, bool]]:
 def _dispatches(trainer: Trainer, step: int, end: int) -> Iterator[tuple[int, bool]]:
   while step < end:
     count = trainer.dispatch_length(step, supports_scan=True)
+    yield count, trainer.is_masked(step, count)
     step += count
-    yield count, trainer.short_last_batch and step % trainer.steps_per_epoch == 0
 
 
 class CompiledAhead:

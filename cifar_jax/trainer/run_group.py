@@ -86,14 +86,13 @@ class RunGroup:
     network: layer_table.NetworkSummary,
     progress: Progress,
     extra_callbacks: ExtraCallbacks,
-    startup_note: str,
   ) -> Iterator[None]:
     """Holds the folders of the runs while they are trained, and says what is trained."""
     self._progress = progress
     progress.split_note = run_summary.split_note(self._splits[0])
     around = pathlib.Path(os.path.commonpath([folder.parent for folder in folders]))
     names = ', '.join(str(folder.relative_to(around)) for folder in folders)
-    header = run_summary.header(self._trainer, self._splits[0], network, around, startup_note)
+    header = run_summary.header(self._trainer, self._splits[0], network, around)
     progress.note(
       f'{header}together    {len(folders)} in one program, lines show means over them: {names}\n'
     )
@@ -177,40 +176,40 @@ class RunGroup:
     others = active[0].state
     state = programs.stack([lane.state if lane in active else others for lane in self._lanes])
     order, ordered_epoch = None, -1
-    self._progress.start_epoch(
-      step // per_epoch + 1, trainer.epochs, self._steps_of_epoch(step), step % per_epoch
-    )
     first = True
     while step < until and not self._stop.asked and active:
       if step // per_epoch != ordered_epoch:
         ordered_epoch = step // per_epoch
+        self._start_epoch(step)
         epoch = sharding.replicate(ordered_epoch, trainer.mesh)
         order = programs.epoch_order(self._keys, epoch)
       count = min(trainer.dispatch_length(step, supports_scan=True), until - step)
       state = self._dispatch(state, order, step, count, active)
       step += count
       self._progress.advance(count)
-      ends_epoch = step % per_epoch == 0 or step == trainer.total_steps
+      ends_epoch = trainer.ends_epoch(step)
       every = trainer.config.checkpoint.every_steps
       if ends_epoch or first or (every and step % every == 0) or step == until:
         first = False
         self._drain(active)
-        active = self._handed_out(state, step, count, active, ends_epoch)
+        active = self._handed_out(state, step, count, active)
         if ends_epoch and active:
           self._end_epoch(state, step, active)
     if active and active[0].step < step:  # stopped between two of those moments
       self._drain(active)
       self._take(state, step, [lane for lane in active if lane.error is None])
 
-  def _steps_of_epoch(self, step: int) -> int:
-    trainer, position = self._trainer, step % self._trainer.steps_per_epoch
-    return min(trainer.steps_per_epoch, trainer.total_steps - (step - position))
+  def _start_epoch(self, step: int) -> None:
+    trainer = self._trainer
+    epoch, position = divmod(step, trainer.steps_per_epoch)
+    self._progress.close()  # of runs that were behind
+    self._progress.start_epoch(epoch + 1, trainer.epochs, trainer.steps_in_epoch(step), position)
 
   def _dispatch(
     self, state: TrainState, order: Any, step: int, count: int, active: Sequence[Lane]
   ) -> TrainState:
     trainer = self._trainer
-    masked = trainer.short_last_batch and (step + count) % trainer.steps_per_epoch == 0
+    masked = trainer.is_masked(step, count)
     start = time.perf_counter()
     function = self._programs.train_steps(count)
     state, metrics = function(
@@ -264,7 +263,7 @@ class RunGroup:
         lane.state, lane.step = states[run], step
 
   def _handed_out(
-    self, state: TrainState, step: int, count: int, active: Sequence[Lane], ends_epoch: bool
+    self, state: TrainState, step: int, count: int, active: Sequence[Lane]
   ) -> list[Lane]:
     """Lets the callbacks of the runs see their states; returns those that go on."""
     active = [lane for lane in active if lane.error is None]
@@ -276,18 +275,15 @@ class RunGroup:
     return active
 
   def _end_epoch(self, state: TrainState, step: int, active: Sequence[Lane]) -> None:
-    trainer, every = self._trainer, self._trainer.config.evaluate.every_epochs
-    epoch = -(-step // trainer.steps_per_epoch)
-    if step == trainer.total_steps or (every and epoch % every == 0):
+    trainer = self._trainer
+    if trainer.is_validated(step):
       self._measured = self._programs.evaluate(state, self._validation)
     for lane in active:
       lane.session.end_epoch(lane.state, step)
     rows = [lane.session.rows[-1] for lane in active]
     means = {name: statistics.fmean(row[name] for row in rows) for name in rows[0]}
     left = active[0].session.seconds_left(step) or 0.0
-    self._progress.end_epoch(epoch, trainer.epochs, means, left)
-    if step < trainer.total_steps:
-      self._progress.start_epoch(epoch + 1, trainer.epochs, self._steps_of_epoch(step), 0)
+    self._progress.end_epoch(trainer.epoch_of(step), trainer.epochs, means, left)
 
   def _outcomes(self, as_launched: AsLaunched) -> list[dict[str, Any] | UserError]:
     """Measures the runs that are at their end, and writes their summaries when all is on disk."""
@@ -304,9 +300,13 @@ class RunGroup:
     if config.evaluate.test:
       test = validation
       if not splits.validation_is_test or config.evaluate.drop_remainder:
-        test = self._programs.evaluate(
-          state, self._programs.place([one.test for one in self._splits])
+        programs = self._programs
+        placed = (
+          programs.place_once(splits.test)  # the same, whatever a seed holds out
+          if splits.has_test
+          else programs.place([one.test for one in self._splits])
         )
+        test = programs.evaluate(state, placed)
     for lane in ended:
       lane.writing.close()
     found: list[dict[str, Any] | UserError] = []

@@ -45,7 +45,11 @@ def _split_note_of_run(config: ConfigDict, splits: Splits) -> str:
 
 
 def header(
-  trainer: Trainer, splits: Splits, network: NetworkSummary, run: pathlib.Path, startup_note: str
+  trainer: Trainer,
+  splits: Splits,
+  network: NetworkSummary,
+  run: pathlib.Path,
+  startup_note: str = '',
 ) -> str:
   """The network, the data, the devices and the plan, printed before the first step."""
   config = trainer.config
@@ -178,7 +182,7 @@ def results(
   rows: Sequence[Mapping[str, float]],
   timer: RunTimer,
   devices: Sequence[str],
-  together: int = 1,
+  together: int,
 ) -> dict[str, Any]:
   """The content of summary.json: one flat object that needs nothing else to be compared with
   others.

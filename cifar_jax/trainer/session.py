@@ -83,15 +83,13 @@ class RunSession:
   def end_epoch(self, state: TrainState, step: int) -> TrainState:
     """Validates, adds the epoch's row to the history, and lets the callbacks act on it."""
     self.drain()
-    trainer, every = self.trainer, self.trainer.config.evaluate.every_epochs
-    epoch = -(-step // trainer.steps_per_epoch)  # the last one may have ended before its end
+    trainer = self.trainer
     training = {n: float(v) for n, v in jax.device_get(state.metrics).compute().items()}
-    validated = step == trainer.total_steps or (every and epoch % every == 0)
-    self.validation = self.evaluate(state) if validated else {}
+    self.validation = self.evaluate(state) if trainer.is_validated(step) else {}
     self.rows.append(
       {
         'step': step,
-        'epoch': epoch,
+        'epoch': trainer.epoch_of(step),
         'train_loss': training['loss'],
         'train_accuracy': training['accuracy'],
         'val_loss': self.validation.get('loss', math.nan),
@@ -124,7 +122,7 @@ class Session(RunSession):
 
   def run(self, state: TrainState, step: int) -> TrainState:
     """Trains from `step` to the end of the run, or until a stop was asked for and all is saved."""
-    trainer, per_epoch, total = self.trainer, self.trainer.steps_per_epoch, self.trainer.total_steps
+    trainer, total = self.trainer, self.trainer.total_steps
     self.start(step)
     while step < total and not self.stop.asked and not self.stopped_early:
       count = trainer.dispatch_length(step, self.pipeline.supports_scan)
@@ -135,7 +133,7 @@ class Session(RunSession):
       for callback in self.callbacks:
         callback.after_updates(self, state, step, count)
       self.background.check()
-      if step % per_epoch == 0 or step == total:
+      if trainer.ends_epoch(step):
         state = self.end_epoch(state, step)
     interrupted = step < total and not self.stopped_early
     self.end(state, step, interrupted)
@@ -155,8 +153,7 @@ class Session(RunSession):
     self.timer.trained(time.perf_counter() - start)
 
   def _dispatch(self, state: TrainState, step: int, count: int) -> TrainState:
-    per_epoch = self.trainer.steps_per_epoch
-    masked = self.trainer.short_last_batch and step % per_epoch + count == per_epoch
+    masked = self.trainer.is_masked(step, count)
     start, waited = time.perf_counter(), self.pipeline.input_wait_seconds
     self.ahead.wait((count, masked))
     with jax.profiler.StepTraceAnnotation('train', step_num=step):

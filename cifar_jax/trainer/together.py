@@ -22,7 +22,6 @@ from cifar_jax import data
 from cifar_jax.analysis import layer_table
 from cifar_jax.data import Splits
 from cifar_jax.devices import sharding
-from cifar_jax.devices.multihost import Stop
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.trainer import cached_features, resume, together_rules
@@ -41,11 +40,9 @@ def train(
   several: Sequence[ConfigDict],
   runs: Sequence[pathlib.Path],
   progress: Progress,
-  startup_note: str = '',
   extra_callbacks: ExtraCallbacks = lambda config: (),
   only_if_faster: bool = False,
   as_launched: AsLaunched = lambda config, run: contextlib.nullcontext(),
-  stop: Stop | None = None,
 ) -> list[dict[str, Any] | UserError]:
   """Trains, or continues, the runs in some folders, as many at a time as the memory holds.
 
@@ -53,11 +50,9 @@ def train(
     several: The config of each run, locked; they may differ where `varied.may_differ` says.
     runs: Their folders, made if missing.
     progress: Shows means over the runs that are trained.
-    startup_note: What was set before JAX started, for the header.
     extra_callbacks: What else is to happen around the updates of a run, as in `loop.train`.
     only_if_faster: Whether to refuse where one run after the other takes less time.
     as_launched: (config, folder) -> what is to hold while that run's summary is written.
-    stop: That of a block around several trainings, so that one signal stops all; None: a new one.
 
   Returns:
     For each run the content of summary.json; {} if a signal stopped it before its end; or the error
@@ -84,7 +79,7 @@ def train(
 
   splits = _load(several)
   lead = build_trainer(several[0], splits[0])
-  if reason := _objection_to_data(lead, len(splits) > 1):
+  if reason := _objection_to_data(lead, splits):
     raise NotTogetherError(f'these runs cannot be trained in one program: {reason}')
   if only_if_faster and (reason := together_rules.slower(lead)):
     raise NotTogetherError(f'that is faster, since {reason}')
@@ -92,7 +87,7 @@ def train(
   if at_once == 1 < len(left):
     raise NotTogetherError('these runs cannot be trained in one program: the memory holds one')
   network = layer_table.describe(lead.recipe.module, splits[0].image_shape)
-  with stop_signals(stop) as stop:
+  with stop_signals() as stop:
     for start in range(0, len(left), at_once):
       part = left[start : start + at_once]
       own = [splits[i % len(splits)] for i in part]  # there is one for all, or one for each
@@ -100,7 +95,7 @@ def train(
       if start:
         programs = _programs(lead, configs_of_part, len(splits) > 1)
       group = RunGroup(programs, configs_of_part, own, stop)
-      with group.opened([runs[i] for i in part], network, progress, extra_callbacks, startup_note):
+      with group.opened([runs[i] for i in part], network, progress, extra_callbacks):
         try:
           found = group.train(as_launched)
         except jax.errors.JaxRuntimeError as error:
@@ -134,8 +129,9 @@ def _load(several: Sequence[ConfigDict]) -> list[Splits]:
   return found[:1] if same and all(facts == held[0] for facts in held) else found
 
 
-def _objection_to_data(trainer: Trainer, own_data: bool) -> str:
-  """As `varied.objection`, of what the data and the devices tell."""
+def _objection_to_data(trainer: Trainer, splits: Sequence[Splits]) -> str:
+  """As `varied.objection`, of what the data, from `_load`, and the devices tell."""
+  own_data = len(splits) > 1
   if cached_features.are_cached(trainer.recipe.module):
     return 'features of the images are computed once for each run'
   if trainer.generator == 'rbg':
@@ -144,6 +140,11 @@ def _objection_to_data(trainer: Trainer, own_data: bool) -> str:
     )
   if sharding.platform(trainer.mesh) == 'cpu' and trainer.mesh.size > 1:
     return 'the kernels for CPU cannot be divided among several devices; use --config.devices=1'
+  if len({(len(one.train), len(one.validation)) for one in splits}) > 1:
+    return (
+      'each seed holds out another number of images, since equal ones stay together; use '
+      "--config.data.validation_from='last'"
+    )
   if own_data and (trainer.recipe.statistics is not None or trainer.config.whitening.layer):
     return (
       'each seed holds out other images, and what they are normalized or whitened by follows from '
@@ -162,7 +163,7 @@ def _programs_that_fit(
 
   def compiled(runs: int) -> float:
     made[runs] = _programs(lead, several[:runs], own_data)
-    return made[runs].bytes_needed(splits[0].train)
+    return made[runs].bytes_needed(splits[0])
 
   there = sharding.bytes_of_a_device(lead.mesh)
   fits = together_rules.most_that_fit(len(several), there or math.inf, at_least, compiled)

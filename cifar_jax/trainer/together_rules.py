@@ -54,13 +54,15 @@ def most_that_fit(
 
 
 def lower_bound(trainer: Trainer, splits: Splits, own_data: bool) -> Callable[[int], float]:
-  """`at_least` of `most_that_fit`: what `step_memory` knows of each run, the images but once where
-  the runs share them.
+  """`at_least` of `most_that_fit`: what `step_memory` knows of each run, but the images that the
+  runs share once: all, or the test images where each holds out others.
 
   Raises:
     UserError: One alone does not fit.
   """
   step_memory.check_step_fits(trainer, splits)
   each = sum(part.size for part in step_memory.parts(trainer, splits))
-  shared = 0 if own_data else splits.image_bytes
+  shared = splits.image_bytes
+  if own_data:
+    shared = splits.test.images.nbytes if splits.has_test else 0
   return lambda runs: shared + runs * (each - shared)

@@ -113,10 +113,8 @@ def has_failed(study: pathlib.Path, result: Mapping[str, Any]) -> bool:
   Raises:
     UserError: The result is none of a final.
   """
-  try:
+  with json_files.expected_in(study / RESULT):
     failed = any(side['failed'] for side in result['sides'].values())
-  except (KeyError, TypeError, AttributeError) as error:
-    raise json_files.damaged(study / RESULT, f'{type(error).__name__}: {error}') from None
   return failed and os.path.lexists(study / FOLDER / PLAN)
 
 
@@ -148,7 +146,7 @@ def settle(asked: Final, again: bool) -> Final:
       f'the final of {asked.study} began with other {other[0]}; go on with those, or begin anew '
       'with --again'
     )
-  try:
+  with json_files.expected_in(path):
     return dataclasses.replace(
       asked,
       sides={name: configs.of_json(side, path) for name, side in begun['sides'].items()},
@@ -156,8 +154,6 @@ def settle(asked: Final, again: bool) -> Final:
       number=int(begun['number']),
       nothing_better=bool(begun['nothing_better']),
     )
-  except (KeyError, TypeError, ValueError, AttributeError) as error:
-    raise json_files.damaged(path, f'{type(error).__name__}: {error}') from None
 
 
 @contextlib.contextmanager

@@ -54,14 +54,12 @@ def tell(study: pathlib.Path, content: Mapping[str, Any]) -> list[str]:
     UserError: The file is none of a final.
   """
   lines = []
-  try:
+  with json_files.expected_in(study / RESULT):
     for name, side in content['sides'].items():
       summary = {part: side[COLUMN][part] for part in ('n', 'mean', 'sd', 'low', 'high')}
       lines.append(f'{name:9s}  {COLUMN.replace("_", " ")} {_summed(summary)}')
       lines += [f'{"":9s}  seed {seed} failed: {why}' for seed, why in side['failed'].items()]
     head, *rest = content['sentences']
-  except (KeyError, TypeError, AttributeError, ValueError) as error:
-    raise json_files.damaged(study / RESULT, f'{type(error).__name__}: {error}') from None
   return [*lines, '', head, *(f'  {line}' for line in rest), '', test_looks.sentence(study)]
 
 

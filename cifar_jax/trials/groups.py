@@ -83,16 +83,18 @@ class Group:
       values = [row.get(name) for row in self.rows]
       if name in ('run', 'seed', 'folder'):
         continue
-      if all(value == values[0] for value in values):
+      alike = all(value == values[0] for value in values)
+      numbers = all(isinstance(value, int | float) for value in values if value is not None)
+      if alike:
         found[name] = values[0]
-      elif all(isinstance(value, int | float) for value in values if value is not None):
-        summary = statistics.summarize(list(self.values(name).values()))
-        if summary.n:
-          found[name] = summary.mean
-        if 0 < summary.n < len(self.rows):
-          found[f'{name}_n'] = summary.n
+      if name not in MEASURED and (alike or not numbers):
+        continue
+      summary = statistics.summarize(list(self.values(name).values()))
+      if summary.n and not alike:
+        found[name] = summary.mean
+      if 0 < summary.n < len(self.rows):
+        found[f'{name}_n'] = summary.n
       if name in MEASURED:
-        summary = statistics.summarize(list(self.values(name).values()))
         found |= {f'{name}_{part}': getattr(summary, part) for part in ('sd', 'low', 'high')}
     return found
 
@@ -151,7 +153,7 @@ def grouped(rows: Sequence[Row]) -> list[Group]:
         repeated.append(row)
       else:
         by_seed[row.get('seed')] = row
-    groups.append(Group(name_of(list(by_seed.values())), tuple(by_seed.values()), tuple(repeated)))
+    groups.append(Group(_name_of(list(by_seed.values())), tuple(by_seed.values()), tuple(repeated)))
   names = [group.name for group in groups]
   return [
     dataclasses.replace(group, name=_place(group)) if names.count(group.name) > 1 else group
@@ -159,7 +161,7 @@ def grouped(rows: Sequence[Row]) -> list[Group]:
   ]
 
 
-def name_of(rows: Sequence[Row]) -> str:
+def _name_of(rows: Sequence[Row]) -> str:
   """What to call some runs: a run by its name, the runs of a folder of seeds by that of the folder,
   others by what their names begin with.
   """

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +36,6 @@ class SeedRun:
     state: `FINISHED`, `FAILED`, `STOPPED` (saved, and to go on) or `WAITING`.
     summary: The content of its summary.json; {} before its end.
     reason: Why it failed, in a sentence.
-    seconds: What this process spent on it.
   """
 
   config: ConfigDict
@@ -45,7 +43,6 @@ class SeedRun:
   state: str = WAITING
   summary: dict[str, Any] = dataclasses.field(default_factory=dict)
   reason: str = ''
-  seconds: float = 0.0
 
   @property
   def seed(self) -> int:
@@ -106,7 +103,6 @@ def train_each(
       progress.runs_to_come = len(waiting) - index - 1 + runs_after
       place = f'{runs.index(run) + 1} of {len(runs)}'
       progress.note(f'\nseed {run.seed} ({place}), {run.folder}\n')
-      start = time.perf_counter()
       try:
         run.summary = train_one(
           run.config,
@@ -118,13 +114,12 @@ def train_each(
         )
         run.state = FINISHED if run.summary else STOPPED
       except _ENDS_ONE_RUN as error:
-        if not _has_begun(run.folder):
-          raise
+        if not os.path.lexists(run.folder / configs.CONFIG_NAME):
+          raise  # nothing has begun
         progress.close()
         run.state, run.reason = FAILED, _sentence(error)
         progress.note(f'seed {run.seed} failed: {run.reason}')
       finally:
-        run.seconds = time.perf_counter() - start
         progress.brief = True
       progress.note(f'\n{table(runs)}')
     return stop.asked
@@ -156,7 +151,6 @@ def train_together(
     UserError: As `together.train`.
   """
   waiting = [run for run in runs if run.state != FINISHED]
-  start = time.perf_counter()
   outcomes = together.train(
     [run.config for run in waiting],
     [run.folder for run in waiting],
@@ -166,7 +160,6 @@ def train_together(
     as_launched=as_launched,
   )
   for run, outcome in zip(waiting, outcomes, strict=True):
-    run.seconds = time.perf_counter() - start
     if isinstance(outcome, UserError):
       run.state, run.reason = FAILED, str(outcome)
     else:
@@ -235,10 +228,6 @@ def _number(column: str, value: float | None) -> str:
   if value is None:
     return ''
   return f'{100 * value:.2f} %' if column.endswith('accuracy') else f'{value:.4f}'
-
-
-def _has_begun(folder: pathlib.Path) -> bool:
-  return os.path.lexists(folder / configs.CONFIG_NAME)
 
 
 def _sentence(error: BaseException) -> str:

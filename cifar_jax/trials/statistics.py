@@ -107,9 +107,9 @@ def compare(first: Mapping[int, float], second: Mapping[int, float]) -> Differen
   if first.keys() == second.keys():
     pairs = np.array([(first[seed], second[seed]) for seed in first], np.float64).reshape(-1, 2)
     kept = pairs[np.isfinite(pairs).all(1)]
-    return _paired(kept[:, 0] - kept[:, 1], kept, 2 * (len(pairs) - len(kept)))
+    return _tested((kept[:, 0] - kept[:, 1],), kept, 2 * (len(pairs) - len(kept)))
   (one, left_out), (other, more_left_out) = map(_finite, (first.values(), second.values()))
-  return _unpaired(one, other, left_out + more_left_out)
+  return _tested((one, other), np.concatenate([one, other]), left_out + more_left_out)
 
 
 def runs_needed(difference: float, sd: float, paired: bool) -> int | None:
@@ -173,80 +173,58 @@ def holm(p_values: Sequence[float]) -> list[float]:
   return adjusted
 
 
-def _paired(differences: np.ndarray, pairs: np.ndarray, missing: int) -> Difference:
+def _tested(samples: tuple[np.ndarray, ...], scale: np.ndarray, missing: int) -> Difference:
+  """A difference of means with its tests.
+
+  Args:
+    samples: The differences of pairs, or the numbers of either side.
+    scale: All numbers, whose size says which spread is rounding.
+    missing: As in `Difference`.
+  """
   from scipy import stats
 
-  n = len(differences)
-  sd = _sd(differences, scale=pairs) if n > 1 else math.nan
-  low = high = p = p_permutation = math.nan
-  if n > 1:
-    count = 2**n
-    p_permutation, exact = _permutation_test((differences,), 'samples', count)
-    if sd > 0:
-      result = stats.ttest_1samp(differences, 0.0)
-      low, high = (float(end) for end in result.confidence_interval(CONFIDENCE))
-      p = float(result.pvalue)
-    elif not differences.any():
-      p = 1.0  # no pair differs
-  else:
-    count, exact = 1, True
-  return Difference(
-    mean=float(differences.mean()) if n else math.nan,
-    low=low,
-    high=high,
-    p=p,
-    p_permutation=p_permutation,
-    exact=exact,
-    smallest_p=min(1.0, 2 / count),
-    paired=True,
-    n=(n, n),
-    sd=sd,
-    missing=missing,
-  )
-
-
-def _unpaired(first: np.ndarray, second: np.ndarray, missing: int) -> Difference:
-  from scipy import stats
-
-  n = len(first), len(second)
+  paired = len(samples) == 1
+  n = len(samples[0]), len(samples[-1])
+  count = 2 ** n[0] if paired else math.comb(sum(n), n[0])
   sd = low = high = p = p_permutation = math.nan
-  count, exact = math.comb(sum(n), n[0]), True
+  exact = True
   if min(n) > 1:
-    p_permutation, exact = _permutation_test((first, second), 'independent', count)
-    spread = np.concatenate([first, second])
-    sd = math.sqrt((_sd(first, spread) ** 2 + _sd(second, spread) ** 2) / 2)
+    p_permutation, exact = _permutation_test(samples, count)
+    sd = math.sqrt(sum(_sd(sample, scale) ** 2 for sample in samples) / len(samples))
     if sd > 0:
-      result = stats.ttest_ind(first, second, equal_var=False)
+      result = (
+        stats.ttest_1samp(*samples, 0.0) if paired else stats.ttest_ind(*samples, equal_var=False)
+      )
       low, high = (float(end) for end in result.confidence_interval(CONFIDENCE))
       p = float(result.pvalue)
-    elif first[0] == second[0]:
-      p = 1.0  # no run differs from another
+    elif not samples[0].any() if paired else samples[0][0] == samples[1][0]:
+      p = 1.0  # no run differs from the other of its pair, or from any
   return Difference(
-    mean=float(first.mean() - second.mean()) if min(n) else math.nan,
+    mean=float(_difference_of_means(*samples)) if min(n) else math.nan,
     low=low,
     high=high,
     p=p,
     p_permutation=p_permutation,
     exact=exact,
     smallest_p=min(1.0, 2 / count),
-    paired=False,
+    paired=paired,
     n=n,
     sd=sd,
     missing=missing,
   )
 
 
-def _permutation_test(data: tuple[np.ndarray, ...], kind: Any, count: int) -> tuple[float, bool]:
-  """The two-sided p-value of a difference of means, and whether all `count` arrangements, signs
-  ('samples') or sides ('independent'), were looked at.
+def _permutation_test(samples: tuple[np.ndarray, ...], count: int) -> tuple[float, bool]:
+  """The two-sided p-value of a difference of means, and whether all `count` arrangements, signs of
+  the differences of pairs or ways to divide both sides, were looked at.
   """
   from scipy import stats
 
   exact = count <= _MOST_ARRANGEMENTS
   result = stats.permutation_test(
-    data,
-    (lambda x, axis: x.mean(axis)) if kind == 'samples' else _difference_of_means,
-    permutation_type=kind,
+    samples,
+    _difference_of_means,
+    permutation_type='samples' if len(samples) == 1 else 'independent',
     vectorized=True,
     n_resamples=count if exact else _SAMPLED_ARRANGEMENTS,
     batch=10_000,
@@ -255,8 +233,9 @@ def _permutation_test(data: tuple[np.ndarray, ...], kind: Any, count: int) -> tu
   return float(result.pvalue), exact
 
 
-def _difference_of_means(x: np.ndarray, y: np.ndarray, axis: int) -> Any:
-  return x.mean(axis) - y.mean(axis)
+def _difference_of_means(*samples: np.ndarray, axis: int = -1) -> Any:
+  first, *second = (sample.mean(axis) for sample in samples)
+  return first - sum(second)
 
 
 def _finite(values: Iterable[float]) -> tuple[np.ndarray, int]:

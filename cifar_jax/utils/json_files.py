@@ -1,7 +1,9 @@
 """The JSON files of a run, which a crash, a copy or an editor may have left in any state."""
 
+import contextlib
 import json
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 from cifar_jax.utils.errors import UserError
@@ -31,6 +33,19 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   if not isinstance(content, dict):
     raise damaged(path, 'it holds no object')
   return content
+
+
+@contextlib.contextmanager
+def expected_in(path: pathlib.Path) -> Iterator[None]:
+  """A block that takes what it expects out of the content of a file.
+
+  Raises:
+    UserError: It is not there.
+  """
+  try:
+    yield
+  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    raise damaged(path, f'{type(error).__name__}: {error}') from None
 
 
 def damaged(path: pathlib.Path, reason: str) -> UserError:

@@ -16,7 +16,7 @@ import pytest
 from cifar_jax import data
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.progress import Progress
-from cifar_jax.trainer import loop, run_group, together
+from cifar_jax.trainer import loop, run_group, together, together_rules
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.trainer.input_pipeline import make_input_pipeline
 from cifar_jax.trainer.many_programs import ManyPrograms
@@ -93,8 +93,19 @@ def whole(tmp_path_factory, tiny_data) -> pathlib.Path:
     pytest.param({}, id='convolution', marks=pytest.mark.thorough),
   ],
 )
-def test_a_run_is_what_it_is_singly_up_to_rounding(network, tiny_config, tmp_path) -> None:
-  """Images held out by the seed, augmentation, dropout and momentum: 12 updates of each."""
+def test_a_run_is_what_it_is_singly_up_to_rounding(
+  network, tiny_config, tmp_path, monkeypatch
+) -> None:
+  """Images held out by the seed, augmentation, dropout and momentum: 12 updates of each. The test
+  images, which are the same for all, are on the device once.
+  """
+  evaluate, measured_on = ManyPrograms.evaluate, []
+
+  def noted(self, state, placed):
+    measured_on.append(tuple(part.shape for part in placed))
+    return evaluate(self, state, placed)
+
+  monkeypatch.setattr(ManyPrograms, 'evaluate', noted)
   config = changed(tiny_config, epochs=2, **{**ONE_CONVOLUTION, **network})
   several = [changed(config, seed=seed) for seed in (3, 4)]
   runs = [tmp_path / 'together' / str(seed) for seed in (3, 4)]
@@ -108,6 +119,10 @@ def test_a_run_is_what_it_is_singly_up_to_rounding(network, tiny_config, tmp_pat
       assert float(left[name]) == pytest.approx(float(right[name]), rel=1e-5), name
   assert results[1].keys() - single.keys() == {'runs_together'}
   assert results[1]['runs_together'] == 2
+  for name in ('val_loss', 'test_loss', 'test_accuracy'):
+    assert results[1][name] == pytest.approx(single[name], rel=1e-5), name
+  images = (8, 8, 3)
+  assert measured_on == [((2, 20, *images), (2, 20))] * 2 + [((90, *images), (90,))]
   assert json.loads((runs[1] / 'summary.json').read_text()) == {'format': 2, **results[1]}
   names = [{at.name for at in run.iterdir()} for run in (tmp_path / 'single', runs[1])]
   assert names[0] == names[1] > {'config.json', 'about.json', 'metrics.csv', 'checkpoints', 'best'}
@@ -255,6 +270,21 @@ def test_what_cannot_be_together_is_refused_before_anything_is_written(
   assert list(tmp_path.iterdir()) == []
 
 
+def test_seeds_that_hold_out_other_numbers_of_images_are_refused(tiny_config, tmp_path) -> None:
+  """Up to 20 in groups of 7 and 11 equal images are 14 or 18."""
+  images, labels = np.arange(40, dtype=np.uint8).repeat(192).reshape(40, 8, 8, 3), np.arange(40) % 4
+  sizes = np.array([7, 7, 7, 11] * 10)
+  parts = {'x_train': images.repeat(sizes, 0), 'y_train': labels.repeat(sizes)}
+  np.savez(tmp_path / 'grouped.npz', **parts, x_test=images, y_test=labels)
+  options = {'data.name': 'npz', 'data.dir': str(tmp_path / 'grouped.npz')}
+  config = changed(tiny_config, **LINEAR, **options, **{'data.keep_duplicates_together': True})
+  several = [changed(config, seed=seed) for seed in range(4)]
+  assert {len(data.load_splits(one).validation) for one in several} == {14, 18}
+  with pytest.raises(together.NotTogetherError, match='each seed holds out another number of'):
+    together.train(several, [tmp_path / str(seed) for seed in range(4)], SILENT)
+  assert [at.name for at in tmp_path.iterdir()] == ['grouped.npz']
+
+
 def test_too_little_memory_in_the_end_is_one_sentence(tiny_config, tmp_path) -> None:
   def exhausted(group) -> None:
     raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
@@ -279,19 +309,28 @@ def test_groups_of_what_fits_are_trained_one_after_the_other(
     assert_close(one, other, 2e-6)
 
 
+def test_what_runs_need_at_the_least(tiny_config) -> None:
+  """Images of 192 bytes: 200 of each run, to train on and held out, with 90 test images once."""
+  trainer = build_trainer(tiny_config, splits := data.load_splits(tiny_config))
+  own, shared = (together_rules.lower_bound(trainer, splits, own) for own in (True, False))
+  assert own(1) == shared(1) > 290 * 192
+  assert own(5) - shared(5) == 4 * 200 * 192
+
+
 @pytest.mark.thorough
 def test_the_memory_of_a_program_is_at_least_what_it_holds(tiny_config) -> None:
-  """180 images of 192 bytes and their labels, shared or not, and two copies of each state."""
+  """180 images of 192 bytes and their labels and those that are measured on, shared or not, and two
+  copies of each state.
+  """
   config = changed(tiny_config, **SGD)
   trainer = build_trainer(config, splits := data.load_splits(config))
   state = sum(leaf.nbytes for leaf in jax.tree.leaves(trainer.init()))
   found = {
-    (runs, own): ManyPrograms(trainer, lambda run: trainer.recipe, runs, own).bytes_needed(
-      splits.train
-    )
+    (runs, own): ManyPrograms(trainer, lambda run: trainer.recipe, runs, own).bytes_needed(splits)
     for runs, own in ((2, False), (4, False), (4, True))
   }
-  images = 180 * (192 + 4)
-  assert found[2, False] >= images + 2 * 2 * state
+  validation, test = splits.validation.images.nbytes, splits.test.images.nbytes
+  images = 180 * (192 + 4) + validation
+  assert found[2, False] >= images + test + 2 * 2 * state
   assert found[4, False] - found[2, False] >= 2 * 2 * state
-  assert found[4, True] - found[4, False] >= 3 * images
+  assert 3 * images <= found[4, True] - found[4, False] < 3 * images + test

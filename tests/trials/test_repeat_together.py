@@ -8,7 +8,7 @@ from cifar_jax import commands
 from cifar_jax import config as configs
 from cifar_jax.commands.repeat import read_variations
 from cifar_jax.run_dir.progress import Progress
-from cifar_jax.trainer import together
+from cifar_jax.trainer import loop, together
 from cifar_jax.trials import repeat
 from cifar_jax.utils.errors import UserError
 from tests.helpers.runs import SILENT, changed
@@ -123,3 +123,26 @@ def test_what_cannot_be_together_is_trained_one_after_the_other(
   with pytest.raises(SystemExit):
     commands.main(words(tiny_data, tmp_path / 'other', *options, '--together'))
   assert 'cannot be trained in one program: they differ in batch_size' in capsys.readouterr().err
+
+
+def test_a_stop_ends_all_groups(tmp_path, monkeypatch, capsys) -> None:
+  """What did not begin is not named as if it had."""
+  trained = []
+
+  def train(config, run, *_, **options):
+    trained.append(run)
+    options['stop'].asked = True
+    return {}
+
+  monkeypatch.setattr(loop, 'train', train)
+  commands.main(
+    [
+      *('repeat', '--config=mlp', '--seeds=2', '--together=no', '--progress=lines'),
+      *('--vary=batch_size=60,90', f'--workdir={tmp_path}'),
+    ]
+  )
+  assert trained == [tmp_path / 'batch_size=60' / 'seed_0']
+  said = capsys.readouterr().out
+  assert 'batch_size=60\n' in said
+  assert 'batch_size=90' not in said
+  assert 'stopped and saved; the same command goes on from there' in said
