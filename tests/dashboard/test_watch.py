@@ -158,6 +158,15 @@ def test_it_looks_as_deep_as_compare(tmp_path, monkeypatch) -> None:
   assert leaderboard.find_runs([tmp_path]) == runs[:1]
 
 
+def test_a_folder_inside_another_is_looked_through_as_deep(tmp_path, monkeypatch) -> None:
+  monkeypatch.setattr(leaderboard, 'DEPTH', 1)
+  for name in ('a', 'deep/b'):
+    shown_runs.write_run(tmp_path / name, 1)
+  page = Page(tmp_path, tmp_path / 'deep', tmp_path)
+  assert page.ask() == {'a', 'deep/b'}
+  assert len(page.last['runs']) == 2
+
+
 def test_runs_of_one_name_in_two_places_have_two(tmp_path) -> None:
   for place in ('x', 'y'):
     shown_runs.write_run(tmp_path / place / 'a', 1)
