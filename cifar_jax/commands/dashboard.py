@@ -36,14 +36,7 @@ def add_parser(verbs: Any) -> None:
     default=[paths.user_path('runs')],
     help='folder of a run or a study, or one around them; default: runs',
   )
-  parser.add_argument('--host', default='127.0.0.1', help='default: 127.0.0.1, this machine alone')
-  parser.add_argument(
-    '--name',
-    action='append',
-    default=[],
-    metavar='HOST',
-    help='another name in the address bar, as behind a proxy or a forwarded port; may be repeated',
-  )
+  parsing.add_options(parser, '--host', '--name')
   parser.add_argument('--port', type=int, default=7870, help='default: 7870; 0: any free one')
 
 
