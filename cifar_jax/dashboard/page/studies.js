@@ -43,7 +43,7 @@ class StudyView {
   // A choice of which the address has the value under the name of its label; null where there is none.
   select(label, options, current) {
     if (options.length < 2) return null;
-    const made = make('select', { 'data-key': 'select', on: { change: event => this.page.set({ [label]: event.target.value }) } }, ...options.map(([value, text]) => make('option', { value }, text)));
+    const made = make('select', { 'data-key': `select:${label}`, on: { change: event => this.page.set({ [label]: event.target.value }) } }, ...options.map(([value, text]) => make('option', { value }, text)));
     made.value = current;
     return make('label', {}, `${label} `, made);
   }

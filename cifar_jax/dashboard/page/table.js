@@ -91,7 +91,7 @@ class RunTable {
     for (const column of shown) {
       const cell = make('td', { class: texts.has(column) ? 'text' : null });
       const values = group.runs.map(run => valueOf(run, column, known.defaults));
-      if (column === 'run') cell.append(make('button', { type: 'button', class: 'name', 'aria-expanded': String(isOpen), 'data-key': `group:${group.key}` }, `${isOpen ? '▾' : '▸'} ${group.label} (${group.runs.length})`));
+      if (column === 'run') cell.append(make('button', { type: 'button', class: 'name', 'aria-expanded': String(isOpen), 'data-key': `group:${group.key}` }, `${isOpen ? '▾' : '▸'}\u00a0${group.label} (${group.runs.length})`));
       else {
         const names = column === 'study' ? values.map(id => known.studies.get(id)?.name ?? '') : values;
         const { text, title } = summaryText(column, names, known.t);
