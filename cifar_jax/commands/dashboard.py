@@ -13,6 +13,7 @@ The address keeps what is chosen, so that it can be shared. python -m cifar_jax 
 """
 
 import argparse
+import os
 from typing import Any
 
 from cifar_jax.commands import parsing
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
   http_server.check_port(arguments.port)
   names = http_server.checked_names(arguments.name)
   for folder in arguments.runs:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
       raise UserError(f'{folder} is no folder; give folders of runs, or make it for runs to come')
   from cifar_jax.dashboard.web_app import serve
   from cifar_jax.utils.optional_deps import require

@@ -83,7 +83,7 @@ class Watch:
   def _look(self) -> None:
     if time.monotonic() - self._looked < _EVERY_SECONDS:
       return
-    self._missing = [str(folder) for folder in self.folders if not folder.is_dir()]
+    self._missing = [str(folder) for folder in self.folders if not os.path.isdir(folder)]
     held = locked_files()
     found: dict[str, dict[str, _Told]] = {'runs': {}, 'studies': {}}
     places = (place for folder in self.folders for place in _walk(folder, leaderboard.DEPTH))
@@ -193,7 +193,7 @@ def _walk(folder: pathlib.Path, depth: int) -> Iterator[tuple[str, pathlib.Path]
     yield 'studies', folder
   if depth:
     for each in inside:
-      if not each.name.startswith('.') and each.is_dir():
+      if not each.name.startswith('.') and os.path.isdir(each):  # not one that cannot be asked
         yield from _walk(folder / each.name, depth - 1)
 
 

@@ -158,6 +158,15 @@ def test_it_looks_as_deep_as_compare(tmp_path, monkeypatch) -> None:
   assert leaderboard.find_runs([tmp_path]) == runs[:1]
 
 
+def test_links_that_lead_nowhere_end_no_page(tmp_path) -> None:
+  shown_runs.write_run(tmp_path / 'runs' / 'a', 1)
+  for name, target in (('loop', 'loop'), ('gone', 'nowhere'), ('long', 'x' * 300)):
+    (tmp_path / 'runs' / name).symlink_to(target)
+  page = Page(tmp_path / 'runs', tmp_path / 'runs' / 'long')
+  assert page.ask() == {'a'}
+  assert page.last['missing'] == [str(tmp_path / 'runs' / 'long')]
+
+
 def test_a_folder_inside_another_is_looked_through_as_deep(tmp_path, monkeypatch) -> None:
   monkeypatch.setattr(leaderboard, 'DEPTH', 1)
   for name in ('a', 'deep/b'):
