@@ -91,6 +91,7 @@ def test_scripts_and_styles_are_the_page_s_own_files(client) -> None:
     assert 'unsafe' not in policy
     assert headers['X-Content-Type-Options'] == 'nosniff'
     assert headers['Cache-Control'] == 'no-store'
+    assert headers['Referrer-Policy'] == 'no-referrer'
   text = page.read('dashboard.html')
   assert not re.search(r'<script(?! src=)|<style|\sstyle=|\son\w+=', text)
   # No script makes markup of a text.
