@@ -13,6 +13,7 @@ The address keeps what is chosen, so that it can be shared. python -m cifar_jax 
 """
 
 import argparse
+import os
 from typing import Any
 
 from cifar_jax.commands import parsing
@@ -36,14 +37,7 @@ def add_parser(verbs: Any) -> None:
     default=[paths.user_path('runs')],
     help='folder of a run or a study, or one around them; default: runs',
   )
-  parser.add_argument('--host', default='127.0.0.1', help='default: 127.0.0.1, this machine alone')
-  parser.add_argument(
-    '--name',
-    action='append',
-    default=[],
-    metavar='HOST',
-    help='another name in the address bar, as behind a proxy or a forwarded port; may be repeated',
-  )
+  parsing.add_options(parser, '--host', '--name')
   parser.add_argument('--port', type=int, default=7870, help='default: 7870; 0: any free one')
 
 
@@ -52,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
   http_server.check_port(arguments.port)
   names = http_server.checked_names(arguments.name)
   for folder in arguments.runs:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
       raise UserError(f'{folder} is no folder; give folders of runs, or make it for runs to come')
   from cifar_jax.dashboard.web_app import serve
   from cifar_jax.utils.optional_deps import require

@@ -117,6 +117,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     'choices': ['auto', 'bar', 'lines', 'silent'],
     'help': 'auto: a bar on a terminal, one line per epoch elsewhere',
   },
+  '--host': {'default': '127.0.0.1', 'help': 'default: 127.0.0.1, this machine alone'},
+  '--name': {
+    'action': 'append',
+    'default': [],
+    'metavar': 'HOST',
+    'help': 'another name in the address bar, as behind a proxy or a forwarded port; may be '
+    'repeated',
+  },
   '--config': {'required': True, 'metavar': 'FILE', 'help': 'path of the config file'},
 }
 

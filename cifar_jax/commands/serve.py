@@ -19,15 +19,7 @@ def add_parser(verbs: Any) -> None:
   about = 'a web page that classifies images'
   # A page that is open for days must not hold what one large image took.
   parser = parsing.add_verb(verbs, 'serve', run, about, __doc__, keeps_memory=False, computes=True)
-  parsing.add_options(parser, 'run', '--checkpoint', '--data_dir')
-  parser.add_argument('--host', default='127.0.0.1', help='default: 127.0.0.1, this machine alone')
-  parser.add_argument(
-    '--name',
-    action='append',
-    default=[],
-    metavar='HOST',
-    help='another name in the address bar, as behind a proxy or a forwarded port; may be repeated',
-  )
+  parsing.add_options(parser, 'run', '--checkpoint', '--data_dir', '--host', '--name')
   parser.add_argument('--port', type=int, default=7860, help='default: 7860; 0: any free one')
   parser.add_argument(
     '--neighbors',

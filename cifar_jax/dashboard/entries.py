@@ -102,7 +102,7 @@ def changed_options(config: ConfigDict) -> dict[str, Any]:
 def curves(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
   """The columns of metrics.csv to five digits, more than a screen shows; None is not measured."""
   return {
-    name: [_whole(row[name]) if name in ('step', 'epoch') else _short(row[name]) for row in rows]
+    name: [int(row[name]) if name in ('step', 'epoch') else _short(row[name]) for row in rows]
     for name in history.COLUMNS
   }
 
@@ -145,10 +145,6 @@ def _modified(run: pathlib.Path) -> float:
     except OSError:
       continue
   return max(times, default=0.0)
-
-
-def _whole(value: float) -> int:
-  return int(value)
 
 
 def _short(value: float) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 TAGS = ('misclassified', 'confusion_matrix', 'augmented_samples')
 _PNG = b'\x89PNG\r\n\x1a\n'
 _MOST_IMAGES = 500  # of an epoch
-_MOST_RUNS = 20  # whose places are remembered
+_MOST_FILES = 20  # whose places are remembered
 
 
 @dataclasses.dataclass
@@ -82,7 +82,7 @@ class EpochImages:
       except OSError:
         continue
       known[path] = self._files[path] = found  # the one that was asked for last stands last
-    while len(self._files) > max(_MOST_RUNS, len(paths)):
+    while len(self._files) > max(_MOST_FILES, len(paths)):
       self._files.pop(next(iter(self._files)))
     return known
 

@@ -83,13 +83,14 @@ class Watch:
   def _look(self) -> None:
     if time.monotonic() - self._looked < _EVERY_SECONDS:
       return
-    self._missing = [str(folder) for folder in self.folders if not folder.is_dir()]
+    self._missing = [str(folder) for folder in self.folders if not os.path.isdir(folder)]
     held = locked_files()
     found: dict[str, dict[str, _Told]] = {'runs': {}, 'studies': {}}
-    for kind, path in _walk(self.folders):
+    places = (place for folder in self.folders for place in _walk(folder, leaderboard.DEPTH))
+    for kind, path in dict.fromkeys(places):
       name = id_of(path)
       if kind == 'runs':
-        locked = None if held is None else inode(path / LOCK_NAME) in held
+        locked = None if held is None else _inode(path / LOCK_NAME) in held
         signature = (*_signature(path, _RUN_FILES), locked)
         read = functools.partial(entries.describe, path, locked)
       else:
@@ -151,8 +152,7 @@ def id_of(path: pathlib.Path) -> str:
   return hashlib.sha256(os.fsencode(path)).hexdigest()[:10]
 
 
-def inode(path: pathlib.Path) -> int | None:
-  """The number of a file; None if there is none."""
+def _inode(path: pathlib.Path) -> int | None:
   try:
     return path.stat().st_ino
   except OSError:
@@ -178,32 +178,23 @@ def _names(paths: Sequence[pathlib.Path], folders: Sequence[pathlib.Path]) -> li
   return [path.as_posix() for path in paths]
 
 
-def _walk(folders: Sequence[pathlib.Path]) -> Iterator[tuple[str, pathlib.Path]]:
-  """('runs' or 'studies', folder) for each, once; nothing is looked for inside of a run."""
-  seen: set[pathlib.Path] = set()
-  waiting = [(folder, 0) for folder in reversed(folders)]
-  while waiting:
-    folder, depth = waiting.pop()
-    if folder in seen:
-      continue
-    seen.add(folder)
-    try:
-      with os.scandir(folder) as found:
-        inside = sorted(found, key=lambda each: each.name)
-    except OSError:
-      continue
-    names = {each.name for each in inside}
-    if configs.CONFIG_NAME in names:
-      yield 'runs', folder
-      continue
-    if studies.ABOUT in names:
-      yield 'studies', folder
-    if depth < leaderboard.DEPTH:
-      waiting += [
-        (folder / each.name, depth + 1)
-        for each in reversed(inside)
-        if not each.name.startswith('.') and each.is_dir()
-      ]
+def _walk(folder: pathlib.Path, depth: int) -> Iterator[tuple[str, pathlib.Path]]:
+  """('runs' or 'studies', folder) for each; nothing is looked for inside of a run."""
+  try:
+    with os.scandir(folder) as found:
+      inside = sorted(found, key=lambda each: each.name)
+  except OSError:
+    return
+  names = {each.name for each in inside}
+  if configs.CONFIG_NAME in names:
+    yield 'runs', folder
+    return
+  if studies.ABOUT in names:
+    yield 'studies', folder
+  if depth:
+    for each in inside:
+      if not each.name.startswith('.') and os.path.isdir(each):  # not one that cannot be asked
+        yield from _walk(folder / each.name, depth - 1)
 
 
 def _signature(folder: pathlib.Path, names: Sequence[str]) -> Signature:

@@ -30,7 +30,6 @@ def make_app(watch: Watch, host: str, names: Collection[str] = ()) -> Any:
   """
   (flask,) = require('serve', 'flask')
   app = flask.Flask(__name__, static_folder=None)
-  app.config['MAX_CONTENT_LENGTH'] = 2**10  # nothing is sent here
   guard(app, host, names, {'changes', 'steps'})
   epoch_images = images.EpochImages()
 

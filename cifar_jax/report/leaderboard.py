@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -52,7 +53,7 @@ def find_runs(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
   """
   runs: list[pathlib.Path] = []
   for folder in folders:
-    if not (folder / configs.CONFIG_NAME).is_file() and not folder.is_dir():
+    if not os.path.isdir(folder):
       raise UserError(f'{folder} does not exist; give folders of runs, or the folder around them')
     found = list(_runs_below(folder, DEPTH))
     if not found:
@@ -62,15 +63,15 @@ def find_runs(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
 
 
 def _runs_below(folder: pathlib.Path, depth: int) -> Iterator[pathlib.Path]:
-  if (folder / configs.CONFIG_NAME).is_file():
+  if os.path.isfile(folder / configs.CONFIG_NAME):
     yield folder
     return
   try:
-    inner = sorted(path for path in folder.iterdir() if path.is_dir()) if depth else []
+    inner = sorted(folder.iterdir()) if depth else []
   except OSError:  # it went in the meantime, or may not be read
     return
   for path in inner:
-    if not path.name.startswith('.'):
+    if not path.name.startswith('.') and os.path.isdir(path):
       yield from _runs_below(path, depth - 1)
 
 

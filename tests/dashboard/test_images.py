@@ -60,6 +60,17 @@ def test_files_that_are_cut_written_or_no_events(tmp_path) -> None:
   assert images.png(tmp_path, 6, 'misclassified', 0) is None
 
 
+def test_places_of_few_files_are_remembered(tmp_path, monkeypatch) -> None:
+  monkeypatch.setattr('cifar_jax.dashboard.images._MOST_FILES', 1)
+  images = EpochImages()
+  for name in 'aba':
+    if not (tmp_path / name).exists():
+      (tmp_path / name).mkdir()
+      write(tmp_path / name, 6, BATCH)
+    assert images.steps(tmp_path / name)[0]['misclassified'] == 2
+    assert [path.relative_to(tmp_path).parts[0] for path in images._files] == [name]
+
+
 @pytest.mark.parametrize('content', [b'GIF89a', b'<svg onload="alert(1)"/>'])
 def test_only_png_is_served(tmp_path, monkeypatch, content) -> None:
   monkeypatch.setattr('cifar_jax.run_dir.event_file._png', lambda _: content)

@@ -245,6 +245,46 @@ def test_an_evolution_shows_the_best_of_its_last_stage(tmp_path) -> None:
       assert page.run('document.querySelectorAll("#studies-view tbody tr").length') == 4
 
 
+def test_a_study_is_chosen_and_its_trials_lead_to_their_runs(tmp_path) -> None:
+  for name in ('r', 's'):
+    values = {'val_accuracy': 0.5, 'seconds': 3.5}
+    trials = [{'number': number, 'state': 'complete', **values} for number in (0, 1)]
+    study = shown_runs.write_study(tmp_path / name, trials)
+    about = json.loads((study / 'study.json').read_text())
+    about['objectives'] = ['val_accuracy', 'seconds']
+    (study / 'study.json').write_text(json.dumps(about))
+    run = shown_runs.write_run(study / 'trials' / '00001' / 'seed_0', 3)
+  rows = 'document.querySelectorAll("#studies-view tbody tr")'
+  with serving(tmp_path) as address, Driver(1200, False) as page:
+    page.open(address + '#view=studies')
+    page.wait(f'{rows}.length === 2')
+    for label, value in (('objective', 'seconds'), ('study', watch.id_of(study))):
+      control = f'document.querySelector("[data-key=\'select:{label}\']")'
+      page.run(f'{control}.focus()')
+      page.run(f'{control}.value = "{value}"')
+      page.run(f'{control}.dispatchEvent(new Event("change"))')
+      page.wait(f'location.hash.includes("{label}={value}")')
+      assert page.run(f'document.activeElement === {control}')
+      assert page.run(f'{control}.value') == value
+    page.run(f'{rows}[0].click()')
+    assert page.run('find("detail").hidden')  # there is no run of it
+    page.run(f'{rows}[1].click()')
+    page.wait('!find("detail").hidden')
+    assert page.run('choices.run') == watch.id_of(run)
+
+
+def test_long_names_are_whole_on_a_phone(tmp_path) -> None:
+  for trial in ('00000', '00001'):
+    shown_runs.write_run(tmp_path / 'cnn_simple_study' / 'trials' / trial / 'seed_0', 1)
+  ends = '(each => each.getBoundingClientRect().right)'
+  names = f'[...{ROWS}].map(row => row.querySelector(".name"))'
+  with serving(tmp_path) as address, Driver(375, False) as page:
+    page.open(address)
+    page.wait(f'{ROWS}.length === 2')
+    assert page.run(f'{names}.every(name => {ends}(name) <= {ends}(name.closest("td")))')
+    assert page.run(f'{names}.every(name => name.scrollWidth <= name.clientWidth)')
+
+
 def test_many_runs_are_drawn_within_two_seconds(tmp_path) -> None:
   """From the request to the table and the curves, 200 runs of 100 epochs."""
   for number in range(200):

@@ -82,7 +82,7 @@ def test_filters_order_groups_and_columns() -> None:
     'state=damaged': 'f',
     '"other"': 'd',
     'name>1': '',
-    'val_accuracy=': 'abcdef'[:0],
+    'val_accuracy=': '',
     '': 'abcdef',
   }
   order = "ordered(runs, {}, value).map(run => run.id).join('')"
@@ -186,6 +186,18 @@ def test_the_address_keeps_what_was_chosen() -> None:
   assert empty == '#'
   assert foreign['sort'] == '-x'
   assert 'evil' not in foreign
+
+
+def test_the_trial_of_a_run_is_told_by_its_folder() -> None:
+  paths = {
+    'runs/s/trials/00012/seed_0': 12,
+    'C:\\runs\\s\\trials\\00003\\seed_1': 3,
+    '/data/trials/00007/s/trials/123456': 123456,
+    's/final/best/seed_0': None,
+    's/trials/other': None,
+    's/my_trials/00001': None,
+  }
+  assert model(f'{json.dumps(list(paths))}.map(trialOf)') == list(paths.values())
 
 
 def test_stages_of_an_evolution_are_not_compared() -> None:

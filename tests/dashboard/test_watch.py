@@ -5,6 +5,7 @@ import pathlib
 
 import pytest
 
+from cifar_jax import config as configs
 from cifar_jax.dashboard import entries, watch
 from cifar_jax.report import leaderboard
 from cifar_jax.run_dir.lock import run_lock
@@ -65,9 +66,34 @@ def test_only_what_changed_is_read_and_told(tmp_path, monkeypatch) -> None:
   (tmp_path / 'deep' / 'c').rename(tmp_path / 'd')
   assert page.ask() == {'deep/c', 'd'}
   assert {run['name'] for run in page.runs.values()} == {'a', 'b', 'd'}
+  assert page.ask() == set()
+  assert page.last['gone'] == []
   # A page of before, or of another process, is told everything.
   assert json.loads(page.watch.changes('other.1'))['all']
   assert json.loads(page.watch.changes('x'))['all']
+
+
+def test_a_run_that_went_and_came_back_is_there(tmp_path) -> None:
+  """For a page that did not ask in between."""
+  run = shown_runs.write_run(tmp_path / 'a', 1)
+  page = Page(tmp_path)
+  page.ask()
+  run.rename(tmp_path / '.a')
+  assert json.loads(page.watch.changes())['runs'] == []
+  (tmp_path / '.a').rename(run)
+  assert page.ask() == {'a'}
+  assert page.last['gone'] == []
+  assert [each['name'] for each in page.runs.values()] == ['a']
+
+
+def test_many_pages_are_answered_by_one_look(tmp_path, monkeypatch) -> None:
+  monkeypatch.setattr(watch, '_EVERY_SECONDS', 60.0)
+  page = Page(tmp_path)
+  page.ask()
+  shown_runs.write_run(tmp_path / 'a', 1)
+  assert page.ask() == set()
+  monkeypatch.setattr(watch, '_EVERY_SECONDS', 0.0)
+  assert page.ask() == {'a'}
 
 
 def test_states(tmp_path) -> None:
@@ -158,6 +184,24 @@ def test_it_looks_as_deep_as_compare(tmp_path, monkeypatch) -> None:
   assert leaderboard.find_runs([tmp_path]) == runs[:1]
 
 
+def test_links_that_lead_nowhere_end_no_page(tmp_path) -> None:
+  shown_runs.write_run(tmp_path / 'runs' / 'a', 1)
+  for name, target in (('loop', 'loop'), ('gone', 'nowhere'), ('long', 'x' * 300)):
+    (tmp_path / 'runs' / name).symlink_to(target)
+  page = Page(tmp_path / 'runs', tmp_path / 'runs' / 'long')
+  assert page.ask() == {'a'}
+  assert page.last['missing'] == [str(tmp_path / 'runs' / 'long')]
+
+
+def test_a_folder_inside_another_is_looked_through_as_deep(tmp_path, monkeypatch) -> None:
+  monkeypatch.setattr(leaderboard, 'DEPTH', 1)
+  for name in ('a', 'deep/b'):
+    shown_runs.write_run(tmp_path / name, 1)
+  page = Page(tmp_path, tmp_path / 'deep', tmp_path)
+  assert page.ask() == {'a', 'deep/b'}
+  assert len(page.last['runs']) == 2
+
+
 def test_runs_of_one_name_in_two_places_have_two(tmp_path) -> None:
   for place in ('x', 'y'):
     shown_runs.write_run(tmp_path / place / 'a', 1)
@@ -233,3 +277,19 @@ def test_an_entry(tmp_path) -> None:
   # 8 updates of 6 an epoch end in the second epoch.
   cut = shown_runs.write_run(tmp_path / 'b', 1, epochs=5, max_steps=8)
   assert entries.describe(cut, True)['total'] == 2
+
+
+def test_images_are_shown_of_runs_that_keep_them(tmp_path) -> None:
+  for name, every, tensorboard in (('a', 1, True), ('b', 1, False), ('c', 0, True)):
+    options = {'evaluate__images_every_epochs': every, 'tensorboard': tensorboard}
+    run = shown_runs.write_run(tmp_path / name, 1, **options)
+    assert entries.describe(run, False)['images'] == (name == 'a')
+
+
+def test_an_option_that_a_config_lacks_differs_from_the_default() -> None:
+  config = configs.get_config()
+  assert entries.changed_options(config) == {}
+  with config.unlocked():
+    del config.batch_size
+  config.epochs += 1
+  assert entries.changed_options(config) == {'batch_size': None, 'epochs': config.epochs}

@@ -91,6 +91,7 @@ def test_scripts_and_styles_are_the_page_s_own_files(client) -> None:
     assert 'unsafe' not in policy
     assert headers['X-Content-Type-Options'] == 'nosniff'
     assert headers['Cache-Control'] == 'no-store'
+    assert headers['Referrer-Policy'] == 'no-referrer'
   text = page.read('dashboard.html')
   assert not re.search(r'<script(?! src=)|<style|\sstyle=|\son\w+=', text)
   # No script makes markup of a text.
@@ -116,12 +117,14 @@ def test_wrong_arguments(tmp_path, capsys, monkeypatch) -> None:
     assert 'Traceback' not in error
 
 
-def test_hostile_names_are_escaped_in_what_is_told(tmp_path) -> None:
+def test_hostile_names_are_told_as_json(tmp_path) -> None:
   """A folder may be called anything, and its config may say anything."""
   name = '<img src=x onerror=alert(1)>'
-  shown_runs.write_run(tmp_path / name, 1, tags=('</script><script>alert(1)</script>',))
+  tag = '</script><script>alert(1)</script>'
+  shown_runs.write_run(tmp_path / name, 1, tags=(tag,))
   app = web_app.make_app(watch.Watch([tmp_path]), '127.0.0.1')
   answer = app.test_client().get('/changes')
   assert answer.mimetype == 'application/json'
   (entry,) = json.loads(answer.text)['runs']
   assert entry['name'] == name
+  assert entry['row']['tags'] == tag

@@ -16,6 +16,7 @@ from cifar_jax.report import leaderboard
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer.loop import train
 from cifar_jax.utils.errors import UserError
+from tests.helpers import shown_runs
 
 
 @pytest.fixture(scope='module')
@@ -139,6 +140,14 @@ def test_unknown_column_and_foreign_folder(runs) -> None:
     leaderboard.find_runs([runs / 'views'])
   with pytest.raises(UserError, match='does not exist'):
     leaderboard.find_runs([runs / 'nowhere'])
+  with pytest.raises(UserError, match='does not exist'):
+    leaderboard.find_runs([runs / ('x' * 300)])
+
+
+def test_what_cannot_be_looked_into_hides_no_run(tmp_path) -> None:
+  run = shown_runs.write_run(tmp_path / 'a', 1)
+  (tmp_path / 'long').symlink_to('x' * 300)
+  assert leaderboard.find_runs([tmp_path]) == [run]
 
 
 def test_no_two_runs_have_the_same_name(tmp_path) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cifar_jax.run_dir.lock import run_lock
+from cifar_jax.run_dir.lock import locked_files, run_lock
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer import loop
 from cifar_jax.utils.errors import UserError
@@ -61,3 +61,21 @@ def test_a_folder_that_cannot_be_written(tmp_path) -> None:
     run_lock(tmp_path / 'file'),
   ):
     pass
+
+
+def test_files_that_are_locked_and_not_those_waited_for(monkeypatch) -> None:
+  """Lines as proc_locks(5) describes them."""
+  lines = """\
+1: FLOCK  ADVISORY  WRITE 3568 08:12:1111 0 EOF
+1: -> FLOCK  ADVISORY  WRITE 2222 08:12:1111 0 EOF
+2: POSIX  ADVISORY  READ  3548 08:01:33333 128 128
+3: OFDLCK ADVISORY  WRITE -1 00:2f:44444 0 EOF
+"""
+  monkeypatch.setattr(pathlib.Path, 'read_text', lambda *_: lines)
+  assert locked_files() == {1111, 33333, 44444}
+
+  def no_such_file(*_: object) -> str:
+    raise FileNotFoundError
+
+  monkeypatch.setattr(pathlib.Path, 'read_text', no_such_file)
+  assert locked_files() is None

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import urllib.request
 from collections.abc import Iterator
 
@@ -134,6 +135,41 @@ def test_unfinished_bodies_are_bounded_together(port, monkeypatch) -> None:
       with contextlib.suppress(OSError):
         connection.sendall(bytes(9 * 2**20))
     assert wait_for(lambda: sum(map(is_closed, waiting)) == 2, 10)
+
+
+def test_a_connection_that_is_about_to_be_closed_ends_no_other() -> None:
+  def channel(size: int, will_close: bool) -> types.SimpleNamespace:
+    requests = [types.SimpleNamespace(body_bytes_received=size)]
+    return types.SimpleNamespace(will_close=will_close, requests=requests, request=None)
+
+  channels = {1: channel(5, False), 2: channel(9, True), 3: channel(3, False)}
+  assert http_server._held(types.SimpleNamespace(active_channels=channels)) == 8
+
+
+@pytest.mark.parametrize(
+  ('host', 'place', 'is_open'),
+  [
+    ('127.0.0.1', '127.0.0.1:80', False),
+    ('localhost', 'localhost:80', False),
+    ('::1', '[::1]:80', False),
+    ('::', '[::]:80', True),
+    ('0.0.0.0', '0.0.0.0:80', True),
+  ],
+)
+def test_it_says_where_it_serves_and_to_whom(host, place, is_open, capsys) -> None:
+  done = []
+  server = types.SimpleNamespace(
+    channel_class=None,
+    effective_port=80,
+    run=lambda: done.append('run') or 1 / 0,
+    close=lambda: done.append('close'),
+  )
+  with pytest.raises(ZeroDivisionError):
+    http_server.run(server, host, 'cats')
+  first, *more = capsys.readouterr().out.splitlines()
+  assert first == f'serving cats at http://{place}/ until Ctrl-C'
+  assert more == ['whoever can reach this machine can use it'] * is_open
+  assert done == ['run', 'close']
 
 
 @pytest.mark.parametrize(

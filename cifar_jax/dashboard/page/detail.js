@@ -18,7 +18,6 @@ class Detail {
     box.hidden = !id;
     if (!id) { this.id = ''; return; }
     if (id !== this.id) this.begin(box, id);
-    this.run = run;
     if (!run) {
       this.parts.name.textContent = this.parts.name.textContent || 'This run';
       this.parts.problem.textContent = this.told ? 'This run was deleted, moved or renamed; what is shown here is the last that was seen of it.' : 'There is no such run here.';
@@ -67,20 +66,18 @@ class Detail {
     const options = Object.entries(run.options ?? {}).map(([name, value]) => [name, value === null ? 'not there' : String(value)]);
     parts.options.replaceChildren(...pairs(options));
     parts.none.textContent = options.length ? '' : 'None, or they cannot be read.';
-    if (!run.images || !this.page.isLive) {
-      parts.images.hidden = this.page.isLive;
+    if (!run.images) parts.images.hidden = true;
+    else if (!this.page.isLive) {
+      parts.images.hidden = false;
       parts.images.replaceChildren(make('h3', {}, 'Images'), make('p', { class: 'soft' }, `The live page shows them: python -m cifar_jax dashboard ${run.path}`));
-      if (!run.images) parts.images.hidden = true;
     }
   }
 
   fillLog(run) {
     const { log } = this.parts;
     const ends = log.scrollHeight - log.scrollTop - log.clientHeight < 30;
-    const lines = (run.curves?.epoch ?? []).map((_, index) => make('tr', {}, ...LOG.map(name => {
-      const value = run.curves[name][index];
-      return make('td', {}, name === 'learning_rate' && value !== null ? short(value) : name === 'epoch_seconds' && value !== null ? `${short(value)} s` : name === 'epoch' ? `${value} of ${run.total}` : cellText(name, value));
-    })));
+    const text = (name, value) => name === 'epoch' ? `${value} of ${run.total}` : cellText(name, value) + (name === 'epoch_seconds' && value !== null ? ' s' : '');
+    const lines = (run.curves?.epoch ?? []).map((_, index) => make('tr', {}, ...LOG.map(name => make('td', {}, text(name, run.curves[name][index])))));
     if (!lines.length) { log.replaceChildren('No epoch has ended yet.'); return; }
     log.replaceChildren(make('table', {}, make('thead', {}, make('tr', {}, ...LOG.map(name => make('th', { scope: 'col' }, name.replaceAll('_', ' '))))), make('tbody', {}, ...lines)));
     if (ends) log.scrollTop = log.scrollHeight;

@@ -3,9 +3,9 @@
 
 const POLL = 2000, HIDDEN_POLL = 15000, PATIENCE = 20000; // ms
 const snapshot = find('snapshot');
-let known = { runs: new Map(), studies: new Map(), defaults: {}, neutral: [], columns: {}, t: [12.7], folders: [], missing: [] };
+let known = { runs: new Map(), studies: new Map(), defaults: {}, neutral: [], columns: {}, t: [], folders: [], missing: [] }; // until the first answer
 let choices = parseChoices(location.hash);
-let view = null, answered = 0, offset = 0;
+let view = null, offset = 0;
 const colors = new Colors();
 
 const page = {
@@ -58,14 +58,13 @@ function draw() {
   const isStudies = choices.view === 'studies';
   find('runs-view').hidden = isStudies;
   find('studies-view').hidden = !isStudies;
-  const where = (known.folders ?? []).join(', ');
+  const where = known.folders.join(', ');
   find('title').textContent = where || 'Runs';
   document.title = where ? `${where} · runs` : 'Runs';
   refill(find('views'), [choice('view', [['runs', `runs ${known.runs.size}`], ['studies', `studies ${known.studies.size}`]], choices.view, value => page.set({ view: value }))]);
   drawStates();
-  const missing = known.missing ?? [];
-  find('notice').hidden = !missing.length;
-  find('notice').textContent = missing.length ? `Not there (any more): ${missing.join(', ')}` : '';
+  find('notice').hidden = !known.missing.length;
+  find('notice').textContent = `Not there (any more): ${known.missing.join(', ')}`;
   view = arrange(known, choices);
   if (isStudies) studyView.draw(known, choices);
   else drawRuns();
@@ -75,7 +74,7 @@ function draw() {
 function drawStates() {
   const counts = new Map();
   for (const run of known.runs.values()) counts.set(run.state, (counts.get(run.state) ?? 0) + 1);
-  const order = ['training', 'finished', 'stopped', 'failed', 'damaged'];
+  const order = ['training', 'finished', 'stopped', 'damaged'];
   const shown = order.filter(state => counts.has(state)).map(state => {
     const condition = `state=${state}`;
     const on = choices.filter.split(/\s+/).includes(condition);
@@ -109,7 +108,7 @@ function drawRuns() {
   }, swatch(color(run)), make('span', {}, run.name))));
   table.draw(known, choices, view, color);
   const hidden = known.runs.size - view.runs.length;
-  find('empty').textContent = !known.runs.size && answered ? 'No run is here yet; one appears when it begins.' : hidden ? `${hidden} of ${known.runs.size} runs do not pass the filter.` : '';
+  find('empty').textContent = !known.runs.size && known.version ? 'No run is here yet; one appears when it begins.' : hidden ? `${hidden} of ${known.runs.size} runs do not pass the filter.` : '';
 }
 
 function drawPlotBar() {
@@ -140,7 +139,6 @@ async function poll() {
     const changed = told.all || told.runs.length || told.studies.length || told.gone.length || String(told.missing) !== String(known.missing);
     known = absorb(known, told);
     offset = told.now - Date.now() / 1000;
-    answered = Date.now();
     if (changed) draw();
     if (told.all) performance.mark('drawn');
   }
@@ -164,7 +162,6 @@ if (snapshot) {
   const told = JSON.parse(snapshot.textContent);
   choices = { ...choices, ...(location.hash.length > 1 ? {} : told.choices ?? {}) };
   known = absorb(known, told);
-  answered = Date.now();
   find('status').textContent = `as it was at ${new Date(told.now * 1000).toLocaleString()}`;
   offset = told.now - Date.now() / 1000;
   draw();

@@ -171,7 +171,7 @@ function columnsOf(runs, choices, known) {
   const base = [...new Set([...USUAL, ...Object.keys(known.columns), 'study', 'path', 'problem'])];
   const filled = column => runs.some(run => { const value = valueOf(run, column, known.defaults); return value !== null && value !== undefined && value !== ''; });
   const own = options.filter(key => !base.includes(key));
-  const usual = [...USUAL.filter(filled)];
+  const usual = USUAL.filter(filled);
   usual.splice(usual.indexOf('tags') < 0 ? usual.length : usual.indexOf('tags'), 0, ...own.filter(key => !known.neutral.includes(key)).slice(0, MOST_OPTIONS));
   const chosen = choices.columns ? choices.columns.split(',').filter(Boolean) : usual;
   const shown = ['run', ...chosen.filter(column => column !== 'run')];
@@ -260,15 +260,20 @@ function comparable(study, trials) {
   return complete.filter(trial => stage(trial) === last);
 }
 
+// The number of the trial whose folder a path leads into; null of a path elsewhere.
+function trialOf(path) {
+  const found = /.*[/\\]trials[/\\](\d+)(?:[/\\]|$)/.exec(path);
+  return found ? Number(found[1]) : null;
+}
+
 // [{ name, highest }] of a study; `columns` tell whether the highest is the best.
 function objectivesOf(study, columns) {
-  const given = Array.isArray(study.objectives) ? study.objectives : [];
-  return given.filter(name => study.columns.includes(name)).map(name => ({ name, highest: Boolean(columns[name]) }));
+  return study.objectives.filter(name => study.columns.includes(name)).map(name => ({ name, highest: Boolean(columns[name]) }));
 }
 
 if (typeof module !== 'undefined') {
   module.exports = {
     DEFAULTS, absorb, bestSoFar, cellText, columnsOf, commonName, comparable, differing, duration, endsAt, formatChoices, grouped,
-    objectivesOf, ordered, parseChoices, parseFilter, passes, summarize, summaryText, valueOf,
+    objectivesOf, ordered, parseChoices, parseFilter, passes, summarize, summaryText, trialOf, valueOf,
   };
 }

@@ -64,6 +64,31 @@ function axisNumber(value, percent) {
   return Math.abs(value) < 1e-3 && value !== 0 ? value.toExponential(0) : String(+value.toPrecision(4));
 }
 
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]; // steps between marks of what is counted
+
+// { x, y } of a plot: how axes look, and what stands at the marks of y.
+function axesOf(label, counted, percent) {
+  const line = { stroke: cssColor('line'), width: 1 };
+  const axis = { stroke: cssColor('soft'), grid: line, ticks: line, font: '12px system-ui, sans-serif' };
+  return [
+    { ...axis, size: 30, label, labelSize: 16, labelFont: axis.font, labelGap: 0, incrs: counted ? WHOLE : undefined },
+    { ...axis, size: 58, values: (_, ticks) => ticks.map(tick => axisNumber(tick, percent)) },
+  ];
+}
+
+// The range of x, which is not a time of day; a single place stands in the middle.
+const PLACES = { time: false, range: (_, low, high) => low === high ? [low - 1, high + 1] : [low, high] };
+
+// Shows a tip on the side of the cursor that has more room.
+function placeTip(tip, plot) {
+  const { left } = plot.cursor, width = plot.over.clientWidth;
+  const right = left > width / 2;
+  tip.hidden = false;
+  tip.style.left = right ? 'auto' : `${left + 14}px`;
+  tip.style.right = right ? `${width - left + 14}px` : 'auto';
+  tip.style.top = '6px';
+}
+
 class CurvePlot {
   // `hooks`: zoomed(range or null), pointed(run or null), chosen(run).
   constructor(box, height, hooks = {}) {
@@ -99,17 +124,15 @@ class CurvePlot {
       return;
     }
     const shape = JSON.stringify([metric, x, log, drawn.unit, isDark(), drawn.series.map(each => [each.run.id, each.kind, each.color])]);
-    if (this.plot && shape === this.shape) {
-      this.plot.setData(drawn.data, !this.zoom);
-      if (this.zoom) this.plot.setScale('x', { min: this.zoom[0], max: this.zoom[1] });
-      return;
+    if (shape === this.shape) this.plot.setData(drawn.data, !this.zoom);
+    else {
+      this.clear();
+      this.shape = shape;
+      this.box.replaceChildren();
+      this.plot = new uPlot(this.options(metric, log), drawn.data, this.box);
+      this.plot.over.append(this.tip);
+      this.touches(this.plot);
     }
-    this.clear();
-    this.shape = shape;
-    this.box.replaceChildren();
-    this.plot = new uPlot(this.options(metric, log), drawn.data, this.box);
-    this.plot.over.append(this.tip);
-    this.touches(this.plot);
     if (this.zoom) this.plot.setScale('x', { min: this.zoom[0], max: this.zoom[1] });
   }
 
@@ -121,7 +144,6 @@ class CurvePlot {
 
   options(metric, log) {
     const percent = metric === 'accuracy';
-    const axis = { stroke: cssColor('soft'), grid: { stroke: cssColor('line'), width: 1 }, ticks: { stroke: cssColor('line'), width: 1 }, font: '12px system-ui, sans-serif' };
     const many = this.series.length > 24;
     return {
       width: Math.max(this.box.clientWidth, 200), height: this.height(), legend: { show: false },
@@ -132,16 +154,13 @@ class CurvePlot {
       },
       focus: { alpha: .18 },
       scales: {
-        x: { time: false, range: (_, low, high) => low === high ? [low - 1, high + 1] : [low, high] },
+        x: PLACES,
         y: log ? { distr: 3 } : { range: (_, low, high) => {
           const margin = (high - low) * .06 || Math.abs(high) * .1 || 1;
           return [Math.max(low - margin, low >= 0 ? 0 : -Infinity), percent ? Math.min(high + margin, 1) : high + margin];
         } },
       },
-      axes: [
-        { ...axis, size: 30, label: this.unit, labelSize: 16, labelFont: axis.font, labelGap: 0, incrs: this.unit === 'epoch' ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] : undefined },
-        { ...axis, size: 58, values: (_, ticks) => ticks.map(tick => axisNumber(tick, percent)) },
-      ],
+      axes: axesOf(this.unit, this.unit === 'epoch', percent),
       series: [{}, ...this.series.map(each => {
         const faint = each.kind === 'train' && !each.alone;
         const few = each.run.curves.epoch.length < 3;
@@ -204,12 +223,7 @@ class CurvePlot {
     if (!values.length) { this.tip.hidden = true; return; }
     const head = make('b', {}, swatch(this.near.color), ` ${run.name}`);
     this.tip.replaceChildren(head, make('div', { class: 'soft' }, this.unit === 'epoch' ? `epoch ${place}` : `${+place.toPrecision(4)} ${this.unit}`), ...values);
-    this.tip.hidden = false;
-    const width = this.plot.over.clientWidth;
-    const right = left > width / 2;
-    this.tip.style.left = right ? 'auto' : `${left + 14}px`;
-    this.tip.style.right = right ? `${width - left + 14}px` : 'auto';
-    this.tip.style.top = '6px';
+    placeTip(this.tip, this.plot);
   }
 
   // One finger moves the cursor, two zoom.

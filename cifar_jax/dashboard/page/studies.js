@@ -15,41 +15,52 @@ class StudyView {
     const studies = [...known.studies.values()];
     const study = known.studies.get(choices.study) ?? studies[0];
     if (!study) { this.told = ''; this.box.replaceChildren(make('p', { class: 'soft' }, 'There is no study in these folders.')); return; }
-    const told = JSON.stringify([study, choices.objective, choices.trials, studies.map(each => each.name), isDark(), known.runs.size]);
+    const runs = [...known.runs.values()].filter(run => run.study === study.id);
+    const told = JSON.stringify([study, choices.objective, choices.trials, studies.map(each => each.name), isDark(), runs.map(run => [run.id, run.path])]);
     if (told === this.told) return;
     this.told = told;
     const objectives = objectivesOf(study, known.columns);
     const objective = objectives.find(each => each.name === choices.objective) ?? objectives[0] ?? null;
     const trials = study.trials.map(cells => Object.fromEntries(study.columns.map((column, index) => [column, cells[index]])));
-    const counts = new Map(['complete', 'running', 'waiting', 'pruned', 'failed'].map(state => [state, 0]));
-    for (const trial of trials) counts.set(trial.state, (counts.get(trial.state) ?? 0) + 1);
-    const complete = comparable(study, trials), judged = new Set(complete);
-    const earlier = complete.length < (counts.get('complete') ?? 0);
-    const values = trials.map(trial => judged.has(trial) && objective && typeof trial[objective.name] === 'number' ? trial[objective.name] : null);
-    const best = objective ? ordered(complete, `${objective.highest ? '-' : ''}${objective.name}`, (trial, column) => trial[column] ?? null)[0] : null;
-    const tile = (value, name) => make('div', { class: 'card' }, make('b', {}, value), make('span', {}, name));
-    const choose = (label, options, current, key) => options.length > 1 ? make('label', {}, `${label} `, this.select(options, current, value => this.page.set({ [key]: value }))) : null;
-    const parameters = study.columns.filter(column => column.startsWith('param.'));
-    const chosen = [choose('study', studies.map(each => [each.id, each.name]), study.id, 'study'), choose('objective', objectives.map(each => [each.name, each.name.replaceAll('_', ' ')]), objective?.name, 'objective')].filter(Boolean);
+    const judged = comparable(study, trials);
+    const isPart = judged.length < trials.filter(trial => trial.state === 'complete').length;
+    const chosen = [
+      this.select('study', studies.map(each => [each.id, each.name]), study.id),
+      this.select('objective', objectives.map(({ name }) => [name, titleOf(name)]), objective?.name),
+    ].filter(Boolean);
     refill(this.box, [
       chosen.length ? make('div', { class: 'bar' }, ...chosen) : null,
       make('h2', {}, study.name),
       make('p', { class: 'soft' }, [study.kind, study.space, study.path, study.test_looks].filter(Boolean).join(' · ')),
       study.problem ? make('p', { class: 'bad' }, study.problem) : null,
-      make('div', { class: 'tiles' },
-        best ? tile(cellText(objective.name, best[objective.name]), `best ${objective.name.replaceAll('_', ' ')}, trial ${best.number}${earlier ? ', of the last stage' : ''}`) : null,
-        ...[...counts].filter(([, count]) => count).map(([state, count]) => tile(count.toLocaleString('en'), String(state)))),
-      best && parameters.length ? make('p', { class: 'soft' }, `Best: ${parameters.filter(name => best[name] !== null).map(name => `${name.slice(6)} = ${this.cell(name, best[name])}`).join(', ')}`) : null,
-      objective ? make('div', { class: 'card' }, make('b', {}, `${objective.name.replaceAll('_', ' ')} of each trial${earlier ? ' of the last stage' : ''}, and the best so far`), this.chart) : null,
-      make('div', { class: 'card scroll' }, this.table(study, trials, choices, known)),
+      ...this.standing(study, trials, judged, objective, isPart),
+      objective ? make('div', { class: 'card' }, make('b', {}, `${titleOf(objective.name)} of each trial${isPart ? ' of the last stage' : ''}, and the best so far`), this.chart) : null,
+      make('div', { class: 'card scroll' }, this.table(study, trials, choices, runs)),
     ].filter(Boolean));
-    if (objective) this.drawChart(trials, values, objective);
+    if (objective) this.drawChart(trials, new Set(judged), objective);
   }
 
-  select(options, current, change) {
-    const made = make('select', { 'data-key': 'select', on: { change: event => change(event.target.value) } }, ...options.map(([value, text]) => make('option', { value }, text)));
+  // A choice of which the address has the value under the name of its label; null where there is none.
+  select(label, options, current) {
+    if (options.length < 2) return null;
+    const made = make('select', { 'data-key': `select:${label}`, on: { change: event => this.page.set({ [label]: event.target.value }) } }, ...options.map(([value, text]) => make('option', { value }, text)));
     made.value = current;
-    return made;
+    return make('label', {}, `${label} `, made);
+  }
+
+  // How many trials are in each state, and the best of those that can be compared.
+  standing(study, trials, judged, objective, isPart) {
+    const counts = new Map(['complete', 'running', 'waiting', 'pruned', 'failed'].map(state => [state, 0]));
+    for (const trial of trials) counts.set(trial.state, (counts.get(trial.state) ?? 0) + 1);
+    const best = objective ? ordered(judged, `${objective.highest ? '-' : ''}${objective.name}`, (trial, column) => trial[column] ?? null)[0] : null;
+    const parameters = study.columns.filter(column => column.startsWith('param.') && best && best[column] !== null);
+    const tile = (value, name) => make('div', { class: 'card' }, make('b', {}, value), make('span', {}, name));
+    return [
+      make('div', { class: 'tiles' },
+        best ? tile(cellText(objective.name, best[objective.name]), `best ${titleOf(objective.name)}, trial ${best.number}${isPart ? ', of the last stage' : ''}`) : null,
+        ...[...counts].filter(([, count]) => count).map(([state, count]) => tile(count.toLocaleString('en'), String(state)))),
+      parameters.length ? make('p', { class: 'soft' }, `Best: ${parameters.map(name => `${titleOf(name)} = ${this.cell(name, best[name])}`).join(', ')}`) : null,
+    ];
   }
 
   cell(column, value) {
@@ -57,45 +68,41 @@ class StudyView {
     return cellText(column, value);
   }
 
-  drawChart(trials, values, objective) {
+  drawChart(trials, judged, objective) {
+    const values = trials.map(trial => judged.has(trial) && typeof trial[objective.name] === 'number' ? trial[objective.name] : null);
     this.plot?.destroy();
     this.plot = null;
     this.chart.replaceChildren();
     if (!values.some(value => value !== null)) { this.chart.append('No trial is complete yet.'); return; }
     const percent = objective.name.endsWith('accuracy');
-    const axis = { stroke: cssColor('soft'), grid: { stroke: cssColor('line'), width: 1 }, ticks: { stroke: cssColor('line'), width: 1 }, font: '12px system-ui, sans-serif' };
     const text = value => value === null || value === undefined ? '' : percent ? cellText('accuracy', value) : short(value);
     const numbers = trials.map((trial, index) => typeof trial.number === 'number' ? trial.number : index);
     const data = uPlot.join([[numbers, values], [numbers, bestSoFar(values, objective.highest)]]);
     const tip = make('div', { class: 'tip', hidden: true });
     this.plot = new uPlot({
       width: Math.max(this.chart.clientWidth, 200), height: 260, legend: { show: false },
-      scales: { x: { time: false, range: (_, low, high) => low === high ? [low - 1, high + 1] : [low, high] } },
-      axes: [{ ...axis, size: 30, label: 'trial', labelSize: 16, labelFont: axis.font, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] }, { ...axis, size: 58, values: (_, ticks) => ticks.map(tick => axisNumber(tick, percent)) }],
+      scales: { x: PLACES },
+      axes: axesOf('trial', true, percent),
       series: [{}, { stroke: null, paths: () => null, points: { show: true, size: 6, fill: cssColor('mark'), stroke: cssColor('mark') } },
         { stroke: cssColor('good'), width: 2, spanGaps: true, paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } }],
       hooks: { setCursor: [plot => {
         const { idx, left } = plot.cursor;
-        tip.hidden = idx === null || idx === undefined || left < 0;
-        if (tip.hidden) return;
+        if (idx === null || idx === undefined || left < 0) { tip.hidden = true; return; }
         tip.textContent = `trial ${data[0][idx]}: ${text(data[1][idx]) || 'no value'}, best so far ${text(data[2][idx])}`;
-        const right = left > plot.over.clientWidth / 2;
-        tip.style.left = right ? 'auto' : `${left + 14}px`;
-        tip.style.right = right ? `${plot.over.clientWidth - left + 14}px` : 'auto';
-        tip.style.top = '6px';
+        placeTip(tip, plot);
       }] },
     }, data, this.chart);
     this.plot.over.append(tip);
   }
 
-  table(study, trials, choices, known) {
+  table(study, trials, choices, runs) {
     const { columns } = study;
     const texts = new Set(columns.filter(column => isText(column, trials.map(trial => trial[column]).filter(value => value !== null))));
-    const runs = [...known.runs.values()].filter(run => run.study === study.id);
+    const own = new Map();
+    for (const run of runs) if (!own.has(trialOf(run.path))) own.set(trialOf(run.path), run);
     const rows = ordered(trials, choices.trials, (trial, column) => trial[column] ?? null).map(trial => {
-      const folder = `trials/${String(trial.number).padStart(5, '0')}/`;
-      const own = runs.find(run => `${run.path.replaceAll('\\', '/')}/`.includes(folder));
-      return make('tr', { 'data-run': own?.id, on: { click: () => { if (own) this.page.open(own); } } }, ...columns.map(column => {
+      const run = own.get(trial.number);
+      return make('tr', { 'data-run': run?.id, on: { click: () => { if (run) this.page.open(run); } } }, ...columns.map(column => {
         const text = this.cell(column, trial[column]);
         const cell = make('td', { class: texts.has(column) ? 'text' : null, title: texts.has(column) ? text : null });
         cell.append(column === 'state' ? make('span', { class: `state ${trial.state === 'running' ? 'training' : trial.state}` }, make('i'), text) : text);

@@ -31,7 +31,7 @@ function arrange(known, choices) {
 }
 
 class RunTable {
-  // `page`: { set(choices), open(run), point(run) }, what a click does.
+  // `page`: { sort(column), open(run), point(run), drawRuns(runs, on), drawAll(view), redraw() }.
   constructor(page) {
     this.page = page;
     this.open = new Set(); // groups whose runs are shown
@@ -46,25 +46,26 @@ class RunTable {
     all.indeterminate = view.drawn.length > 0 && !all.checked;
     refill(find('table').tHead, [make('tr', {}, make('th', { scope: 'col' }, all), ...titles(shown, texts, choices.sort, column => this.page.sort(column)))]);
     const drawn = new Set(view.drawn.map(run => run.id));
+    const look = { shown, texts, known, drawn, color, open: choices.run };
     const rows = [];
     let before = null;
     const part = data => { const other = before !== null && data !== before; before = data; return other ? ' other' : ''; };
     if (groups) {
       for (const group of groups) {
         if (choices.group === 'seeds' && group.runs.length === 1) {
-          rows.push(this.row(group.runs[0], shown, texts, known, choices, drawn, color, part(group.runs[0].data)));
+          rows.push(this.row(group.runs[0], part(group.runs[0].data), look));
           continue;
         }
-        rows.push(this.groupRow(group, shown, texts, known, drawn, color, part(group.runs[0].data)));
-        if (this.open.has(group.key)) for (const run of group.runs) rows.push(this.row(run, shown, texts, known, choices, drawn, color, ' member'));
+        rows.push(this.groupRow(group, part(group.runs[0].data), look));
+        if (this.open.has(group.key)) for (const run of group.runs) rows.push(this.row(run, ' member', look));
       }
-    } else for (const run of runs) rows.push(this.row(run, shown, texts, known, choices, drawn, color, part(run.data)));
+    } else for (const run of runs) rows.push(this.row(run, part(run.data), look));
     refill(find('table').tBodies[0], rows);
   }
 
-  row(run, shown, texts, known, choices, drawn, color, kind) {
+  row(run, kind, { shown, texts, known, drawn, color, open }) {
     const made = make('tr', {
-      class: `${kind}${run.id === choices.run ? ' open' : ''}`, 'data-run': run.id,
+      class: `${kind}${run.id === open ? ' open' : ''}`, 'data-run': run.id,
       on: {
         click: event => { if (!event.target.closest('input')) this.page.open(run); },
         mouseenter: () => this.page.point(run), mouseleave: () => this.page.point(null),
@@ -82,7 +83,7 @@ class RunTable {
     return made;
   }
 
-  groupRow(group, shown, texts, known, drawn, color, kind) {
+  groupRow(group, kind, { shown, texts, known, drawn, color }) {
     const isOpen = this.open.has(group.key);
     const turn = () => { isOpen ? this.open.delete(group.key) : this.open.add(group.key); this.page.redraw(); };
     const made = make('tr', { class: `summary${kind}`, 'data-group': group.key, on: { click: event => { if (!event.target.closest('input')) turn(); } } },
@@ -90,7 +91,7 @@ class RunTable {
     for (const column of shown) {
       const cell = make('td', { class: texts.has(column) ? 'text' : null });
       const values = group.runs.map(run => valueOf(run, column, known.defaults));
-      if (column === 'run') cell.append(make('button', { type: 'button', class: 'name', 'aria-expanded': String(isOpen), 'data-key': `group:${group.key}` }, `${isOpen ? '▾' : '▸'} ${group.label} (${group.runs.length})`));
+      if (column === 'run') cell.append(make('button', { type: 'button', class: 'name', 'aria-expanded': String(isOpen), 'data-key': `group:${group.key}` }, `${isOpen ? '▾' : '▸'}\u00a0${group.label} (${group.runs.length})`));
       else {
         const names = column === 'study' ? values.map(id => known.studies.get(id)?.name ?? '') : values;
         const { text, title } = summaryText(column, names, known.t);
