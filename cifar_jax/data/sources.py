@@ -77,7 +77,7 @@ def convert_channels_and_pad(dataset: Dataset, data_config: ConfigDict) -> Datas
   preprocessing = of_arrays(data_config, dataset.train.images.shape[1:])
 
   def change(split: Split) -> Split:
-    return Split(preprocessing.finish(split.images), split.labels)
+    return Split(preprocessing.finish(split.images), split.labels, groups=split.groups)
 
   return dataclasses.replace(
     dataset,
