@@ -21,7 +21,13 @@ from cifar_jax import config as configs
 from cifar_jax import data, models
 from cifar_jax.augment.normalize import Normalize
 from cifar_jax.data.expected import known
-from cifar_jax.data.preprocessing import Preprocessing, from_facts, of_arrays, of_folder
+from cifar_jax.data.preprocessing import (
+  FILE_SOURCES,
+  Preprocessing,
+  from_facts,
+  of_arrays,
+  of_folder,
+)
 from cifar_jax.devices.compilation_cache import keep_compiled_programs
 from cifar_jax.optim import averaging
 from cifar_jax.predict.run_data import data_at
@@ -218,7 +224,7 @@ def preprocessing_of_older_run(
   """Returns how a run that did not write it down made its inputs; None where only its data can
   tell.
   """
-  if data_config.name == 'folder':
+  if data_config.name in FILE_SOURCES:
     return of_folder(data_config)
   height, width, channels = image_shape
   said = known(data_config)
