@@ -28,7 +28,8 @@ SPLITS: Mapping[str, tuple[str, ...]] = {
 # 'seg_train', 'test1' or 'train-images'; what is before the word is the first group.
 _LIKE_A_SPLIT = {
   split: re.compile(
-    rf'(.*[_\-. ])?({"|".join(names)})([_\-. ]?(sets?|data|dataset|split|images?|imgs?))?[_\-. ]?\d*', re.IGNORECASE
+    rf'(.*[_\-. ])?({"|".join(names)})([_\-. ]?(sets?|data|dataset|split|images?|imgs?))?[_\-. ]?\d*',
+    re.IGNORECASE,
   )
   for split, names in SPLITS.items()
 }
