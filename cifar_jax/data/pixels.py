@@ -49,8 +49,8 @@ def uint8_images(images: np.ndarray, where: str, notes: list[str]) -> np.ndarray
     images = _as_bytes(images, scale, name, notes)
   if images.ndim == 4 and _MOST_CHANNELS < images.shape[3] == images.shape[2] == images.shape[1]:
     raise UserError(
-      f'{where} holds volumes of the shape {list(images.shape[1:])}; images are trained on here, as '
-      'one slice of each'
+      f'{where} holds volumes of the shape {list(images.shape[1:])}; images are trained on '
+      'here, as one slice of each'
     )
   if images.ndim == 4 and images.shape[1] <= _MOST_CHANNELS < min(images.shape[2:]):
     notes.append(

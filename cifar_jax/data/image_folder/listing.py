@@ -25,11 +25,11 @@ SPLITS: Mapping[str, tuple[str, ...]] = {
   'validation': ('validation', 'validate', 'valid', 'val', 'dev', 'evaluation', 'eval'),
   'test': ('test', 'testing', 'tests'),
 }
+_OF_SPLITS = '(sets?|data|dataset|split|images?|imgs?)'
 # 'seg_train', 'test1' or 'train-images'; what is before the word is the first group.
 _LIKE_A_SPLIT = {
   split: re.compile(
-    rf'(.*[_\-. ])?({"|".join(names)})([_\-. ]?(sets?|data|dataset|split|images?|imgs?))?[_\-. ]?\d*',
-    re.IGNORECASE,
+    rf'(.*[_\-. ])?({"|".join(names)})([_\-. ]?{_OF_SPLITS})?[_\-. ]?\d*', re.IGNORECASE
   )
   for split, names in SPLITS.items()
 }
@@ -241,8 +241,8 @@ def _check_classes(root: pathlib.Path, train: pathlib.Path, class_names: Sequenc
       f'CLASS/*.jpg in it{hint}'
     )
   raise UserError(
-    f'{train} holds a single class, {class_names[0]}, from which there is nothing to tell apart; give '
-    'it a folder for each of two classes or more'
+    f'{train} holds a single class, {class_names[0]}, from which there is nothing to tell apart; '
+    'give it a folder for each of two classes or more'
   )
 
 
