@@ -3,3 +3,5 @@ over.
 """
 
 from cifar_jax.data.image_folder.source import load
+
+__all__ = ['load']

@@ -22,8 +22,8 @@ _NAMES = ('labels', 'label', 'annotations', 'metadata', 'data', 'dataset', 'inde
 _BESIDE = ('images', 'image', 'imgs', 'img', 'files', 'photos', 'pictures', 'data', 'jpg', 'png')
 _NAMED = 8  # files named in a message; the rest are counted
 _HOW = (
-  'give a CSV file of file and label, or a folder with labels.csv or with train.csv and, beside it, '
-  'validation.csv and test.csv'
+  'give a CSV file of file and label, or a folder with labels.csv, or with train.csv and, beside '
+  'it, validation.csv and test.csv'
 )
 
 

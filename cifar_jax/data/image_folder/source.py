@@ -34,8 +34,8 @@ def load(data_config: ConfigDict) -> Dataset:
     was found: numbers of images, files left out, imbalance, duplicates across splits.
 
   Raises:
-    UserError: no such folder or table, no images in it, damaged files where they are not to be skipped, no
-      room for the decoded images.
+    UserError: no such folder or table, no images in it, damaged files where they are not to be
+      skipped, no room for the decoded images.
   """
   options = data_config.folder
   csv = data_config.name == 'csv'
@@ -151,7 +151,8 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
 
 def _found(split: str, count: int, listing: Listing) -> str:
   kinds = 'with any of {} labels' if listing.multi_label else 'belonging to {} classes'
-  return f'{split}: Found {count} images {kinds.format(len(listing.class_names))}'
+  where = f' in {listing.renamed[split]}' if split in listing.renamed else ''
+  return f'{split}: Found {count} images {kinds.format(len(listing.class_names))}{where}'
 
 
 def _passed_over(listing: Listing) -> list[str]:
