@@ -33,7 +33,14 @@ def run(arguments: argparse.Namespace) -> None:
   if arguments.json:
     print(json.dumps(results))
     return
+  of_labels = ''
+  if 'map' in results:
+    of_labels = (
+      f', mean average precision {100 * results["map"]:.2f} %, F1 {100 * results["macro_f1"]:.2f} % '
+      f'macro and {100 * results["micro_f1"]:.2f} % micro'
+    )
   print(
-    f'{results["split"]} loss {results["loss"]:.4f}, accuracy {100 * results["accuracy"]:.2f} % '
+    f'{results["split"]} loss {results["loss"]:.4f}, accuracy {100 * results["accuracy"]:.2f} %'
+    f'{of_labels} '
     f'({results["examples"]} examples of {results["data"]}, checkpoint of step {results["step"]})'
   )

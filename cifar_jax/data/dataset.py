@@ -84,7 +84,7 @@ def label_text(label: np.ndarray, class_names: Sequence[str]) -> str:
   """The names of the labels of one image, for people; a row of the labels of a `Split`."""
   if label.ndim == 0:
     return class_names[int(label)]
-  return ', '.join(class_names[number] for number in np.flatnonzero(label)) or 'no label'
+  return ', '.join(class_names[n] for n in np.flatnonzero(label).tolist()) or 'no label'
 
 
 def images_per_batch(image_shape: Sequence[int], most: int) -> int:

@@ -156,7 +156,7 @@ def split(
     )
   train, checked, notes = dataset.train, dataset.test, list(dataset.notes)
   has_test, held_out = len(dataset.test) > 0, False
-  lost = np.zeros(0, np.int32)
+  lost = np.zeros(0, np.int64)
   if dataset.validation is not None and not (validation == 'test' and has_test):
     checked = dataset.validation
   elif validation == 'test' and not has_test:

@@ -1,6 +1,6 @@
 """The metrics of a state over a split: every example counts once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -91,7 +91,15 @@ class Evaluator:
     Args:
       thresholds: Those of each label, chosen on other images; None: the best ones on these.
     """
-    variables = evaluated_variables(self._recipe, state)
+    return self.of_variables(evaluated_variables(self._recipe, state), placed, thresholds)
+
+  def of_variables(
+    self,
+    variables: Mapping[str, Any],
+    placed: Placed,
+    thresholds: Sequence[float] | None = None,
+  ) -> dict[str, Any]:
+    """The same, of what the network is applied with: the collections, on every device."""
     collections = variables['params'], variables['batch_stats']
     if self._recipe.task.measure is not None:
       return self._recipe.task.measure(*self._logits(collections, placed), thresholds)

@@ -26,6 +26,7 @@ class Task:
     minimized: (label smoothing, class weights, positive weights) -> the loss that is minimized;
       (): no weights.
     correct: (logits, labels) -> float32 [B] in 0..1, of which the accuracy is the mean.
+    activation: The name of what makes probabilities of logits.
     probabilities: Logits -> probabilities of the same shape.
     measure: (logits float32 [N, classes], labels, thresholds or None) -> the metrics of a whole
       set, which are no means over its examples; None where all are, and `losses.Metrics` does.
@@ -36,6 +37,7 @@ class Task:
   loss: Loss
   minimized: Callable[[Any, Sequence[float], Sequence[float]], Loss]
   correct: Callable[[Logits, Labels], PerExample]
+  activation: str
   probabilities: Callable[[Logits], Logits]
   measure: Callable[[np.ndarray, np.ndarray, Sequence[float] | None], dict[str, Any]] | None = None
   measured: tuple[str, ...] = ()
@@ -63,16 +65,22 @@ def _minimized_of_several(
 
 
 SINGLE_LABEL = Task(
-  'single_label', losses.cross_entropy, _minimized_of_one, losses.right_classes, jax.nn.softmax
+  name='single_label',
+  loss=losses.cross_entropy,
+  minimized=_minimized_of_one,
+  correct=losses.right_classes,
+  activation='softmax',
+  probabilities=jax.nn.softmax,
 )
 MULTI_LABEL = Task(
-  'multi_label',
-  multi_label.binary_cross_entropy,
-  _minimized_of_several,
-  multi_label.right_labels,
-  jax.nn.sigmoid,
-  multi_label.measure,
-  ('map', 'macro_f1', 'micro_f1'),
+  name='multi_label',
+  loss=multi_label.binary_cross_entropy,
+  minimized=_minimized_of_several,
+  correct=multi_label.right_labels,
+  activation='sigmoid',
+  probabilities=jax.nn.sigmoid,
+  measure=multi_label.measure,
+  measured=('map', 'macro_f1', 'micro_f1'),
 )
 
 

@@ -154,7 +154,7 @@ def list_folder(root: pathlib.Path) -> Listing:
   beside = () if outer['train'] == home else tuple(folder.name for folder in _subfolders(home))
   passed_over = tuple(name for name in beside if name not in used)
   folders = {split: folders[split] for split in splits}
-  return Listing(root, class_names, splits, tuple(ignored), passed_over, folders)
+  return Listing(root, class_names, splits, tuple(ignored), passed_over, folders=folders)
 
 
 def _home(root: pathlib.Path) -> pathlib.Path:
