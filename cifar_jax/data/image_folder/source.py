@@ -129,7 +129,8 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
 
 
 def _found(split: str, count: int, listing: Listing) -> str:
-  return f'{split}: Found {count} images belonging to {len(listing.class_names)} classes'
+  where = f' in {listing.renamed[split]}' if split in listing.renamed else ''
+  return f'{split}: Found {count} images belonging to {len(listing.class_names)} classes{where}'
 
 
 def _passed_over(listing: Listing) -> list[str]:
