@@ -37,12 +37,15 @@ def add_verbs(verbs: Any, package: str, path: Sequence[str]) -> None:
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-  """The arguments of a command line, with `overrides` of a config where the verb takes them; ends
-  the process with status 2 and a line on stderr where a word is unknown.
+  """The arguments of a command line, with `overrides` of a config and `data_options` of other data
+  where the verb takes them; ends the process with status 2 and a line on stderr where a word is
+  unknown.
   """
   arguments, rest = parser.parse_known_args(argv)
   arguments.overrides = [word for word in rest if re.match(r'--?(no)?config\.', word)]
+  arguments.data_options = [word for word in rest if re.match(r'--data\.[^=]+=', word)]
   known = arguments.overrides if arguments.takes_overrides else []
+  known = known + (arguments.data_options if arguments.takes_data else [])
   unknown = [word for word in rest if word not in known]
   if unknown:
     parser.error(f'unrecognized: {" ".join(unknown)}')
@@ -59,6 +62,7 @@ def add_verb(
   keeps_memory: bool = True,
   computes: bool = False,
   starts_jax: bool = True,
+  takes_data: bool = False,
 ) -> argparse.ArgumentParser:
   """Adds a verb to a command line.
 
@@ -73,6 +77,8 @@ def add_verb(
       `startup.host_memory`.
     computes: Whether an accelerator would help, so that one that is not used is spoken of.
     starts_jax: Whether the process may start JAX, for which flags are set then.
+    takes_data: Whether options such as --data.name=folder may follow, which name other data than
+      the run's own; `action` finds them in `arguments.data_options`.
   """
   parser = verbs.add_parser(
     name, help=about, description=description, formatter_class=HelpShape, allow_abbrev=False
@@ -83,6 +89,7 @@ def add_verb(
     keeps_memory=keeps_memory,
     computes=computes,
     starts_jax=starts_jax,
+    takes_data=takes_data,
   )
   return parser
 
@@ -112,6 +119,15 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     'help': 'which images to measure the network on; default: test, or validation where the '
     'run leaves the test set unopened (--config.evaluate.test=False)',
   },
+  '--classes': {
+    'default': '',
+    'metavar': 'A=B,...',
+    'help': 'of other data: class A of theirs is class B of the run, where the names differ',
+  },
+  '--skip_unknown_classes': {
+    'action': 'store_true',
+    'help': 'of other data: leave out the images of classes that the run lacks',
+  },
   '--progress': {
     'default': 'auto',
     'choices': ['auto', 'bar', 'lines', 'silent'],
@@ -133,3 +149,27 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
   """Adds arguments that several verbs have, by their names above."""
   for name in names:
     parser.add_argument(name, **_OPTIONS[name])
+
+
+def data_request(arguments: argparse.Namespace) -> Any:
+  """The other data that a command line names, an `any_set.Request`; None where it names none.
+
+  Raises:
+    UserError: it says how classes are matched, but not of which data.
+  """
+  if not arguments.data_options:
+    for option in ('classes', 'skip_unknown_classes'):
+      if getattr(arguments, option):
+        raise UserError(
+          f"--{option} is for other data than the run's own; name them, as "
+          '--data.name=folder --data.dir=photos'
+        )
+    return None
+  from cifar_jax.predict.any_set import Request
+
+  return Request(
+    tuple(arguments.data_options),
+    arguments.classes,
+    arguments.skip_unknown_classes,
+    arguments.split,
+  )
