@@ -1,5 +1,8 @@
 """The most probable classes of images of any size: files, folders, addresses, - for stdin.
 
+Of a run on images with several labels, all labels are shown whose probabilities reach the
+thresholds that were chosen on its validation images.
+
 They become inputs of the network as those of its training did; where it was trained on arrays, an
 image of their size is taken as it is, and others are cut to the middle part. What cannot be read is
 named on stderr and skipped; the exit status is then 1.
@@ -24,7 +27,9 @@ def add_parser(verbs: Any) -> None:
   parsing.add_options(parser, 'run')
   parser.add_argument('images', nargs='+', metavar='IMAGE', help='file, folder, address or -')
   parsing.add_options(parser, '--checkpoint', '--data_dir')
-  parser.add_argument('--top', type=int, default=3, help='classes shown; default: 3')
+  parser.add_argument(
+    '--top', type=int, default=3, help='classes shown, where an image has one; default: 3'
+  )
   parser.add_argument(
     '--format', default='table', choices=['table', 'json', 'csv'], help='json: one object per line'
   )
@@ -41,18 +46,17 @@ def run(arguments: argparse.Namespace) -> None:
   if isinstance(sys.stdout, io.TextIOWrapper):
     # A name that the terminal cannot show is no reason to stop.
     sys.stdout.reconfigure(errors='backslashreplace')
-  if arguments.format == 'csv':
-    print(predictions.csv_header(top), flush=True)
+  form = predictions.form(arguments.format, network, top)
+  if form.header:
+    print(form.header, flush=True)
   skipped = 0
   for image, classes in predictions.predict(network, arguments.images, top):
-    if not classes:
+    if image.pixels is None:
       skipped += 1
       print(f'skipped {image.shown_name}: {image.problem}', file=sys.stderr)
-    elif arguments.format == 'table':
-      print(predictions.as_table(image.shown_name, classes), flush=True)
     else:
-      line = {'json': predictions.as_json, 'csv': predictions.as_csv}[arguments.format]
-      print(line(image.name, classes), flush=True)
+      name = image.shown_name if arguments.format == 'table' else image.name
+      print(form.line(name, classes), flush=True)
   if skipped:
     print(f'{skipped} skipped', file=sys.stderr)
     sys.exit(1)

@@ -180,6 +180,11 @@ def decisions(labels: MultiHot, scores: Probabilities, thresholds: Sequence[floa
   return Counts(*(each.sum(axis=0, dtype=np.int64) for each in (hits, labels > 0, predicted)))
 
 
+def is_among(predicted: np.ndarray, labels: MultiHot) -> np.ndarray:
+  """Whether each predicted class, int [N], is among the labels of its image, bool [N]."""
+  return np.take_along_axis(labels, predicted[:, None], axis=1)[:, 0] > 0
+
+
 def measure(
   logits: np.ndarray, labels: MultiHot, thresholds: Sequence[float] | None
 ) -> dict[str, Any]:
@@ -190,24 +195,36 @@ def measure(
     thresholds: Of each class; None: those that are best on this set, which are among the results.
 
   Returns:
-    loss and accuracy as the mean of `binary_cross_entropy` and `right_labels`; map, the mean
-    average precision; macro_f1 and micro_f1 at the thresholds; and the thresholds that were chosen.
+    loss, the mean of `binary_cross_entropy`, and what `judge` says.
   """
   wide = logits.astype(np.float64)
-  scores = probabilities(logits)
   losses = np.logaddexp(0, -wide) + (1 - labels.astype(np.float64)) * wide
-  chosen = best_thresholds(labels, scores) if thresholds is None else thresholds
-  counts = decisions(labels, scores, chosen)
+  chosen = best_thresholds(labels, scores_of(logits)) if thresholds is None else thresholds
   return {
+    **judge(scores_of(logits), labels, chosen),
     'loss': float(losses.mean()),
-    'accuracy': float(np.mean((wide > 0) == (labels > 0))),
-    'map': mean_average_precision(labels, scores),
-    'macro_f1': counts.macro_f1,
-    'micro_f1': counts.micro_f1,
     **({THRESHOLDS: chosen} if thresholds is None else {}),
   }
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
+def judge(scores: Probabilities, labels: MultiHot, thresholds: Sequence[float]) -> dict[str, float]:
+  """What probabilities [N, classes] of a whole set are worth.
+
+  Returns:
+    loss, the mean cross-entropy; accuracy, the share of all labels that a probability above 1/2
+    predicts rightly; map, the mean average precision; macro_f1 and micro_f1 at the thresholds.
+  """
+  of_truth = np.where(labels > 0, scores.astype(np.float64), 1 - scores.astype(np.float64))
+  counts = decisions(labels, scores, thresholds)
+  return {
+    'loss': float(-np.log(np.maximum(of_truth, np.finfo(np.float32).tiny)).mean()),
+    'accuracy': float(np.mean((scores > EVEN) == (labels > 0))),
+    'map': mean_average_precision(labels, scores),
+    'macro_f1': counts.macro_f1,
+    'micro_f1': counts.micro_f1,
+  }
+
+
+def scores_of(logits: np.ndarray) -> np.ndarray:
   """The sigmoids, float32, of logits [N, classes], with the host."""
-  return np.asarray(1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -500, 500))), np.float32)
+  return np.asarray(np.exp(-np.logaddexp(0, -logits.astype(np.float64))), np.float32)

@@ -28,6 +28,8 @@ class Task:
     correct: (logits, labels) -> float32 [B] in 0..1, of which the accuracy is the mean.
     activation: The name of what makes probabilities of logits.
     probabilities: Logits -> probabilities of the same shape.
+    is_right: With the host, (predicted classes int [N], labels) -> bool [N], whether each is one of
+      its image.
     measure: (logits float32 [N, classes], labels, thresholds or None) -> the metrics of a whole
       set, which are no means over its examples; None where all are, and `losses.Metrics` does.
     measured: The names of the metrics of a set beside loss and accuracy.
@@ -39,6 +41,7 @@ class Task:
   correct: Callable[[Logits, Labels], PerExample]
   activation: str
   probabilities: Callable[[Logits], Logits]
+  is_right: Callable[[np.ndarray, np.ndarray], np.ndarray]
   measure: Callable[[np.ndarray, np.ndarray, Sequence[float] | None], dict[str, Any]] | None = None
   measured: tuple[str, ...] = ()
 
@@ -71,6 +74,7 @@ SINGLE_LABEL = Task(
   correct=losses.right_classes,
   activation='softmax',
   probabilities=jax.nn.softmax,
+  is_right=np.equal,
 )
 MULTI_LABEL = Task(
   name='multi_label',
@@ -79,6 +83,7 @@ MULTI_LABEL = Task(
   correct=multi_label.right_labels,
   activation='sigmoid',
   probabilities=jax.nn.sigmoid,
+  is_right=multi_label.is_among,
   measure=multi_label.measure,
   measured=('map', 'macro_f1', 'micro_f1'),
 )
