@@ -34,8 +34,8 @@ DATA = (
   ),
   declare('multi_label', False, BOOLEAN, since=2)(
     'Whether an image may have several labels or none, each decided by itself: makes of any labels '
-    'a column of 0 and 1 a class, and divides those of a table at ; or |. Labels in columns of 0 '
-    'and 1 are so in any case where an image does not have exactly one.'
+    'a column of 0 and 1 a class, and divides those of a table at semicolons or bars. Labels in '
+    'columns of 0 and 1 are so in any case where an image does not have exactly one.'
   ),
   declare('validation', '0.1', TEXT)(
     "The fraction or number of training images that are held out; 'test': the test set is used."

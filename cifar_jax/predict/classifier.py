@@ -36,7 +36,7 @@ from cifar_jax.training import tasks
 from cifar_jax.training.multi_label import EVEN
 from cifar_jax.training.tasks import SINGLE_LABEL, Task
 from cifar_jax.training.tta import is_selective, least_confident, mean_logits
-from cifar_jax.utils.array_types import PerRow, Pixels, Probabilities
+from cifar_jax.utils.array_types import Logits, PerRow, Pixels, Probabilities
 from cifar_jax.utils.errors import UserError
 
 BATCH = 256  # images in one dispatch
@@ -81,10 +81,20 @@ class Classifier:
     """
     return self._probabilities_of_set(self.variables, images)
 
+  def logits_of_set(self, images: Any) -> Probabilities:
+    """The logits, averaged over the run's test-time views, of images as `in_batches` takes them."""
+    return in_batches(self._logits, self.variables, images)
+
+  @functools.cached_property
+  def _logits(self) -> Any:
+    return make_outputs(
+      self.module, self.normalize, self.config.evaluate.tta, lambda logits: logits
+    )
+
   @functools.cached_property
   def _probabilities(self) -> Any:
     tta = self.config.evaluate.tta
-    return make_probabilities(self.module, self.normalize, tta, self.task)
+    return make_outputs(self.module, self.normalize, tta, self.task.probabilities)
 
   @functools.cached_property
   def _probabilities_of_set(self) -> Callable[..., Probabilities]:
@@ -94,20 +104,20 @@ class Classifier:
     )
 
 
-def make_probabilities(
-  module: nn.Module, normalize: Normalize, tta: str, task: Task = SINGLE_LABEL
+def make_outputs(
+  module: nn.Module, normalize: Normalize, tta: str, outputs: Callable[[Logits], Logits]
 ) -> Any:
-  """Compiled (variables, images uint8 [B, H, W, C]) -> float32 [B, classes]: the probabilities of
-  the logits, averaged over the test-time views `tta`.
+  """Compiled (variables, images uint8 [B, H, W, C]) -> float32 [B, classes]: what `outputs` makes of
+  the logits, which are averaged over the test-time views `tta`.
   """
 
-  def probabilities(variables: Mapping[str, Any], images: Pixels) -> jax.Array:
+  def compute(variables: Mapping[str, Any], images: Pixels) -> jax.Array:
     def predict(images: jax.Array) -> jax.Array:
       return models.apply(module, variables, images, train=False)
 
-    return task.probabilities(mean_logits(predict, normalize(images), tta))
+    return outputs(mean_logits(predict, normalize(images), tta))
 
-  return jax.jit(probabilities)
+  return jax.jit(compute)
 
 
 def make_set_probabilities(
@@ -120,10 +130,10 @@ def make_set_probabilities(
   """(variables, images) -> the probabilities of a whole set, the least confident `tta_fraction` of
   it over the views `tta`, the others of the images as they are; images as `in_batches` takes them.
   """
-  over_views = make_probabilities(module, normalize, tta, task)
+  over_views = make_outputs(module, normalize, tta, task.probabilities)
   if not is_selective(tta, tta_fraction):
     return functools.partial(in_batches, over_views)
-  plain = make_probabilities(module, normalize, 'none')
+  plain = make_outputs(module, normalize, 'none', task.probabilities)
 
   def probabilities(variables: Mapping[str, Any], images: Any) -> Probabilities:
     found = in_batches(plain, variables, images)

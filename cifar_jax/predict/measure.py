@@ -12,11 +12,10 @@ from cifar_jax import data
 from cifar_jax.analysis import scores
 from cifar_jax.analysis.soft_labels import BINS, against_people
 from cifar_jax.data import test_sets
-from cifar_jax.data.dataset import Split
+from cifar_jax.data.dataset import Examples, Split
 from cifar_jax.predict import any_set
 from cifar_jax.predict.any_set import Request, as_inputs, check_single, open_set
 from cifar_jax.predict.classifier import Classifier
-from cifar_jax.training import multi_label
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed
 
@@ -60,8 +59,7 @@ def measure(network: Classifier, request: Request, data_dir: str | None = None) 
     check_single(network, config.name)
     return _against_people(network, request, config, data_dir)
   chosen = open_set(request, network)
-  probabilities = network.probabilities_of_set(chosen.examples.images)
-  measured = _metrics(network, probabilities, chosen.examples.labels)
+  measured = _metrics(network, chosen.examples)
   facts = {**measured, **chosen.facts(), 'step': network.step}
   part = f'{chosen.split} images of {chosen.name}'
   lines = [
@@ -74,13 +72,12 @@ def measure(network: Classifier, request: Request, data_dir: str | None = None) 
   return Measured(facts, [facts], lines, chosen.is_own_test)
 
 
-def _metrics(
-  network: Classifier, probabilities: np.ndarray, labels: np.ndarray
-) -> dict[str, float]:
+def _metrics(network: Classifier, examples: Examples) -> dict[str, float]:
   """The metrics of the network's task."""
-  if network.thresholds:
-    return multi_label.judge(probabilities, labels, network.thresholds)
-  return _scores(probabilities, labels)
+  if network.task.measure is not None:
+    logits = network.logits_of_set(examples.images)
+    return network.task.measure(logits, examples.labels, network.thresholds)
+  return _scores(network.probabilities_of_set(examples.images), examples.labels)
 
 
 def of_labels(measured: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ class Findings(NamedTuple):
 def of_labels(
   network: Classifier,
   split: Examples,
-  probabilities: np.ndarray,
+  logits: np.ndarray,
   what: str,
   mistakes: int,
   folder: pathlib.Path,
@@ -42,13 +42,14 @@ def of_labels(
   """What the page shows of a split whose images may have several labels.
 
   Args:
-    probabilities: float32 [N, classes].
+    logits: float32 [N, classes].
     what: What the split is called.
     mistakes: How many images with a wrong label are shown; -1 for all.
     folder: Where images go.
   """
   names, labels, thresholds = network.class_names, split.labels, network.thresholds
-  measured = multi_label.judge(probabilities, labels, thresholds)
+  measured = multi_label.measure(logits, labels, thresholds)
+  probabilities = multi_label.scores_of(logits)
   counts = multi_label.decisions(labels, probabilities, thresholds)
   curves = [multi_label.curve(*each) for each in zip(labels.T, probabilities.T, strict=True)]
   table = _table(names, thresholds, counts, curves)

@@ -26,6 +26,7 @@ from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.run_dir.timer import images_per_second
 from cifar_jax.trainer import run_summary
+from cifar_jax.training import multi_label
 from cifar_jax.utils.files import disk_errors, make_folder, write_json
 from cifar_jax.utils.optional_deps import require
 
@@ -180,12 +181,15 @@ def _write(
   """Writes the page and its images, as `write_report` says."""
   run, chosen = network.run, subject.examples
   rows, finished = shown_rows(run), run_files.read_summary(run)
-  probabilities, epoch = network.probabilities_of_set(chosen.images), _epoch(rows, network.step)
+  epoch = _epoch(rows, network.step)
   parts = [*subject.folder, *([] if checkpoint == 'latest' else [checkpoint])]
   folder = make_folder(run / 'report' / '_'.join(parts))
   if network.thresholds:
-    found = of_labels(network, chosen, probabilities, subject.split, mistakes, folder)
+    logits = network.logits_of_set(chosen.images)
+    probabilities = multi_label.scores_of(logits)
+    found = of_labels(network, chosen, logits, subject.split, mistakes, folder)
   else:
+    probabilities = network.probabilities_of_set(chosen.images)
     judged = _Judged(network, chosen, probabilities, epoch)
     found = _of_classes(judged, subject.split, mistakes, folder)
   records = tracing.trace(network.module, network.image_shape, network.task.activation)

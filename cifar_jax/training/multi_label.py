@@ -47,10 +47,10 @@ def binary_cross_entropy(
   targets = labels.astype(jnp.float32) * (1 - label_smoothing) + label_smoothing / 2
   positive = -targets * jax.nn.log_sigmoid(logits)
   if len(positive_weights):
-    positive *= jnp.asarray(positive_weights, jnp.float32)
+    positive *= jnp.asarray([positive_weights], jnp.float32)
   losses = positive - (1 - targets) * jax.nn.log_sigmoid(-logits)
   if len(class_weights):
-    losses *= jnp.asarray(class_weights, jnp.float32)
+    losses *= jnp.asarray([class_weights], jnp.float32)
   return losses.mean(axis=-1)
 
 
@@ -195,33 +195,20 @@ def measure(
     thresholds: Of each class; None: those that are best on this set, which are among the results.
 
   Returns:
-    loss, the mean of `binary_cross_entropy`, and what `judge` says.
+    loss and accuracy, the means of `binary_cross_entropy` and `right_labels`; map, the mean average
+    precision; macro_f1 and micro_f1 at the thresholds.
   """
-  wide = logits.astype(np.float64)
+  wide, scores = logits.astype(np.float64), scores_of(logits)
   losses = np.logaddexp(0, -wide) + (1 - labels.astype(np.float64)) * wide
-  chosen = best_thresholds(labels, scores_of(logits)) if thresholds is None else thresholds
+  chosen = best_thresholds(labels, scores) if thresholds is None else thresholds
+  counts = decisions(labels, scores, chosen)
   return {
-    **judge(scores_of(logits), labels, chosen),
     'loss': float(losses.mean()),
-    **({THRESHOLDS: chosen} if thresholds is None else {}),
-  }
-
-
-def judge(scores: Probabilities, labels: MultiHot, thresholds: Sequence[float]) -> dict[str, float]:
-  """What probabilities [N, classes] of a whole set are worth.
-
-  Returns:
-    loss, the mean cross-entropy; accuracy, the share of all labels that a probability above 1/2
-    predicts rightly; map, the mean average precision; macro_f1 and micro_f1 at the thresholds.
-  """
-  of_truth = np.where(labels > 0, scores.astype(np.float64), 1 - scores.astype(np.float64))
-  counts = decisions(labels, scores, thresholds)
-  return {
-    'loss': float(-np.log(np.maximum(of_truth, np.finfo(np.float32).tiny)).mean()),
-    'accuracy': float(np.mean((scores > EVEN) == (labels > 0))),
+    'accuracy': float(np.mean((logits > 0) == (labels > 0))),
     'map': mean_average_precision(labels, scores),
     'macro_f1': counts.macro_f1,
     'micro_f1': counts.micro_f1,
+    **({THRESHOLDS: chosen} if thresholds is None else {}),
   }
 
 
