@@ -107,8 +107,8 @@ class Classifier:
 def make_outputs(
   module: nn.Module, normalize: Normalize, tta: str, outputs: Callable[[Logits], Logits]
 ) -> Any:
-  """Compiled (variables, images uint8 [B, H, W, C]) -> float32 [B, classes]: what `outputs` makes of
-  the logits, which are averaged over the test-time views `tta`.
+  """Compiled (variables, images uint8 [B, H, W, C]) -> float32 [B, classes]: what `outputs` makes
+  of the logits, which are averaged over the test-time views `tta`.
   """
 
   def compute(variables: Mapping[str, Any], images: Pixels) -> jax.Array:
