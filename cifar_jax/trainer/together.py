@@ -143,21 +143,23 @@ def _objection_to_data(trainer: Trainer, splits: Sequence[Splits]) -> str:
     )
   if sharding.platform(trainer.mesh) == 'cpu' and trainer.mesh.size > 1:
     return 'the kernels for CPU cannot be divided among several devices; use --config.devices=1'
+  each = 'fold' if trainer.config.data.folds else 'seed'
+  last = '' if each == 'fold' else "; use --config.data.validation_from='last'"
   if len({(len(one.train), len(one.validation)) for one in splits}) > 1:
     return (
-      'each run holds out another number of images, since those of a group stay together, or folds '
-      'differ by one'
+      f'each {each} holds out another number of images, since equal ones or groups stay together '
+      f'or folds differ by one{last}'
     )
   if own_data and (trainer.recipe.statistics is not None or trainer.config.whitening.layer):
     return (
-      'each run holds out other images, and what they are normalized or whitened by follows from '
-      "the rest; use --config.data.validation_from='last'"
+      f'each {each} holds out other images, and what they are normalized or whitened by follows '
+      f'from the rest{last}'
     )
   weighted = trainer.config.loss.class_weights == BALANCED
   if own_data and (weighted or trainer.recipe.draw is not None):
     return (
-      'each run holds out other images, and what is balanced follows from the labels of the rest; '
-      "use --config.data.validation_from='last'"
+      f'each {each} holds out other images, and what is balanced follows from the labels of the '
+      f'rest{last}'
     )
   return ''
 
