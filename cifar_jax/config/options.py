@@ -69,11 +69,12 @@ _RUN = (
   free('tensorboard', True, BOOLEAN)('Whether to write TensorBoard events.'),
 )
 
+BALANCED = ('balanced',)  # a value of loss.class_weights
 _CLASS_WEIGHTS = Constraint(
-  lambda value: value == () or (numbers(NOT_NEGATIVE).test(value) and any(value)),
-  'a tuple of numbers not below 0, one a class, of which one at least is above 0',
+  lambda value: value in ((), BALANCED) or (numbers(NOT_NEGATIVE).test(value) and any(value)),
+  f'a tuple of numbers not below 0, one a class, of which one at least is above 0, or {BALANCED}',
   tuple,
-  ((), (1, 2.5), (0, 1)),
+  ((), (1, 2.5), (0, 1), BALANCED),
   (1.0, (-1.0,), ('a',), (float('nan'),), (0, 0.0, 0), (True, 1), None),
 )
 _LOSS = (
@@ -81,7 +82,8 @@ _LOSS = (
     'The share of each label that is divided among all classes.'
   ),
   declare('class_weights', (), _CLASS_WEIGHTS)(
-    'The factor of the training loss of each class; (): all 1.'
+    "The factor of the training loss of each class; (): all 1; ('balanced',): N / (K * count) of N "
+    'training images of K classes. The loss that is reported has no such factors.'
   ),
   declare('positive_weights', 'none', one_of('none', 'balanced'), since=2)(
     "Of images with several labels, the factor of each label's loss where an image has it: 1, or "

@@ -1,8 +1,8 @@
 """Builds the pure parts of a run from a config and data."""
 
-from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from cifar_jax import models, optim
 from cifar_jax.augment import Augmentation, make_augment, make_mix
 from cifar_jax.augment.normalize import Normalize, Statistics, fit_normalize
+from cifar_jax.config.options import BALANCED
 from cifar_jax.data import Splits
 from cifar_jax.data.statistics import class_counts
 from cifar_jax.optim import Plan, make_average, schedules
@@ -18,6 +19,7 @@ from cifar_jax.training import losses, tasks, tta
 from cifar_jax.training.losses import Loss
 from cifar_jax.training.multi_label import balanced_positive_weights
 from cifar_jax.training.recipe import Recipe, steps_per_epoch
+from cifar_jax.training.sampling import make_balanced_draw
 from cifar_jax.training.tasks import Task
 from cifar_jax.training.whitening import make_whitening
 from cifar_jax.utils.errors import UserError
@@ -48,7 +50,7 @@ def check_fits(config: ConfigDict, splits: Splits, plan: Plan) -> None:
       '--config.data.drop_remainder=True would drop them all; use a smaller batch or False'
     )
   weights = config.loss.class_weights
-  if weights and len(weights) != splits.num_classes:
+  if weights and weights != BALANCED and len(weights) != splits.num_classes:
     raise UserError(
       f'--config.loss.class_weights has {len(weights)} numbers for {splits.num_classes} classes'
     )
@@ -80,6 +82,19 @@ def _check_task(config: ConfigDict, splits: Splits) -> None:
     )
   if not measured:
     return
+  for name, value, remedy in (
+    (
+      'loss.class_weights',
+      config.loss.class_weights == BALANCED,
+      "loss.positive_weights='balanced'",
+    ),
+    ('data.sampling', config.data.sampling == 'balanced', "data.sampling='shuffle'"),
+  ):
+    if value:
+      raise UserError(
+        f"--config.{name}='balanced' goes by the one class of an image, and those of "
+        f'{splits.source} may have several; use --config.{remedy}'
+      )
   if tta.is_selective(config.evaluate.tta, config.evaluate.tta_fraction):
     raise UserError(
       '--config.evaluate.tta_fraction goes by the probability of one class, and the images of '
@@ -116,13 +131,19 @@ def make_recipe(
     augment: Augmentation = cached_features.keep_maps
   else:
     augment = make_augment(config.augment, normalize)
+  weights = tuple(config.loss.class_weights)
+  if weights == BALANCED:
+    weights = losses.balanced_class_weights(splits.train.labels, splits.num_classes)
+  balanced = config.data.sampling == 'balanced'
   return Recipe(
     module=module,
     image_shape=splits.image_shape,
     optimizer=_optimizer(config, plan),
     loss=task.loss,
     task=task,
-    training_loss=make_training_loss(config.loss, task, positive_weights),
+    draw=make_balanced_draw(splits.train.labels) if balanced else None,
+    class_weights=weights,
+    training_loss=make_training_loss(task, config.loss.label_smoothing, weights, positive_weights),
     penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
     grad_accum_steps=config.grad_accum_steps,
     sam_rho=optim.validate(config.optimizer).sam_rho or 0.0,
@@ -143,21 +164,20 @@ def make_recipe(
 
 
 def make_training_loss(
-  loss_config: ConfigDict,
   task: Task,
-  positive_weights: Sequence[float] = (),
-  traced_smoothing: Any = None,
+  smoothing: Any,
+  weights: tuple[float, ...],
+  positive_weights: tuple[float, ...] = (),
 ) -> Loss | None:
   """What is minimized, where it is not the plain cross-entropy that is reported.
 
   Args:
+    smoothing: As `config.loss.label_smoothing`; traced where runs differ in it.
+    weights: The factor of each class; (): all 1.
     positive_weights: The factor of the loss of each label where an image has it; (): 1.
-    traced_smoothing: What takes the place of `label_smoothing` where runs differ in it.
   """
-  smoothing, weights = loss_config.label_smoothing, loss_config.class_weights
-  if traced_smoothing is not None:
-    smoothing = traced_smoothing
-  elif not smoothing and not weights and not positive_weights:
+  plain = not isinstance(smoothing, jax.Array) and not smoothing
+  if plain and not weights and not positive_weights:
     return None
   return task.minimized(smoothing, weights, positive_weights)
 

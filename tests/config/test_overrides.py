@@ -102,6 +102,8 @@ def test_stray_word_is_not_ignored(arguments) -> None:
     *((f'--config.tensorboard={word}', 'tensorboard', False) for word in ('off', 'no', 'Off')),
     ('--config.optimizer.nesterov=yes', 'optimizer.nesterov', True),
     ('--config.loss.class_weights={1:3.0,0:1}', 'loss.class_weights', (1, 3.0)),
+    ('--config.loss.class_weights=balanced', 'loss.class_weights', ('balanced',)),
+    ("--config.loss.class_weights=('balanced',)", 'loss.class_weights', ('balanced',)),
     ('--config.data.dir=None', 'data.dir', 'None'),  # a name like any other
     ('--config.data.dir=off', 'data.dir', 'off'),
   ],

@@ -9,6 +9,8 @@ from cifar_jax.trainer.reuse import SameButSeed
 from tests.helpers.runs import assert_identical, changed
 from tests.helpers.tiny import LINEAR
 
+OF_LABELS = {'data.normalize', 'data.sampling', 'loss.class_weights'}
+
 
 @pytest.fixture
 def build(tiny_config):
@@ -49,10 +51,12 @@ def test_a_seed_has_its_own_keys_and_the_programs_of_the_one_before(build) -> No
     {'data.validation': '30'},
     {'data.normalize': 'channel'},  # by the images that the seed leaves for training
     {'epochs': 4},
+    {'data.sampling': 'balanced'},  # by the labels that it leaves
+    {'loss.class_weights': ('balanced',)},
   ],
   ids=str,
 )
 def test_what_has_programs_of_its_own(build, options) -> None:
-  first = build(seed=0, **options) if 'data.normalize' in options else build(seed=0)
+  first = build(seed=0, **options) if options.keys() & OF_LABELS else build(seed=0)
   programs = first.train_steps
   assert build(seed=1, **options).train_steps is not programs

@@ -112,6 +112,18 @@ def test_class_weights_by_hand() -> None:
   assert_close(aux.metrics.compute()['loss'], plain_loss(params))
 
 
+@pytest.mark.parametrize('labels', [[0, 0, 0, 1, 2, 2], [0, 0, 1, 3, 3, 3, 3]], ids=str)
+def test_balanced_class_weights_are_those_of_scikit_learn(labels) -> None:
+  """Of the classes that occur; the others have no example to weigh."""
+  class_weight = pytest.importorskip('sklearn.utils.class_weight')
+  there = np.unique(labels)
+  found = losses.balanced_class_weights(np.int32(labels), 4)
+  expected = class_weight.compute_class_weight('balanced', classes=there, y=labels)
+  np.testing.assert_allclose(np.array(found)[there], expected)
+  assert sum(found) == sum(np.array(found)[there])
+  assert np.mean([found[label] for label in labels]) == pytest.approx(1.0)
+
+
 @pytest.mark.thorough
 def test_class_weights_are_those_of_keras() -> None:
   weights = (1.0, 0.0, 2.5)

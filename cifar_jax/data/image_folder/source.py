@@ -2,8 +2,10 @@
 that a table names.
 """
 
+import dataclasses
 import os
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,7 +15,7 @@ from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.image_folder import decoded
 from cifar_jax.data.image_folder.csv_listing import list_csv
 from cifar_jax.data.image_folder.decoded import DecodedFolder
-from cifar_jax.data.image_folder.listing import Listing, list_folder
+from cifar_jax.data.image_folder.listing import ImageFile, Listing, list_folder
 from cifar_jax.data.image_folder.stream import file_split
 from cifar_jax.data.preprocessing import Preprocessing, of_folder
 from cifar_jax.data.statistics import class_counts
@@ -60,7 +62,8 @@ def load(data_config: ConfigDict) -> Dataset:
       f'{len(folder.damaged)} of {len(listing.files)} images in {root} cannot be used: '
       f'{_damaged(folder)}; remove them, or leave them out with --config.data.folder.damaged=skip'
     )
-  return _dataset(listing, *_splits(listing, folder), preprocessing, names_shared=True)
+  parts, notes = _splits(listing, folder, options.group_pattern)
+  return _dataset(listing, parts, notes, preprocessing, names_shared=True)
 
 
 def list_files(root: pathlib.Path, data_config: ConfigDict) -> Listing:
@@ -84,9 +87,12 @@ def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preproce
       "--config.data.folder.damaged='skip' needs to know all damaged files beforehand, which a "
       'stream does not; use --config.data.folder.cache=True'
     )
-  workers = data_config.folder.workers
+  options = data_config.folder
   parts = {
-    split: file_split(files, listing, preprocessing, workers)
+    split: dataclasses.replace(
+      file_split(files, listing, preprocessing, options.workers),
+      groups=_groups_of(files, listing, options.group_pattern),
+    )
     for split, files in listing.splits.items()
   }
   parts.setdefault('test', file_split((), listing, preprocessing, 1))
@@ -117,14 +123,39 @@ def _dataset(
   )
 
 
-def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], list[str]]:
+def _groups_of(files: Sequence[ImageFile], listing: Listing, pattern: str) -> np.ndarray | None:
+  """What a regular expression finds in the name of each file, text [N]; without one what a table
+  says, or None.
+
+  Raises:
+    UserError: it finds nothing in a name.
+  """
+  if not pattern:
+    return listing.groups_of(files)
+  found = []
+  for file in files:
+    match = re.search(pattern, file.path.name)
+    # The first of its own groups, where it has some.
+    group = match and (match[1] if match.re.groups else match[0])
+    if not group:
+      raise UserError(
+        f'--config.data.folder.group_pattern={pattern} finds no group in the name of {file.path}; '
+        'give one that matches all names'
+      )
+    found.append(group)
+  return np.array(found, str)
+
+
+def _splits(
+  listing: Listing, folder: DecodedFolder, group_pattern: str
+) -> tuple[dict[str, Split], list[str]]:
   """The images of each split, and what is worth saying about them."""
   kept_files = [listing.files[index] for index in folder.kept]
   every = Split(
     folder.images,
     listing.labels_of(kept_files),
     digests=folder.digests,
-    groups=listing.groups_of(kept_files),
+    groups=_groups_of(kept_files, listing, group_pattern),
   )
   parts, notes, slices = {}, [], {}
   start = 0

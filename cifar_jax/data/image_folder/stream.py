@@ -107,8 +107,7 @@ def file_split(
     workers: How many processes decode; 0 for one per processor core.
   """
   images: Any = FileImages(tuple(files), preprocessing)
-  labels, groups = listing.labels_of(files), listing.groups_of(files)
-  return FileSplit(images, labels, workers or os.cpu_count() or 1, groups=groups)
+  return FileSplit(images, listing.labels_of(files), workers or os.cpu_count() or 1)
 
 
 @dataclasses.dataclass(frozen=True)
