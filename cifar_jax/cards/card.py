@@ -14,6 +14,7 @@ from cifar_jax.figures import charts, files
 from cifar_jax.run_dir import model_folder, references, run_files
 from cifar_jax.utils.files import disk_errors, make_folder, replacing
 
+CURVES, CONFUSION = 'curves.png', 'confusion.png'  # beside the card
 # Not of what was learned, but of where and how it was watched.
 _LEFT_OUT = ('config.data.dir ', 'config.tensorboard ', 'config.tags ', 'config.checkpoint.')
 
@@ -55,8 +56,19 @@ def of_run(run: pathlib.Path, license_id: str | None = None) -> str:
   return _text_of(run, license_id, facts.shown_name(run), {})
 
 
-def write(run: pathlib.Path, folder: pathlib.Path, license_id: str | None = None) -> pathlib.Path:
+def write(
+  run: pathlib.Path,
+  folder: pathlib.Path,
+  license_id: str | None = None,
+  reference: str | None = None,
+) -> pathlib.Path:
   """Writes README.md, and the pictures that there are, into a folder; returns the path of the card.
+
+  Args:
+    run: The folder of a run, or a model folder.
+    folder: Where to write; it is made if missing.
+    license_id: As for `of_run`.
+    reference: What commands call the model; None: what they call the folder.
 
   The curves are drawn from metrics.csv; the confusion matrix is that of the run's report.
 
@@ -70,13 +82,13 @@ def write(run: pathlib.Path, folder: pathlib.Path, license_id: str | None = None
     figure = charts.curves(rows, 'accuracy', 'validation')
     files.save_figure(figure, folder, 'curves')
     (folder / 'curves.svg').unlink(missing_ok=True)
-    pictures['Accuracy over the epochs'] = 'curves.png'
-  confusion = references.report_folder(run) / 'confusion.png'
+    pictures['Accuracy over the epochs'] = CURVES
+  confusion = references.report_folder(run) / CONFUSION
   if confusion.is_file():
     with disk_errors(folder):
-      shutil.copyfile(confusion, folder / 'confusion.png')
-    pictures['Confusion matrix on the test set'] = 'confusion.png'
-  content = _text_of(run, license_id, facts.shown_name(run), pictures)
+      shutil.copyfile(confusion, folder / CONFUSION)
+    pictures['Confusion matrix on the test set'] = CONFUSION
+  content = _text_of(run, license_id, reference or facts.shown_name(run), pictures)
   path = folder / model_folder.README
   with disk_errors(folder), replacing(path) as draft:
     draft.write_text(content, 'utf-8', newline='\n', errors='replace')

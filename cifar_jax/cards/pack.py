@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax.augment.normalize import Statistics
@@ -80,18 +81,7 @@ def pack(
     raise UserError(f'--name={said.name}: a name has letters, digits, - and _ alone')
   if not run_files.read_summary(run):
     raise UserError(f'{run} has not finished; an entry of the zoo is a finished run')
-  trained, about = configs.read(run), run_files.read_about(run)
-  averaged = averaging.is_evaluated(trained.weight_averaging)
-  variables, step = model_folder.read_variables(run, checkpoint, averaged)
-  normalize = run_files.load_normalization(run, trained.data)
-  data_facts = {
-    name: value
-    for name, value in model_folder.data_facts(run).items()
-    if name in ('data', 'data_sample')
-  }
-  config, about = model_folder.without_places(
-    trained, {**about, **model_folder.facts_about(step, data_facts)}
-  )
+  config, about, variables, normalization = parts_of(run, checkpoint)
   config = config.copy_and_resolve_references().unlock()
   if 'dtype' in config.model:
     config.model.dtype = 'float32'
@@ -103,7 +93,7 @@ def pack(
       config=config,
       about=about,
       variables=variables,
-      normalization=normalize if isinstance(normalize, Statistics) else None,
+      normalization=normalization,
       rows=shown_rows(run),
       dtype=dtype,
       replace=True,
@@ -130,6 +120,30 @@ def pack(
     )
   write(place, card=known, readme=text)
   return place
+
+
+def parts_of(
+  run: pathlib.Path, checkpoint: str
+) -> tuple[ConfigDict, dict[str, Any], dict[str, Any], Statistics | None]:
+  """What a model folder of a run holds, without the paths of this machine: its config, about.json,
+  variables and normalization.
+
+  Raises:
+    UserError: the run has no such checkpoint, or cannot be read.
+  """
+  config, about = configs.read(run), run_files.read_about(run)
+  averaged = averaging.is_evaluated(config.weight_averaging)
+  variables, step = model_folder.read_variables(run, checkpoint, averaged)
+  normalize = run_files.load_normalization(run, config.data)
+  data_facts = {
+    name: value
+    for name, value in model_folder.data_facts(run).items()
+    if name in ('data', 'data_sample')
+  }
+  config, about = model_folder.without_places(
+    config, {**about, **model_folder.facts_about(step, data_facts)}
+  )
+  return config, about, variables, normalize if isinstance(normalize, Statistics) else None
 
 
 def _facts(

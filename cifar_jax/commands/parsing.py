@@ -115,13 +115,13 @@ _OPTIONS: dict[str, dict[str, Any]] = {
   'run': {
     'type': run_reference,
     'metavar': 'RUN',
-    'help': 'folder of the run, a model folder, or zoo:NAME (see zoo list)',
+    'help': 'folder of the run, a model folder, zoo:NAME (see zoo list) or hub:OWNER/NAME',
   },
   'runs': {
     'type': run_reference,
     'metavar': 'RUN',
     'nargs': '+',
-    'help': 'folder of a run, a model folder, or zoo:NAME',
+    'help': 'folder of a run, a model folder, zoo:NAME or hub:OWNER/NAME',
   },
   '--checkpoint': {'default': 'latest', 'help': "'latest' (default), 'best' or a step number"},
   '--data_dir': {'help': 'where the data is now, if it has moved since training'},

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from cifar_jax import config as configs
 from cifar_jax.data.fetch.mirrors import RemoteFile
-from cifar_jax.run_dir import model_folder, run_files
+from cifar_jax.run_dir import history, model_folder, run_files
 from cifar_jax.utils import json_files
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors, make_folder, replacing, write_json
@@ -39,7 +39,9 @@ _MOST = {
   model_folder.WEIGHTS: 2**32,
   model_folder.CARD: 2**24,
   model_folder.README: 2**24,
+  history.CSV_NAME: 2**26,
 }
+_PICTURES = ('curves.png', 'confusion.png')  # of the card, which are uploaded alone
 _SECONDS = 20  # that the hub may take to answer
 _TICK = 0.1  # seconds between two looks at a download
 _LETTERS = 12  # of a commit in the name of its folder
@@ -115,6 +117,13 @@ def fetch(address: Address) -> pathlib.Path:
   return folder
 
 
+def name_of(run: pathlib.Path) -> str | None:
+  """'OWNER/NAME' of a folder that `fetch` keeps; None of another one."""
+  found, owner = re.fullmatch(r'(.+)@[0-9a-f]+', run.name), run.absolute().parent
+  kept = owner.parent == (cache_folder() / 'hub').absolute()
+  return f'{owner.name}/{found[1]}' if found and kept else None
+
+
 def push(folder: pathlib.Path, address: Address, private: bool) -> str:
   """Uploads a model folder, and makes its repository where there is none.
 
@@ -136,7 +145,7 @@ def push(folder: pathlib.Path, address: Address, private: bool) -> str:
       'no token of the hub: set $HF_TOKEN to one that may write, or log in by `hf auth login`; '
       'https://huggingface.co/settings/tokens makes them'
     )
-  api = hub.HfApi(endpoint=_endpoint(), token=token)
+  api = hub.HfApi(endpoint=endpoint(), token=token)
   with _sentences(f'{folder} cannot be uploaded to {address.repository}', address, token):
     api.create_repo(address.repository, private=private or None, exist_ok=True, repo_type='model')
     done = api.upload_folder(
@@ -144,7 +153,7 @@ def push(folder: pathlib.Path, address: Address, private: bool) -> str:
       repo_type='model',
       folder_path=folder,
       revision=None if address.revision == 'main' else address.revision,
-      allow_patterns=list(_MOST),
+      allow_patterns=list(files_of(folder)),
       commit_message='Upload a model folder of cifar_jax',
     )
   return str(done.commit_url)
@@ -156,7 +165,8 @@ def files_of(folder: pathlib.Path) -> dict[str, int]:
   Raises:
     UserError: it is no model folder.
   """
-  found = {name: (folder / name).stat().st_size for name in _MOST if (folder / name).is_file()}
+  names = (*_MOST, *_PICTURES)
+  found = {name: (folder / name).stat().st_size for name in names if (folder / name).is_file()}
   missing = [name for name in _REQUIRED if name not in found]
   if missing:
     raise UserError(f'{folder} is no model folder: it has no {", ".join(missing)}')
@@ -167,8 +177,9 @@ class _UnreachableError(UserError):
   """The hub gives no answer, or has a fault of its own: it may have another day."""
 
 
-def _endpoint() -> str | None:
-  return os.environ.get('HF_ENDPOINT') or None
+def endpoint() -> str:
+  """The address of the server: $HF_ENDPOINT, or the hub's own."""
+  return (os.environ.get('HF_ENDPOINT') or 'https://huggingface.co').rstrip('/')
 
 
 def _revisions(path: pathlib.Path) -> dict[str, str]:
@@ -187,7 +198,7 @@ def _ask(address: Address) -> tuple[str, dict[str, RemoteFile]]:
     UserError: there is none, or the hub gives no answer.
   """
   (hub,) = require('hub', 'huggingface_hub')
-  api = hub.HfApi(endpoint=_endpoint())
+  api = hub.HfApi(endpoint=endpoint())
   with _sentences(f'{address} cannot be read', address):
     found = api.model_info(
       address.repository, revision=address.revision, files_metadata=True, timeout=_SECONDS
@@ -197,7 +208,7 @@ def _ask(address: Address) -> tuple[str, dict[str, RemoteFile]]:
     raise UserError(f'{address} cannot be read: the server names no commit')
   return commit, {
     each.rfilename: RemoteFile(
-      hub.hf_hub_url(address.repository, each.rfilename, revision=commit, endpoint=_endpoint()),
+      hub.hf_hub_url(address.repository, each.rfilename, revision=commit, endpoint=endpoint()),
       each.rfilename,
       each.size or 0,
     )
