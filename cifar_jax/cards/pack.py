@@ -140,9 +140,8 @@ def parts_of(
     for name, value in model_folder.data_facts(run).items()
     if name in ('data', 'data_sample')
   }
-  config, about = model_folder.without_places(
-    config, {**about, **model_folder.facts_about(step, data_facts)}
-  )
+  facts_about = model_folder.facts_about(step, data_facts, model_folder.thresholds(run, checkpoint))
+  config, about = model_folder.without_places(config, {**about, **facts_about})
   return config, about, variables, normalize if isinstance(normalize, Statistics) else None
 
 

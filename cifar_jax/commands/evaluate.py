@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     _on_other_data(arguments, request)
     return
   from cifar_jax.predict.evaluate import evaluate
+  from cifar_jax.predict.measure import of_labels
   from cifar_jax.predict.run_data import usual_split
   from cifar_jax.trials import test_looks
 
@@ -56,7 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
   if split == 'test':
     test_looks.record(arguments.run, 'evaluate', f'checkpoint {arguments.checkpoint}')
   line = (
-    f'{results["split"]} loss {results["loss"]:.4f}, accuracy {100 * results["accuracy"]:.2f} % '
+    f'{results["split"]} loss {results["loss"]:.4f}, accuracy {100 * results["accuracy"]:.2f} %'
+    f'{of_labels(results)} '
     f'({results["examples"]} examples of {results["data"]}, checkpoint of step {results["step"]})'
   )
   _print(arguments, results, [results], [line])

@@ -1,5 +1,8 @@
 """The most probable classes of images of any size: files, folders, addresses, - for stdin.
 
+Of a run on images with several labels, all labels are shown whose probabilities reach the
+thresholds that were chosen on its validation images.
+
 They become inputs of the network as those of its training did; where it was trained on arrays, an
 image of their size is taken as it is, and others are cut to the middle part. What cannot be read is
 named on stderr and skipped; the exit status is then 1.
@@ -30,7 +33,9 @@ def add_parser(verbs: Any) -> None:
   parsing.add_options(parser, 'run')
   parser.add_argument('images', nargs='+', metavar='IMAGE', help='file, folder, address or -')
   parsing.add_options(parser, '--checkpoint', '--data_dir')
-  parser.add_argument('--top', type=int, default=3, help='classes shown; default: 3')
+  parser.add_argument(
+    '--top', type=int, default=3, help='classes shown, where an image has one; default: 3'
+  )
   parser.add_argument(
     '--format', default='table', choices=['table', 'json', 'csv'], help='json: one object per line'
   )
@@ -57,6 +62,11 @@ def run(arguments: argparse.Namespace) -> None:
   network = classifier.load(arguments.run, arguments.checkpoint, arguments.data_dir)
   known = None
   if with_labels:
+    if network.thresholds:
+      raise UserError(
+        '--labels compares one class an image, and the run was trained on images with several '
+        'labels; evaluate RUN --data.name=csv measures it on a table of them'
+      )
     names = [name for name, problem in image_files.named(arguments.images) if not problem]
     known = labels.read(
       names,
@@ -69,12 +79,13 @@ def run(arguments: argparse.Namespace) -> None:
   if isinstance(sys.stdout, io.TextIOWrapper):
     # A name that the terminal cannot show is no reason to stop.
     sys.stdout.reconfigure(errors='backslashreplace')
-  if arguments.format == 'csv':
-    print(predictions.csv_header(top, with_labels), flush=True)
+  form = predictions.form(arguments.format, network, top, with_labels)
+  if form.header:
+    print(form.header, flush=True)
   skipped = 0
   predicted: dict[str, str] = {}
   for image, classes in predictions.predict(network, arguments.images, top):
-    if not classes:
+    if image.pixels is None:
       skipped += 1
       print(f'skipped {image.shown_name}: {image.problem}', file=sys.stderr)
       continue
@@ -84,11 +95,8 @@ def run(arguments: argparse.Namespace) -> None:
       label = known.of_image.get(image.name)
       right = None if label is None else classes[0][0] == label
       verdict = predictions.Verdict(label, right)
-    if arguments.format == 'table':
-      print(predictions.as_table(image.shown_name, classes, verdict), flush=True)
-    else:
-      line = {'json': predictions.as_json, 'csv': predictions.as_csv}[arguments.format]
-      print(line(image.name, classes, verdict), flush=True)
+    name = image.shown_name if arguments.format == 'table' else image.name
+    print(form.line(name, classes, verdict), flush=True)
   if known:
     # What programs read has lines of one kind.
     file = sys.stdout if arguments.format == 'table' else sys.stderr

@@ -20,15 +20,38 @@ class Matching:
   Attributes:
     numbers: The class of the network of each class of the set, int32 [classes of the set]; -1 for
       one that the network lacks.
+    classes: The number of classes of the network.
     how: `BY_NAME` or `BY_NUMBER`.
     left_out: The names of the set's classes that the network lacks.
     renamed: Name in the set -> name in the network, as the user said.
   """
 
   numbers: np.ndarray
+  classes: int
   how: str
   left_out: tuple[str, ...] = ()
   renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+  def labels(self, theirs: np.ndarray) -> np.ndarray:
+    """Labels of the set, as `Split` has them, by the classes of the network: -1 where it lacks that
+    of an image; of several labels an image those that it lacks are left out.
+
+    Raises:
+      UserError: of several labels an image the set lacks some of the network's.
+    """
+    if theirs.ndim == 1:
+      return self.numbers[theirs]
+    absent = set(range(self.classes)) - set(self.numbers.tolist())
+    if absent:
+      raise UserError(
+        f'the run predicts {self.classes} labels of an image, and the set does not say of '
+        f'{len(absent)} of them whether its images have them; give it a column for each'
+      )
+    found = np.zeros((len(theirs), self.classes), theirs.dtype)
+    for column, number in enumerate(self.numbers.tolist()):
+      if number >= 0:
+        found[:, number] |= theirs[:, column]
+    return found
 
   def __str__(self) -> str:
     parts = [f'{len(self.numbers) - len(self.left_out)} classes, matched {self.how}']
@@ -76,7 +99,7 @@ def match_classes(
   nameless = not digits_are_names and all(re.fullmatch(r'0|[1-9]\d{0,8}', name) for name in theirs)
   if nameless and not renamed and set(theirs) - set(ours):
     if sorted(map(int, theirs)) == list(range(len(ours))):
-      return Matching(np.array([int(name) for name in theirs], np.int32), BY_NUMBER)
+      return Matching(np.array([int(name) for name in theirs], np.int32), len(ours), BY_NUMBER)
     raise UserError(
       f'{source} has labels without names, {listed(sorted(theirs, key=int), _NAMED)}, and the run '
       f'has the {len(ours)} classes {listed(ours, _NAMED)}; they are taken by their numbers only '
@@ -93,7 +116,7 @@ def match_classes(
       f'{remedy}{skip}'
     )
   numbers = np.array([number_of.get(name, -1) for name in wanted], np.int32)
-  return Matching(numbers, BY_NAME, unknown, renamed)
+  return Matching(numbers, len(ours), BY_NAME, unknown, renamed)
 
 
 def parse_renamed(text: str) -> dict[str, str]:

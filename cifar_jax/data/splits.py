@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.data.sources import load
-from cifar_jax.data.statistics import digests_of, shared_images
+from cifar_jax.data.statistics import class_counts, digests_of, shared_images
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed
 
@@ -156,7 +156,7 @@ def split(
     )
   train, checked, notes = dataset.train, dataset.test, list(dataset.notes)
   has_test, held_out = len(dataset.test) > 0, False
-  lost = np.zeros(0, np.int32)
+  lost = np.zeros(0, np.int64)
   if dataset.validation is not None and not (validation == 'test' and has_test):
     checked = dataset.validation
   elif validation == 'test' and not has_test:
@@ -179,8 +179,10 @@ def split(
     kept[chosen] = False
     train = _take(dataset.train, np.flatnonzero(kept))
     checked = _take(dataset.train, np.sort(chosen))
-    lost = np.setdiff1d(checked.labels, train.labels)
-    if validation_from == 'last' and (np.diff(dataset.train.labels) >= 0).all():
+    there, left = (class_counts(part, len(dataset.class_names)) > 0 for part in (checked, train))
+    lost = np.flatnonzero(there & ~left)
+    single = dataset.train.labels.ndim == 1
+    if validation_from == 'last' and single and (np.diff(dataset.train.labels) >= 0).all():
       notes.append(
         f'the images are sorted by class, so the last {len(checked)}, for validation, are of '
         f'{len(np.unique(checked.labels))} of {len(dataset.class_names)} classes; '

@@ -23,6 +23,7 @@ from cifar_jax.data.fitted import FittedImages, check_channels
 from cifar_jax.data.matching import Matching, match_classes, parse_renamed
 from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.predict.classifier import Classifier
+from cifar_jax.predict.run_data import check_task
 from cifar_jax.run_dir import run_files
 from cifar_jax.utils.errors import UserError
 
@@ -169,6 +170,7 @@ def open_set(request: Request, network: Classifier) -> OtherSet:
   alone = sum(1 for part in dataset.splits.values() if len(part)) == 1
   digits = known(config) is not None
   matching = request.match(dataset.class_names, network, dataset.source, digits_are_names=digits)
+  check_task(network.task, chosen.labels, dataset.source)
   examples, skipped = as_inputs(chosen, matching, network.preprocessing, dataset.source)
   return OtherSet(
     name=dataset.name,
@@ -192,16 +194,25 @@ def as_inputs(
     UserError: the images have other channels, or none is of the network's classes.
   """
   check_channels(part.images.shape[-1], preprocessing, source)
-  labels = matching.numbers[part.labels]
-  rows = np.flatnonzero(labels >= 0)
+  labels = matching.labels(part.labels)
+  rows = np.flatnonzero(labels >= 0) if labels.ndim == 1 else np.arange(len(labels))
   if not len(rows):
     raise UserError(f'{source} has no image of a class of the run')
   images: Any = FittedImages(part.images, preprocessing, rows)
   return Split(images, labels[rows]), len(labels) - len(rows)
 
 
+def check_single(network: Classifier, name: str) -> None:
+  """Raises UserError where a network predicts several labels, and a set has one an image."""
+  if network.thresholds:
+    raise UserError(
+      f'--data.name={name} has one label an image, and the run was trained on images with several'
+    )
+
+
 def _photographs(request: Request, network: Classifier, config: ConfigDict) -> OtherSet:
   """CIFAR-10.1."""
+  check_single(network, config.name)
   if request.split not in (None, 'test'):
     raise UserError(f'--split={request.split}: {config.name} is a test set, and has no other part')
   found = test_sets.read_photographs(config.name, config.dir)

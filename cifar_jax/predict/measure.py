@@ -14,8 +14,9 @@ from cifar_jax.analysis.soft_labels import BINS, against_people
 from cifar_jax.data import test_sets
 from cifar_jax.data.dataset import Split
 from cifar_jax.predict import any_set
-from cifar_jax.predict.any_set import Request, as_inputs, open_set
+from cifar_jax.predict.any_set import Request, as_inputs, check_single, open_set
 from cifar_jax.predict.classifier import Classifier
+from cifar_jax.training import multi_label
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed
 
@@ -53,20 +54,43 @@ def measure(network: Classifier, request: Request, data_dir: str | None = None) 
   """
   config = request.config(network)
   if config.name in test_sets.CORRUPTED:
+    check_single(network, config.name)
     return _on_corruptions(network, request, config)
   if config.name == test_sets.PEOPLE:
+    check_single(network, config.name)
     return _against_people(network, request, config, data_dir)
   chosen = open_set(request, network)
   probabilities = network.probabilities_of_set(chosen.examples.images)
-  facts = {**_scores(probabilities, chosen.examples.labels), **chosen.facts(), 'step': network.step}
+  measured = _metrics(network, probabilities, chosen.examples.labels)
+  facts = {**measured, **chosen.facts(), 'step': network.step}
   part = f'{chosen.split} images of {chosen.name}'
   lines = [
-    f'{part}: loss {facts["loss"]:.4f}, accuracy {100 * facts["accuracy"]:.2f} % '
-    f'({facts["examples"]} examples, {chosen.remark}, checkpoint of step {network.step})',
+    f'{part}: loss {facts["loss"]:.4f}, accuracy {100 * facts["accuracy"]:.2f} %'
+    f'{of_labels(facts)} ({facts["examples"]} examples, {chosen.remark}, checkpoint of step '
+    f'{network.step})',
     f'data        {chosen.source}',
     f'classes     {chosen.classes_line}',
   ]
   return Measured(facts, [facts], lines, chosen.is_own_test)
+
+
+def _metrics(
+  network: Classifier, probabilities: np.ndarray, labels: np.ndarray
+) -> dict[str, float]:
+  """The metrics of the network's task."""
+  if network.thresholds:
+    return multi_label.judge(probabilities, labels, network.thresholds)
+  return _scores(probabilities, labels)
+
+
+def of_labels(measured: Mapping[str, Any]) -> str:
+  """What a line says of several labels an image after the accuracy; '' where images have one."""
+  if 'map' not in measured:
+    return ''
+  return (
+    f', mean average precision {100 * measured["map"]:.2f} %, '
+    f'F1 {100 * measured["macro_f1"]:.2f} % macro and {100 * measured["micro_f1"]:.2f} % micro'
+  )
 
 
 def _scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -19,6 +19,7 @@ from cifar_jax.predict import classifier
 from cifar_jax.predict.any_set import OtherSet
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.predict.run_data import load_known
+from cifar_jax.report.labels import Findings, of_labels
 from cifar_jax.report.leaderboard import tags
 from cifar_jax.run_dir import references, run_files
 from cifar_jax.run_dir.progress import duration
@@ -180,38 +181,31 @@ def _write(
   """Writes the page and its images, as `write_report` says."""
   run, chosen = network.run, subject.examples
   rows, finished = shown_rows(run), run_files.read_summary(run)
-  judged = _Judged(
-    network, chosen, network.probabilities_of_set(chosen.images), _epoch(rows, network.step)
-  )
+  probabilities, epoch = network.probabilities_of_set(chosen.images), _epoch(rows, network.step)
   parts = [*subject.folder, *([] if checkpoint == 'latest' else [checkpoint])]
   folder = make_folder(references.report_folder(run) / '_'.join(parts))
-  records = tracing.trace(network.module, network.image_shape, 'softmax')
+  if network.thresholds:
+    found = of_labels(network, chosen, probabilities, subject.split, mistakes, folder)
+  else:
+    judged = _Judged(network, chosen, probabilities, epoch)
+    found = _of_classes(judged, subject.split, mistakes, folder)
+  records = tracing.trace(network.module, network.image_shape, network.task.activation)
   content = {
     'title': f'{run.resolve().name} on {subject.data}',
     'subtitle': (
-      f'{subject.label}, {len(chosen)} images, checkpoint of step {network.step} '
-      f'(epoch {judged.epoch})'
+      f'{subject.label}, {len(chosen)} images, checkpoint of step {network.step} (epoch {epoch})'
     ),
     'split_note': subject.note,
     'data_note': subject.data_note,
     'tiles': [
-      (f'{100 * judged.accuracy:.2f} %', f'{subject.split} accuracy'),
-      (f'{judged.loss:.4f}', f'{subject.split} loss (cross-entropy)'),
-      (f'{100 * judged.calibration.error:.2f} %', 'expected calibration error'),
-      (f'{len(judged.wrong):,}', f'mistakes of {len(chosen):,}'),
+      *found.tiles,
       (f'{sum(record.parameters for record in records):,}', 'parameters'),
       (str(len(records)), 'layers'),
       *_times(rows, finished),
     ],
     **_training(rows, subject.validation, folder),
-    **_classes(judged, folder),
-    'confusions': _confusions(judged),
-    'mistakes': _gallery(judged, mistakes, folder),
-    'reliability': files.save_figure(charts.reliability(judged.calibration), folder, 'reliability'),
-    'confidence_remark': _confidence(judged.calibration, judged.accuracy),
-    **interpretability.inspect_network(
-      network, chosen, judged.probabilities, image % len(chosen), folder
-    ),
+    **found.sections,
+    **interpretability.inspect_network(network, chosen, probabilities, image % len(chosen), folder),
     'ascii': layer_table.keras_ascii(records),
     'table': layer_table.keras_table(records),
     'arrays': layer_table.parameter_overview(network.variables),
@@ -221,25 +215,39 @@ def _write(
     'config': network.config.to_json(indent=2),
   }
   files.write_page(folder / 'index.html', 'report.html', content)
-  measured = {
-    'loss': judged.loss,
-    'accuracy': judged.accuracy,
-    'calibration_error': judged.calibration.error,
-  }
-  write_json(
-    folder / 'scores.json',
-    {
-      **measured,
-      'data': subject.data,
-      'split': subject.split,
-      'step': network.step,
-      'classes': judged.by_class,
-      'confusion': judged.matrix.tolist(),
-    },
-  )
+  of_page = {'data': subject.data, 'split': subject.split, 'step': network.step}
+  write_json(folder / 'scores.json', {**found.measured, **of_page, **found.details})
   with disk_errors(folder):
-    (folder / 'confusion.txt').write_text(f'{content["matrix"]}\n', 'utf-8', 'replace')
-  return folder / 'index.html', measured
+    for name, text in found.files.items():
+      (folder / name).write_text(text, 'utf-8', 'replace')
+  return folder / 'index.html', found.measured
+
+
+def _of_classes(judged: _Judged, what: str, mistakes: int, folder: pathlib.Path) -> Findings:
+  """What the page shows of a split whose images have one label each."""
+  sections = {
+    **_classes(judged, folder),
+    'confusions': _confusions(judged),
+    'mistakes': _gallery(judged, mistakes, folder),
+    'reliability': files.save_figure(charts.reliability(judged.calibration), folder, 'reliability'),
+    'confidence_remark': _confidence(judged.calibration, judged.accuracy),
+  }
+  return Findings(
+    tiles=[
+      (f'{100 * judged.accuracy:.2f} %', f'{what} accuracy'),
+      (f'{judged.loss:.4f}', f'{what} loss (cross-entropy)'),
+      (f'{100 * judged.calibration.error:.2f} %', 'expected calibration error'),
+      (f'{len(judged.wrong):,}', f'mistakes of {len(judged.split):,}'),
+    ],
+    sections=sections,
+    measured={
+      'loss': judged.loss,
+      'accuracy': judged.accuracy,
+      'calibration_error': judged.calibration.error,
+    },
+    details={'classes': judged.by_class, 'confusion': judged.matrix.tolist()},
+    files={'confusion.txt': f'{sections["matrix"]}\n'},
+  )
 
 
 def _training(
@@ -248,9 +256,12 @@ def _training(
   """The curves, and whether there is over-fitting."""
   drawn = {}
   if rows:
+    title = 'Mean average precision of validation'
+    ranked = {'map': charts.over_epochs(rows, 'val_map', title)} if 'val_map' in rows[0] else {}
     drawn = {
       'accuracy': charts.curves(rows, 'accuracy', validation),
       'loss': charts.curves(rows, 'loss', validation),
+      **ranked,
       'learning_rate': charts.over_epochs(rows, 'learning_rate', 'Learning rate, end of epoch'),
     }
   if images_per_second(rows):

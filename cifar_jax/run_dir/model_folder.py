@@ -28,6 +28,7 @@ from cifar_jax import config as configs
 from cifar_jax.augment.normalize import Statistics
 from cifar_jax.run_dir import history, run_files
 from cifar_jax.run_dir.checkpoint import BEST, LATEST, Checkpoints
+from cifar_jax.training.multi_label import THRESHOLDS
 from cifar_jax.utils import json_files
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors, make_folder, replacing, write_json
@@ -136,14 +137,18 @@ def write(
   return Written(checksum, size, difference, where if difference else '')
 
 
-def facts_about(step: int, data_facts: Mapping[str, Any]) -> dict[str, Any]:
+def facts_about(
+  step: int, data_facts: Mapping[str, Any], chosen: Sequence[float] | None = None
+) -> dict[str, Any]:
   """What about.json says beside a run's own.
 
   Args:
     step: The number of updates that the weights have had.
     data_facts: What the training images are known by, as of `data_facts`.
+    chosen: What `thresholds` gives for the run.
   """
-  return {_STEP: step, _DATA: dict(data_facts)}
+  of_labels = {} if chosen is None else {THRESHOLDS: list(chosen)}
+  return {_STEP: step, _DATA: dict(data_facts), **of_labels}
 
 
 def without_places(
@@ -205,6 +210,27 @@ def data_facts(run: pathlib.Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
   with Checkpoints(run, read_only=True) as checkpoints:
     return checkpoints.facts()
+
+
+def thresholds(run: pathlib.Path, checkpoint: str = 'latest') -> tuple[float, ...] | None:
+  """The probability of each label at or above which it is predicted, as chosen on the validation
+  images with the weights of a checkpoint; None where none were chosen.
+
+  Raises:
+    UserError: what the file says are none.
+  """
+  if is_model_folder(run):
+    found = run_files.read_about(run).get(THRESHOLDS)
+  else:
+    with Checkpoints(run, read_only=True) as checkpoints:
+      found = checkpoints.facts(checkpoint).get(THRESHOLDS)
+  if found is None:
+    return None
+  if not (
+    isinstance(found, list) and all(type(each) is float and 0 <= each <= 1 for each in found)
+  ):
+    raise json_files.damaged(run / run_files.ABOUT, f'{THRESHOLDS} is {str(found)[:80]}')
+  return tuple(found)
 
 
 def _read_weights(folder: pathlib.Path, checkpoint: str) -> tuple[dict[str, Any], int]:

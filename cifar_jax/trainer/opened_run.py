@@ -111,7 +111,8 @@ class OpenedRun:
     if not multihost.is_main_process():
       return NoWriter()
     step = self.step if self.restored else None
-    return RunWriter(self.folder, self.rows, step, self.trainer.config.tensorboard)
+    measured = tuple(f'val_{name}' for name in self.trainer.recipe.task.measured)
+    return RunWriter(self.folder, self.rows, step, self.trainer.config.tensorboard, measured)
 
   def callbacks(self, state: TrainState, extra: Sequence[Callback]) -> tuple[Callback, ...]:
     """What happens around the updates of any run; `extra` after the metrics are written."""
@@ -129,8 +130,8 @@ class OpenedRun:
   def summarize(
     self,
     state: TrainState,
-    validation: Mapping[str, float],
-    test: Mapping[str, float],
+    validation: Mapping[str, Any],
+    test: Mapping[str, Any],
     together: int = 1,
   ) -> dict[str, Any]:
     """Writes summary.json, when all else is on disk, and returns its content.

@@ -1,6 +1,6 @@
 """Builds the pure parts of a run from a config and data."""
 
-import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,10 +11,14 @@ from cifar_jax import models, optim
 from cifar_jax.augment import Augmentation, make_augment, make_mix
 from cifar_jax.augment.normalize import Normalize, Statistics, fit_normalize
 from cifar_jax.data import Splits
+from cifar_jax.data.statistics import class_counts
 from cifar_jax.optim import Plan, make_average, schedules
 from cifar_jax.trainer import cached_features
-from cifar_jax.training import losses
+from cifar_jax.training import losses, tasks, tta
+from cifar_jax.training.losses import Loss
+from cifar_jax.training.multi_label import balanced_positive_weights
 from cifar_jax.training.recipe import Recipe, steps_per_epoch
+from cifar_jax.training.tasks import Task
 from cifar_jax.training.whitening import make_whitening
 from cifar_jax.utils.errors import UserError
 
@@ -48,6 +52,44 @@ def check_fits(config: ConfigDict, splits: Splits, plan: Plan) -> None:
     raise UserError(
       f'--config.loss.class_weights has {len(weights)} numbers for {splits.num_classes} classes'
     )
+  _check_task(config, splits)
+
+
+def _check_task(config: ConfigDict, splits: Splits) -> None:
+  """Raises UserError where a config asks for what the labels have no meaning for."""
+  measured = tasks.of_labels(splits.train.labels).measured
+  watching = {f'{name}.monitor': config[name] for name in ('early_stopping', 'plateau')}
+  watched = {name: section.monitor for name, section in watching.items() if section.patience}
+  for name, metric in {**watched, 'checkpoint.best': config.checkpoint.best}.items():
+    if metric == 'val_map' and not measured:
+      raise UserError(
+        f"--config.{name}='val_map' is a mean over labels of which an image may have several, and "
+        f'the images of {splits.source} have one each; use val_accuracy or val_loss'
+      )
+  balanced = config.loss.positive_weights == 'balanced'
+  if balanced and not measured:
+    raise UserError(
+      "--config.loss.positive_weights='balanced' is for images that may have several labels; use "
+      '--config.loss.class_weights'
+    )
+  counts = class_counts(splits.train, splits.num_classes)
+  if balanced and not counts.all():
+    raise UserError(
+      f"--config.loss.positive_weights='balanced': no training image has the label "
+      f"{splits.class_names[int(counts.argmin())]}; use 'none'"
+    )
+  if not measured:
+    return
+  if tta.is_selective(config.evaluate.tta, config.evaluate.tta_fraction):
+    raise UserError(
+      '--config.evaluate.tta_fraction goes by the probability of one class, and the images of '
+      f'{splits.source} may have several; use 1'
+    )
+  if config.evaluate.images_every_epochs:
+    raise UserError(
+      '--config.evaluate.images_every_epochs draws the confusion of single classes, and the images '
+      f'of {splits.source} may have several; use 0, and python -m cifar_jax report'
+    )
 
 
 def make_recipe(
@@ -63,6 +105,10 @@ def make_recipe(
     normalize: The normalization of a run that is measured; None fits it to the training images.
     batch_multiple: The batch is filled to a multiple of it with rows that do not count.
   """
+  task = tasks.of_labels(splits.train.labels)
+  positive_weights: tuple[float, ...] = ()
+  if config.loss.positive_weights == 'balanced':
+    positive_weights = balanced_positive_weights(splits.train.labels)
   fitted = normalize = normalize or fit_normalize(config.data, splits.train.images)
   module = models.create(config.model, splits.num_classes)
   if cached_features.are_cached(module):
@@ -74,8 +120,9 @@ def make_recipe(
     module=module,
     image_shape=splits.image_shape,
     optimizer=_optimizer(config, plan),
-    loss=losses.cross_entropy,
-    training_loss=make_training_loss(config.loss),
+    loss=task.loss,
+    task=task,
+    training_loss=make_training_loss(config.loss, task, positive_weights),
     penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
     grad_accum_steps=config.grad_accum_steps,
     sam_rho=optim.validate(config.optimizer).sam_rho or 0.0,
@@ -95,19 +142,24 @@ def make_recipe(
   )
 
 
-def make_training_loss(loss_config: ConfigDict, traced_smoothing: Any = None) -> losses.Loss | None:
+def make_training_loss(
+  loss_config: ConfigDict,
+  task: Task,
+  positive_weights: Sequence[float] = (),
+  traced_smoothing: Any = None,
+) -> Loss | None:
   """What is minimized, where it is not the plain cross-entropy that is reported.
 
   Args:
+    positive_weights: The factor of the loss of each label where an image has it; (): 1.
     traced_smoothing: What takes the place of `label_smoothing` where runs differ in it.
   """
   smoothing, weights = loss_config.label_smoothing, loss_config.class_weights
   if traced_smoothing is not None:
     smoothing = traced_smoothing
-  elif not smoothing and not weights:
+  elif not smoothing and not weights and not positive_weights:
     return None
-  loss = functools.partial(losses.cross_entropy, label_smoothing=smoothing)
-  return losses.class_weighted(loss, weights) if weights else loss
+  return task.minimized(smoothing, weights, positive_weights)
 
 
 def _optimizer(config: ConfigDict, plan: Plan) -> optax.GradientTransformation:

@@ -106,7 +106,9 @@ def make_varied_recipe(
       )
     if LABEL_SMOOTHING in names:
       smoothing = jnp.asarray([config.loss.label_smoothing for config in several], jnp.float32)
-      changes['training_loss'] = make_training_loss(several[0].loss, smoothing[run])
+      changes['training_loss'] = make_training_loss(
+        several[0].loss, recipe.task, traced_smoothing=smoothing[run]
+      )
     return dataclasses.replace(recipe, **changes)
 
   return varied_recipe

@@ -15,6 +15,7 @@ from cifar_jax.augment import Augmentation, Mix
 from cifar_jax.augment.normalize import Normalize, Statistics
 from cifar_jax.optim import Average
 from cifar_jax.training.losses import Loss
+from cifar_jax.training.tasks import SINGLE_LABEL, Task
 from cifar_jax.utils.array_types import Scalar
 
 
@@ -26,8 +27,8 @@ class Recipe:
     module: The network, `module(images, train, mask) -> logits`.
     image_shape: (H, W, C).
     optimizer: An Optax chain, its schedule inside.
-    loss: (logits [B, classes], labels int32 [B]) -> float32 [B], what is reported as the loss, of
-      training and of evaluation.
+    loss: (logits [B, classes], labels as in `steps.Batch`) -> float32 [B], what is reported as the
+      loss, of training and of evaluation.
     normalize: uint8 [B, H, W, C] -> float32 of the same shape.
     augment: (key of the step, key of the examples, uint8 images, their indices, epoch) -> float32
       images, normalized.
@@ -35,6 +36,7 @@ class Recipe:
     batch_size: The number of examples per update, over all devices together.
     drop_remainder: Whether the short last batch of an epoch is left out.
     statistics: What `normalize` took from the training images, to be kept with the run; or None.
+    task: What the labels mean, and what else is made of them and the logits.
     training_loss: A function like `loss` that is minimized in its place, as with label smoothing or
       class weights; None where both are one.
     penalty: params -> float32 [], added to the mean loss of training; or None.
@@ -60,6 +62,7 @@ class Recipe:
   batch_size: int
   drop_remainder: bool
   statistics: Statistics | None = None
+  task: Task = SINGLE_LABEL
   training_loss: Loss | None = None
   penalty: Callable[[Any], Scalar] | None = None
   grad_accum_steps: int = 1

@@ -1,6 +1,9 @@
-"""A folder of image files as a data set, with what its user should know about it."""
+"""Image files as a data set, with what its user should know about it: those of a folder, or those
+that a table names.
+"""
 
 import os
+import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,6 +11,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.image_folder import decoded
+from cifar_jax.data.image_folder.csv_listing import list_csv
 from cifar_jax.data.image_folder.decoded import DecodedFolder
 from cifar_jax.data.image_folder.listing import Listing, list_folder
 from cifar_jax.data.image_folder.stream import file_split
@@ -22,22 +26,24 @@ _IMBALANCE = 1.5  # largest class over smallest, from which on it is worth a wor
 
 
 def load(data_config: ConfigDict) -> Dataset:
-  """Reads the folder `data_config.dir` as `data_config.folder` says.
+  """Reads the folder or, for the name 'csv', the table `data_config.dir` as `data_config.folder`
+  says.
 
   Returns:
     The data set; its images are mapped from a file of decoded pixels. `Dataset.notes` tells what
     was found: numbers of images, files left out, imbalance, duplicates across splits.
 
   Raises:
-    UserError: no such folder, no images in it, damaged files where they are not to be skipped, no
-      room for the decoded images.
+    UserError: no such folder or table, no images in it, damaged files where they are not to be
+      skipped, no room for the decoded images.
   """
   options = data_config.folder
+  csv = data_config.name == 'csv'
+  what = 'the CSV file of files and labels' if csv else 'the folder of the images'
   if not data_config.dir:
-    raise UserError('--config.data.name=folder needs --config.data.dir, the folder of the images')
-  remedy = 'set --config.data.dir to the folder of the images'
-  root = existing_path('data.dir', data_config.dir, remedy)
-  listing = list_folder(root)
+    raise UserError(f'--config.data.name={data_config.name} needs --config.data.dir, {what}')
+  root = existing_path('data.dir', data_config.dir, f'set --config.data.dir to {what}')
+  listing = list_files(root, data_config)
   preprocessing = of_folder(data_config)
   if not options.cache:
     return _streamed(data_config, listing, preprocessing)
@@ -57,6 +63,15 @@ def load(data_config: ConfigDict) -> Dataset:
   return _dataset(listing, *_splits(listing, folder), preprocessing, names_shared=True)
 
 
+def list_files(root: pathlib.Path, data_config: ConfigDict) -> Listing:
+  """Lists the image files of a folder or, for the name 'csv', of a table; raises UserError as
+  `list_folder` and `list_csv` do.
+  """
+  if data_config.name == 'csv':
+    return list_csv(root, data_config.get('multi_label', False))
+  return list_folder(root)
+
+
 def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preprocessing) -> Dataset:
   """The data set whose images stay in their files."""
   if data_config.placement != 'host':
@@ -71,11 +86,12 @@ def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preproce
     )
   workers = data_config.folder.workers
   parts = {
-    split: file_split(files, preprocessing, workers) for split, files in listing.splits.items()
+    split: file_split(files, listing, preprocessing, workers)
+    for split, files in listing.splits.items()
   }
-  parts.setdefault('test', file_split((), preprocessing, 1))
+  parts.setdefault('test', file_split((), listing, preprocessing, 1))
   notes = [_found(split, len(parts[split]), listing) for split in listing.splits]
-  notes += [*_passed_over(listing), *_imbalance(listing, parts['train'])]
+  notes += [*listing.notes, *_passed_over(listing), *_imbalance(listing, parts['train'])]
   return _dataset(listing, parts, notes, preprocessing)
 
 
@@ -89,12 +105,12 @@ def _dataset(
   """The data set of the splits 'train', 'test' and perhaps 'validation'."""
   _check_classes(listing, parts['train'])
   return Dataset(
-    name='folder',
+    name='folder' if listing.table is None else 'csv',
     train=parts['train'],
     test=parts['test'],
     validation=parts.get('validation'),
     class_names=listing.class_names,
-    source=str(listing.root),
+    source=str(listing.table or listing.root),
     notes=tuple(notes),
     preprocessing=preprocessing,
     names_shared=names_shared,
@@ -103,8 +119,13 @@ def _dataset(
 
 def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], list[str]]:
   """The images of each split, and what is worth saying about them."""
-  labels = np.array([file.label for file in listing.files], np.int32)[folder.kept]
-  every = Split(folder.images, labels, digests=folder.digests)
+  kept_files = [listing.files[index] for index in folder.kept]
+  every = Split(
+    folder.images,
+    listing.labels_of(kept_files),
+    digests=folder.digests,
+    groups=listing.groups_of(kept_files),
+  )
   parts, notes, slices = {}, [], {}
   start = 0
   for split, files in listing.splits.items():
@@ -114,7 +135,7 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
     parts[split] = every.take(slices[split])
     notes.append(_found(split, len(rows), listing))
     start += len(files)
-  notes += _passed_over(listing)
+  notes += [*listing.notes, *_passed_over(listing)]
   if listing.ignored:
     notes.append(
       f'{len(listing.ignored)} files without the suffix of an image are not used: '
@@ -129,8 +150,9 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
 
 
 def _found(split: str, count: int, listing: Listing) -> str:
+  kinds = 'with any of {} labels' if listing.multi_label else 'belonging to {} classes'
   where = f' in {listing.renamed[split]}' if split in listing.renamed else ''
-  return f'{split}: Found {count} images belonging to {len(listing.class_names)} classes{where}'
+  return f'{split}: Found {count} images {kinds.format(len(listing.class_names))}{where}'
 
 
 def _passed_over(listing: Listing) -> list[str]:
@@ -145,9 +167,10 @@ def _check_classes(listing: Listing, train: Split) -> None:
   counts = class_counts(train, len(listing.class_names))
   empty = [name for name, count in zip(listing.class_names, counts, strict=True) if not count]
   if empty:
+    remedy = 'remove the empty class folders' if listing.table is None else 'take them out of it'
     raise UserError(
-      f'{listing.root} has no usable training image of {", ".join(empty)}; add some, or remove the '
-      'empty class folders'
+      f'{listing.table or listing.root} has no usable training image of {", ".join(empty)}; add '
+      f'some, or {remedy}'
     )
 
 
