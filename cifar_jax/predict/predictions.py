@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -70,21 +70,35 @@ def ranked(
 Classes = Sequence[tuple[str, float]]
 
 
+class Verdict(NamedTuple):
+  """What an image shows, and whether the network sees it.
+
+  Attributes:
+    label: The class; None where the image has no label that the network knows.
+    right: Whether it is the most probable one; None without a label.
+  """
+
+  label: str | None
+  right: bool | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Form:
   """How predictions are printed.
 
   Attributes:
-    line: (name of the image, its classes) -> a line.
+    line: (name of the image, its classes, the verdict on them or None) -> a line.
     header: The line above those of all images; '' for none.
   """
 
-  line: Callable[[str, Classes], str]
+  line: Callable[[str, Classes, Verdict | None], str]
   header: str = ''
 
 
-def form(name: str, network: Classifier, top: int) -> Form:
-  """The form 'table', 'json' or 'csv' of what `predict` yields."""
+def form(name: str, network: Classifier, top: int, with_labels: bool = False) -> Form:
+  """The form 'table', 'json' or 'csv' of what `predict` yields; `with_labels` says whether verdicts
+  come with it, which there are only where an image has one label.
+  """
   if network.thresholds:
     forms = {
       'table': Form(_table),
@@ -92,23 +106,29 @@ def form(name: str, network: Classifier, top: int) -> Form:
       'csv': Form(_csv_of_labels, 'image,labels,probabilities'),
     }
   else:
-    forms = {'table': Form(_table), 'json': Form(_json), 'csv': Form(_csv, _csv_header(top))}
+    forms = {
+      'table': Form(_table),
+      'json': Form(_json),
+      'csv': Form(_csv, _csv_header(top, with_labels)),
+    }
   return forms[name]
 
 
-def _table(name: str, classes: Classes) -> str:
-  """'cat.jpg  cat 93.1 %, dog 4.0 %'."""
+def _table(name: str, classes: Classes, verdict: Verdict | None) -> str:
+  """'cat.jpg  cat 93.1 %, dog 4.0 %', and '  WRONG: labeled dog' where it is."""
   found = ', '.join(f'{label} {100 * p:.1f} %' for label, p in classes)
-  return f'{name}  {found or "no label"}'
+  wrong = f'  WRONG: labeled {verdict.label}' if verdict and verdict.right is False else ''
+  return f'{name}  {found or "no label"}{wrong}'
 
 
-def _json(name: str, classes: Classes) -> str:
-  """One JSON object in one line."""
+def _json(name: str, classes: Classes, verdict: Verdict | None) -> str:
+  """One JSON object in one line, with 'label' and 'right' where there is a verdict."""
   found: dict[str, Any] = {'image': name, 'class': classes[0][0], 'probability': classes[0][1]}
+  found |= verdict._asdict() if verdict else {}
   return json.dumps({**found, 'top': _objects(classes)})
 
 
-def _json_of_labels(name: str, classes: Classes) -> str:
+def _json_of_labels(name: str, classes: Classes, _: Verdict | None) -> str:
   return json.dumps({'image': name, 'labels': _objects(classes)})
 
 
@@ -116,12 +136,17 @@ def _objects(classes: Classes) -> list[dict[str, Any]]:
   return [{'class': label, 'probability': p} for label, p in classes]
 
 
-def _csv(name: str, classes: Classes) -> str:
-  """'name,class,probability,class,probability ...', one line."""
-  return _cells(name, *(cell for label, p in classes for cell in (label, f'{p:.6f}')))
+def _csv(name: str, classes: Classes, verdict: Verdict | None) -> str:
+  """'name,class,probability,class,probability ...', one line; of a verdict the label, and 1 for
+  right or 0 for wrong, come last.
+  """
+  cells = [cell for label, p in classes for cell in (label, f'{p:.6f}')]
+  if verdict:
+    cells += [verdict.label or '', '' if verdict.right is None else str(int(verdict.right))]
+  return _cells(name, *cells)
 
 
-def _csv_of_labels(name: str, classes: Classes) -> str:
+def _csv_of_labels(name: str, classes: Classes, _: Verdict | None) -> str:
   """'name,class;class,probability;probability', one line: labels as `--config.data.name=csv` reads
   them.
   """
@@ -135,6 +160,6 @@ def _cells(*cells: str) -> str:
   return buffer.getvalue()
 
 
-def _csv_header(top: int) -> str:
+def _csv_header(top: int, with_labels: bool) -> str:
   columns = [f'{kind}_{rank}' for rank in range(1, top + 1) for kind in ('class', 'probability')]
-  return ','.join(['image', *columns])
+  return ','.join(['image', *columns, *(['label', 'right'] if with_labels else [])])

@@ -5,6 +5,7 @@
                        what its data are known by, and the checksum of the weights
   normalization.npz    what its images are normalized by, where the config does not say it
   model.safetensors    its variables as 'params/...' and 'batch_stats/...', float16 or float32
+  metrics.csv          the history of its training, where that is known
   card.json            facts about it
   README.md            the same, for people
 
@@ -25,7 +26,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax.augment.normalize import Statistics
-from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir import history, run_files
 from cifar_jax.run_dir.checkpoint import BEST, LATEST, Checkpoints
 from cifar_jax.training.multi_label import THRESHOLDS
 from cifar_jax.utils import json_files
@@ -76,6 +77,7 @@ def write(
   about: Mapping[str, Any],
   variables: Mapping[str, Any],
   normalization: Statistics | None = None,
+  rows: Sequence[history.Row] = (),
   card: Mapping[str, Any] | None = None,
   readme: str | None = None,
   dtype: str = 'float16',
@@ -92,6 +94,7 @@ def write(
     variables: The collections 'params' and 'batch_stats', of float32 arrays.
     normalization: What the images are normalized by, of a config with another
       `config.data.normalize` than 'given'.
+    rows: The history of the training, for metrics.csv.
     card: What card.json holds.
     readme: What README.md holds.
     dtype: 'float16' halves the size of the parameters, 'float32' keeps every bit. BatchNorm's
@@ -124,6 +127,8 @@ def write(
     write_json(draft / run_files.ABOUT, {'format': configs.FORMAT, **about, _CHECKSUM: checksum})
     if normalization is not None:
       run_files.save_normalization(draft, normalization)
+    if rows:
+      history.write_rows(draft, rows)
     if card is not None:
       write_json(draft / CARD, card)
     if readme is not None:

@@ -223,7 +223,7 @@ def test_the_report_on_other_data_has_a_folder_of_its_own(named_run, tiny_data, 
   folder = named_run / 'report' / 'my_data'
   assert str(folder / 'index.html') in out
   page = (folder / 'index.html').read_text()
-  assert f'other data than its run's: {tiny_data}; 4 classes, matched by number.' in page
+  assert f"other data than its run's: {tiny_data}; 4 classes, matched by number." in page
   found = json.loads((folder / 'scores.json').read_text())
   assert (found['data'], found['split']) == ('my data', 'test')
   assert found['accuracy'] == pytest.approx(expected['accuracy'])
