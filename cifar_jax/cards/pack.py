@@ -193,7 +193,8 @@ def _sample(draft: pathlib.Path, data_dir: str | None) -> dict[str, int]:
   test = load_known(draft, network.config, 'test', data_dir).test
   count = min(SAMPLE, len(test))
   found = network.probabilities(test.images[:count]).argmax(1)
-  return {'examples': count, 'correct': int(np.sum(found == test.labels[:count]))}
+  right = network.task.is_right(found, test.labels[:count])
+  return {'examples': count, 'correct': int(np.sum(right))}
 
 
 def known_results(folder: pathlib.Path, trained: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -167,10 +167,10 @@ def open_set(request: Request, network: Classifier) -> OtherSet:
     raise UserError(
       f'--split={split}: {dataset.source} has no {split} images, but {" and ".join(there)}'
     )
+  check_task(network.task, chosen.labels, dataset.source)
   alone = sum(1 for part in dataset.splits.values() if len(part)) == 1
   digits = known(config) is not None
   matching = request.match(dataset.class_names, network, dataset.source, digits_are_names=digits)
-  check_task(network.task, chosen.labels, dataset.source)
   examples, skipped = as_inputs(chosen, matching, network.preprocessing, dataset.source)
   return OtherSet(
     name=dataset.name,

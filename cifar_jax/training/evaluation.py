@@ -156,7 +156,7 @@ def make_logits_batch(
 
 def make_logits_step(
   recipe: Recipe, batch_size: int, data_parallel: DataParallel = WHOLE
-) -> Callable[..., tuple[Logits, jax.Array]]:
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
   """Builds `logits_step(params, batch_stats, images, labels, start) -> (logits, start)`.
 
   It walks through a set as `make_eval_step` does; the last row is repeated past the end.
@@ -165,7 +165,7 @@ def make_logits_step(
 
   def logits_step(
     params: Any, batch_stats: Any, images: StoredImages, labels: Labels, start: jax.Array
-  ) -> tuple[Logits, jax.Array]:
+  ) -> tuple[jax.Array, jax.Array]:
     rows = evaluation_rows(start, batch_size, len(labels))
     batch = _take(recipe, data_parallel, images, labels, rows)
     return logits_batch(params, batch_stats, batch), start + batch_size

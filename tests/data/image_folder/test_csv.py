@@ -161,7 +161,7 @@ def test_many_missing_are_counted(folder) -> None:
 
 def test_a_name_that_may_mean_two_files(tmp_path) -> None:
   write_tree(tmp_path, {'images': 2, 'photos': 2})
-  with pytest.raises(UserError, match="'000.png' may be .*images/000.png or .*photos/000.png"):
+  with pytest.raises(UserError, match=r"'000.png' may be .*images/000.png or .*photos/000.png"):
     listed(tmp_path, PLAIN)
 
 
