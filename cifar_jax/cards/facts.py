@@ -117,6 +117,18 @@ def _validate(content: Mapping[str, Any], path: pathlib.Path) -> None:
       raise json_files.damaged(path, f'a remark is {str(remark)[:80]!r}')
 
 
+def measured_on_test(folder: pathlib.Path) -> dict[str, float]:
+  """'test_accuracy' and 'test_loss' of the weights in a model folder, as its card says; {} where it
+  says none.
+  """
+  path = folder / model_folder.CARD
+  results = read(path).get('results', ()) if path.exists() else ()
+  found = [each for each in results if each.get('split') == 'test']
+  result: dict[str, Any] = found[0] if found else {}
+  names = [name for name in ('accuracy', 'loss') if name in result]
+  return {f'test_{name}': float(result[name]) for name in names}
+
+
 def without_paths(command: str) -> str:
   """A command of launch.py without the paths of the machine that it ran on, and without what
   changes nothing about the network.
