@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax.augment.normalize import Statistics
-from cifar_jax.run_dir import history, run_files
+from cifar_jax.run_dir import history, references, run_files
 from cifar_jax.run_dir.checkpoint import BEST, LATEST, Checkpoints
 from cifar_jax.training.multi_label import THRESHOLDS
 from cifar_jax.utils import json_files
@@ -63,10 +63,11 @@ def is_model_folder(folder: pathlib.Path) -> bool:
 def check_not_trained_in(folder: pathlib.Path) -> None:
   """Raises UserError where a training would begin in a model folder."""
   if is_model_folder(folder):
+    name = references.shown(folder)
     raise UserError(
-      f'--workdir={folder} is a model folder: it has trained weights and nothing that training '
-      f'could go on from; choose another --workdir, and start there from these weights by '
-      f'--config.init_from={folder}'
+      f'--workdir={name} is a model folder: it has trained weights and nothing that training '
+      'could go on from; choose another --workdir, and start there from these weights by '
+      f'--config.init_from={name}'
     )
 
 
