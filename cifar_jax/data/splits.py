@@ -209,6 +209,7 @@ def split(
     train = _take(dataset.train, np.flatnonzero(kept))
     checked = _take(dataset.train, np.sort(chosen))
     lost = np.setdiff1d(checked.labels, train.labels)
+    notes += _how_held_out(checked, train, stratified, grouped, folds, fold)
     if validation_from == 'last' and not stratified and (np.diff(dataset.train.labels) >= 0).all():
       notes.append(
         f'the images are sorted by class, so the last {len(checked)}, for validation, are of '
@@ -225,8 +226,8 @@ def split(
   notes += _groups_on_two_sides(
     {
       'train': train,
-      'validation': checked if has_test and checked is not dataset.test else None,
-      'test': dataset.test if has_test else checked,
+      'validation': None if checked is dataset.test else checked,
+      'test': dataset.test,
     },
     held_out and not grouped,
   )
@@ -247,6 +248,22 @@ def split(
     lost_classes=tuple(dataset.class_names[label] for label in lost),
     names_shared=dataset.names_shared,
   )
+
+
+def _how_held_out(
+  held: Split, kept: Split, stratified: bool, grouped: bool, folds: int, fold: int
+) -> list[str]:
+  """A sentence on what was asked for beside a number of images; none where nothing was."""
+  what = []
+  if grouped:
+    count = len(np.unique(held.groups))  # type: ignore[arg-type]
+    what.append(f'{count} of {count + len(np.unique(kept.groups))} groups')  # type: ignore[arg-type]
+  if folds:
+    what.append(f'fold {fold} of 0 to {folds - 1}')
+  if stratified:
+    counts = np.bincount(held.labels)
+    what.append(f'{counts.min()} to {counts.max()} images of a class, by the share of each')
+  return [f'held out: {", ".join(what)}'] if what else []
 
 
 def _order(total: int, validation_from: str, seed: int) -> np.ndarray:
