@@ -2,9 +2,10 @@
 
 import pathlib
 
-from cifar_jax.run_dir import hub
 from cifar_jax.utils.paths import run_path
 from cifar_jax.zoo import entries
+
+_HUB = 'hub:'
 
 
 def resolve(text: str) -> pathlib.Path:
@@ -13,7 +14,9 @@ def resolve(text: str) -> pathlib.Path:
   Raises:
     UserError: there is no such entry in the zoo or on the hub, or no folder could have that name.
   """
-  if text.startswith(hub.PREFIX):
+  if text.startswith(_HUB):
+    from cifar_jax.run_dir import hub  # brings JAX, which not every command line needs
+
     return hub.fetch(hub.parse(text))
   if text.startswith(entries.PREFIX):
     return entries.find(text.removeprefix(entries.PREFIX))
@@ -37,6 +40,8 @@ def report_folder(run: pathlib.Path) -> pathlib.Path:
   """
   if (name := entries.name_of(run)) is not None:
     return pathlib.Path('reports', f'zoo_{name}')
+  from cifar_jax.run_dir import hub
+
   if (name := hub.name_of(run)) is not None:
     return pathlib.Path('reports', f'hub_{name.replace("/", "_")}')
   return run / 'report'

@@ -35,6 +35,19 @@ def test_reads_the_names_of_tensorflow_tutorials(tmp_path: pathlib.Path) -> None
   np.testing.assert_array_equal(dataset.test.images, whole['x_test'])
 
 
+@pytest.mark.parametrize('names', [('x_test', 'Y_test'), ('images', 'labels'), ('x', 'y')])
+def test_a_set_that_nothing_is_trained_on(tmp_path: pathlib.Path, names: tuple[str, str]) -> None:
+  whole = arrays()
+  content = dict(zip(names, (whole['x_train'], whole['y_train']), strict=True))
+  np.savez(tmp_path / 'a.npz', **content, class_names=np.array(['cat', 'dog', 'eel']))
+  dataset = npz.read('a', tmp_path / 'a.npz', alone=True)
+  np.testing.assert_array_equal(dataset.train.images, whole['x_train'])
+  assert dataset.train.labels.tolist() == [0, 1, 2, 0, 1, 2]
+  assert (len(dataset.test), dataset.class_names) == (0, ('cat', 'dog', 'eel'))
+  with pytest.raises(UserError, match='holds no complete set of the arrays'):
+    npz.read('a', tmp_path / 'a.npz')
+
+
 def test_gray_images_and_columns_of_labels(tmp_path: pathlib.Path) -> None:
   gray = {'x_train': np.full((6, 4, 5), 255, np.uint8), 'x_test': np.ones((3, 4, 5), np.uint8)}
   columns = {'y_train': np.uint8([[0], [1], [1], [1], [1], [0]]), 'y_test': np.ones((3, 1), int)}
