@@ -310,7 +310,7 @@ def _sentences(what: str, address: Address, token: str = '') -> Iterator[None]:
       ) from None
     raise _failure(what, f'the server answered {status}', status >= 500) from None
   except Exception as error:  # many kinds, of the library below the library
-    reason = ' '.join(str(error).split())
+    reason = ' '.join(str(error.__cause__ or error).split())
     reason = (reason.replace(token, '...') if token else reason)[:200]
     raise _failure(what, reason or type(error).__name__, True) from None
 
