@@ -162,7 +162,7 @@ def _splits(
 
 
 def _found(split: str, count: int, listing: Listing) -> str:
-  where = f' in {listing.renamed[split]}' if split in listing.renamed else ''
+  where = f' in {listing.renamed[split].as_posix()}' if split in listing.renamed else ''
   return f'{split}: Found {count} images belonging to {len(listing.class_names)} classes{where}'
 
 
