@@ -74,13 +74,18 @@ class NetworkSummary:
     return f'{len(self.layers)} layers, {self.parameters.total:,} parameters'
 
 
-def describe(module: nn.Module, image_shape: Sequence[int]) -> NetworkSummary:
+def describe(
+  module: nn.Module, image_shape: Sequence[int], activation: str = 'softmax'
+) -> NetworkSummary:
   """Traces a classifier twice: for its layers, and for its arithmetic as XLA's own operations.
+
+  Args:
+    activation: What makes probabilities of its outputs.
 
   Raises:
     UserError: the network cannot take such images.
   """
-  layers = tracing.trace(module, image_shape, 'softmax')
+  layers = tracing.trace(module, image_shape, activation)
   return NetworkSummary(layers, _parameters_of(layers), flops.macs(module, image_shape))
 
 

@@ -33,9 +33,17 @@ _FOLDS = Constraint(
 )
 _ABOVE_0 = number('above 0', lambda value: value > 0, (0.5, 1), (0.0, -1.0))
 DATA = (
-  declare('name', 'cifar10', TEXT)("A TFDS data set, 'folder', or 'synthetic' (built in)."),
+  declare('name', 'cifar10', TEXT)(
+    "A TFDS data set, 'folder' (image files in a folder a class), 'csv' (image files and their "
+    "labels in a table), or 'synthetic' (built in)."
+  ),
   free('dir', '', TEXT)(
-    "The folder, archive or .npz of the data; '': $CIFAR_JAX_DATA and the usual places."
+    "The folder, archive, .npz or table of the data; '': $CIFAR_JAX_DATA and the usual places."
+  ),
+  declare('multi_label', False, BOOLEAN, since=2)(
+    'Whether an image may have several labels or none, each decided by itself: makes of any labels '
+    'a column of 0 and 1 a class, and divides those of a table at semicolons or bars. Labels in '
+    'columns of 0 and 1 are so in any case where an image does not have exactly one.'
   ),
   declare('validation', '0.1', TEXT)(
     "The fraction or number of training images that are held out; 'test': the test set is used."

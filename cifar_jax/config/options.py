@@ -59,7 +59,8 @@ _RUN = (
     'events.'
   ),
   declare('init_from', '', TEXT, since=2)(
-    "The folder of a run whose best checkpoint gives the first parameters; '': none."
+    'The folder of a run whose best checkpoint gives the first parameters, a model folder, or '
+    "'zoo:NAME'; '': none."
   ),
   declare('init_matching', False, BOOLEAN, since=2)(
     'Whether `init_from` may be a run of another network: the arrays whose name and shape both '
@@ -84,6 +85,10 @@ _LOSS = (
   declare('class_weights', (), _CLASS_WEIGHTS)(
     "The factor of the training loss of each class; (): all 1; ('balanced',): N / (K * count) of N "
     'training images of K classes. The loss that is reported has no such factors.'
+  ),
+  declare('positive_weights', 'none', one_of('none', 'balanced'), since=2)(
+    "Of images with several labels, the factor of each label's loss where an image has it: 1, or "
+    "'balanced', the number of training images without it over that of those with it."
   ),
   declare('l1', 0.0, NOT_NEGATIVE)(
     "The factor of the sum of the kernels' absolute values, which is added to the training loss."
@@ -180,8 +185,9 @@ _CHECKPOINT = (
     'Whether each is read back before an older one is deleted, for folders that may lose what is '
     'written, such as Google Drive.'
   ),
-  free('best', 'val_accuracy', one_of('val_accuracy', 'val_loss'))(
-    'The metric that chooses the best checkpoint.'
+  free('best', 'val_accuracy', one_of('val_accuracy', 'val_loss', 'val_map'))(
+    "The metric that chooses the best checkpoint; 'val_map', the mean average precision, is of "
+    'images with several labels.'
   ),
 )
 
@@ -189,7 +195,7 @@ _CHECKPOINT = (
 SECTIONS: Mapping[str, tuple[str, tuple[Option, ...]]] = {
   '': ('The run as a whole.', _RUN),
   'data': ('Where images come from, and how they become inputs.', DATA),
-  'data.folder': ("For data.name 'folder': image files, one folder for each class.", FOLDER),
+  'data.folder': ("For data.name 'folder' and 'csv': image files.", FOLDER),
   'augment': ('Random changes of the training images.', AUGMENT),
   'whitening': ('A convolution that gets its kernel from the data.', WHITENING),
   'loss': ('What is minimized: cross-entropy and what is added to it.', _LOSS),

@@ -1,6 +1,6 @@
 """Where images come from and how they are split; see `load_splits`."""
 
-from cifar_jax.data.dataset import Dataset, Examples, Split, images_per_batch
+from cifar_jax.data.dataset import Dataset, Examples, Split, has_label, images_per_batch, label_text
 from cifar_jax.data.identity import fingerprint, renumbered
 from cifar_jax.data.sources import load
 from cifar_jax.data.splits import (
@@ -19,7 +19,9 @@ __all__ = [
   'Splits',
   'check_classes_left',
   'fingerprint',
+  'has_label',
   'images_per_batch',
+  'label_text',
   'limit_validation_batches',
   'load',
   'load_splits',

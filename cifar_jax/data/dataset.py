@@ -28,7 +28,7 @@ class Examples(Protocol):
 
   @property
   def labels(self) -> np.ndarray:
-    """int32 `[N]`, from 0."""
+    """int32 `[N]`, from 0; of images with several labels uint8 `[N, classes]` of 0 and 1."""
 
   def __len__(self) -> int: ...
 
@@ -47,7 +47,8 @@ class Split:
 
   Attributes:
     images: The images, uint8 `[N, H, W, C]`.
-    labels: The labels, int32 `[N]`, from 0.
+    labels: The labels, int32 `[N]`, from 0; of images that may have several or none, which
+      `training.tasks` tells by it, uint8 `[N, classes]` of 0 and 1.
     digests: Checksums of the pixels of each image, uint8 `[N, 16]`, as `statistics.digests` makes
       them, where the source keeps them; to make them, all pixels are read.
     groups: The group of each image, text or integers `[N]`, such as a patient or a video, whose
@@ -72,6 +73,18 @@ class Split:
     digests = None if self.digests is None else self.digests[index]
     groups = None if self.groups is None else self.groups[index]
     return Split(self.images[index], self.labels[index], digests=digests, groups=groups)
+
+
+def has_label(labels: np.ndarray, number: int) -> np.ndarray:
+  """Which images have a class among their labels, bool `[N]`; labels as in `Split`."""
+  return labels == number if labels.ndim == 1 else labels[:, number] > 0
+
+
+def label_text(label: np.ndarray, class_names: Sequence[str]) -> str:
+  """The names of the labels of one image, for people; a row of the labels of a `Split`."""
+  if label.ndim == 0:
+    return class_names[int(label)]
+  return ', '.join(class_names[n] for n in np.flatnonzero(label).tolist()) or 'no label'
 
 
 def images_per_batch(image_shape: Sequence[int], most: int) -> int:
@@ -124,7 +137,8 @@ def make_split(images: np.ndarray, labels: np.ndarray, num_classes: int, where: 
 
   Args:
     images: The images, uint8 `[N, H, W, C]` or, if gray, `[N, H, W]`.
-    labels: The labels, integers `[N]` or `[N, 1]`, each at least 0 and below `num_classes`.
+    labels: The labels, integers `[N]` or `[N, 1]`, each at least 0 and below `num_classes`; or
+      uint8 `[N, num_classes]` of 0 and 1, as in `Split`.
     num_classes: The number of classes.
     where: What errors call the arrays, usually the path of their file.
 
@@ -140,13 +154,16 @@ def make_split(images: np.ndarray, labels: np.ndarray, num_classes: int, where: 
       f'{where} holds images of type {images.dtype} and shape {list(images.shape)}; '
       'expected uint8 and [images, height, width, channels].'
     )
-  if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
+  several = labels.shape[1:] == (num_classes,) and labels.dtype == np.uint8
+  if not np.issubdtype(labels.dtype, np.integer) or (labels.ndim != 1 and not several):
     raise UserError(
       f'{where} holds labels of type {labels.dtype} and shape {list(labels.shape)}; '
       'expected integers, one for each image.'
     )
   if len(images) != len(labels):
     raise UserError(f'{where} holds {len(images)} images but {len(labels)} labels.')
+  if several:
+    return Split(images, labels)
   lowest, highest = int(labels.min()), int(labels.max())
   if lowest < 0 or highest >= num_classes:
     wrong = lowest if lowest < 0 else highest

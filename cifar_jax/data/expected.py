@@ -5,7 +5,8 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from cifar_jax.data import cifar_files, digits, idx, stl10, svhn
-from cifar_jax.data.image_folder.listing import list_folder
+from cifar_jax.data.image_folder.source import list_files
+from cifar_jax.data.preprocessing import FILE_SOURCES
 from cifar_jax.utils.paths import user_path
 
 _CIFAR, _MNIST = (32, 32, 3), (28, 28, 1)
@@ -61,7 +62,7 @@ class Expected(NamedTuple):
 def expected(data_config: ConfigDict) -> Expected:
   """Returns image shape and number of classes as far as the config says them, else CIFAR-10's.
 
-  The classes of a folder of images are counted if it is there.
+  The classes of a folder of images, or of a table of them, are counted if it is there.
 
   Args:
     data_config: The section `data` of a config; `name`, `dir`, `channels`, `pad_to` and
@@ -72,12 +73,12 @@ def expected(data_config: ConfigDict) -> Expected:
   """
   (height, width, channels), classes = KNOWN_DATASETS['cifar10']
   knows_size, knows_classes = bool(data_config.pad_to), False
-  if data_config.name == 'folder':
+  if data_config.name in FILE_SOURCES:
     height, width = data_config.folder.image_size
     knows_size = True
     root = user_path(data_config.dir) if data_config.dir else None
-    if root and root.is_dir():
-      classes, knows_classes = len(list_folder(root).class_names), True
+    if root and root.exists() and (data_config.name == 'csv' or root.is_dir()):
+      classes, knows_classes = len(list_files(root, data_config).class_names), True
   elif said := known(data_config):
     (height, width, channels), classes = said
     knows_size = knows_classes = True

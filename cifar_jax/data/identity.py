@@ -8,6 +8,7 @@ import numpy as np
 
 from cifar_jax.data.dataset import Split
 from cifar_jax.data.splits import Splits
+from cifar_jax.data.statistics import class_counts
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed
 
@@ -25,10 +26,9 @@ def fingerprint(splits: Splits) -> str:
   trained = [splits.train]
   if not splits.validation_is_test or not splits.has_test:
     trained += [splits.validation, *([splits.left_out] if splits.left_out else [])]
-  labels = np.concatenate([part.labels for part in trained])
-  counts = np.bincount(labels, minlength=splits.num_classes).astype('<i8')
+  counts = np.sum([class_counts(part, splits.num_classes) for part in trained], axis=0)
   found = zlib.crc32(repr((splits.class_names, splits.image_shape)).encode())
-  found = zlib.crc32(counts.tobytes(), found)
+  found = zlib.crc32(counts.astype('<i8').tobytes(), found)
   if splits.has_test:
     found = zlib.crc32(splits.test.labels.astype('<i4').tobytes(), found)
     indices = np.unique(np.linspace(0, len(splits.test) - 1, _SEEN).astype(int))
@@ -57,7 +57,11 @@ def renumbered(splits: Splits, class_names: Sequence[str]) -> Splits:
   numbers = np.array([names.index(name) for name in splits.class_names], np.int32)
 
   def change(part: Split) -> Split:
-    return dataclasses.replace(part, labels=numbers[part.labels])
+    if part.labels.ndim == 1:
+      return dataclasses.replace(part, labels=numbers[part.labels])
+    labels = np.zeros((len(part), len(names)), part.labels.dtype)
+    labels[:, numbers] = part.labels
+    return dataclasses.replace(part, labels=labels)
 
   return dataclasses.replace(
     splits,

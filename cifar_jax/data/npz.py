@@ -7,7 +7,7 @@ import collections
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -49,9 +49,10 @@ def read(name: str, path: pathlib.Path) -> Dataset:
 
   Images are `[N, H, W, C]`, `[N, C, H, W]` or, gray, `[N, H, W]`: uint8, whole numbers from 0 to
   255 of another type, or floating numbers from 0 to 1, whose 1 becomes 255. Labels are integers
-  `[N]` or `[N, 1]`, or one-hot `[N, classes]`. Without `class_names` the classes are the labels
-  that occur in training, in their order, each called by its number; with it they are numbers of
-  names, from 0. `groups` are the groups of the training images, integers or text `[N]`.
+  `[N]` or `[N, 1]`, or one-hot `[N, classes]`; of several labels an image they are 0 and 1 in a
+  column for each class. Without `class_names` the classes are the labels that occur in training, in
+  their order, or the columns, each called by its number; with it they are numbers of names, from 0.
+  `groups` are the groups of the training images, integers or text `[N]`.
 
   Raises:
     UserError: the file is damaged, an array is missing or of another form, pixels have another
@@ -69,14 +70,18 @@ def read(name: str, path: pathlib.Path) -> Dataset:
   images = {
     part: pixels.uint8_images(arrays[x], f'{path}, {x},', notes) for part, (x, _) in present.items()
   }
-  labels = {part: _labels(arrays[y], f'{path}, {y},') for part, (_, y) in present.items()}
-  _check_one_hot(path, {y: arrays[y] for _, y in present.values()}, notes)
+  several = _are_multi_hot([arrays[y] for _, y in present.values()])
+  if several:
+    labels = {part: arrays[y].astype(np.uint8) for part, (_, y) in present.items()}
+  else:
+    labels = {part: _labels(arrays[y], f'{path}, {y},') for part, (_, y) in present.items()}
+    _check_one_hot(path, {y: arrays[y] for _, y in present.values()}, notes)
   for part, (x, _) in present.items():
     if images[part].size and len(images[part]) != len(labels[part]):
       raise UserError(
         f'{path}, {x}, holds {len(images[part])} images but {len(labels[part])} labels.'
       )
-  classes, numbers = _classes(arrays, labels, path, notes)
+  classes, numbers = (_columns if several else _classes)(arrays, labels, path, notes)
   splits = {
     part: make_split(images[part], numbers[part], len(classes), f'{path}, {present[part][0]},')
     for part in present
@@ -98,7 +103,7 @@ def read(name: str, path: pathlib.Path) -> Dataset:
     )
   if 'test' not in splits:
     notes.append('the file holds no test images; validation is used as test')
-  empty = Split(splits['train'].images[:0], np.zeros(0, np.int32))
+  empty = Split(splits['train'].images[:0], splits['train'].labels[:0])
   return Dataset(
     name,
     splits['train'],
@@ -179,7 +184,7 @@ def _labels(labels: np.ndarray, where: str) -> np.ndarray:
   if _is_one_hot(labels):
     return labels.argmax(axis=1)
   if labels.ndim == 2 and labels.dtype.kind in 'biuf':
-    remedy = 'several labels an image cannot be trained on here'
+    remedy = 'or, of several labels an image, 0 and 1 in a column for each class'
   elif labels.dtype.kind in 'US':
     remedy = 'names, labels = numpy.unique(labels, return_inverse=True) and save class_names=names'
   else:
@@ -188,6 +193,45 @@ def _labels(labels: np.ndarray, where: str) -> np.ndarray:
     f'{where} holds labels of type {labels.dtype} and shape {list(labels.shape)}; expected '
     f'integers, one for each image: {remedy}.'
   )
+
+
+def _are_multi_hot(every: Sequence[np.ndarray]) -> bool:
+  """Whether labels are 0 and 1 in two columns or more, and not one-hot in all parts."""
+  for labels in every:
+    if labels.ndim != 2 or labels.shape[1] < 2 or labels.dtype.kind not in 'biuf':
+      return False
+    if not labels.size or not ((labels == 0) | (labels == 1)).all():
+      return False
+  return not all(map(_is_one_hot, every))
+
+
+def _columns(
+  arrays: Mapping[str, np.ndarray],
+  labels: Mapping[str, np.ndarray],
+  path: pathlib.Path,
+  notes: list[str],
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+  """The names of the classes of labels that are a column a class, and those labels."""
+  count = labels['train'].shape[1]
+  for part, values in labels.items():
+    if values.shape[1] != count:
+      raise UserError(
+        f'{path} holds labels in {count} columns to train on and in {values.shape[1]} of {part}; '
+        'make them equal.'
+      )
+  if count > _MOST_CLASSES:
+    raise UserError(f'{path} holds labels in {count} columns; expected up to {_MOST_CLASSES:,}.')
+  names = tuple(str(number) for number in range(count))
+  if 'class_names' in arrays:
+    names = _class_names(arrays['class_names'], path)
+  if len(names) != count:
+    raise UserError(f'{path} holds labels in {count} columns, but {len(names)} class_names.')
+  mean = labels['train'].sum() / len(labels['train'])
+  notes.append(f'labels in {count} columns of 0 and 1: {mean:.2f} labels an image')
+  absent = [names[number] for number in np.flatnonzero(~labels['train'].any(axis=0))]
+  if absent:
+    notes.append(f'of {len(absent)} labels there is no image: {listed(absent, _SHOWN)}')
+  return names, dict(labels)
 
 
 def _classes(

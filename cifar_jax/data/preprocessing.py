@@ -17,6 +17,8 @@ from cifar_jax.utils.errors import UserError
 
 # Luma of ITU-R BT.601 in thousandths of red, green and blue.
 _LUMA = np.array([299, 587, 114], np.uint32)
+# The values of `config.data.name` for image files, which `config.data.folder` is about.
+FILE_SOURCES = ('folder', 'csv')
 RESIZES = ('stretch', 'crop', 'pad')
 INTERPOLATIONS = ('nearest', 'bilinear', 'lanczos')
 _ROWS = 4096  # images converted at a time, which bounds the memory in use

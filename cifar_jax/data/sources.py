@@ -7,6 +7,7 @@ import pathlib
 import types
 from collections.abc import Callable
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from cifar_jax.data import (
@@ -24,13 +25,13 @@ from cifar_jax.data import (
 from cifar_jax.data.cache import through_cache
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.expected import KNOWN_DATASETS
-from cifar_jax.data.preprocessing import of_arrays
+from cifar_jax.data.preprocessing import FILE_SOURCES, of_arrays
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import existing_path, keras_folder, user_path
 from cifar_jax.utils.suggestions import nearest
 
 # The names that need no look at TFDS's own list; they are also what an error suggests.
-KNOWN_NAMES = (*KNOWN_DATASETS, 'folder')
+KNOWN_NAMES = (*KNOWN_DATASETS, *FILE_SOURCES)
 
 _ARRAYS = ('.npy', '.pt', '.pth', '.mat', '.h5', '.hdf5', '.pkl', '.csv', '.parquet')
 # Readers of official files.
@@ -54,15 +55,35 @@ def load(data_config: ConfigDict) -> Dataset:
   Args:
     data_config: The section `data` of a config. Its `name` is 'cifar10', 'cifar100', 'mnist',
       'synthetic' or the like, or that of any TFDS data set with labeled images of one size; with an
-      .npz file it is any name; 'folder' stands for image files, read as the section `folder` says.
+      .npz file it is any name; 'folder' stands for image files in folders, 'csv' for those that a
+      table names, both read as the section `folder` says.
       `dir` is a path or ''. For `channels` and `pad_to` see `convert_channels_and_pad`.
 
   Raises:
     UserError: the name is unknown, the data are not found, damaged, or cannot be made to fit.
   """
-  if data_config.name == 'folder':
-    return image_folder.load(data_config)
-  return convert_channels_and_pad(_load(data_config.name, data_config.dir), data_config)
+  if data_config.name in FILE_SOURCES:
+    dataset = image_folder.load(data_config)
+  else:
+    dataset = convert_channels_and_pad(_load(data_config.name, data_config.dir), data_config)
+  return with_several_labels(dataset) if data_config.get('multi_label') else dataset
+
+
+def with_several_labels(dataset: Dataset) -> Dataset:
+  """The data set with labels uint8 `[N, classes]`, as where an image may have several."""
+
+  def change(split: Split) -> Split:
+    if split.labels.ndim == 2:
+      return split
+    rows = np.eye(len(dataset.class_names), dtype=np.uint8)
+    return dataclasses.replace(split, labels=rows[split.labels])
+
+  return dataclasses.replace(
+    dataset,
+    train=change(dataset.train),
+    test=change(dataset.test),
+    validation=None if dataset.validation is None else change(dataset.validation),
+  )
 
 
 def locate(name: str) -> pathlib.Path | None:
@@ -185,7 +206,8 @@ def _not_there(name: str, path: pathlib.Path) -> str:
   understood = [
     *itertools.chain(*(source.expected(name) for source in _OFFICIAL)),
     f'{name}.npz, or any .npz that it names itself',
-    'image folders by --config.data.name=folder',
+    'image folders by --config.data.name=folder, a CSV file of file and label by '
+    '--config.data.name=csv',
   ]
   hint = ''
   there = [known for known in KNOWN_DATASETS if path.is_dir() and _find_files(known, path)]

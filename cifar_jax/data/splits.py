@@ -15,7 +15,7 @@ from cifar_jax.data import holding_out
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.data.sources import load
-from cifar_jax.data.statistics import digests_of, shared_images
+from cifar_jax.data.statistics import class_counts, digests_of, shared_images
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed
 
@@ -179,9 +179,15 @@ def split(
     )
   if fold and not folds:
     raise UserError(f'--config.data.fold={fold} needs --config.data.folds, the number of folds')
+  single = dataset.train.labels.ndim == 1
+  if stratified and not single:
+    raise UserError(
+      f'--config.data.stratified holds a share of each class out, and the images of '
+      f'{dataset.source} may be of several; use False'
+    )
   train, checked, notes = dataset.train, dataset.test, list(dataset.notes)
   has_test, held_out = len(dataset.test) > 0, False
-  lost = np.zeros(0, np.int32)
+  lost = np.zeros(0, np.int64)
   if folds and dataset.validation is not None:
     notes.append(
       f'--config.data.folds={folds}: the {len(dataset.validation)} validation images of the source '
@@ -208,9 +214,11 @@ def split(
     kept[chosen] = False
     train = _take(dataset.train, np.flatnonzero(kept))
     checked = _take(dataset.train, np.sort(chosen))
-    lost = np.setdiff1d(checked.labels, train.labels)
+    there, left = (class_counts(part, len(dataset.class_names)) > 0 for part in (checked, train))
+    lost = np.flatnonzero(there & ~left)
     notes += _how_held_out(checked, train, stratified, grouped, folds, fold)
-    if validation_from == 'last' and not stratified and (np.diff(dataset.train.labels) >= 0).all():
+    ranked = validation_from == 'last' and single and not stratified
+    if ranked and (np.diff(dataset.train.labels) >= 0).all():
       notes.append(
         f'the images are sorted by class, so the last {len(checked)}, for validation, are of '
         f'{len(np.unique(checked.labels))} of {len(dataset.class_names)} classes; '

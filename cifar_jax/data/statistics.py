@@ -32,17 +32,19 @@ class Duplicates:
 
 
 def class_counts(split: Split, classes: int) -> np.ndarray:
-  """int64 [classes]: images of each class."""
+  """int64 [classes]: images of each class; one with several labels counts for each of them."""
+  if split.labels.ndim == 2:
+    return split.labels.sum(axis=0, dtype=np.int64)
   return np.bincount(split.labels, minlength=classes)
 
 
 def duplicates(dataset: Dataset) -> Duplicates:
   """Compares the pixels of all images, by their checksums."""
   found = {name: digests_of(split) for name, split in dataset.splits.items()}
-  labels_of: dict[bytes, set[int]] = {}
+  labels_of: dict[bytes, set[bytes]] = {}
   for name, split in dataset.splits.items():
     for digest, label in zip(found[name], split.labels, strict=True):
-      labels_of.setdefault(digest, set()).add(int(label))
+      labels_of.setdefault(digest, set()).add(label.tobytes())
   return Duplicates(
     within={name: len(part) - len(set(part)) for name, part in found.items()},
     across=_across(found),

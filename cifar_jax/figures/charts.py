@@ -15,6 +15,7 @@ import numpy as np
 
 from cifar_jax.analysis.scores import Calibration
 from cifar_jax.analysis.tracing import LayerRecord
+from cifar_jax.training.multi_label import Counts, Curve
 from cifar_jax.utils.array_types import Confusion
 from cifar_jax.utils.optional_deps import require
 
@@ -189,6 +190,35 @@ def reliability(found: Calibration) -> Any:
   below.bar(positions, found.counts, 0.92 / bins, color=OTHERS[0], alpha=0.85)
   below.set_ylabel('images')
   below.set_xlabel('confidence')
+  return made
+
+
+@styled
+def precision_recall(curves: Sequence[Curve], names: Sequence[str], counts: Counts) -> Any:
+  """Precision over recall of each label that has an image, and the points of the thresholds in use.
+
+  The labels with the most images have colors and names, the others are thin lines.
+  """
+  made, axes = figure(_WIDTH, 4.2)
+  present = [place for place, curve in enumerate(curves) if curve.recall.any()]
+  colors = (TRAIN, VALIDATION, *OTHERS)
+  colored = sorted(present, key=lambda place: -counts.labeled[place])[: len(colors)]
+  for place in sorted(present, key=lambda place: place in colored):
+    curve, named = curves[place], place in colored
+    color = colors[colored.index(place)] if named else INK
+    precision = np.append(curve.precision[:1], curve.precision)
+    style = {} if named else {'linewidth': 0.6, 'alpha': 0.4}
+    label = f'{shortened(names[place])} {100 * curve.average_precision:.1f} %' if named else None
+    axes.step(np.append(0, curve.recall), precision, where='pre', color=color, label=label, **style)
+    if named:
+      axes.plot(counts.recall[place], counts.precision[place], 'o', color=color)
+  axes.set_title('Precision over recall; dots: thresholds in use')
+  axes.set_xlabel('recall')
+  axes.set_ylabel('precision')
+  axes.set_xlim(0, 1.02)
+  axes.set_ylim(0, 1.02)
+  if colored:
+    axes.legend(loc='lower left')
   return made
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from cifar_jax.analysis import attribution
 from cifar_jax.analysis.scores import with_article
-from cifar_jax.data import Examples
+from cifar_jax.data import Examples, label_text
 from cifar_jax.figures import image_utils
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.utils.array_types import HostKernel, Probabilities, Sheet
@@ -39,10 +39,16 @@ def inspect_network(
     'filters': _filters(network, folder),
     'looks': _looks(network, split, probabilities, folder),
     'cam_layer': _last_map(layers),
-    'chosen': f'image {image}, {with_article(network.class_names[split.labels[image]])}',
+    'chosen': f'image {image}, {_named(network, split.labels[image])}',
     'feature_maps': _feature_maps(network, split.images[image : image + 1], chosen, folder),
     'maps_remark': f'{len(chosen)} of {len(layers)} layers' if len(chosen) < len(layers) else '',
   }
+
+
+def _named(network: Classifier, label: np.ndarray) -> str:
+  """'a cat', or 'cat, outdoor' of several labels."""
+  text = label_text(label, network.class_names)
+  return with_article(text) if label.ndim == 0 else text
 
 
 def first_kernel(variables: Any) -> tuple[str, HostKernel] | None:
@@ -128,7 +134,7 @@ def _looks(
 ) -> list[dict[str, Any]]:
   """Three confident hits and three confident mistakes."""
   predicted = probabilities.argmax(1)
-  right = predicted == split.labels
+  right = network.task.is_right(predicted, split.labels)
   order = np.argsort(-probabilities.max(1), kind='stable')
   half = _LOOKS // 2
   indices = np.concatenate([order[right[order]][:half], order[~right[order]][:half]])
@@ -138,7 +144,8 @@ def _looks(
   for index, image, explained in zip(indices, images, shown, strict=True):
     colored = image_utils.rgb(image)
     sheet += [colored, *explained]
-    verdict = 'right' if right[index] else f'in truth {network.class_names[split.labels[index]]}'
+    truth = label_text(split.labels[index], network.class_names)
+    verdict = 'right' if right[index] else f'in truth {truth}'
     examples.append(
       {
         'images': [image_utils.data_uri(each) for each in (colored, *explained)],

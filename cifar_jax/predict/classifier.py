@@ -21,14 +21,22 @@ from cifar_jax import config as configs
 from cifar_jax import data, models
 from cifar_jax.augment.normalize import Normalize
 from cifar_jax.data.expected import known
-from cifar_jax.data.preprocessing import Preprocessing, from_facts, of_arrays, of_folder
+from cifar_jax.data.preprocessing import (
+  FILE_SOURCES,
+  Preprocessing,
+  from_facts,
+  of_arrays,
+  of_folder,
+)
 from cifar_jax.devices.compilation_cache import keep_compiled_programs
 from cifar_jax.optim import averaging
 from cifar_jax.predict.run_data import data_at
-from cifar_jax.run_dir import run_files
-from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.run_dir import model_folder, run_files
+from cifar_jax.training import tasks
+from cifar_jax.training.multi_label import EVEN
+from cifar_jax.training.tasks import SINGLE_LABEL, Task
 from cifar_jax.training.tta import is_selective, least_confident, mean_logits
-from cifar_jax.utils.array_types import PerRow, Pixels, Probabilities
+from cifar_jax.utils.array_types import Logits, PerRow, Pixels, Probabilities
 from cifar_jax.utils.errors import UserError
 
 BATCH = 256  # images in one dispatch
@@ -43,6 +51,9 @@ class Classifier:
     step: The number of updates made.
     image_shape: (H, W, C) of the images that it takes.
     preprocessing: How an image file becomes one of those.
+    task: What its outputs mean.
+    thresholds: The probability of each class at or above which it is among the labels of an image,
+      where an image may have several; () where it has one.
     normalize: The function that makes of images uint8 [B, H, W, C] what the network takes, float32.
   """
 
@@ -55,10 +66,12 @@ class Classifier:
   image_shape: tuple[int, int, int]
   preprocessing: Preprocessing
   normalize: Normalize
+  task: Task = SINGLE_LABEL
+  thresholds: tuple[float, ...] = ()
 
   def probabilities(self, images: Any) -> Probabilities:
-    """The softmax over the classes, averaged over the run's test-time views, of images uint8
-    [N, H, W, C], as `in_batches` takes them.
+    """The probabilities of the classes, by a softmax or of each by itself as `task` says, averaged
+    over the run's test-time views, of images uint8 [N, H, W, C], as `in_batches` takes them.
     """
     return in_batches(self._probabilities, self.variables, images)
 
@@ -68,40 +81,59 @@ class Classifier:
     """
     return self._probabilities_of_set(self.variables, images)
 
+  def logits_of_set(self, images: Any) -> Probabilities:
+    """The logits, averaged over the run's test-time views, of images as `in_batches` takes them."""
+    return in_batches(self._logits, self.variables, images)
+
+  @functools.cached_property
+  def _logits(self) -> Any:
+    return make_outputs(
+      self.module, self.normalize, self.config.evaluate.tta, lambda logits: logits
+    )
+
   @functools.cached_property
   def _probabilities(self) -> Any:
-    return make_probabilities(self.module, self.normalize, self.config.evaluate.tta)
+    tta = self.config.evaluate.tta
+    return make_outputs(self.module, self.normalize, tta, self.task.probabilities)
 
   @functools.cached_property
   def _probabilities_of_set(self) -> Callable[..., Probabilities]:
     evaluate = self.config.evaluate
-    return make_set_probabilities(self.module, self.normalize, evaluate.tta, evaluate.tta_fraction)
+    return make_set_probabilities(
+      self.module, self.normalize, evaluate.tta, evaluate.tta_fraction, self.task
+    )
 
 
-def make_probabilities(module: nn.Module, normalize: Normalize, tta: str) -> Any:
-  """Compiled (variables, images uint8 [B, H, W, C]) -> float32 [B, classes]: the softmax, averaged
-  over the test-time views `tta`.
+def make_outputs(
+  module: nn.Module, normalize: Normalize, tta: str, outputs: Callable[[Logits], Logits]
+) -> Any:
+  """Compiled (variables, images uint8 [B, H, W, C]) -> float32 [B, classes]: what `outputs` makes
+  of the logits, which are averaged over the test-time views `tta`.
   """
 
-  def probabilities(variables: Mapping[str, Any], images: Pixels) -> jax.Array:
+  def compute(variables: Mapping[str, Any], images: Pixels) -> jax.Array:
     def predict(images: jax.Array) -> jax.Array:
       return models.apply(module, variables, images, train=False)
 
-    return jax.nn.softmax(mean_logits(predict, normalize(images), tta))
+    return outputs(mean_logits(predict, normalize(images), tta))
 
-  return jax.jit(probabilities)
+  return jax.jit(compute)
 
 
 def make_set_probabilities(
-  module: nn.Module, normalize: Normalize, tta: str, tta_fraction: float
+  module: nn.Module,
+  normalize: Normalize,
+  tta: str,
+  tta_fraction: float,
+  task: Task = SINGLE_LABEL,
 ) -> Callable[[Mapping[str, Any], Any], Probabilities]:
   """(variables, images) -> the probabilities of a whole set, the least confident `tta_fraction` of
   it over the views `tta`, the others of the images as they are; images as `in_batches` takes them.
   """
-  over_views = make_probabilities(module, normalize, tta)
+  over_views = make_outputs(module, normalize, tta, task.probabilities)
   if not is_selective(tta, tta_fraction):
     return functools.partial(in_batches, over_views)
-  plain = make_probabilities(module, normalize, 'none')
+  plain = make_outputs(module, normalize, 'none', task.probabilities)
 
   def probabilities(variables: Mapping[str, Any], images: Any) -> Probabilities:
     found = in_batches(plain, variables, images)
@@ -156,15 +188,12 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     about = {'class_names': splits.class_names, 'image_shape': splits.image_shape}
     if splits.preprocessing is not None:
       about['preprocessing'] = dataclasses.asdict(splits.preprocessing)
-  with Checkpoints(run, read_only=True) as checkpoints:
-    averaged = averaging.is_evaluated(config.weight_averaging)
-    restored = checkpoints.restore_variables(checkpoint, averaged)
-  if restored is None:
-    raise UserError(f"{run} has no '{checkpoint}' checkpoint yet; train it first")
-  variables, step = restored
+  averaged = averaging.is_evaluated(config.weight_averaging)
+  variables, step = model_folder.read_variables(run, checkpoint, averaged)
   height, width, channels = about['image_shape']
   module = models.create(config.model, len(about['class_names']))
-  _check_fits(module, variables, (height, width, channels), run)
+  check_fits(module, variables, (height, width, channels), run)
+  task = tasks.of_about(about)
   return Classifier(
     run=run,
     config=config,
@@ -175,7 +204,26 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     image_shape=(height, width, channels),
     preprocessing=_preprocessing(run, config, about, data_dir),
     normalize=run_files.load_normalization(run, config.data),
+    task=task,
+    thresholds=thresholds_of(run, checkpoint, task, len(about['class_names'])) or (),
   )
+
+
+def thresholds_of(
+  run: pathlib.Path, checkpoint: str, task: Task, classes: int
+) -> tuple[float, ...] | None:
+  """The thresholds of a run's labels: those that were chosen with a checkpoint, or 1/2; None where
+  images have one label.
+
+  Raises:
+    UserError: they are damaged.
+  """
+  if task.measure is None:
+    return None
+  found = model_folder.thresholds(run, checkpoint)
+  if found is not None and len(found) != classes:
+    raise UserError(f'{run} has {len(found)} thresholds for {classes} labels; restore its files')
+  return (EVEN,) * classes if found is None else found
 
 
 def _preprocessing(
@@ -218,7 +266,7 @@ def preprocessing_of_older_run(
   """Returns how a run that did not write it down made its inputs; None where only its data can
   tell.
   """
-  if data_config.name == 'folder':
+  if data_config.name in FILE_SOURCES:
     return of_folder(data_config)
   height, width, channels = image_shape
   said = known(data_config)
@@ -228,13 +276,13 @@ def preprocessing_of_older_run(
   return of_arrays(data_config, (height, width, 1 if gray else channels))
 
 
-def _check_fits(
+def check_fits(
   module: nn.Module,
   variables: Mapping[str, Any],
   image_shape: tuple[int, int, int],
   run: pathlib.Path,
 ) -> None:
-  """Raises UserError where what a run says about its network is not what its checkpoint holds."""
+  """Raises UserError where what a run says about its network is not what its weights are of."""
   apply = functools.partial(models.apply, module, train=False)
   try:
     jax.eval_shape(apply, variables, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))

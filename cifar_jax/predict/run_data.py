@@ -7,12 +7,14 @@ So other data can give a wrong accuracy that looks like a right one; here they a
 import dataclasses
 import pathlib
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax import data
-from cifar_jax.run_dir import run_files
-from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.run_dir import model_folder, run_files
+from cifar_jax.training import tasks
+from cifar_jax.training.tasks import Task
 from cifar_jax.utils.errors import UserError
 
 OTHER_DATA = 'its training images are not those of the run'
@@ -78,9 +80,9 @@ def load_known(
       f'{splits.source} holds images of the shape {list(splits.image_shape)}, but the run was '
       f'trained on the shape {list(shape)}; give it data with images of that shape'
     )
-  with Checkpoints(run, read_only=True) as checkpoints:
-    facts = checkpoints.facts()
-  if splits.are_those_of(facts):
+  if about:
+    check_task(tasks.of_about(about), splits.train.labels, splits.source)
+  if splits.are_those_of(model_folder.data_facts(run)):
     return splits
   held_out = splits.held_out and (split == 'validation' or not splits.has_test)
   if split == 'train' or held_out:
@@ -91,3 +93,14 @@ def load_known(
       f'{remedy}'
     )
   return dataclasses.replace(splits, remarks=(*splits.remarks, OTHER_DATA))
+
+
+def check_task(own: Task, labels: np.ndarray, source: str) -> None:
+  """Raises UserError where data have one label an image and a run several, or the other way."""
+  found = tasks.of_labels(labels)
+  if found is not own:
+    has, wants = ('several labels', 'one') if found.measured else ('one label', 'several')
+    raise UserError(
+      f'the images of {source} have {has} each, and the run was trained on images with {wants}; '
+      'give it data with labels as its own'
+    )

@@ -13,7 +13,7 @@ from cifar_jax import data
 from cifar_jax.augment import make_augment, make_mix
 from cifar_jax.augment.normalize import channel_moments, scale
 from cifar_jax.data import statistics
-from cifar_jax.data.dataset import Dataset, Split
+from cifar_jax.data.dataset import Dataset, Split, has_label, label_text
 from cifar_jax.figures import charts, files, image_utils
 from cifar_jax.utils.array_types import Image, Sheet
 from cifar_jax.utils.files import make_folder
@@ -58,7 +58,7 @@ def write_views(config: ConfigDict, folder: pathlib.Path) -> str:
       'random_24',
       titled_grid(
         list(dataset.train.images[chosen]),
-        [dataset.class_names[label] for label in dataset.train.labels[chosen]],
+        [label_text(label, dataset.class_names) for label in dataset.train.labels[chosen]],
         columns=8,
       ),
     ),
@@ -103,7 +103,7 @@ def _duplicates(found: statistics.Duplicates) -> str:
 
 def class_samples(split: Split, label: int, count: int, random: np.random.Generator) -> list[Image]:
   """`count` random images of a class, fewer if it has fewer; a blank one if it has none."""
-  indices = np.flatnonzero(split.labels == label)
+  indices = np.flatnonzero(has_label(split.labels, label))
   if not len(indices):
     return [np.zeros(split.images.shape[1:], np.uint8)]
   return list(split.images[random.choice(indices, min(count, len(indices)), replace=False)])

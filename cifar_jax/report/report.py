@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,14 +16,17 @@ from cifar_jax.analysis.scores import with_article
 from cifar_jax.data import Examples
 from cifar_jax.figures import charts, files, image_utils, interpretability
 from cifar_jax.predict import classifier
+from cifar_jax.predict.any_set import OtherSet
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.predict.run_data import load_known
+from cifar_jax.report.labels import Findings, of_labels
 from cifar_jax.report.leaderboard import tags
-from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir import references, run_files
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.run_dir.timer import images_per_second
 from cifar_jax.trainer import run_summary
+from cifar_jax.training import multi_label
 from cifar_jax.utils.files import disk_errors, make_folder, write_json
 from cifar_jax.utils.optional_deps import require
 
@@ -68,6 +72,31 @@ class _Judged:
     return scores.cross_entropy(self.probabilities, self.split.labels)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Subject:
+  """The images that a report is about.
+
+  Attributes:
+    data: The name of the data set.
+    split: What `measured` calls the part of it.
+    label: What the page calls it.
+    examples: The images, with the run's classes.
+    note: What must stand beside every number of the run.
+    data_note: Whose data these are, where they are not the run's.
+    validation: What to call the split that the run validated on.
+    folder: The parts of the name of the report's folder; none for the usual one.
+  """
+
+  data: str
+  split: str
+  label: str
+  examples: Examples
+  note: str
+  data_note: str
+  validation: str
+  folder: tuple[str, ...]
+
+
 def write_report(
   run: pathlib.Path,
   checkpoint: str = 'latest',
@@ -77,7 +106,8 @@ def write_report(
   image: int = 0,
 ) -> tuple[pathlib.Path, dict[str, float]]:
   """Writes RUN/report/index.html and its images, of another split or checkpoint than usual in a
-  folder of its own below that, as RUN/report/train or RUN/report/validation_best.
+  folder of its own below that, as RUN/report/train or RUN/report/validation_best. Of what comes
+  with the package the report is reports/zoo_NAME in the current folder.
 
   Args:
     checkpoint: 'latest', 'best' or a step number.
@@ -96,40 +126,90 @@ def write_report(
   require('report', 'matplotlib', 'jinja2')
   network = classifier.load(run, checkpoint, data_dir)
   splits = load_known(run, network.config, split, data_dir)
-  rows, finished = shown_rows(run), run_files.read_summary(run)
-  chosen = getattr(splits, split)
-  judged = _Judged(
-    network, chosen, network.probabilities_of_set(chosen.images), _epoch(rows, network.step)
+  label = splits.validation_label if split == 'validation' else split
+  subject = _Subject(
+    data=splits.name,
+    split=split,
+    label=f'{label} split',
+    examples=getattr(splits, split),
+    note=run_summary.split_note(splits),
+    data_note='',
+    validation=splits.validation_label,
+    folder=() if split == 'test' else (split,),
   )
-  parts = [part for part, usual in ((split, 'test'), (checkpoint, 'latest')) if part != usual]
-  folder = make_folder(run / 'report' / '_'.join(parts))
-  records = tracing.trace(network.module, network.image_shape, 'softmax')
-  name = splits.validation_label if split == 'validation' else split
-  content = {
-    'title': f'{run.resolve().name} on {splits.name}',
-    'subtitle': (
-      f'{name} split, {len(chosen)} images, checkpoint of step {network.step} '
-      f'(epoch {judged.epoch})'
+  return _write(network, subject, checkpoint, mistakes, image)
+
+
+def write_report_on(
+  network: Classifier,
+  other: OtherSet,
+  checkpoint: str = 'latest',
+  mistakes: int = 24,
+  image: int = 0,
+) -> tuple[pathlib.Path, dict[str, float]]:
+  """Writes the page on other data than the run's own, in RUN/report/<name of the data>.
+
+  Args:
+    network: The network of the run, of that checkpoint.
+    other: The data.
+    checkpoint: As for `write_report`, and the others too.
+
+  Returns:
+    As `write_report`, which also says what it raises.
+  """
+  require('report', 'matplotlib', 'jinja2')
+  note = run_files.read_about(network.run).get('split_note') or ''
+  on_test = 'test used as validation'
+  subject = _Subject(
+    data=other.name,
+    split=other.split,
+    label=f'{other.split} images of {other.source}',
+    examples=other.examples,
+    note=note,
+    data_note='' if other.own else f'{other.source}; {other.classes_line}',
+    validation=on_test if on_test in note else 'validation',
+    folder=(
+      re.sub(r'[^\w.-]+', '_', other.name),
+      *(() if other.split == 'test' else (other.split,)),
     ),
-    'split_note': run_summary.split_note(splits),
+  )
+  return _write(network, subject, checkpoint, mistakes, image)
+
+
+def _write(
+  network: Classifier, subject: _Subject, checkpoint: str, mistakes: int, image: int
+) -> tuple[pathlib.Path, dict[str, float]]:
+  """Writes the page and its images, as `write_report` says."""
+  run, chosen = network.run, subject.examples
+  rows, finished = shown_rows(run), run_files.read_summary(run)
+  epoch = _epoch(rows, network.step)
+  parts = [*subject.folder, *([] if checkpoint == 'latest' else [checkpoint])]
+  folder = make_folder(references.report_folder(run) / '_'.join(parts))
+  if network.thresholds:
+    logits = network.logits_of_set(chosen.images)
+    probabilities = multi_label.scores_of(logits)
+    found = of_labels(network, chosen, logits, subject.split, mistakes, folder)
+  else:
+    probabilities = network.probabilities_of_set(chosen.images)
+    judged = _Judged(network, chosen, probabilities, epoch)
+    found = _of_classes(judged, subject.split, mistakes, folder)
+  records = tracing.trace(network.module, network.image_shape, network.task.activation)
+  content = {
+    'title': f'{run.resolve().name} on {subject.data}',
+    'subtitle': (
+      f'{subject.label}, {len(chosen)} images, checkpoint of step {network.step} (epoch {epoch})'
+    ),
+    'split_note': subject.note,
+    'data_note': subject.data_note,
     'tiles': [
-      (f'{100 * judged.accuracy:.2f} %', f'{split} accuracy'),
-      (f'{judged.loss:.4f}', f'{split} loss (cross-entropy)'),
-      (f'{100 * judged.calibration.error:.2f} %', 'expected calibration error'),
-      (f'{len(judged.wrong):,}', f'mistakes of {len(chosen):,}'),
+      *found.tiles,
       (f'{sum(record.parameters for record in records):,}', 'parameters'),
       (str(len(records)), 'layers'),
       *_times(rows, finished),
     ],
-    **_training(rows, splits.validation_label, folder),
-    **_classes(judged, folder),
-    'confusions': _confusions(judged),
-    'mistakes': _gallery(judged, mistakes, folder),
-    'reliability': files.save_figure(charts.reliability(judged.calibration), folder, 'reliability'),
-    'confidence_remark': _confidence(judged.calibration, judged.accuracy),
-    **interpretability.inspect_network(
-      network, chosen, judged.probabilities, image % len(chosen), folder
-    ),
+    **_training(rows, subject.validation, folder),
+    **found.sections,
+    **interpretability.inspect_network(network, chosen, probabilities, image % len(chosen), folder),
     'ascii': layer_table.keras_ascii(records),
     'table': layer_table.keras_table(records),
     'arrays': layer_table.parameter_overview(network.variables),
@@ -139,24 +219,39 @@ def write_report(
     'config': network.config.to_json(indent=2),
   }
   files.write_page(folder / 'index.html', 'report.html', content)
-  measured = {
-    'loss': judged.loss,
-    'accuracy': judged.accuracy,
-    'calibration_error': judged.calibration.error,
-  }
-  write_json(
-    folder / 'scores.json',
-    {
-      **measured,
-      'split': split,
-      'step': network.step,
-      'classes': judged.by_class,
-      'confusion': judged.matrix.tolist(),
-    },
-  )
+  of_page = {'data': subject.data, 'split': subject.split, 'step': network.step}
+  write_json(folder / 'scores.json', {**found.measured, **of_page, **found.details})
   with disk_errors(folder):
-    (folder / 'confusion.txt').write_text(f'{content["matrix"]}\n', 'utf-8', 'replace')
-  return folder / 'index.html', measured
+    for name, text in found.files.items():
+      (folder / name).write_text(text, 'utf-8', 'replace')
+  return folder / 'index.html', found.measured
+
+
+def _of_classes(judged: _Judged, what: str, mistakes: int, folder: pathlib.Path) -> Findings:
+  """What the page shows of a split whose images have one label each."""
+  sections = {
+    **_classes(judged, folder),
+    'confusions': _confusions(judged),
+    'mistakes': _gallery(judged, mistakes, folder),
+    'reliability': files.save_figure(charts.reliability(judged.calibration), folder, 'reliability'),
+    'confidence_remark': _confidence(judged.calibration, judged.accuracy),
+  }
+  return Findings(
+    tiles=[
+      (f'{100 * judged.accuracy:.2f} %', f'{what} accuracy'),
+      (f'{judged.loss:.4f}', f'{what} loss (cross-entropy)'),
+      (f'{100 * judged.calibration.error:.2f} %', 'expected calibration error'),
+      (f'{len(judged.wrong):,}', f'mistakes of {len(judged.split):,}'),
+    ],
+    sections=sections,
+    measured={
+      'loss': judged.loss,
+      'accuracy': judged.accuracy,
+      'calibration_error': judged.calibration.error,
+    },
+    details={'classes': judged.by_class, 'confusion': judged.matrix.tolist()},
+    files={'confusion.txt': f'{sections["matrix"]}\n'},
+  )
 
 
 def _training(
@@ -165,9 +260,12 @@ def _training(
   """The curves, and whether there is over-fitting."""
   drawn = {}
   if rows:
+    title = 'Mean average precision of validation'
+    ranked = {'map': charts.over_epochs(rows, 'val_map', title)} if 'val_map' in rows[0] else {}
     drawn = {
       'accuracy': charts.curves(rows, 'accuracy', validation),
       'loss': charts.curves(rows, 'loss', validation),
+      **ranked,
       'learning_rate': charts.over_epochs(rows, 'learning_rate', 'Learning rate, end of epoch'),
     }
   if images_per_second(rows):
@@ -262,7 +360,7 @@ def _confidence(found: scores.Calibration, accuracy: float) -> str:
 def _command(run: pathlib.Path, finished: Mapping[str, Any]) -> str:
   command = finished.get('command')
   lines = [f'python {command}'] if command else []
-  return '\n'.join([*lines, f'python -m cifar_jax evaluate {shlex.quote(str(run))}'])
+  return '\n'.join([*lines, f'python -m cifar_jax evaluate {shlex.quote(references.shown(run))}'])
 
 
 def _environment(finished: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -9,7 +9,7 @@ checkpoint says.
 import csv
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cifar_jax.utils.errors import UserError
@@ -20,21 +20,36 @@ COLUMNS = (
   *('step', 'epoch', 'train_loss', 'train_accuracy', 'val_loss', 'val_accuracy'),
   *('learning_rate', 'images_per_second', 'epoch_seconds'),
 )
+# What runs on images with several labels have as well, after those of every run.
+FURTHER = ('val_map', 'val_macro_f1', 'val_micro_f1')
 Row = Mapping[str, float]
-_FACT = 'history'
+_FACT, _FURTHER_FACT = 'history', 'history_further'
 _LINE_END = '\r\n'  # of CSV, by RFC 4180
 
 
 def to_facts(rows: Sequence[Row]) -> dict[str, Any]:
   """What a checkpoint keeps of the rows so far."""
-  return {_FACT: [[float(row[name]) for name in COLUMNS] for row in rows]}
+  facts: dict[str, Any] = {_FACT: [[float(row[name]) for name in COLUMNS] for row in rows]}
+  if rows and (further := further_of(rows[0])):
+    facts[_FURTHER_FACT] = {name: [float(row[name]) for row in rows] for name in further}
+  return facts
 
 
 def of_facts(facts: Mapping[str, Any]) -> list[dict[str, float]] | None:
   """The rows that a checkpoint keeps; None if it was saved by a version that kept none."""
   if _FACT not in facts:
     return None
-  return [dict(zip(COLUMNS, values, strict=True)) for values in facts[_FACT]]
+  rows = [dict(zip(COLUMNS, values, strict=True)) for values in facts[_FACT]]
+  for name, values in facts.get(_FURTHER_FACT, {}).items():
+    for row, value in zip(rows, values, strict=True):
+      row[name] = value
+  return rows
+
+
+def further_of(names: Iterable[str]) -> tuple[str, ...]:
+  """Those of `FURTHER` that are among some names, in their order."""
+  found = set(names)
+  return tuple(name for name in FURTHER if name in found)
 
 
 def read_rows(run: pathlib.Path) -> list[dict[str, float]]:
@@ -59,8 +74,9 @@ def read_rows(run: pathlib.Path) -> list[dict[str, float]]:
     if text and not set(COLUMNS) <= set(reader.fieldnames or ()):
       raise _unreadable(path, f'its first line does not name the columns {",".join(COLUMNS)}')
     rows = []
+    columns = *COLUMNS, *further_of(reader.fieldnames or ())
     for cells in reader:
-      row = {name: float(cells[name] or '') for name in COLUMNS}
+      row = {name: float(cells[name] or '') for name in columns}
       if not (row['step'].is_integer() and row['epoch'].is_integer()):
         raise ValueError(f'step {row["step"]}, epoch {row["epoch"]}')
       rows.append(row)
@@ -69,7 +85,9 @@ def read_rows(run: pathlib.Path) -> list[dict[str, float]]:
   return rows
 
 
-def restore_csv(run: pathlib.Path, rows: Sequence[Row], anew: bool) -> str:
+def restore_csv(
+  run: pathlib.Path, rows: Sequence[Row], anew: bool, further: Sequence[str] = ()
+) -> str:
   """Makes metrics.csv what a checkpoint says, before a session goes on.
 
   Rows that a killed session wrote after the checkpoint are dropped: they will be written again. A
@@ -77,11 +95,12 @@ def restore_csv(run: pathlib.Path, rows: Sequence[Row], anew: bool) -> str:
 
   Args:
     anew: Whether there is no checkpoint and the run starts at its beginning.
+    further: The columns after those of every run.
 
   Returns:
     A sentence for the user where there is something to say, else ''.
   """
-  path, text = run / CSV_NAME, _text_of(rows)
+  path, text = run / CSV_NAME, _text_of(rows, further)
   note = ''
   if not os.path.lexists(path):
     if rows:
@@ -99,19 +118,25 @@ def restore_csv(run: pathlib.Path, rows: Sequence[Row], anew: bool) -> str:
     elif not found.startswith(text):
       kept = _set_aside(path)
       note = f'{path} is not what the checkpoint says: it is kept as {kept}, and written again'
-  with replacing(path) as draft, draft.open('w', encoding='utf-8', newline=_LINE_END) as file:
-    file.write(text)
-    _sync(file)
+  write_rows(run, rows, further)
   return note
 
 
-def append_row(run: pathlib.Path, rows: Sequence[Row]) -> None:
+def write_rows(run: pathlib.Path, rows: Sequence[Row], further: Sequence[str] = ()) -> None:
+  """Writes metrics.csv anew; it is on disk when this returns."""
+  path = run / CSV_NAME
+  with replacing(path) as draft, draft.open('w', encoding='utf-8', newline=_LINE_END) as file:
+    file.write(_text_of(rows, further))
+    _sync(file)
+
+
+def append_row(run: pathlib.Path, rows: Sequence[Row], further: Sequence[str] = ()) -> None:
   """Writes the last of all rows so far; it is on disk when this returns.
 
   The file is written as a whole where it was deleted in the meantime.
   """
   path = run / CSV_NAME
-  text = _lines(rows[-1:]) if path.exists() else _text_of(rows)
+  text = _lines(rows[-1:], further) if path.exists() else _text_of(rows, further)
   with path.open('a', encoding='utf-8', newline=_LINE_END) as file:
     file.write(text)
     _sync(file)
@@ -131,12 +156,13 @@ def _sync(file: Any) -> None:
   os.fsync(file.fileno())
 
 
-def _text_of(rows: Sequence[Row]) -> str:
-  return f'{",".join(COLUMNS)}\n{_lines(rows)}'
+def _text_of(rows: Sequence[Row], further: Sequence[str]) -> str:
+  return f'{",".join((*COLUMNS, *further))}\n{_lines(rows, further)}'
 
 
-def _lines(rows: Sequence[Row]) -> str:
-  return ''.join(f'{",".join(_text(row[name]) for name in COLUMNS)}\n' for row in rows)
+def _lines(rows: Sequence[Row], further: Sequence[str]) -> str:
+  columns = *COLUMNS, *further
+  return ''.join(f'{",".join(_text(row[name]) for name in columns)}\n' for row in rows)
 
 
 def _text(value: float) -> str:

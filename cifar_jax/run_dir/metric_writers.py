@@ -38,6 +38,7 @@ class RunWriter:
     rows: Sequence[Row],
     resume_step: int | None,
     tensorboard: bool,
+    measured: Sequence[str] = (),
   ):
     """Opens the files and makes metrics.csv what the checkpoint says.
 
@@ -46,10 +47,12 @@ class RunWriter:
       rows: The rows of the epochs so far.
       resume_step: The number of updates made so far; None if the run starts anew.
       tensorboard: Whether to write events at all.
+      measured: The columns of the run beside those of every run, of `history.FURTHER`.
     """
     self._run = run
+    self._measured = tuple(measured)
     with disk_errors(run):
-      self.note = history.restore_csv(run, rows, anew=resume_step is None)
+      self.note = history.restore_csv(run, rows, resume_step is None, self._measured)
     self._events = _Events(run / 'tensorboard', tensorboard)
 
   def __enter__(self) -> 'RunWriter':
@@ -75,7 +78,7 @@ class RunWriter:
   def write_epoch(self, rows: Sequence[Row]) -> None:
     """Appends the last of the rows so far to metrics.csv and hands its numbers to TensorBoard."""
     with disk_errors(self._run):
-      history.append_row(self._run, rows)
+      history.append_row(self._run, rows, self._measured)
     row = rows[-1]
     step = int(row['step'])
     train = {
@@ -83,7 +86,8 @@ class RunWriter:
       'accuracy': row['train_accuracy'],
       **{name: row[name] for name in ('learning_rate', 'images_per_second', 'epoch_seconds')},
     }
-    validation = {'loss': row['val_loss'], 'accuracy': row['val_accuracy']}
+    names = 'val_loss', 'val_accuracy', *self._measured
+    validation = {name.removeprefix('val_'): row[name] for name in names}
     train = {name: value for name, value in train.items() if not math.isnan(value)}
     self._events.submit('train', lambda file: file.write_scalars(step, train))
     if not math.isnan(row['val_accuracy']):  # not every epoch need be validated

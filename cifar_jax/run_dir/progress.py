@@ -69,8 +69,9 @@ class Progress:
     self.close()
     split_note = f' [{self.split_note}]' if self.split_note else ''
     seconds = row['epoch_seconds']
+    ranked = f' - val_mAP: {row["val_map"]:.4f}' if 'val_map' in row else ''
     validation = (
-      f' - val_loss: {row["val_loss"]:.4f} - val_acc: {row["val_accuracy"]:.4f}{split_note}'
+      f' - val_loss: {row["val_loss"]:.4f} - val_acc: {row["val_accuracy"]:.4f}{ranked}{split_note}'
     )
     if math.isnan(row['val_loss']) and math.isnan(row['val_accuracy']):
       validation = ''  # not measured in this epoch

@@ -23,12 +23,14 @@ ABOUT = 'about.json'
 # With whitening they are many numbers, and no checkpoint need repeat them.
 NORMALIZATION = 'normalization.npz'
 
+_OF_SETS = ('map', 'macro_f1', 'micro_f1')  # of runs on images with several labels
 _NUMBERS = (
   *('val_loss', 'val_accuracy', 'test_loss', 'test_accuracy', 'train_loss', 'train_accuracy'),
   *('best_epoch', 'best_val_loss', 'best_val_accuracy', 'epochs', 'last_epoch', 'max_steps'),
   *('steps', 'batch_size', 'parameters', 'non_trainable_params', 'seconds', 'macs', 'layers'),
   *('images_per_second', 'flops_per_second', 'mfu', 'input_bound_fraction', 'seed'),
   *('train_examples', 'validation_examples', 'test_examples'),
+  *(f'{split}_{name}' for split in ('val', 'test', 'best_val') for name in _OF_SETS),
 )
 _UNKNOWN_AT_TIMES = ('images_per_second', 'flops_per_second', 'mfu')  # null, then
 _TEXTS = (

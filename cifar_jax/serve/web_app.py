@@ -14,12 +14,12 @@ import jax
 import numpy as np
 
 from cifar_jax.analysis import attribution
-from cifar_jax.data import Examples, Split
+from cifar_jax.data import Examples, Split, label_text
 from cifar_jax.data.image_file import DamagedImageError, decode
 from cifar_jax.figures import files, image_utils
 from cifar_jax.figures.interpretability import make_explanation
 from cifar_jax.predict.classifier import Classifier, in_batches
-from cifar_jax.predict.predictions import ranked
+from cifar_jax.predict.predictions import found, ranked
 from cifar_jax.startup import host_memory
 from cifar_jax.utils.optional_deps import require
 from cifar_jax.web import http_server
@@ -90,6 +90,7 @@ def make_app(
     content = {
       'title': f'{network.run.resolve().name}: what is this?',
       'classes': network.class_names,
+      'several': bool(network.thresholds),
       'nonce': nonce,
       'most': http_server.MOST_UPLOADED,
     }
@@ -119,9 +120,10 @@ def make_app(
     probabilities = network.probabilities(image[None])[0]
     reasons = explain(image[None], probabilities.argmax(keepdims=True))[0]
     known = neighbors()
+    chosen = {name for name, _ in found(network, probabilities, 1)}
     return {
       'classes': [
-        {'name': name, 'probability': probability}
+        {'name': name, 'probability': probability, 'chosen': name in chosen}
         for name, probability in ranked(probabilities, network.class_names, 10)
       ],
       'seen': image_utils.data_uri(image),
@@ -129,7 +131,7 @@ def make_app(
       'nearest': [
         {
           'image': image_utils.data_uri(known.images[place]),
-          'name': network.class_names[known.labels[place]],
+          'name': label_text(known.labels[place], network.class_names),
         }
         for place in known.nearest(image, _NEAREST)
       ]

@@ -22,6 +22,7 @@ from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.host_copy import on_host
 from cifar_jax.trainer.session import Callback, RunSession
 from cifar_jax.training import monitor
+from cifar_jax.training.multi_label import THRESHOLDS
 from cifar_jax.training.steps import TrainState, with_lr_scale
 
 
@@ -147,7 +148,10 @@ class SaveCheckpoints(Callback):
     last = row['step'] == session.trainer.total_steps or session.stopped_early
     latest = last or bool(every and row['epoch'] % every == 0)
     if best or latest:
-      self._save(session, state, row, best=best, latest=latest)
+      chosen = {
+        name: session.validation[name] for name in (THRESHOLDS,) if name in session.validation
+      }
+      self._save(session, state, {**row, **chosen}, best=best, latest=latest)
     return state
 
   def end(self, session: RunSession, state: TrainState, step: int, interrupted: bool) -> None:
@@ -162,7 +166,7 @@ class SaveCheckpoints(Callback):
     self,
     session: RunSession,
     state: TrainState,
-    row: Mapping[str, float] = types.MappingProxyType({}),
+    row: Mapping[str, Any] = types.MappingProxyType({}),
     *,
     best: bool = False,
     latest: bool = True,

@@ -1,6 +1,6 @@
-"""Loss and accuracy of a state over a split: every example counts once."""
+"""The metrics of a state over a split: every example counts once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +19,8 @@ from cifar_jax.training.evaluation import (
   make_evaluate_batch,
   make_judge_batch,
   make_judge_step,
+  make_logits_batch,
+  make_logits_step,
 )
 from cifar_jax.training.losses import Metrics
 from cifar_jax.training.recipe import Recipe
@@ -38,6 +40,7 @@ class Evaluator:
     batch_size: The rows in one dispatch.
     selective: Whether the least confident images alone are seen in all views.
     eval_step: One batch of examples that are on the devices, as `make_eval_step` says.
+    logits_step: One batch of them, as `make_logits_step` says, where metrics are of whole sets.
     judges: The views 'none' and the recipe's -> one batch of them, as `make_judge_step` and
       `make_judge_batch` say.
   """
@@ -61,6 +64,8 @@ class Evaluator:
     self._recipe, self._mesh, self._placement = recipe, mesh, placement
     self.eval_step = compile_step(make_eval_step(recipe, self.batch_size, data_parallel), mesh)
     self._evaluate_batch = compile_step(make_evaluate_batch(recipe, data_parallel), mesh)
+    self.logits_step = compile_step(make_logits_step(recipe, self.batch_size, data_parallel), mesh)
+    self._logits_batch = compile_step(make_logits_batch(recipe, data_parallel), mesh)
     self.selective = tta.is_selective(recipe.tta, recipe.tta_fraction)
     self.judges = {
       views: (
@@ -78,10 +83,26 @@ class Evaluator:
       (sharding.as_stored(split.images, self._mesh), split.labels), self._mesh
     )
 
-  def __call__(self, state: TrainState, placed: Placed) -> dict[str, float]:
-    """The exact mean loss and accuracy over a split."""
-    variables = evaluated_variables(self._recipe, state)
+  def __call__(
+    self, state: TrainState, placed: Placed, thresholds: Sequence[float] | None = None
+  ) -> dict[str, Any]:
+    """The exact mean loss and accuracy over a split, and what else `Task.measure` gives.
+
+    Args:
+      thresholds: Those of each label, chosen on other images; None: the best ones on these.
+    """
+    return self.of_variables(evaluated_variables(self._recipe, state), placed, thresholds)
+
+  def of_variables(
+    self,
+    variables: Mapping[str, Any],
+    placed: Placed,
+    thresholds: Sequence[float] | None = None,
+  ) -> dict[str, Any]:
+    """The same, of what the network is applied with: the collections, on every device."""
     collections = variables['params'], variables['batch_stats']
+    if self._recipe.task.measure is not None:
+      return self._recipe.task.measure(*self._logits(collections, placed), thresholds)
     if self.selective:
       return self._in_two_passes(collections, placed)
     metrics = sharding.replicate(Metrics.empty(), self._mesh)
@@ -102,6 +123,21 @@ class Evaluator:
     losses[chosen], correct[chosen], _ = self._judge(self._recipe.tta, collections, placed, chosen)
     means = {'loss': losses.mean(dtype=np.float64), 'accuracy': correct.mean(dtype=np.float64)}
     return {name: float(mean) for name, mean in means.items()}
+
+  def _logits(self, collections: tuple[Any, Any], placed: Placed) -> tuple[np.ndarray, np.ndarray]:
+    """The logits float32 [N, classes] of a split, and its labels, with the host."""
+    labels = placed[1] if isinstance(placed, tuple) else placed.labels
+    parts = []
+    if isinstance(placed, tuple):
+      start = sharding.replicate(jnp.zeros((), jnp.int32), self._mesh)
+      for _ in range(0, len(labels), self.batch_size):
+        logits, start = self.logits_step(*collections, *placed, start)
+        parts.append(logits)
+    else:
+      for batch in evaluation_batches(placed, self._mesh, self.batch_size):
+        parts.append(self._logits_batch(*collections, batch))
+    found = np.concatenate(jax.device_get(parts))
+    return found[: len(labels)], np.asarray(labels)
 
   def _judge(
     self,

@@ -13,7 +13,7 @@ from cifar_jax import data
 from cifar_jax.analysis import layer_table
 from cifar_jax.devices import multihost
 from cifar_jax.devices.multihost import Stop
-from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir import model_folder, run_files
 from cifar_jax.run_dir.background import Background
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.run_dir.signals import stop_signals
@@ -25,6 +25,7 @@ from cifar_jax.trainer.opened_run import open_run
 from cifar_jax.trainer.programs import TEST, VALIDATION, CompiledAhead
 from cifar_jax.trainer.session import Callback, NotFiniteError, Session
 from cifar_jax.trainer.step_memory import check_step_fits
+from cifar_jax.training.multi_label import THRESHOLDS
 from cifar_jax.training.steps import TrainState, variables
 
 
@@ -62,6 +63,7 @@ def train(
   if not is_main:
     progress = Progress('silent')
   configs.validate(config)
+  model_folder.check_not_trained_in(run)
   configs.validate_config_unchanged(config, run)
   finished = resume.finished(config, run, progress)
   if finished:
@@ -75,7 +77,9 @@ def train(
   # 3. Build.
   trainer = (build or build_trainer)(config, splits)
   check_step_fits(trainer, splits)
-  network = layer_table.describe(trainer.recipe.module, splits.image_shape)
+  network = layer_table.describe(
+    trainer.recipe.module, splits.image_shape, trainer.recipe.task.activation
+  )
   progress.split_note = run_summary.split_note(splits)
 
   with (
@@ -102,9 +106,11 @@ def train(
     validation = trainer.evaluate.place(as_trained(splits.validation))
     opened.start_timer()
 
-    def measure(state: TrainState, split: str, placed: Placed) -> dict[str, float]:
+    def measure(
+      state: TrainState, split: str, placed: Placed, thresholds: Sequence[float] | None = None
+    ) -> dict[str, Any]:
       ahead.wait(split)
-      return trainer.evaluate(state, placed)
+      return trainer.evaluate(state, placed, thresholds)
 
     try:
       with opened.writer() as writer, Background(run) as background:
@@ -137,7 +143,7 @@ def train(
         whole = not splits.validation_is_test or config.evaluate.drop_remainder
         if config.evaluate.test and whole:
           test = trainer.evaluate.place(as_trained(splits.test))
-          test_metrics = measure(state, TEST, test)
+          test_metrics = measure(state, TEST, test, val_metrics.get(THRESHOLDS))
     except NotFiniteError as error:
       raise opened.not_finite(error.step) from None
 

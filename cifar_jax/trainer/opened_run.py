@@ -12,7 +12,7 @@ from cifar_jax import config as configs
 from cifar_jax.analysis.layer_table import NetworkSummary
 from cifar_jax.data import Splits
 from cifar_jax.devices import multihost, sharding
-from cifar_jax.run_dir import history, run_files
+from cifar_jax.run_dir import history, model_folder, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.lock import run_lock
 from cifar_jax.run_dir.metric_writers import NoWriter, RunWriter
@@ -111,7 +111,8 @@ class OpenedRun:
     if not multihost.is_main_process():
       return NoWriter()
     step = self.step if self.restored else None
-    return RunWriter(self.folder, self.rows, step, self.trainer.config.tensorboard)
+    measured = tuple(f'val_{name}' for name in self.trainer.recipe.task.measured)
+    return RunWriter(self.folder, self.rows, step, self.trainer.config.tensorboard, measured)
 
   def callbacks(self, state: TrainState, extra: Sequence[Callback]) -> tuple[Callback, ...]:
     """What happens around the updates of any run; `extra` after the metrics are written."""
@@ -129,8 +130,8 @@ class OpenedRun:
   def summarize(
     self,
     state: TrainState,
-    validation: Mapping[str, float],
-    test: Mapping[str, float],
+    validation: Mapping[str, Any],
+    test: Mapping[str, Any],
     together: int = 1,
   ) -> dict[str, Any]:
     """Writes summary.json, when all else is on disk, and returns its content.
@@ -168,6 +169,7 @@ def open_run(
   Raises:
     UserError: Another process trains there, or nothing can be written there.
   """
+  model_folder.check_not_trained_in(folder)
   make_folder(folder, 'run folder')
   kept = trainer.config.checkpoint
   lock = run_lock(folder) if multihost.is_main_process() else contextlib.nullcontext(lambda: None)

@@ -48,9 +48,13 @@ def lower_evaluation(trainer: Trainer, images: Any, labels: Any) -> list[Any]:
     *(variables['params'], variables['batch_stats']),
     *_examples(trainer, images, labels),
   )
+  function: Any
+  if recipe.task.measure is not None:
+    function = evaluate.logits_step
+    return [function.lower(*arguments, _number(trainer))]
   if not evaluate.selective:
     metrics = _abstract(trainer, jax.eval_shape(Metrics.empty))
-    function: Any = evaluate.eval_step
+    function = evaluate.eval_step
     return [function.lower(*arguments, _number(trainer), metrics)]
   count = tta.chosen_examples(recipe.tta_fraction, len(labels))
   chosen = _abstract(trainer, jax.ShapeDtypeStruct((count,), np.int32))

@@ -1,6 +1,5 @@
 """Builds the pure parts of a run from a config and data."""
 
-import functools
 from typing import Any
 
 import jax
@@ -13,11 +12,15 @@ from cifar_jax.augment import Augmentation, make_augment, make_mix
 from cifar_jax.augment.normalize import Normalize, Statistics, fit_normalize
 from cifar_jax.config.options import BALANCED
 from cifar_jax.data import Splits
+from cifar_jax.data.statistics import class_counts
 from cifar_jax.optim import Plan, make_average, schedules
 from cifar_jax.trainer import cached_features
-from cifar_jax.training import losses
+from cifar_jax.training import losses, tasks, tta
+from cifar_jax.training.losses import Loss
+from cifar_jax.training.multi_label import balanced_positive_weights
 from cifar_jax.training.recipe import Recipe, steps_per_epoch
 from cifar_jax.training.sampling import make_balanced_draw
+from cifar_jax.training.tasks import Task
 from cifar_jax.training.whitening import make_whitening
 from cifar_jax.utils.errors import UserError
 
@@ -51,6 +54,57 @@ def check_fits(config: ConfigDict, splits: Splits, plan: Plan) -> None:
     raise UserError(
       f'--config.loss.class_weights has {len(weights)} numbers for {splits.num_classes} classes'
     )
+  _check_task(config, splits)
+
+
+def _check_task(config: ConfigDict, splits: Splits) -> None:
+  """Raises UserError where a config asks for what the labels have no meaning for."""
+  measured = tasks.of_labels(splits.train.labels).measured
+  watching = {f'{name}.monitor': config[name] for name in ('early_stopping', 'plateau')}
+  watched = {name: section.monitor for name, section in watching.items() if section.patience}
+  for name, metric in {**watched, 'checkpoint.best': config.checkpoint.best}.items():
+    if metric == 'val_map' and not measured:
+      raise UserError(
+        f"--config.{name}='val_map' is a mean over labels of which an image may have several, and "
+        f'the images of {splits.source} have one each; use val_accuracy or val_loss'
+      )
+  balanced = config.loss.positive_weights == 'balanced'
+  if balanced and not measured:
+    raise UserError(
+      "--config.loss.positive_weights='balanced' is for images that may have several labels; use "
+      '--config.loss.class_weights'
+    )
+  counts = class_counts(splits.train, splits.num_classes)
+  if balanced and not counts.all():
+    raise UserError(
+      f"--config.loss.positive_weights='balanced': no training image has the label "
+      f"{splits.class_names[int(counts.argmin())]}; use 'none'"
+    )
+  if not measured:
+    return
+  for name, value, remedy in (
+    (
+      'loss.class_weights',
+      config.loss.class_weights == BALANCED,
+      "loss.positive_weights='balanced'",
+    ),
+    ('data.sampling', config.data.sampling == 'balanced', "data.sampling='shuffle'"),
+  ):
+    if value:
+      raise UserError(
+        f"--config.{name}='balanced' goes by the one class of an image, and those of "
+        f'{splits.source} may have several; use --config.{remedy}'
+      )
+  if tta.is_selective(config.evaluate.tta, config.evaluate.tta_fraction):
+    raise UserError(
+      '--config.evaluate.tta_fraction goes by the probability of one class, and the images of '
+      f'{splits.source} may have several; use 1'
+    )
+  if config.evaluate.images_every_epochs:
+    raise UserError(
+      '--config.evaluate.images_every_epochs draws the confusion of single classes, and the images '
+      f'of {splits.source} may have several; use 0, and python -m cifar_jax report'
+    )
 
 
 def make_recipe(
@@ -66,6 +120,10 @@ def make_recipe(
     normalize: The normalization of a run that is measured; None fits it to the training images.
     batch_multiple: The batch is filled to a multiple of it with rows that do not count.
   """
+  task = tasks.of_labels(splits.train.labels)
+  positive_weights: tuple[float, ...] = ()
+  if config.loss.positive_weights == 'balanced':
+    positive_weights = balanced_positive_weights(splits.train.labels)
   fitted = normalize = normalize or fit_normalize(config.data, splits.train.images)
   module = models.create(config.model, splits.num_classes)
   if cached_features.are_cached(module):
@@ -81,10 +139,11 @@ def make_recipe(
     module=module,
     image_shape=splits.image_shape,
     optimizer=_optimizer(config, plan),
-    loss=losses.cross_entropy,
+    loss=task.loss,
+    task=task,
     draw=make_balanced_draw(splits.train.labels) if balanced else None,
     class_weights=weights,
-    training_loss=make_training_loss(config.loss.label_smoothing, weights),
+    training_loss=make_training_loss(task, config.loss.label_smoothing, weights, positive_weights),
     penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
     grad_accum_steps=config.grad_accum_steps,
     sam_rho=optim.validate(config.optimizer).sam_rho or 0.0,
@@ -104,17 +163,23 @@ def make_recipe(
   )
 
 
-def make_training_loss(smoothing: Any, weights: tuple[float, ...]) -> losses.Loss | None:
+def make_training_loss(
+  task: Task,
+  smoothing: Any,
+  weights: tuple[float, ...],
+  positive_weights: tuple[float, ...] = (),
+) -> Loss | None:
   """What is minimized, where it is not the plain cross-entropy that is reported.
 
   Args:
     smoothing: As `config.loss.label_smoothing`; traced where runs differ in it.
     weights: The factor of each class; (): all 1.
+    positive_weights: The factor of the loss of each label where an image has it; (): 1.
   """
-  if not isinstance(smoothing, jax.Array) and not smoothing and not weights:
+  plain = not isinstance(smoothing, jax.Array) and not smoothing
+  if plain and not weights and not positive_weights:
     return None
-  loss = functools.partial(losses.cross_entropy, label_smoothing=smoothing)
-  return losses.class_weighted(loss, weights) if weights else loss
+  return task.minimized(smoothing, weights, positive_weights)
 
 
 def _optimizer(config: ConfigDict, plan: Plan) -> optax.GradientTransformation:

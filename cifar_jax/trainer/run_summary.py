@@ -24,6 +24,7 @@ from cifar_jax.run_dir.timer import RunTimer, images_per_second
 from cifar_jax.startup import host_memory
 from cifar_jax.startup.processor import processor_name
 from cifar_jax.trainer.build import Trainer
+from cifar_jax.training import tasks
 from cifar_jax.training.steps import TrainState, variables
 from cifar_jax.utils.suggestions import listed
 
@@ -107,10 +108,12 @@ def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
   opened = 'test_accuracy' in results
   prefix = 'test' if opened else 'val'
   loss, accuracy = results[f'{prefix}_loss'], results[f'{prefix}_accuracy']
+  ranked = results.get(f'{prefix}_map')
+  ranked = '' if ranked is None else f', mean average precision {100 * ranked:.2f} %'
   split = 'test' if opened else 'validation'
   return (
     f'\n{split} loss {loss:.4f}, {split} accuracy {100 * accuracy:.2f} %'
-    f'{suffix} after {length}, {duration(results["seconds"])}\n'
+    f'{ranked}{suffix} after {length}, {duration(results["seconds"])}\n'
     f'speed       {_speed(results)}\n'
     f'{_waiting(results)}'
     f'look at     {run / "metrics.csv"} and {run / run_files.SUMMARY}\n'
@@ -144,6 +147,7 @@ def about(config: ConfigDict, splits: Splits, network: NetworkSummary) -> dict[s
   """The content of about.json: what is known before the first step, and what it takes to use the
   network without its data.
   """
+  task = tasks.of_labels(splits.train.labels)
   return {
     'data': splits.name,
     'data_source': splits.source,
@@ -155,6 +159,7 @@ def about(config: ConfigDict, splits: Splits, network: NetworkSummary) -> dict[s
     'class_names': list(splits.class_names),
     'image_shape': list(splits.image_shape),
     **({'preprocessing': dataclasses.asdict(splits.preprocessing)} if splits.preprocessing else {}),
+    **({'task': task.name} if task.measured else {}),
     'layers': len(network.layers),
     'parameters': network.parameters.trainable,
     'non_trainable_params': network.parameters.non_trainable,
@@ -190,8 +195,8 @@ def results(
   splits: Splits,
   network: NetworkSummary,
   state: TrainState,
-  validation: Mapping[str, float],
-  test: Mapping[str, float],
+  validation: Mapping[str, Any],
+  test: Mapping[str, Any],
   rows: Sequence[Mapping[str, float]],
   timer: RunTimer,
   devices: Sequence[str],
@@ -201,14 +206,14 @@ def results(
   others.
 
   Args:
-    test: Loss and accuracy on the test set; {} where the run leaves it unopened.
+    test: The metrics on the test set; {} where the run leaves it unopened.
     state: The state after the last step; all accuracies are those of the last step, not of the best
       epoch, unless named so.
     devices: What it was trained on, one after the other.
     together: The number of runs that the last session trained in one program; seconds and images
       per second are then those of this run beside the others.
   """
-  config = trainer.config
+  config, metrics = trainer.config, trainer.recipe.task.metrics
   sign = -1 if config.checkpoint.best == 'val_loss' else 1
   validated = [row for row in rows if not math.isnan(row[config.checkpoint.best])]
   best = max(validated, key=lambda row: sign * row[config.checkpoint.best])
@@ -218,16 +223,14 @@ def results(
   peaks = [flops.peak(device.device_kind) for device in trainer.mesh.devices.flat]
   known = [peak for peak in peaks if peak]
   return {
-    'val_loss': validation['loss'],
-    'val_accuracy': validation['accuracy'],
-    **{f'test_{name}': value for name, value in test.items()},
+    **{f'val_{name}': validation[name] for name in metrics},
+    **{f'test_{name}': test[name] for name in metrics if test},
     'test_opened': config.evaluate.test,
     'split_note': _split_note_of_run(config, splits),
     'train_loss': rows[-1]['train_loss'],
     'train_accuracy': rows[-1]['train_accuracy'],
     'best_epoch': int(best['epoch']),
-    'best_val_loss': best['val_loss'],
-    'best_val_accuracy': best['val_accuracy'],
+    **{f'best_val_{name}': best[f'val_{name}'] for name in metrics},
     'epochs': config.epochs,
     'last_epoch': int(rows[-1]['epoch']),
     'max_steps': config.max_steps,

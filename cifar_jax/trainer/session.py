@@ -34,20 +34,20 @@ class RunSession:
   as callbacks see it.
 
   Attributes:
-    evaluate: State -> loss and accuracy on the validation split.
+    evaluate: State -> the metrics on the validation split.
     timer: Where the time goes; goes on from where the last session ended.
     rows: The history, one row per epoch; those of earlier sessions come first.
     writer: The log of metrics and images.
     background: What writes beside the training; what fails there ends the session.
     callbacks: What else happens, in this order.
     first_step: The number of updates made when the session began.
-    validation: Loss and accuracy of the last state on the validation split; {} if not measured.
+    validation: Metrics of the last state on the validation split; {} if not measured.
     stopped_early: Whether the epochs so far are the whole run; set by a callback.
   """
 
   trainer: Trainer
   splits: Splits
-  evaluate: Callable[[TrainState], dict[str, float]]
+  evaluate: Callable[[TrainState], dict[str, Any]]
   timer: RunTimer
   rows: list[dict[str, float]]
   progress: Progress
@@ -55,7 +55,7 @@ class RunSession:
   background: Background
   callbacks: 'Sequence[Callback]'
   first_step: int = 0
-  validation: dict[str, float] = dataclasses.field(default_factory=dict)
+  validation: dict[str, Any] = dataclasses.field(default_factory=dict)
   stopped_early: bool = False
 
   def seconds_left(self, step: int) -> float | None:
@@ -94,6 +94,10 @@ class RunSession:
         'train_accuracy': training['accuracy'],
         'val_loss': self.validation.get('loss', math.nan),
         'val_accuracy': self.validation.get('accuracy', math.nan),
+        **{
+          f'val_{name}': self.validation.get(name, math.nan)
+          for name in trainer.recipe.task.measured
+        },
         'learning_rate': float(trainer.schedule(step - 1) * lr_scale(state)),
         **self.timer.end_epoch(),
       }

@@ -137,6 +137,8 @@ def _objection_to_data(trainer: Trainer, splits: Sequence[Splits]) -> str:
   own_data = len(splits) > 1
   if cached_features.are_cached(trainer.recipe.module):
     return 'features of the images are computed once for each run'
+  if trainer.recipe.task.measure is not None:
+    return 'their images may have several labels, and what is measured of those needs whole sets'
   if trainer.generator == 'rbg':
     return (
       "the generator 'rbg' draws other numbers for many keys at once; use --config.rng=threefry"

@@ -63,7 +63,8 @@ def make_evaluate_batch(
 
   def evaluate_batch(params: Any, batch_stats: Any, batch: Batch, metrics: Metrics) -> Metrics:
     logits = _logits(recipe, recipe.tta, params, batch_stats, batch)
-    update = batch_metrics(recipe.loss(logits, batch.labels), logits, batch.labels, batch.mask)
+    correct = recipe.task.correct(logits, batch.labels)
+    update = batch_metrics(recipe.loss(logits, batch.labels), correct, batch.mask)
     return metrics.merge(total_metrics(data_parallel, update))
 
   return evaluate_batch
@@ -104,7 +105,7 @@ def make_judge_batch(
 
   def judge_batch(params: Any, batch_stats: Any, batch: Batch) -> Outcomes:
     logits = _logits(recipe, tta, params, batch_stats, batch)
-    hits = (jnp.argmax(logits, axis=-1) == batch.labels).astype(jnp.float32)
+    hits = recipe.task.correct(logits, batch.labels)
     confidences = jax.nn.softmax(logits.astype(jnp.float32)).max(axis=-1)
     outcomes: Outcomes = data_parallel.all_rows(
       Outcomes(recipe.loss(logits, batch.labels), hits, confidences)
@@ -138,6 +139,38 @@ def make_judge_step(
     return judge_batch(params, batch_stats, batch), start + batch_size
 
   return judge_step
+
+
+def make_logits_batch(
+  recipe: Recipe, data_parallel: DataParallel = WHOLE
+) -> Callable[[Any, Any, Batch], Logits]:
+  """Builds `logits_batch(params, batch_stats, batch) -> logits` of all rows, float32."""
+
+  def logits_batch(params: Any, batch_stats: Any, batch: Batch) -> Logits:
+    logits = _logits(recipe, recipe.tta, params, batch_stats, batch).astype(jnp.float32)
+    rows: Logits = data_parallel.all_rows(logits)
+    return rows
+
+  return logits_batch
+
+
+def make_logits_step(
+  recipe: Recipe, batch_size: int, data_parallel: DataParallel = WHOLE
+) -> Callable[..., tuple[jax.Array, jax.Array]]:
+  """Builds `logits_step(params, batch_stats, images, labels, start) -> (logits, start)`.
+
+  It walks through a set as `make_eval_step` does; the last row is repeated past the end.
+  """
+  logits_batch = make_logits_batch(recipe, data_parallel)
+
+  def logits_step(
+    params: Any, batch_stats: Any, images: StoredImages, labels: Labels, start: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    rows = evaluation_rows(start, batch_size, len(labels))
+    batch = _take(recipe, data_parallel, images, labels, rows)
+    return logits_batch(params, batch_stats, batch), start + batch_size
+
+  return logits_step
 
 
 def _take(

@@ -156,5 +156,6 @@ def _share(
     return share, (losses, logits, updated.get('batch_stats', {}))
 
   shares, (losses, logits, updated) = jax.grad(share_of_mean_loss, has_aux=True)(params)
-  metrics = batch_metrics(losses, logits, batch.labels.main(), batch.mask)
+  correct = recipe.task.correct(logits, batch.labels.main())
+  metrics = batch_metrics(losses, correct, batch.mask)
   return shares, (metrics, data_parallel.pmean(updated))

@@ -18,11 +18,11 @@ Loss = Callable[[Logits, Labels], PerExample]
 
 @struct.dataclass
 class MixedLabels:
-  """The labels of a batch: one class per row, or a mixture of two.
+  """The labels of a batch: of one row each, or a mixture of those of two.
 
   Attributes:
-    labels: int32 [B].
-    others: int32 [B], the second classes; None without mixtures.
+    labels: int32 [B], or uint8 [B, classes].
+    others: Those of the second rows, likewise; None without mixtures.
     weight: float32 [B], the part of `labels` in the mixtures.
   """
 
@@ -37,10 +37,11 @@ class MixedLabels:
     return self.weight * loss(logits, self.labels) + (1 - self.weight) * loss(logits, self.others)
 
   def main(self) -> Labels:
-    """The classes with the larger part."""
+    """The labels with the larger part."""
     if self.others is None or self.weight is None:
       return self.labels
-    return jnp.where(self.weight >= 0.5, self.labels, self.others)
+    larger = (self.weight >= 0.5).reshape(-1, *[1] * (self.labels.ndim - 1))
+    return jnp.where(larger, self.labels, self.others)
 
 
 def cross_entropy(
@@ -124,9 +125,13 @@ class Metrics(metrics.Collection):
   accuracy: metrics.Average.from_output('correct')  # type: ignore[valid-type]
 
 
-def batch_metrics(losses: PerExample, logits: Logits, labels: Labels, mask: Mask | None) -> Metrics:
+def right_classes(logits: Logits, labels: Labels) -> PerExample:
+  """1 where the largest logit is that of the label, else 0."""
+  return (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
+
+
+def batch_metrics(losses: PerExample, correct: PerExample, mask: Mask | None) -> Metrics:
   """The metrics of the rows of one batch that count; None: all of them."""
-  correct = (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
   if mask is None:
-    mask = jnp.ones(labels.shape, bool)
+    mask = jnp.ones(losses.shape, bool)
   return Metrics.single_from_model_output(loss=losses, correct=correct, mask=mask)

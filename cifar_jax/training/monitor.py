@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ml_collections import ConfigDict
 
 PATIENCE_SEMANTICS = ('keras', 'keras2.0')
-MONITORS = ('val_loss', 'val_accuracy', 'train_loss', 'train_accuracy')
+MONITORS = ('val_loss', 'val_accuracy', 'val_map', 'train_loss', 'train_accuracy')
 
 
 def stops_early(config: ConfigDict, rows: Sequence[Mapping[str, float]]) -> bool:
@@ -84,5 +84,5 @@ def is_best(row: Mapping[str, float], earlier: Iterable[Mapping[str, float]], mo
 
 
 def _lower_is_better(monitor: str, rows: Sequence[Mapping[str, float]]) -> Iterable[float]:
-  sign = -1 if monitor.endswith('accuracy') else 1
+  sign = 1 if monitor.endswith('loss') else -1
   return (sign * row[monitor] for row in rows if not math.isnan(row[monitor]))

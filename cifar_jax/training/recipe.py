@@ -16,6 +16,7 @@ from cifar_jax.augment.normalize import Normalize, Statistics
 from cifar_jax.optim import Average
 from cifar_jax.training.losses import Loss
 from cifar_jax.training.sampling import Draw
+from cifar_jax.training.tasks import SINGLE_LABEL, Task
 from cifar_jax.utils.array_types import Scalar
 
 
@@ -27,8 +28,8 @@ class Recipe:
     module: The network, `module(images, train, mask) -> logits`.
     image_shape: (H, W, C).
     optimizer: An Optax chain, its schedule inside.
-    loss: (logits [B, classes], labels int32 [B]) -> float32 [B], what is reported as the loss, of
-      training and of evaluation.
+    loss: (logits [B, classes], labels as in `steps.Batch`) -> float32 [B], what is reported as the
+      loss, of training and of evaluation.
     normalize: uint8 [B, H, W, C] -> float32 of the same shape.
     augment: (key of the step, key of the examples, uint8 images, their indices, epoch) -> float32
       images, normalized.
@@ -36,6 +37,7 @@ class Recipe:
     batch_size: The number of examples per update, over all devices together.
     drop_remainder: Whether the short last batch of an epoch is left out.
     statistics: What `normalize` took from the training images, to be kept with the run; or None.
+    task: What the labels mean, and what else is made of them and the logits.
     draw: What the examples of an epoch are drawn by, in place of each of them once; or None.
     class_weights: The factor of the training loss of each class, as `training_loss` has them; ():
       all 1.
@@ -64,6 +66,7 @@ class Recipe:
   batch_size: int
   drop_remainder: bool
   statistics: Statistics | None = None
+  task: Task = SINGLE_LABEL
   draw: Draw | None = None
   class_weights: tuple[float, ...] = ()
   training_loss: Loss | None = None

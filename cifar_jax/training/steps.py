@@ -68,7 +68,7 @@ class Batch:
 
   Attributes:
     images: uint8 [B, H, W, C].
-    labels: int32 [B].
+    labels: int32 [B], or uint8 [B, classes].
     indices: int32 [B], their indices in the training set.
     mask: bool [B], False for rows that only fill the batch; None where all rows count.
   """

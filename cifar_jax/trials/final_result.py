@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cifar_jax import config as configs
+from cifar_jax.data.preprocessing import FILE_SOURCES
 from cifar_jax.run_dir import run_files
 from cifar_jax.trials import differences, repeat, statistics, test_looks
 from cifar_jax.trials.final import BASELINE, BEST, COLUMN, FORMAT, RESULT, Final
@@ -86,7 +87,7 @@ def _on_same_images(final: Final, groups: Mapping[str, Group]) -> bool:
     return True
   best, baseline = (final.sides[name].data for name in (BEST, BASELINE))
   sizes = [[data.get('folder', {}).get(name) for name in _SIZE] for data in (best, baseline)]
-  return best.name == 'folder' and best.dir == baseline.dir and sizes[0] != sizes[1]
+  return best.name in FILE_SOURCES and best.dir == baseline.dir and sizes[0] != sizes[1]
 
 
 def _side(final: Final, name: str, runs: Sequence[SeedRun], group: Group) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
+from cifar_jax.data.preprocessing import FILE_SOURCES
 from cifar_jax.trials import statistics, test_looks
 from cifar_jax.utils.errors import UserError
 
@@ -106,7 +107,7 @@ def signature(config: ConfigDict) -> str:
   """
   flat = dict(configs.flatten(config))
   idle = {prefix for prefix, (name, off) in _IDLE.items() if flat.get(name) == off}
-  if flat.get('data.name') != 'folder':
+  if flat.get('data.name') not in FILE_SOURCES:
     idle.add('data.folder.')
   ignored = (configs.NEUTRAL - _MATTER) | _WAYS
   if any(flat.get(f'{section}.patience') for section in ('early_stopping', 'plateau')):

@@ -53,7 +53,8 @@ Matrix = Float[Array, 'rows columns']
 Booleans = Bool[Array, '*shape']
 
 Indices = Int32[Array, 'batch']  # in the training set, or in the batch
-Labels = Int32[Array, 'batch']  # in 0..classes - 1
+# In 0..classes - 1, or 0 and 1 for each class.
+Labels = Int32[Array, 'batch'] | UInt8[Array, 'batch classes']
 Mask = Bool[Array, 'batch']  # False for rows that only fill the batch
 PerExample = Float32[Array, 'batch']
 Logits = Float[Array, 'batch classes']
@@ -62,6 +63,7 @@ HeatMaps = Float32[Array, 'batch rows columns']
 
 # With the host, of a whole split.
 Probabilities = Float[np.ndarray, 'examples classes']
+MultiHot = UInt8[np.ndarray, 'examples classes']  # 0 and 1 for each class
 Classes = Int[np.ndarray, 'examples']  # true or predicted ones, in 0..classes - 1
 PerRow = Shaped[np.ndarray, 'examples ...']
 Confusion = Int[np.ndarray, 'classes classes']  # rows are true classes, columns predicted ones

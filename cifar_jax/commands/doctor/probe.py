@@ -19,8 +19,9 @@ def main() -> None:
   try:
     from cifar_jax import config as configs
     from cifar_jax.data import sources
+    from cifar_jax.data.preprocessing import FILE_SOURCES
 
-    names = [name for name in sources.KNOWN_NAMES if name not in ('synthetic', 'folder')]
+    names = [name for name in sources.KNOWN_NAMES if name not in ('synthetic', *FILE_SOURCES)]
     found = {name: sources.locate(name) for name in names}
     tell(
       data={name: None if place is None else str(place) for name, place in found.items()},

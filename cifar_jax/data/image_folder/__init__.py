@@ -1,4 +1,6 @@
-"""Image files in folders, one folder per class: listed, decoded, kept decoded, looked over."""
+"""Image files, in a folder a class or named by a table: listed, decoded, kept decoded, looked
+over.
+"""
 
 from cifar_jax.data.image_folder.source import load
 

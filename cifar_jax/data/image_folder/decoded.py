@@ -127,7 +127,7 @@ def _key(listing: Listing, preprocessing: Preprocessing) -> str:
   digest = hashlib.sha256(json.dumps([_FORMAT, dataclasses.astuple(preprocessing)]).encode())
   # The root is resolved once: for each of tens of thousands of files it would take seconds.
   root = os.path.join(os.path.realpath(listing.root), '')
-  start = len(str(listing.root / 'x')) - 1  # of '.', which no path in it begins with, 0
+  inside = str(listing.root / 'x')[:-1]  # of '.', which no path in it begins with, ''
   for file in listing.files:
     path = str(file.path)
     try:
@@ -135,7 +135,9 @@ def _key(listing: Listing, preprocessing: Preprocessing) -> str:
       facts = (status.st_size, status.st_mtime_ns)
     except OSError:  # a broken link, or one in a circle: the decoder will say so
       facts = (-1, -1)
-    digest.update(f'{root}{path[start:]}\0{facts}\n'.encode(errors='surrogateescape'))
+    # A table may name files anywhere.
+    real = f'{root}{path[len(inside) :]}' if path.startswith(inside) else os.path.realpath(path)
+    digest.update(f'{real}\0{facts}\n'.encode(errors='surrogateescape'))
   return digest.hexdigest()
 
 

@@ -13,6 +13,8 @@ import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed
 
@@ -41,10 +43,16 @@ _NAMED = 8  # folders named in a message; the rest are counted
 
 @dataclasses.dataclass(frozen=True)
 class ImageFile:
-  """A file that is said to be an image, and the number of its class."""
+  """A file that is said to be an image.
+
+  Attributes:
+    label: The number of its class; those of all its classes where an image may have several.
+    group: What it belongs to, see `Split.groups`; '' where nobody said it.
+  """
 
   path: pathlib.Path
-  label: int
+  label: int | tuple[int, ...]
+  group: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +66,9 @@ class Listing:
       classes, then of paths.
     ignored: Files in class folders whose suffix is not that of an image.
     passed_over: Names of folders beside the splits that are not used.
+    multi_label: Whether an image may have several labels or none.
+    notes: Sentences on what else was found, for people.
+    table: The table that names the images, or the folder of several; None where folders do.
     folders: The folder of each split, in which those of the classes are.
   """
 
@@ -66,6 +77,9 @@ class Listing:
   splits: Mapping[str, tuple[ImageFile, ...]]
   ignored: tuple[pathlib.Path, ...]
   passed_over: tuple[str, ...] = ()
+  multi_label: bool = False
+  notes: tuple[str, ...] = ()
+  table: pathlib.Path | None = None
   folders: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
 
   @property
@@ -80,6 +94,20 @@ class Listing:
     """All images, split after split."""
     return [file for files in self.splits.values() for file in files]
 
+  def labels_of(self, files: Sequence[ImageFile]) -> np.ndarray:
+    """Their labels as `Split` has them."""
+    if not self.multi_label:
+      return np.array([file.label for file in files], np.int32)
+    labels = np.zeros((len(files), len(self.class_names)), np.uint8)
+    for row, file in zip(labels, files, strict=True):
+      row[list(file.label)] = 1  # type: ignore[arg-type]
+    return labels
+
+  def groups_of(self, files: Sequence[ImageFile]) -> np.ndarray | None:
+    """Their groups as `Split` has them."""
+    groups = [file.group for file in files]
+    return np.array(groups) if any(groups) else None
+
 
 def list_folder(root: pathlib.Path) -> Listing:
   """Lists a tree of images.
@@ -89,7 +117,10 @@ def list_folder(root: pathlib.Path) -> Listing:
       cannot be read, or a split knows a class that the training images do not.
   """
   if not root.is_dir():
-    raise UserError(f'--config.data.dir={root} is no folder; give the one around the class folders')
+    hint = ', or set --config.data.name=csv' if root.suffix.lower() in ('.csv', '.tsv') else ''
+    raise UserError(
+      f'--config.data.dir={root} is no folder; give the one around the class folders{hint}'
+    )
   home = _home(root)
   outer = _split_folders(home)
   folders = _inner_folders(outer)
@@ -123,7 +154,7 @@ def list_folder(root: pathlib.Path) -> Listing:
   beside = () if outer['train'] == home else tuple(folder.name for folder in _subfolders(home))
   passed_over = tuple(name for name in beside if name not in used)
   folders = {split: folders[split] for split in splits}
-  return Listing(root, class_names, splits, tuple(ignored), passed_over, folders)
+  return Listing(root, class_names, splits, tuple(ignored), passed_over, folders=folders)
 
 
 def _home(root: pathlib.Path) -> pathlib.Path:

@@ -1,7 +1,10 @@
-"""A folder of image files as a data set, with what its user should know about it."""
+"""Image files as a data set, with what its user should know about it: those of a folder, or those
+that a table names.
+"""
 
 import dataclasses
 import os
+import pathlib
 import re
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +13,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.image_folder import decoded
+from cifar_jax.data.image_folder.csv_listing import list_csv
 from cifar_jax.data.image_folder.decoded import DecodedFolder
 from cifar_jax.data.image_folder.listing import ImageFile, Listing, list_folder
 from cifar_jax.data.image_folder.stream import file_split
@@ -24,22 +28,24 @@ _IMBALANCE = 1.5  # largest class over smallest, from which on it is worth a wor
 
 
 def load(data_config: ConfigDict) -> Dataset:
-  """Reads the folder `data_config.dir` as `data_config.folder` says.
+  """Reads the folder or, for the name 'csv', the table `data_config.dir` as `data_config.folder`
+  says.
 
   Returns:
     The data set; its images are mapped from a file of decoded pixels. `Dataset.notes` tells what
     was found: numbers of images, files left out, imbalance, duplicates across splits.
 
   Raises:
-    UserError: no such folder, no images in it, damaged files where they are not to be skipped, no
-      room for the decoded images.
+    UserError: no such folder or table, no images in it, damaged files where they are not to be
+      skipped, no room for the decoded images.
   """
   options = data_config.folder
+  csv = data_config.name == 'csv'
+  what = 'the CSV file of files and labels' if csv else 'the folder of the images'
   if not data_config.dir:
-    raise UserError('--config.data.name=folder needs --config.data.dir, the folder of the images')
-  remedy = 'set --config.data.dir to the folder of the images'
-  root = existing_path('data.dir', data_config.dir, remedy)
-  listing = list_folder(root)
+    raise UserError(f'--config.data.name={data_config.name} needs --config.data.dir, {what}')
+  root = existing_path('data.dir', data_config.dir, f'set --config.data.dir to {what}')
+  listing = list_files(root, data_config)
   preprocessing = of_folder(data_config)
   if not options.cache:
     return _streamed(data_config, listing, preprocessing)
@@ -60,6 +66,15 @@ def load(data_config: ConfigDict) -> Dataset:
   return _dataset(listing, parts, notes, preprocessing, names_shared=True)
 
 
+def list_files(root: pathlib.Path, data_config: ConfigDict) -> Listing:
+  """Lists the image files of a folder or, for the name 'csv', of a table; raises UserError as
+  `list_folder` and `list_csv` do.
+  """
+  if data_config.name == 'csv':
+    return list_csv(root, data_config.get('multi_label', False))
+  return list_folder(root)
+
+
 def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preprocessing) -> Dataset:
   """The data set whose images stay in their files."""
   if data_config.placement != 'host':
@@ -75,14 +90,14 @@ def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preproce
   options = data_config.folder
   parts = {
     split: dataclasses.replace(
-      file_split(files, preprocessing, options.workers),
-      groups=_groups_of(files, options.group_pattern),
+      file_split(files, listing, preprocessing, options.workers),
+      groups=_groups_of(files, listing, options.group_pattern),
     )
     for split, files in listing.splits.items()
   }
-  parts.setdefault('test', file_split((), preprocessing, 1))
+  parts.setdefault('test', file_split((), listing, preprocessing, 1))
   notes = [_found(split, len(parts[split]), listing) for split in listing.splits]
-  notes += [*_passed_over(listing), *_imbalance(listing, parts['train'])]
+  notes += [*listing.notes, *_passed_over(listing), *_imbalance(listing, parts['train'])]
   return _dataset(listing, parts, notes, preprocessing)
 
 
@@ -96,26 +111,27 @@ def _dataset(
   """The data set of the splits 'train', 'test' and perhaps 'validation'."""
   _check_classes(listing, parts['train'])
   return Dataset(
-    name='folder',
+    name='folder' if listing.table is None else 'csv',
     train=parts['train'],
     test=parts['test'],
     validation=parts.get('validation'),
     class_names=listing.class_names,
-    source=str(listing.root),
+    source=str(listing.table or listing.root),
     notes=tuple(notes),
     preprocessing=preprocessing,
     names_shared=names_shared,
   )
 
 
-def _groups_of(files: Sequence[ImageFile], pattern: str) -> np.ndarray | None:
-  """What a regular expression finds in the name of each file, text [N]; None without one.
+def _groups_of(files: Sequence[ImageFile], listing: Listing, pattern: str) -> np.ndarray | None:
+  """What a regular expression finds in the name of each file, text [N]; without one what a table
+  says, or None.
 
   Raises:
     UserError: it finds nothing in a name.
   """
   if not pattern:
-    return None
+    return listing.groups_of(files)
   found = []
   for file in files:
     match = re.search(pattern, file.path.name)
@@ -134,10 +150,13 @@ def _splits(
   listing: Listing, folder: DecodedFolder, group_pattern: str
 ) -> tuple[dict[str, Split], list[str]]:
   """The images of each split, and what is worth saying about them."""
-  labels = np.array([file.label for file in listing.files], np.int32)[folder.kept]
-  groups = _groups_of(listing.files, group_pattern)
-  groups = groups if groups is None else groups[folder.kept]
-  every = Split(folder.images, labels, digests=folder.digests, groups=groups)
+  kept_files = [listing.files[index] for index in folder.kept]
+  every = Split(
+    folder.images,
+    listing.labels_of(kept_files),
+    digests=folder.digests,
+    groups=_groups_of(kept_files, listing, group_pattern),
+  )
   parts, notes, slices = {}, [], {}
   start = 0
   for split, files in listing.splits.items():
@@ -147,7 +166,7 @@ def _splits(
     parts[split] = every.take(slices[split])
     notes.append(_found(split, len(rows), listing))
     start += len(files)
-  notes += _passed_over(listing)
+  notes += [*listing.notes, *_passed_over(listing)]
   if listing.ignored:
     notes.append(
       f'{len(listing.ignored)} files without the suffix of an image are not used: '
@@ -162,8 +181,9 @@ def _splits(
 
 
 def _found(split: str, count: int, listing: Listing) -> str:
+  kinds = 'with any of {} labels' if listing.multi_label else 'belonging to {} classes'
   where = f' in {listing.renamed[split].as_posix()}' if split in listing.renamed else ''
-  return f'{split}: Found {count} images belonging to {len(listing.class_names)} classes{where}'
+  return f'{split}: Found {count} images {kinds.format(len(listing.class_names))}{where}'
 
 
 def _passed_over(listing: Listing) -> list[str]:
@@ -178,9 +198,10 @@ def _check_classes(listing: Listing, train: Split) -> None:
   counts = class_counts(train, len(listing.class_names))
   empty = [name for name, count in zip(listing.class_names, counts, strict=True) if not count]
   if empty:
+    remedy = 'remove the empty class folders' if listing.table is None else 'take them out of it'
     raise UserError(
-      f'{listing.root} has no usable training image of {", ".join(empty)}; add some, or remove the '
-      'empty class folders'
+      f'{listing.table or listing.root} has no usable training image of {", ".join(empty)}; add '
+      f'some, or {remedy}'
     )
 
 

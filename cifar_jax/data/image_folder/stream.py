@@ -19,7 +19,7 @@ from absl import flags
 
 from cifar_jax.data.dataset import Split
 from cifar_jax.data.image_file import DamagedImageError, decode_file
-from cifar_jax.data.image_folder.listing import ImageFile
+from cifar_jax.data.image_folder.listing import ImageFile, Listing
 from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.optional_deps import require
@@ -36,7 +36,7 @@ class FileSplit(Split):
   Attributes:
     images: A `FileImages`, which decodes when it is indexed, for the few images that are looked at
       outside of training.
-    labels: The labels, int32 [N], from 0.
+    labels: The labels, as in `Split`.
     workers: How many processes decode.
   """
 
@@ -95,17 +95,19 @@ def _end_with_parent(worker: int, workers: int) -> None:
   threading.Thread(target=watch, name='parent', daemon=True).start()
 
 
-def file_split(files: Sequence[ImageFile], preprocessing: Preprocessing, workers: int) -> FileSplit:
+def file_split(
+  files: Sequence[ImageFile], listing: Listing, preprocessing: Preprocessing, workers: int
+) -> FileSplit:
   """A split of these files.
 
   Args:
     files: The files in the order of the listing.
+    listing: What they are listed in.
     preprocessing: How the files become images.
     workers: How many processes decode; 0 for one per processor core.
   """
-  labels = np.array([file.label for file in files], np.int32)
   images: Any = FileImages(tuple(files), preprocessing)
-  return FileSplit(images, labels, workers or os.cpu_count() or 1)
+  return FileSplit(images, listing.labels_of(files), workers or os.cpu_count() or 1)
 
 
 @dataclasses.dataclass(frozen=True)
