@@ -194,6 +194,17 @@ def test_equal_images_and_groups_stay_together() -> None:
   assert len(set(found.tolist())) == 3
 
 
+@pytest.mark.parametrize('folds', [0, 3])
+def test_images_of_several_labels_are_held_out_by_group(folds: int) -> None:
+  labels, groups = drawn(0)
+  several = (labels[:, None] >= np.arange(4)).astype(np.uint8)
+  parts = [
+    split(dataset(own, groups), '0.3', 'random', 5, grouped=True, folds=folds)
+    for own in (labels, several)
+  ]
+  assert index_of(parts[0].validation).tolist() == index_of(parts[1].validation).tolist()
+
+
 def test_groups_on_both_sides_are_told() -> None:
   labels, groups = drawn(0)
   whole = dataset(labels, groups)
