@@ -41,7 +41,7 @@ _MOST = {
   model_folder.README: 2**24,
   history.CSV_NAME: 2**26,
 }
-_PICTURES = ('curves.png', 'confusion.png')  # of the card, which are uploaded alone
+_PICTURES = (model_folder.CURVES, model_folder.CONFUSION)  # which are uploaded alone
 _SECONDS = 20  # that the hub may take to answer
 _TICK = 0.1  # seconds between two looks at a download
 _LETTERS = 12  # of a commit in the name of its folder

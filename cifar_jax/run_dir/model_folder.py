@@ -35,7 +35,9 @@ from cifar_jax.utils.files import disk_errors, make_folder, replacing, write_jso
 from cifar_jax.weights import safetensors_files
 
 WEIGHTS, CARD, README = 'model.safetensors', 'card.json', 'README.md'
+CURVES, CONFUSION = 'curves.png', 'confusion.png'  # pictures of the card
 COLLECTIONS = ('params', 'batch_stats')
+_MOST_PARTS = 100  # of a name: JAX's trees cannot be much deeper
 _STEP, _DATA, _CHECKSUM = 'step', 'data_facts', 'weights_sha256'  # keys of about.json
 
 
@@ -252,7 +254,9 @@ def _read_weights(folder: pathlib.Path, checkpoint: str) -> tuple[dict[str, Any]
       f'again, or take {_CHECKSUM} out of {run_files.ABOUT} if you changed the weights yourself'
     )
   for name, array in tensors.items():
-    if name.partition('/')[0] not in COLLECTIONS or array.dtype not in (np.float16, np.float32):
+    parts = name.split('/')
+    named = parts[0] in COLLECTIONS and 1 < len(parts) <= _MOST_PARTS
+    if not named or array.dtype not in (np.float16, np.float32):
       raise UserError(
         f'{path} is no file of a model folder: it holds {name[:80]!r} of {array.dtype}, where '
         "'params/...' and 'batch_stats/...' of float16 or float32 are"

@@ -24,9 +24,12 @@ def resolve(text: str) -> pathlib.Path:
 
 
 def shown(run: pathlib.Path) -> str:
-  """A RUN as a command can take it: of a folder of this package zoo:NAME."""
-  name = entries.name_of(run)
-  return str(run) if name is None else f'{entries.PREFIX}{name}'
+  """A RUN as a command can take it: of a folder of this package zoo:NAME, of one that came from the
+  hub hub:OWNER/NAME.
+  """
+  if (name := entries.name_of(run)) is not None:
+    return f'{entries.PREFIX}{name}'
+  return str(run) if (name := _name_on_hub(run)) is None else f'{_HUB}{name}'
 
 
 def is_packaged(run: pathlib.Path) -> bool:
@@ -40,8 +43,13 @@ def report_folder(run: pathlib.Path) -> pathlib.Path:
   """
   if (name := entries.name_of(run)) is not None:
     return pathlib.Path('reports', f'zoo_{name}')
-  from cifar_jax.run_dir import hub
-
-  if (name := hub.name_of(run)) is not None:
+  if (name := _name_on_hub(run)) is not None:
     return pathlib.Path('reports', f'hub_{name.replace("/", "_")}')
   return run / 'report'
+
+
+def _name_on_hub(run: pathlib.Path) -> str | None:
+  """'OWNER/NAME' of a folder that came from the hub."""
+  from cifar_jax.run_dir import hub  # brings JAX
+
+  return hub.name_of(run)
