@@ -2,7 +2,7 @@
 
   python -m benchmarks exports --configs=cnn_adv,resnet20
   python -m benchmarks exports --configs=all --targets=onnx,stablehlo
-  python -m benchmarks exports --runs runs/cnn_adv runs/airbench94 --data_dir=/data/cifar10
+  python -m benchmarks exports --runs zoo:fast90 runs/cnn_adv --targets=keras
 
 Of a config the weights are random, BatchNorm's too, and random pictures are compared: that says
 whether the programs are the same, not how good they are. Of a run, its weights and the images that
@@ -32,7 +32,7 @@ def add_parser(verbs: Any) -> None:
 
   parser = parsing.add_verb(verbs, 'exports', run, 'exports beside their networks', __doc__)
   parser.add_argument('--configs', default='', metavar='NAME,...', help="in configs/, or 'all'")
-  parser.add_argument('--runs', nargs='+', default=[], type=parsing.run_path, metavar='RUN')
+  parser.add_argument('--runs', nargs='+', default=[], type=parsing.run_reference, metavar='RUN')
   parser.add_argument(
     '--targets',
     default=','.join(TARGETS),
