@@ -1,6 +1,7 @@
 """The facts of a model card: collected from a run, or read from the card.json of a model folder."""
 
 import datetime
+import math
 import pathlib
 import re
 import shlex
@@ -84,7 +85,9 @@ def facts_of(run: pathlib.Path) -> dict[str, Any]:
     'license': UNKNOWN_LICENSE,
     'remarks': _remarks(note),
   }
-  return _present(found)
+  found = _present(found)
+  _validate(found, run / run_files.SUMMARY)
+  return found
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
@@ -96,6 +99,12 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   content = json_files.read(path)
   if content.get('format') != FORMAT:
     raise json_files.damaged(path, f'its format is {str(content.get("format"))[:80]}, not {FORMAT}')
+  _validate(content, path)
+  return content
+
+
+def _validate(content: Mapping[str, Any], path: pathlib.Path) -> None:
+  """Raises UserError where a value is of another type, or no finite number."""
   for name, kind in _KINDS.items():
     section, _, key = name.rpartition('.')
     holder = content.get(section, {}) if section else content
@@ -106,7 +115,18 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   for remark in _list(content, 'remarks', path):
     if not isinstance(remark, str):
       raise json_files.damaged(path, f'a remark is {str(remark)[:80]!r}')
-  return content
+
+
+def measured_on_test(folder: pathlib.Path) -> dict[str, float]:
+  """'test_accuracy' and 'test_loss' of the weights in a model folder, as its card says; {} where it
+  says none.
+  """
+  path = folder / model_folder.CARD
+  results = read(path).get('results', ()) if path.exists() else ()
+  found = [each for each in results if each.get('split') == 'test']
+  result: dict[str, Any] = found[0] if found else {}
+  names = [name for name in ('accuracy', 'loss') if name in result]
+  return {f'test_{name}': float(result[name]) for name in names}
 
 
 def without_paths(command: str) -> str:
@@ -228,7 +248,8 @@ def _check(holder: Any, kinds: Mapping[str, Any], what: str, path: pathlib.Path)
     raise json_files.damaged(path, f'{what} is {str(holder)[:80]!r}')
   for name, kind in kinds.items():
     value = holder.get(name)
-    if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+    wrong = not isinstance(value, kind) or isinstance(value, bool)
+    if value is not None and (wrong or (isinstance(value, float) and not math.isfinite(value))):
       raise json_files.damaged(path, f'{name} is {str(value)[:80]!r}')
 
 

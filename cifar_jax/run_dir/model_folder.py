@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax.augment.normalize import Statistics
-from cifar_jax.run_dir import history, run_files
+from cifar_jax.run_dir import history, references, run_files
 from cifar_jax.run_dir.checkpoint import BEST, LATEST, Checkpoints
 from cifar_jax.training.multi_label import THRESHOLDS
 from cifar_jax.utils import json_files
@@ -36,6 +36,7 @@ from cifar_jax.weights import safetensors_files
 
 WEIGHTS, CARD, README = 'model.safetensors', 'card.json', 'README.md'
 COLLECTIONS = ('params', 'batch_stats')
+_MOST_PARTS = 100  # of a name: JAX's trees cannot be much deeper
 _STEP, _DATA, _CHECKSUM = 'step', 'data_facts', 'weights_sha256'  # keys of about.json
 
 
@@ -63,10 +64,11 @@ def is_model_folder(folder: pathlib.Path) -> bool:
 def check_not_trained_in(folder: pathlib.Path) -> None:
   """Raises UserError where a training would begin in a model folder."""
   if is_model_folder(folder):
+    name = references.shown(folder)
     raise UserError(
-      f'--workdir={folder} is a model folder: it has trained weights and nothing that training '
-      f'could go on from; choose another --workdir, and start there from these weights by '
-      f'--config.init_from={folder}'
+      f'--workdir={name} is a model folder: it has trained weights and nothing that training '
+      'could go on from; choose another --workdir, and start there from these weights by '
+      f'--config.init_from={name}'
     )
 
 
@@ -251,7 +253,9 @@ def _read_weights(folder: pathlib.Path, checkpoint: str) -> tuple[dict[str, Any]
       f'again, or take {_CHECKSUM} out of {run_files.ABOUT} if you changed the weights yourself'
     )
   for name, array in tensors.items():
-    if name.partition('/')[0] not in COLLECTIONS or array.dtype not in (np.float16, np.float32):
+    parts = name.split('/')
+    named = parts[0] in COLLECTIONS and 1 < len(parts) <= _MOST_PARTS
+    if not named or array.dtype not in (np.float16, np.float32):
       raise UserError(
         f'{path} is no file of a model folder: it holds {name[:80]!r} of {array.dtype}, where '
         "'params/...' and 'batch_stats/...' of float16 or float32 are"

@@ -34,10 +34,11 @@ def starting_variables(config: ConfigDict, module: nn.Module, shapes: TrainState
 
 
 def _of_run(reference: str, shapes: TrainState, matching: bool) -> dict[str, Any]:
-  run, flag = references.resolve(reference), f'--config.init_from={reference}'
-  if not run.is_dir():
-    raise UserError(f'{flag}: there is no such folder of a run')
+  flag = f'--config.init_from={reference}'
   try:
+    run = references.resolve(reference)
+    if not run.is_dir():
+      raise UserError('there is no such folder of a run')
     found, _ = model_folder.read_variables(run, 'best')
   except UserError as error:
     raise UserError(f'{flag}: {error}', error.details) from None

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -127,6 +128,37 @@ def test_what_is_there_is_not_written_over(exact, tmp_path) -> None:
     small(tmp_path / 'empty', params)
   small(tmp_path / 'empty', {'w': 2 * np.ones(2, np.float32)}, replace=True)
   assert model_folder.read_variables(tmp_path / 'empty')[0]['params']['w'].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+  'tensors',
+  [
+    {'weight': np.zeros(2, np.float32)},
+    {'params': np.zeros(2, np.float32)},
+    {'opt_state/a': np.zeros(2, np.float32)},
+    {'params/a': np.zeros(2, np.int32)},
+    {'params/' + 'a/' * 5000 + 'b': np.zeros(2, np.float16)},
+    {'params/a': np.zeros(2, np.float32), 'params/a/b': np.zeros(2, np.float32)},
+  ],
+)
+def test_weights_of_something_else(tmp_path, tensors) -> None:
+  small(tmp_path / 'model', {'w': np.ones(2, np.float32)})
+  about = json.loads((tmp_path / 'model' / 'about.json').read_text())
+  del about['weights_sha256']
+  (tmp_path / 'model' / 'about.json').write_text(json.dumps(about))
+  safetensors_files.write(tmp_path / 'model' / 'model.safetensors', tensors)
+  with pytest.raises(UserError, match=r'model\.safetensors is (no file of a model folder|damaged)'):
+    model_folder.read_variables(tmp_path / 'model')
+
+
+def test_tensors_in_the_same_place_are_refused(tmp_path) -> None:
+  """A small file that says it holds a thousand large arrays."""
+  entry = {'dtype': 'F16', 'shape': [1000], 'data_offsets': [0, 2000]}
+  header = json.dumps({f'params/{number}': entry for number in range(1000)}).encode()
+  path = tmp_path / 'bomb.safetensors'
+  path.write_bytes(struct.pack('<Q', len(header)) + header + bytes(2000))
+  with pytest.raises(UserError, match='its tensors overlap'):
+    safetensors_files.read(path)
 
 
 def test_which_checkpoints_it_has(exact) -> None:

@@ -238,3 +238,10 @@ def test_other_runs_are_found_in_measured_tables(tmp_path) -> None:
   assert (seeds['n'], seeds['mean']) == (2, 0.8)
   assert seeds['sd'] == pytest.approx(0.2 / 2**0.5, abs=1e-6)
   assert (single['n'], single['mean'], single['sd']) == (1, 0.815, None)
+
+
+def test_entries_are_compared_by_what_their_cards_say(capsys) -> None:
+  commands.main(['compare', 'zoo:lr', '--format=json', '--columns=run,test_accuracy,state'])
+  (row,) = json.loads(capsys.readouterr().out)
+  expected, *_ = facts.read(entries.find('lr') / 'card.json')['results']
+  assert row == {'run': 'lr', 'test_accuracy': expected['accuracy'], 'state': 'weights'}
