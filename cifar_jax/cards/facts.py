@@ -38,10 +38,12 @@ _RESULT: Mapping[str, Any] = {
   'split': str,
   'accuracy': _NUMBER,
   'loss': _NUMBER,
+  'map': _NUMBER,  # of images with several labels
   'examples': int,
   'of': str,
   'views': str,
 }
+_MEASURED = ('accuracy', 'loss', 'map')
 _OTHER_RUN: Mapping[str, Any] = {'n': int, 'mean': _NUMBER, 'sd': _NUMBER, 'of': str, 'table': str}
 _NAMES_OF_VIEWS = {
   'none': 'the image alone',
@@ -175,10 +177,10 @@ def _results(
   of = f'the last checkpoint, computed in {config.model.get("dtype", "float32")}'
   common = {'of': of, 'views': views(config)}
   if 'test_accuracy' in summary:
-    numbers = {name: summary[f'test_{name}'] for name in ('accuracy', 'loss')}
+    numbers = {n: summary[f'test_{n}'] for n in _MEASURED if f'test_{n}' in summary}
     return [{'split': 'test', **numbers, 'examples': about.get('test_examples', 0), **common}]
   if 'val_accuracy' in summary:
-    numbers = {name: summary[f'val_{name}'] for name in ('accuracy', 'loss')}
+    numbers = {n: summary[f'val_{n}'] for n in _MEASURED if f'val_{n}' in summary}
     examples = about.get('validation_examples', 0)
     return [{'split': 'validation', **numbers, 'examples': examples, **common}]
   return []

@@ -2,9 +2,9 @@
 
 What every export takes: images uint8 [N, H, W, C], 0..255, channels last; N is free, and the
 normalization is inside. What it gives: logits, float32 [N, classes]. --preprocessing=beside takes
-normalized float32 images instead, --output=probabilities gives the softmax. A network that was
-trained in bfloat16 computes in float32 there. Test-time views (--config.evaluate.tta) are not
-exported: an export sees one view of each image.
+normalized float32 images instead, --output=probabilities gives the probabilities of the classes. A
+network that was trained in bfloat16 computes in float32 there. Test-time views
+(--config.evaluate.tta) are not exported: an export sees one view of each image.
 
 The result is a folder: the network, export.json (what it takes and gives, class names, image size,
 mean and standard deviation or whitening matrix) and parity.json, the report that is printed too:

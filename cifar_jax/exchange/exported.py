@@ -77,7 +77,7 @@ def _outputs(
 ) -> jax.Array:
   """Logits or probabilities, float32, of normalized images."""
   logits = models.apply(network.module, variables, inputs, train=False).astype(jnp.float32)
-  return jax.nn.softmax(logits) if options.output == 'probabilities' else logits
+  return network.task.probabilities(logits) if options.output == 'probabilities' else logits
 
 
 def inputs_of(network: Classifier, options: Options, images: np.ndarray) -> np.ndarray:

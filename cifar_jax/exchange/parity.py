@@ -14,6 +14,7 @@ from cifar_jax.data import Examples
 from cifar_jax.exchange.exported import in_float32, inputs_of, outputs_here
 from cifar_jax.exchange.targets import TARGETS, Options, Predict
 from cifar_jax.predict.classifier import Classifier, batch_size
+from cifar_jax.training import multi_label
 from cifar_jax.utils.errors import UserError
 
 COMPARED = 1000  # images whose outputs are compared
@@ -160,8 +161,8 @@ def measure(
     allowed=entry.tolerance * (largest or 1.0),
     equal_classes=_equal(found[:compared], expected),
     judged=0 if labels is None else len(labels),
-    accuracy_there=None if labels is None else float((found.argmax(1) == labels).mean()),
-    accuracy_here=None if labels is None else float((trained.argmax(1) == labels).mean()),
+    accuracy_there=None if labels is None else _accuracy(network, found, labels, options),
+    accuracy_here=None if labels is None else _accuracy(network, trained, labels, options),
     as_trained={
       'dtype': network.config.model.dtype,
       'largest_difference': _difference(found[:compared], trained[:compared]),
@@ -225,6 +226,16 @@ def _there(predict: Predict, classes: int, images: np.ndarray) -> np.ndarray:
 def _difference(one: np.ndarray, other: np.ndarray) -> float:
   """The largest absolute difference; NaN where one has a NaN."""
   return float(np.abs(one - other).max())
+
+
+def _accuracy(
+  network: Classifier, outputs: np.ndarray, labels: np.ndarray, options: Options
+) -> float:
+  """As evaluation has it; where images may have several labels, the share of right ones."""
+  if network.task.measure is None:
+    return float((outputs.argmax(1) == labels).mean())
+  even = multi_label.EVEN if options.output == 'probabilities' else 0
+  return float(((outputs > even) == (labels > 0)).mean())
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> float:

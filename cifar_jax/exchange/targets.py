@@ -36,7 +36,7 @@ class Options:
   Attributes:
     preprocessing: 'inside': it takes images uint8 [N, H, W, C], 0..255, and normalizes them;
       'beside': it takes them normalized, float32 [N, H, W, C], by the numbers in export.json.
-    output: 'logits' or 'probabilities' (the softmax of those), float32 [N, classes].
+    output: 'logits' or 'probabilities' (of the classes, as the run has them), float32 [N, classes].
   """
 
   preprocessing: str = 'inside'
