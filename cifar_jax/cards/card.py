@@ -1,6 +1,7 @@
 """The model card of a run or of a model folder: Markdown with the hub's metadata, and pictures."""
 
 import pathlib
+import shlex
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +13,9 @@ from cifar_jax.cards import facts, markdown
 from cifar_jax.cards.metadata import metadata
 from cifar_jax.figures import charts, files
 from cifar_jax.run_dir import model_folder, references, run_files
+from cifar_jax.run_dir.model_folder import CONFUSION, CURVES
 from cifar_jax.utils.files import disk_errors, make_folder, replacing
 
-CURVES, CONFUSION = 'curves.png', 'confusion.png'  # beside the card
 # Not of what was learned, but of where and how it was watched.
 _LEFT_OUT = ('config.data.dir ', 'config.tensorboard ', 'config.tags ', 'config.checkpoint.')
 
@@ -43,17 +44,31 @@ def text(
   )
 
 
-def of_run(run: pathlib.Path, license_id: str | None = None) -> str:
-  """The card of a run or of a model folder, without pictures.
+def of_run(
+  run: pathlib.Path,
+  license_id: str | None = None,
+  reference: str | None = None,
+  pictures: Mapping[str, str] | None = None,
+) -> str:
+  """The card of a run or of a model folder.
 
   Args:
     run: The folder.
     license_id: What the hub calls the license of the weights; None: what a card.json says.
+    reference: What commands in the card call the model; None: zoo:NAME, or the folder, of which
+      this machine's part is left out.
+    pictures: Title -> file beside the card.
 
   Raises:
     UserError: it is neither, or a file of it is damaged.
   """
-  return _text_of(run, license_id, facts.shown_name(run), {})
+  known = facts.facts_of(run)
+  if license_id:
+    known = {**known, 'license': license_id}
+  name = reference or shlex.quote(run.name if run.is_absolute() else str(run))
+  if references.is_packaged(run):
+    name = reference or references.shown(run)
+  return text(known, configs.read(run), run_files.read_about(run), name, pictures)
 
 
 def write(
@@ -62,25 +77,20 @@ def write(
   license_id: str | None = None,
   reference: str | None = None,
 ) -> pathlib.Path:
-  """Writes README.md, and the pictures that there are, into a folder; returns the path of the card.
+  """Writes README.md, and what pictures there are, into a folder; returns the path of the card.
 
-  Args:
-    run: The folder of a run, or a model folder.
-    folder: Where to write; it is made if missing.
-    license_id: As for `of_run`.
-    reference: What commands call the model; None: what they call the folder.
-
-  The curves are drawn from metrics.csv; the confusion matrix is that of the run's report.
+  The curves are drawn from metrics.csv; the confusion matrix is that of the run's report. The other
+  arguments are as for `of_run`.
 
   Raises:
     UserError: as `of_run`, or nothing can be written there.
   """
+  validated_on = facts.facts_of(run).get('data', {}).get('validated_on')
+  label = 'test used as validation' if validated_on == facts.TEST_SET else 'validation'
   make_folder(folder)
   pictures = {}
-  rows = run_files.shown_rows(run)
-  if rows:
-    figure = charts.curves(rows, 'accuracy', 'validation')
-    files.save_figure(figure, folder, 'curves')
+  if rows := run_files.shown_rows(run):
+    files.save_figure(charts.curves(rows, 'accuracy', label), folder, 'curves')
     (folder / 'curves.svg').unlink(missing_ok=True)
     pictures['Accuracy over the epochs'] = CURVES
   confusion = references.report_folder(run) / CONFUSION
@@ -88,17 +98,8 @@ def write(
     with disk_errors(folder):
       shutil.copyfile(confusion, folder / CONFUSION)
     pictures['Confusion matrix on the test set'] = CONFUSION
-  content = _text_of(run, license_id, reference or facts.shown_name(run), pictures)
+  content = of_run(run, license_id, reference, pictures)
   path = folder / model_folder.README
   with disk_errors(folder), replacing(path) as draft:
     draft.write_text(content, 'utf-8', newline='\n', errors='replace')
   return path
-
-
-def _text_of(
-  run: pathlib.Path, license_id: str | None, reference: str, pictures: Mapping[str, str]
-) -> str:
-  known = facts.facts_of(run)
-  if license_id:
-    known = {**known, 'license': license_id}
-  return text(known, configs.read(run), run_files.read_about(run), reference, pictures)

@@ -9,7 +9,9 @@ from cifar_jax.utils.suggestions import listed
 
 _NAMED = 20  # classes
 # Marks anywhere; marks of a list or a title at the start; what would become a link by itself.
-_SPECIAL = re.compile(r'([\\`*_{}\[\]<>|~$&]|^[#+=-]|(?<=^\d)[.)]|(?<=\w):(?=//)|(?<=www)\.|@)')
+_SPECIAL = re.compile(
+  r'([\\`*_{}\[\]<>|~$&]|^[#+=-]|(?<=^\d)[.)](?= )|(?<=\w):(?=//)|(?<=www)\.|@)'
+)
 
 
 def escaped(text: object) -> str:

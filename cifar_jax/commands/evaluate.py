@@ -4,7 +4,8 @@ object.
   python -m cifar_jax evaluate runs/cnn_adv --checkpoint=best
 
 Other data than the run's own are named by options of the section `data` of a config; images become
-inputs as they did in training, and classes are matched by their names.
+inputs as they did in training, and classes are matched by their names. Of a set with parts the test
+images are taken unless --split says otherwise.
 
   python -m cifar_jax evaluate runs/cnn_adv --data.name=folder --data.dir=photos
   python -m cifar_jax evaluate runs/cnn_adv --data.name=mine --data.dir=mine.npz

@@ -23,6 +23,14 @@ group to group of seeds, each in a folder that says so:
   python -m cifar_jax repeat --config=configs/lr.py --seeds=3 \\
       --vary=optimizer.learning_rate=1e-4,1e-3,1e-2
 
+Instead of seeds, the folds of a cross-validation: the training images are divided into parts, of
+which each is held out once by a run that learns from the others. Runs are in FOLDER/fold_0/seed_0
+and so on; --config.data.stratified=True gives each part its share of each class,
+--config.data.keep_groups_together=True keeps a patient, say, on one side. The test set stays
+unopened, unless --config.evaluate.test=True:
+
+  python -m cifar_jax repeat --config=configs/cnn_simple.py --folds=5
+
 A seed that ends in NaN, or fails otherwise, is told of and the next one begins; the exit status is
 then 1. Options of the config may follow, all but --config.seed:
 
@@ -49,6 +57,7 @@ from cifar_jax.utils.errors import UserError
 
 _MOST_SEEDS = 10_000
 _LARGEST_SEED = 2**32 - 1
+_MOST_FOLDS = 1000
 
 
 def add_parser(verbs: Any) -> None:
@@ -59,7 +68,10 @@ def add_parser(verbs: Any) -> None:
   )
   parsing.add_options(parser, '--config')
   parser.add_argument(
-    '--seeds', default='5', help='how many, or which, as in 0,3,7; default: 5', metavar='N'
+    '--seeds', help='how many, or which, as in 0,3,7; default: 5, with --folds 1', metavar='N'
+  )
+  parser.add_argument(
+    '--folds', type=int, default=0, help='cross-validation: hold out each of N parts', metavar='N'
   )
   parser.add_argument(
     '--first_seed', type=int, default=0, metavar='SEED', help='of --seeds=N; default: 0'
@@ -83,15 +95,19 @@ def add_parser(verbs: Any) -> None:
     '--workdir',
     type=parsing.run_path,
     metavar='FOLDER',
-    help='around the folders of the runs; default: runs/<config name>_seeds',
+    help='around the folders of the runs; default: runs/<config name>_seeds, or _folds',
   )
   parsing.add_options(parser, '--progress')
 
 
 def run(arguments: argparse.Namespace) -> None:
   """Trains the runs and prints their table."""
-  seeds = read_seeds(arguments.seeds, arguments.first_seed)
+  folds = arguments.folds
+  seeds = read_seeds(arguments.seeds or ('1' if folds else '5'), arguments.first_seed)
   refuse_seed(arguments.overrides)
+  check_folds(folds, [*arguments.overrides, *(f'--config.{text}' for text in arguments.vary)])
+  if folds:  # one chooses by it; what the user says comes later
+    arguments.overrides = ['--config.evaluate.test=False', *arguments.overrides]
   process.outlive_readers()
   from cifar_jax import config as configs
 
@@ -109,13 +125,22 @@ def run(arguments: argparse.Namespace) -> None:
   from cifar_jax.trials import repeat
 
   name = configs.name_of(arguments.config)
-  folder = arguments.workdir or paths.run_path(f'runs/{name}_seeds')
+  folder = arguments.workdir or paths.run_path(f'runs/{name}_{"folds" if folds else "seeds"}')
   if (folder / configs.CONFIG_NAME).is_file():
     raise UserError(f'--workdir={folder} is the folder of a run, in which nobody looks for others')
-  plans = {name: repeat.plan(one, folder / name, seeds) for name, one in several.items()}
+  plans = {
+    name: repeat.plan_folds(one, folder / name, seeds, folds)
+    if folds
+    else repeat.plan(one, folder / name, seeds)
+    for name, one in several.items()
+  }
   runs = [run for plan in plans.values() for run in plan]
   waiting = sum(run.state != repeat.FINISHED for run in runs)
-  overrides_of = {run.folder: variations[name] for name, plan in plans.items() for run in plan}
+  overrides_of = {
+    run.folder: [*variations[name], *(_of_fold(run.config) if folds else [])]
+    for name, plan in plans.items()
+    for run in plan
+  }
   progress = Progress(arguments.progress)
 
   def as_launched(config: Any, run: pathlib.Path) -> contextlib.AbstractContextManager[None]:
@@ -235,6 +260,22 @@ def refuse_seed(overrides: Sequence[str]) -> None:
   for override in overrides:
     if re.match(r'--?config\.seed(=|$)', override):
       raise UserError(f'{override}: --seeds and --first_seed say which seeds are trained')
+
+
+def check_folds(folds: int, overrides: Sequence[str]) -> None:
+  """Raises UserError where --folds is no number of folds, or an option says the same."""
+  if not folds:
+    return
+  if not 2 <= folds <= _MOST_FOLDS:
+    raise UserError(f'--folds={folds}: give a number of folds from 2 to {_MOST_FOLDS}')
+  for override in overrides:
+    if re.match(r'--?config\.data\.folds?(=|$)', override):
+      raise UserError(f'{override}: --folds={folds} trains a run for each fold')
+
+
+def _of_fold(config: Any) -> list[str]:
+  """The overrides that say which fold a run holds out."""
+  return [f'--config.data.folds={config.data.folds}', f'--config.data.fold={config.data.fold}']
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ def choose(
 
   Args:
     order: A permutation of 0..N-1.
-    labels: int32 [N], from 0.
+    labels: int32 [N], from 0; read where `stratified` asks for classes.
     count: How many are wanted, below N.
     groups: Numbers of groups, int [N], or None. By groups alone a few fewer than `count` are held
       out: the groups that still fit, as they come.
@@ -35,7 +35,7 @@ def choose(
     wanted = shares(np.bincount(labels), count)
     of_class = (order[labels[order] == label][:number] for label, number in enumerate(wanted))
     return np.concatenate(list(of_class))
-  numbers, table = _table(order, labels, groups)
+  numbers, table = _table(order, labels if stratified else None, groups)
   wanted = shares(table.sum(axis=0), count)
   held = np.zeros_like(wanted)
   chosen = np.zeros(len(table), bool)
@@ -57,7 +57,7 @@ def folds(
 
   Args:
     order: A permutation of 0..N-1. Without classes and groups, fold 0 is its first part.
-    labels: int32 [N], from 0.
+    labels: int32 [N], from 0; read where `stratified` asks for classes.
     count: How many folds, at most as many as images or groups.
     groups: Numbers of groups, int [N], which stay whole, or None. Without them the sizes of the
       folds differ by one at most; with them, the largest group goes to the smallest fold, and so
@@ -75,7 +75,7 @@ def folds(
     # In turns through the classes one after the other, so that sizes of folds are alike as well.
     found[order[np.argsort(labels[order], kind='stable')]] = np.arange(len(order)) % count
     return found
-  numbers, table = _table(order, labels, groups)
+  numbers, table = _table(order, labels if stratified else None, groups)
   of_group = np.zeros(len(table), np.int64)
   held = np.zeros((count, table.shape[1]))
   if stratified:
@@ -134,11 +134,13 @@ def joined(several: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _table(
-  order: np.ndarray, labels: np.ndarray, groups: np.ndarray
+  order: np.ndarray, labels: np.ndarray | None, groups: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
   """The number of each image's group [N], in which they come in the order, and how many images of
-  each class each group has, int64 [groups, classes].
+  each class each group has, int64 [groups, classes]; without labels all are of one class.
   """
+  if labels is None:
+    labels = np.zeros(len(order), np.int64)
   _, first, inverse = np.unique(groups[order], return_index=True, return_inverse=True)
   place = np.argsort(np.argsort(first))  # of each group among those that come before it
   numbers = np.empty(len(order), np.int64)

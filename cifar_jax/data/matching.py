@@ -107,12 +107,14 @@ def match_classes(
     )
   wanted = [renamed.get(name, name) for name in theirs]
   unknown = tuple(name for name, ours_ in zip(theirs, wanted, strict=True) if ours_ not in ours)
-  if unknown and (not skip_unknown or len(unknown) == len(theirs)):
+  none = len(unknown) == len(theirs)
+  if unknown and (none or not skip_unknown):
     remedy = _alike(unknown, ours) or f'--classes={unknown[0]}={ours[0]},...'
-    skip = ', or leave their images out with --skip_unknown_classes' if not skip_unknown else ''
+    skip = '' if none else ', or leave their images out with --skip_unknown_classes'
+    lacking = 'all of them' if none else listed(unknown, _NAMED)
     raise UserError(
       f'{source} has the classes {listed(theirs, _NAMED)}, but the run was trained on the classes '
-      f'{listed(ours, _NAMED)}, which lack {listed(unknown, _NAMED)}; say which mean the same, as '
+      f'{listed(ours, _NAMED)}, which lack {lacking}; say which mean the same, as '
       f'{remedy}{skip}'
     )
   numbers = np.array([number_of.get(name, -1) for name in wanted], np.int32)

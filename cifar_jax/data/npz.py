@@ -30,6 +30,14 @@ _NAMES = (
     ('test_images', 'test_labels'),
   ),
 )
+# Those of a set that nothing is trained on.
+_ALONE = tuple(
+  (pair, ('', ''), ('', ''))
+  for pair in (
+    *(('x_test', 'y_test'), ('test_images', 'test_labels')),
+    *(('images', 'labels'), ('x', 'y')),
+  )
+)
 _GROUPS = 'groups'
 _LONGEST_NAME = 255  # letters, as file systems have it for the folders of classes
 _SHOWN = 10  # names and labels in a message
@@ -43,7 +51,7 @@ def find(name: str, path: pathlib.Path) -> pathlib.Path | None:
   return None
 
 
-def read(name: str, path: pathlib.Path) -> Dataset:
+def read(name: str, path: pathlib.Path, alone: bool = False) -> Dataset:
   """Reads `x_train`, `y_train` and, where they are there, `x_test`, `y_test`, `x_val`, `y_val`,
   `class_names` and `groups`, names in capitals too.
 
@@ -54,12 +62,18 @@ def read(name: str, path: pathlib.Path) -> Dataset:
   their order, or the columns, each called by its number; with it they are numbers of names, from 0.
   `groups` are the groups of the training images, integers or text `[N]`.
 
+  Args:
+    name: What the data set is called.
+    path: The file.
+    alone: Whether nothing is trained on the set: it may then have `x_test` and `y_test`, `images`
+      and `labels` or `x` and `y` alone, which are all of it.
+
   Raises:
     UserError: the file is damaged, an array is missing or of another form, pixels have another
       range, there are fewer than two classes, or one that occurs outside of training only.
   """
-  arrays = _read_arrays(path)
-  pairs = _pairs(path, arrays)
+  arrays = _read_arrays(path, alone)
+  pairs = _pairs(path, arrays, alone)
   notes: list[str] = []
   present = {
     part: pair
@@ -115,10 +129,10 @@ def read(name: str, path: pathlib.Path) -> Dataset:
   )
 
 
-def _pairs(path: pathlib.Path, names: Collection[str]) -> tuple[tuple[str, str], ...]:
+def _pairs(path: pathlib.Path, names: Collection[str], alone: bool) -> tuple[tuple[str, str], ...]:
   """The names of images and labels of each part, as a file names them."""
   lower = {name.lower() for name in names}
-  for pairs in _NAMES:
+  for pairs in (*_NAMES, *(_ALONE if alone else ())):
     test = lower & set(pairs[2])
     if lower >= set(pairs[0]) and len(test) != 1:
       return pairs
@@ -130,7 +144,7 @@ def _pairs(path: pathlib.Path, names: Collection[str]) -> tuple[tuple[str, str],
   )
 
 
-def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _read_arrays(path: pathlib.Path, alone: bool) -> dict[str, np.ndarray]:
   """The arrays of one of the sets of names; nothing is unpacked where there is none."""
   damaged = as_user_error(f'{path} cannot be read as an .npz file of plain arrays', '.')
   # Pickled objects, which could run code, are not read.
@@ -141,7 +155,7 @@ def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     lower = {key: key.lower() for key in archive.files}  # X_train is x_train
     if len(set(lower.values())) < len(lower):
       lower = {key: key for key in archive.files}
-    wanted = {'class_names', _GROUPS, *itertools.chain(*_pairs(path, archive.files))}
+    wanted = {'class_names', _GROUPS, *itertools.chain(*_pairs(path, archive.files, alone))}
     return {name: archive[key] for key, name in lower.items() if name in wanted}
 
 

@@ -243,6 +243,9 @@ def _download(name: str, locations: list[pathlib.Path]) -> Dataset:
   try:
     if name in fetch.NAMES:
       fetch.fetch(name)
+    elif name in KNOWN_DATASETS and name not in tfds.names():
+      files = ', '.join(itertools.chain(*(source.expected(name) for source in _OFFICIAL)))
+      raise UserError(f'nothing here downloads it; get {files} from its authors')
     else:
       dataset = tfds.download(name)
   except UserError as error:

@@ -216,6 +216,7 @@ def split(
     checked = _take(dataset.train, np.sort(chosen))
     there, left = (class_counts(part, len(dataset.class_names)) > 0 for part in (checked, train))
     lost = np.flatnonzero(there & ~left)
+    notes += _how_held_out(checked, train, stratified, grouped, folds, fold)
     ranked = validation_from == 'last' and single and not stratified
     if ranked and (np.diff(dataset.train.labels) >= 0).all():
       notes.append(
@@ -233,8 +234,8 @@ def split(
   notes += _groups_on_two_sides(
     {
       'train': train,
-      'validation': checked if has_test and checked is not dataset.test else None,
-      'test': dataset.test if has_test else checked,
+      'validation': None if checked is dataset.test else checked,
+      'test': dataset.test,
     },
     held_out and not grouped,
   )
@@ -255,6 +256,22 @@ def split(
     lost_classes=tuple(dataset.class_names[label] for label in lost),
     names_shared=dataset.names_shared,
   )
+
+
+def _how_held_out(
+  held: Split, kept: Split, stratified: bool, grouped: bool, folds: int, fold: int
+) -> list[str]:
+  """A sentence on what was asked for beside a number of images; none where nothing was."""
+  what = []
+  if grouped:
+    count = len(np.unique(held.groups))  # type: ignore[arg-type]
+    what.append(f'{count} of {count + len(np.unique(kept.groups))} groups')  # type: ignore[arg-type]
+  if folds:
+    what.append(f'fold {fold} of 0 to {folds - 1}')
+  if stratified:
+    counts = np.bincount(held.labels)
+    what.append(f'{counts.min()} to {counts.max()} images of a class, by the share of each')
+  return [f'held out: {", ".join(what)}'] if what else []
 
 
 def _order(total: int, validation_from: str, seed: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax import data
-from cifar_jax.data import test_sets
+from cifar_jax.data import npz, test_sets
 from cifar_jax.data.dataset import Dataset, Examples, Split
 from cifar_jax.data.expected import known
 from cifar_jax.data.fitted import FittedImages, check_channels
@@ -26,6 +26,7 @@ from cifar_jax.predict.classifier import Classifier
 from cifar_jax.predict.run_data import check_task
 from cifar_jax.run_dir import run_files
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.paths import user_path
 
 OWN, OTHER = "the run's own data", "not the run's own data"
 _ALL = 'all'  # what the split of a set is called that has none
@@ -157,7 +158,7 @@ def open_set(request: Request, network: Classifier) -> OtherSet:
       f'python -m cifar_jax evaluate measures it'
     )
   with _options_of_data():
-    dataset = data.load(config)
+    dataset = _load(config)
   split = request.split or next(
     name for name in ('test', 'validation', 'train') if len(dataset.splits.get(name, ()))
   )
@@ -183,6 +184,12 @@ def open_set(request: Request, network: Classifier) -> OtherSet:
     notes=dataset.notes,
     synthetic=dataset.synthetic,
   )
+
+
+def _load(config: ConfigDict) -> Dataset:
+  """The set that a section `data` names, of which nothing need be there to train on."""
+  path = npz.find(config.name, user_path(config.dir)) if config.dir else None
+  return data.load(config) if path is None else npz.read(config.name, path, alone=True)
 
 
 def as_inputs(

@@ -230,7 +230,7 @@ def _write(
 def _of_classes(judged: _Judged, what: str, mistakes: int, folder: pathlib.Path) -> Findings:
   """What the page shows of a split whose images have one label each."""
   sections = {
-    'labels': None,  # which images with several have
+    'labels': (),
     **_classes(judged, folder),
     'confusions': _confusions(judged),
     'mistakes': _gallery(judged, mistakes, folder),

@@ -41,7 +41,7 @@ _MOST = {
   model_folder.README: 2**24,
   history.CSV_NAME: 2**26,
 }
-_PICTURES = ('curves.png', 'confusion.png')  # of the card, which are uploaded alone
+_PICTURES = (model_folder.CURVES, model_folder.CONFUSION)  # which are uploaded alone
 _SECONDS = 20  # that the hub may take to answer
 _TICK = 0.1  # seconds between two looks at a download
 _LETTERS = 12  # of a commit in the name of its folder
@@ -310,7 +310,7 @@ def _sentences(what: str, address: Address, token: str = '') -> Iterator[None]:
       ) from None
     raise _failure(what, f'the server answered {status}', status >= 500) from None
   except Exception as error:  # many kinds, of the library below the library
-    reason = ' '.join(str(error).split())
+    reason = ' '.join(str(error.__cause__ or error).split())
     reason = (reason.replace(token, '...') if token else reason)[:200]
     raise _failure(what, reason or type(error).__name__, True) from None
 

@@ -35,6 +35,7 @@ from cifar_jax.utils.files import disk_errors, make_folder, replacing, write_jso
 from cifar_jax.weights import safetensors_files
 
 WEIGHTS, CARD, README = 'model.safetensors', 'card.json', 'README.md'
+CURVES, CONFUSION = 'curves.png', 'confusion.png'  # pictures of the card
 COLLECTIONS = ('params', 'batch_stats')
 _MOST_PARTS = 100  # of a name: JAX's trees cannot be much deeper
 _STEP, _DATA, _CHECKSUM = 'step', 'data_facts', 'weights_sha256'  # keys of about.json

@@ -2,9 +2,10 @@
 
 import pathlib
 
-from cifar_jax.run_dir import hub
 from cifar_jax.utils.paths import run_path
 from cifar_jax.zoo import entries
+
+_HUB = 'hub:'
 
 
 def resolve(text: str) -> pathlib.Path:
@@ -13,7 +14,9 @@ def resolve(text: str) -> pathlib.Path:
   Raises:
     UserError: there is no such entry in the zoo or on the hub, or no folder could have that name.
   """
-  if text.startswith(hub.PREFIX):
+  if text.startswith(_HUB):
+    from cifar_jax.run_dir import hub  # brings JAX, which not every command line needs
+
     return hub.fetch(hub.parse(text))
   if text.startswith(entries.PREFIX):
     return entries.find(text.removeprefix(entries.PREFIX))
@@ -21,9 +24,12 @@ def resolve(text: str) -> pathlib.Path:
 
 
 def shown(run: pathlib.Path) -> str:
-  """A RUN as a command can take it: of a folder of this package zoo:NAME."""
-  name = entries.name_of(run)
-  return str(run) if name is None else f'{entries.PREFIX}{name}'
+  """A RUN as a command can take it: of a folder of this package zoo:NAME, of one that came from the
+  hub hub:OWNER/NAME.
+  """
+  if (name := entries.name_of(run)) is not None:
+    return f'{entries.PREFIX}{name}'
+  return str(run) if (name := _name_on_hub(run)) is None else f'{_HUB}{name}'
 
 
 def is_packaged(run: pathlib.Path) -> bool:
@@ -37,6 +43,13 @@ def report_folder(run: pathlib.Path) -> pathlib.Path:
   """
   if (name := entries.name_of(run)) is not None:
     return pathlib.Path('reports', f'zoo_{name}')
-  if (name := hub.name_of(run)) is not None:
+  if (name := _name_on_hub(run)) is not None:
     return pathlib.Path('reports', f'hub_{name.replace("/", "_")}')
   return run / 'report'
+
+
+def _name_on_hub(run: pathlib.Path) -> str | None:
+  """'OWNER/NAME' of a folder that came from the hub."""
+  from cifar_jax.run_dir import hub  # brings JAX
+
+  return hub.name_of(run)

@@ -26,6 +26,7 @@ from cifar_jax.startup.processor import processor_name
 from cifar_jax.trainer.build import Trainer
 from cifar_jax.training import tasks
 from cifar_jax.training.steps import TrainState, variables
+from cifar_jax.utils.suggestions import listed
 
 NOT_OPENED = 'test set not opened'
 _CLASSES = 10  # named in the header
@@ -66,7 +67,7 @@ def header(
   tested = f'{len(splits.test)} test images' if splits.has_test else 'which serve as test images'
   if splits.has_test and not config.evaluate.test:
     tested += ', not opened'
-  notes = ''.join(f'            {note}\n' for note in splits.notes)
+  notes = ''.join(f'            {note}\n' for note in (*splits.notes, *_balance(trainer, splits)))
   return (
     f'{network.drawing}\n\n'
     f'data        {splits.name} from {splits.source}: {len(splits.train)} training images, '
@@ -77,6 +78,18 @@ def header(
     f'{config.batch_size} images{limit}, {config.optimizer.name}, seed {config.seed}\n'
     f'run         {run}\n'
   )
+
+
+def _balance(trainer: Trainer, splits: Splits) -> list[str]:
+  """Sentences on classes that count more than others, or are drawn more often."""
+  notes = []
+  if trainer.recipe.class_weights:
+    weights = zip(splits.class_names, trainer.recipe.class_weights, strict=True)
+    named = listed([f'{name} {weight:.3g}' for name, weight in weights], _CLASSES)
+    notes.append(f'weights in the training loss: {named}')
+  if trainer.recipe.draw is not None:
+    notes.append('every class is drawn as often, so training loss and accuracy are of such images')
+  return notes
 
 
 def _classes(names: Sequence[str]) -> str:

@@ -1,4 +1,6 @@
-"""One config with several seeds in one process: one run after the other, or all in one program."""
+"""One config with several seeds, or on several folds of its data, in one process: one run after the
+other, or all in one program.
+"""
 
 import contextlib
 import dataclasses
@@ -24,6 +26,10 @@ _COLUMNS = ('val_accuracy', 'val_loss', 'test_accuracy', 'test_loss')
 FINISHED, FAILED, STOPPED, WAITING = 'finished', 'failed', 'stopped', 'waiting'
 # What one run may end with while the others can go on: NaN, its files, memory.
 _ENDS_ONE_RUN = (UserError, MemoryError, jax.errors.JaxRuntimeError)
+_OF_FOLDS = (
+  'the runs of the folds share most of their training images: their deviation says how much the '
+  'number depends on the part that is held out, and no interval follows from it'
+)
 Train = Callable[..., dict[str, Any]]
 
 
@@ -36,6 +42,7 @@ class SeedRun:
     state: `FINISHED`, `FAILED`, `STOPPED` (saved, and to go on) or `WAITING`.
     summary: The content of its summary.json; {} before its end.
     reason: Why it failed, in a sentence.
+    of_fold: Whether it is one of several that hold out another fold each.
   """
 
   config: ConfigDict
@@ -43,6 +50,18 @@ class SeedRun:
   state: str = WAITING
   summary: dict[str, Any] = dataclasses.field(default_factory=dict)
   reason: str = ''
+  of_fold: bool = False
+
+  @property
+  def label(self) -> str:
+    """What tells it from the others."""
+    seed = f'seed {self.seed}'
+    return f'fold {self.fold}, {seed}' if self.of_fold else seed
+
+  @property
+  def fold(self) -> int:
+    """The fold that it holds out, where it is one of several."""
+    return int(self.config.data.fold)
 
   @property
   def seed(self) -> int:
@@ -67,6 +86,22 @@ def plan(config: ConfigDict, folder: pathlib.Path, seeds: Sequence[int]) -> list
     run.summary = resume.finished(run.config, run.folder, Progress('silent'))
     run.state = FINISHED if run.summary else WAITING
     found.append(run)
+  return found
+
+
+def plan_folds(
+  config: ConfigDict, folder: pathlib.Path, seeds: Sequence[int], folds: int
+) -> list[SeedRun]:
+  """The runs of a cross-validation in FOLDER/fold_<n>/seed_<n>, fold after fold, as of `plan`; all
+  folds of a seed are parts of one division of the training images.
+  """
+  found = []
+  for fold in range(folds):
+    own = config.copy_and_resolve_references()
+    with own.unlocked():
+      own.data.folds, own.data.fold = folds, fold
+    runs = plan(own.lock(), folder / f'fold_{fold}', seeds)
+    found += [dataclasses.replace(run, of_fold=True) for run in runs]
   return found
 
 
@@ -102,7 +137,7 @@ def train_each(
         break
       progress.runs_to_come = len(waiting) - index - 1 + runs_after
       place = f'{runs.index(run) + 1} of {len(runs)}'
-      progress.note(f'\nseed {run.seed} ({place}), {run.folder}\n')
+      progress.note(f'\n{run.label} ({place}), {run.folder}\n')
       try:
         run.summary = train_one(
           run.config,
@@ -118,7 +153,7 @@ def train_each(
           raise  # nothing has begun
         progress.close()
         run.state, run.reason = FAILED, _sentence(error)
-        progress.note(f'seed {run.seed} failed: {run.reason}')
+        progress.note(f'{run.label} failed: {run.reason}')
       finally:
         progress.brief = True
       progress.note(f'\n{table(runs)}')
@@ -169,29 +204,29 @@ def train_together(
 
 
 def table(runs: Sequence[SeedRun]) -> str:
-  """Each seed with what it came to, then the mean, the standard deviation and the interval of what
-  has finished.
+  """Each seed or fold with what it came to, then the mean, the standard deviation and, of seeds,
+  the interval of what has finished.
   """
+  folds = any(run.of_fold for run in runs)
+  one_seed = len({run.seed for run in runs}) == 1
   finished = [run for run in runs if run.state == FINISHED]
   columns = [name for name in _COLUMNS if any(name in run.summary for run in finished)]
-  lines = [['seed', *(name.replace('_', ' ') for name in columns), 'time', '']]
+  lines = [['fold' if folds else 'seed', *(name.replace('_', ' ') for name in columns), 'time', '']]
   for run in runs:
     cells = [_number(name, run.summary.get(name)) for name in columns]
     seconds: float | None = run.summary.get('seconds')
     note = '' if run.state == FINISHED else run.state
-    lines.append([str(run.seed), *cells, duration(seconds) if seconds else '', note])
+    lines.append([_row(run, one_seed), *cells, duration(seconds) if seconds else '', note])
   if len(finished) > 1:
     found = {
       name: statistics.summarize([run.summary[name] for run in finished if name in run.summary])
       for name in columns
     }
     percent = f'{100 * statistics.CONFIDENCE:.0f} %'
-    for title, part in (
-      ('mean', 'mean'),
-      ('deviation', 'sd'),
-      (f'{percent} from', 'low'),
-      (f'{percent} to', 'high'),
-    ):
+    rows = [('mean', 'mean'), ('deviation', 'sd')]
+    if not folds:
+      rows += [(f'{percent} from', 'low'), (f'{percent} to', 'high')]
+    for title, part in rows:
       cells = [_number(name, getattr(found[name], part)) for name in columns]
       lines.append([title, *cells, '', ''])
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -205,7 +240,15 @@ def table(runs: Sequence[SeedRun]) -> str:
   ]
   split_notes = sorted({text for run in finished if (text := run.summary.get('split_note'))})
   suffix = f' [{"; ".join(split_notes)}]' if split_notes else ''
-  return '\n'.join([*texts, f'{_counted(runs)}{suffix}'])
+  told = [_OF_FOLDS] if folds and len(finished) > 1 else []
+  return '\n'.join([*texts, f'{_counted(runs)}{suffix}', *told])
+
+
+def _row(run: SeedRun, one_seed: bool) -> str:
+  """What its row in the table begins with."""
+  if not run.of_fold:
+    return str(run.seed)
+  return str(run.fold) if one_seed else f'{run.fold}, seed {run.seed}'
 
 
 def _counted(runs: Sequence[SeedRun]) -> str:
@@ -219,8 +262,11 @@ def _counted(runs: Sequence[SeedRun]) -> str:
     for run, together in zip(runs, at_a_time, strict=True)
   )
   shared = f', {max(at_a_time)} runs at a time' if max(at_a_time) > 1 else ''
+  unit = 'seeds'
+  if any(run.of_fold for run in runs):
+    unit = 'folds' if len({run.seed for run in runs}) == 1 else 'runs'
   return (
-    f'{counts[FINISHED]} of {len(runs)} seeds finished{failed}; {duration(seconds)} in all{shared}'
+    f'{counts[FINISHED]} of {len(runs)} {unit} finished{failed}; {duration(seconds)} in all{shared}'
   )
 
 

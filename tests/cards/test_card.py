@@ -65,6 +65,7 @@ def test_the_hub_reads_the_metadata() -> None:
 
 
 def test_readme_of_an_entry_is_its_card() -> None:
+  """python -m cifar_jax card zoo:NAME > cifar_jax/zoo/NAME/README.md makes it so again."""
   for name in entries.names():
     folder = entries.find(name)
     assert (folder / 'README.md').read_text('utf-8') == card.of_run(folder), name

@@ -53,6 +53,7 @@ def test_there_and_back(site, tiny_run, tiny_data, tmp_path, capsys) -> None:
   run = references.resolve('hub:me/tiny')
   expected = evaluate(tiny_run)
   assert evaluate(run, data_dir=str(tiny_data)) == expected
+  assert references.shown(run) == 'hub:me/tiny'
   assert references.report_folder(run) == pathlib.Path('reports/hub_me_tiny')
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import pathlib
+import sys
 
 import numpy as np
 import pytest
@@ -50,6 +51,15 @@ def test_the_installed_ones_are_those_of_scikit_learn(tmp_path: pathlib.Path) ->
   config.data.dir = str(path)
   np.testing.assert_array_equal(data.load(config.data).train.images, dataset.train.images)
   assert dataset.train.images[0, 0, 3, 0] == 207  # 13 of 16
+
+
+def test_without_scikit_learn_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+  monkeypatch.setitem(sys.modules, 'sklearn', None)
+  monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
+  config = base.get_config()
+  config.data.name = 'digits'
+  with pytest.raises(UserError, match=r"needs sklearn.*pip install -e '\.\[digits\]'"):
+    data.load(config.data)
 
 
 def test_those_of_uci_have_test_images(tmp_path: pathlib.Path) -> None:

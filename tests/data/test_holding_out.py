@@ -82,7 +82,8 @@ def test_groups_stay_on_one_side(seed: int, stratified: bool) -> None:
   assert 0 < len(held) < 150
   if not stratified:
     assert len(held) <= 45
-  assert not [note for note in splits.notes if 'groups' in note]
+  (note,) = splits.notes
+  assert note.startswith(f'held out: {len(set(groups[held]))} of {len(set(groups))} groups')
 
 
 @settings(deadline=None, max_examples=25)
@@ -193,11 +194,23 @@ def test_equal_images_and_groups_stay_together() -> None:
   assert len(set(found.tolist())) == 3
 
 
+@pytest.mark.parametrize('folds', [0, 3])
+def test_images_of_several_labels_are_held_out_by_group(folds: int) -> None:
+  labels, groups = drawn(0)
+  several = (labels[:, None] >= np.arange(4)).astype(np.uint8)
+  parts = [
+    split(dataset(own, groups), '0.3', 'random', 5, grouped=True, folds=folds)
+    for own in (labels, several)
+  ]
+  assert index_of(parts[0].validation).tolist() == index_of(parts[1].validation).tolist()
+
+
 def test_groups_on_both_sides_are_told() -> None:
   labels, groups = drawn(0)
   whole = dataset(labels, groups)
-  (note,) = split(whole, '0.3', 'random', 0).notes
-  assert 'groups are in train and in validation; --config.data.keep_groups_together=True' in note
+  for tests in (whole.test, whole.test.take(slice(0))):
+    (note,) = split(dataclasses.replace(whole, test=tests), '0.3', 'random', 0).notes
+    assert 'groups are in train and in validation; --config.data.keep_groups_together=True' in note
   tests = dataclasses.replace(whole.test, groups=np.array([groups[0], 10**6]))
   whole = dataclasses.replace(whole, test=tests)
   notes = split(whole, '0.3', 'random', 0, grouped=True).notes

@@ -1,7 +1,6 @@
 """Data sets in one .npz file."""
 
 import pathlib
-import resource
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from cifar_jax.data import load, npz, split
 from cifar_jax.utils.errors import UserError
 from configs import base
+from tests.helpers.memory import little_memory
 from tests.helpers.mutations import mutations
 from tests.helpers.npz_files import arrays, write
 from tests.helpers.only_user_errors import only_user_errors
@@ -34,6 +34,19 @@ def test_reads_the_names_of_tensorflow_tutorials(tmp_path: pathlib.Path) -> None
   np.savez(tmp_path / 'a.npz', **{names[key]: array for key, array in whole.items()})
   dataset = npz.read('a', tmp_path / 'a.npz')
   np.testing.assert_array_equal(dataset.test.images, whole['x_test'])
+
+
+@pytest.mark.parametrize('names', [('x_test', 'Y_test'), ('images', 'labels'), ('x', 'y')])
+def test_a_set_that_nothing_is_trained_on(tmp_path: pathlib.Path, names: tuple[str, str]) -> None:
+  whole = arrays()
+  content = dict(zip(names, (whole['x_train'], whole['y_train']), strict=True))
+  np.savez(tmp_path / 'a.npz', **content, class_names=np.array(['cat', 'dog', 'eel']))
+  dataset = npz.read('a', tmp_path / 'a.npz', alone=True)
+  np.testing.assert_array_equal(dataset.train.images, whole['x_train'])
+  assert dataset.train.labels.tolist() == [0, 1, 2, 0, 1, 2]
+  assert (len(dataset.test), dataset.class_names) == (0, ('cat', 'dog', 'eel'))
+  with pytest.raises(UserError, match='holds no complete set of the arrays'):
+    npz.read('a', tmp_path / 'a.npz')
 
 
 def test_gray_images_and_columns_of_labels(tmp_path: pathlib.Path) -> None:
@@ -324,12 +337,11 @@ def test_damage_raises_nothing_but_user_errors(tmp_path: pathlib.Path, data: st.
 
 def test_mutations_raise_nothing_but_user_errors(tmp_path: pathlib.Path) -> None:
   path = write(tmp_path / 'damaged.npz', class_names=np.array(list('abc')), groups=np.arange(6))
-  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  for content in mutations(path.read_bytes(), 300, header=200):
-    path.write_bytes(content)
-    with only_user_errors(naming='damaged.npz'):
-      npz.read('a', path)
-  assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
+  with little_memory():
+    for content in mutations(path.read_bytes(), 300, header=200):
+      path.write_bytes(content)
+      with only_user_errors(naming='damaged.npz'):
+        npz.read('a', path)
 
 
 def test_an_archive_that_unpacks_to_too_much(

@@ -197,6 +197,11 @@ def test_suggests_the_nearest_name(name: str, suggestion: str) -> None:
     load(name)
 
 
+def test_what_nobody_downloads_is_told_its_files() -> None:
+  with pytest.raises(UserError, match='nothing here downloads it; get emnist-letters-train-images'):
+    load('emnist_letters')
+
+
 @pytest.mark.parametrize(
   ('name', 'files', 'said'),
   [

@@ -12,6 +12,7 @@ import numpy as np
 
 from cifar_jax.data.cifar_files import CIFAR10_CLASSES
 from cifar_jax.data.preprocessing import Preprocessing
+from cifar_jax.training.tasks import SINGLE_LABEL
 from configs import base
 
 
@@ -44,6 +45,8 @@ def network(run: pathlib.Path, class_names: Sequence[str] = CIFAR10_CLASSES, **a
     step=77,
     class_names=tuple(class_names),
     preprocessing=Preprocessing(32, 32),
+    task=SINGLE_LABEL,
+    thresholds=(),
     probabilities_of_set=probabilities,
   )
 

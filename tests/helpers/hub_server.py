@@ -25,6 +25,8 @@ class Hub:
     status: What every request is answered with, where it is not 200.
     elsewhere: The address of another server, to which requests for files are sent on; '' for none.
     cut: The bytes after which a file breaks off.
+    large: The files that it takes by way of Git LFS.
+    stored: SHA-256 -> what came that way.
     token: Who sends another one may not read or write; '' for all who may.
     requests: Method and path of what it was asked.
     tokens: The tokens that came.
@@ -38,6 +40,8 @@ class Hub:
   status: int = 200
   elsewhere: str = ''
   cut: int | None = None
+  large: tuple[str, ...] = ()
+  stored: dict[str, bytes] = dataclasses.field(default_factory=dict)
   token: str = ''
   requests: list[str] = dataclasses.field(default_factory=list)
   tokens: set[str] = dataclasses.field(default_factory=set)
@@ -80,18 +84,39 @@ class _Handler(http.server.BaseHTTPRequestHandler):
       self._json({'url': f'{self.hub.url}/{name}'})
     elif match := re.fullmatch(r'/api/models/([^/]+/[^/]+)/preupload/(.+)', path):
       files = json.loads(body)['files']
-      answers = [{'path': f['path'], 'uploadMode': 'regular', 'shouldIgnore': False} for f in files]
+      answers = [
+        {
+          'path': f['path'],
+          'uploadMode': 'lfs' if f['path'] in self.hub.large else 'regular',
+          'shouldIgnore': False,
+        }
+        for f in files
+      ]
       self._json({'files': answers})
+    elif path.endswith('.git/info/lfs/objects/batch'):
+      objects = json.loads(body)['objects']
+      upload = {o['oid']: {'upload': {'href': f'{self.hub.url}/lfs/{o["oid"]}'}} for o in objects}
+      self._json(
+        {'transfer': 'basic', 'objects': [{**o, 'actions': upload[o['oid']]} for o in objects]}
+      )
     elif match := re.fullmatch(r'/api/models/([^/]+/[^/]+)/commit/(.+)', path):
       for line in body.decode().splitlines():
         operation = json.loads(line)
         if operation['key'] == 'file':
           value = operation['value']
           self.hub.files[match[1]][value['path']] = base64.b64decode(value['content'])
+        elif operation['key'] == 'lfsFile':
+          value = operation['value']
+          self.hub.files[match[1]][value['path']] = self.hub.stored[value['oid']]
       url = f'{self.hub.url}/{match[1]}/commit/{self.hub.commit}'
       self._json({'success': True, 'commitOid': self.hub.commit, 'commitUrl': url})
     else:
       self._json({})
+
+  def do_PUT(self) -> None:
+    content = self.rfile.read(int(self.headers['content-length']))
+    self.hub.stored[self.path.removeprefix('/lfs/')] = content
+    self._answer(200, b'')
 
   def _may(self) -> bool:
     """Answers where the request is refused, whatever it is."""

@@ -36,8 +36,8 @@ def mutations(content: bytes, count: int, seed: int = 0, header: int = 512) -> I
 
 
 def mutated(content: bytes, count: int, seed: int) -> Iterator[bytes]:
-  """Yields `count` variants of a file with text in it: cut short, a byte changed, bytes put in or taken out, and digits among the
-  first 2000 bytes made another number or none.
+  """Yields `count` variants of a file with text in it: cut short, a byte changed, bytes put in or
+  taken out, and digits among the first 2000 bytes made another number or none.
   """
   generator = np.random.default_rng(seed)
   digits = [place for place, byte in enumerate(content[:2000]) if 48 <= byte <= 57]

@@ -94,6 +94,11 @@ def test_names_and_numbers_of_an_npz(named_run, tiny_data, tmp_path, capsys) -> 
   with np.load(tiny_data) as arrays:
     right = predicted == arrays['y_test']
   assert found.facts['accuracy'] == pytest.approx(right[kept].mean())
+  # A set that has nothing to train on.
+  np.savez(path, images=content['x_test'], labels=content['y_test'], class_names=np.array(names))
+  found = measure(classifier.load(named_run), request('mine', path, classes='kitten=cat'))
+  assert (found.facts['split'], found.facts['examples']) == ('all', len(predicted))
+  assert found.facts['accuracy'] == pytest.approx(expected)
   # A command without data has nothing to match.
   with pytest.raises(SystemExit):
     commands.main(['evaluate', str(named_run), '--classes=kitten=cat'])
@@ -212,6 +217,7 @@ def test_people(tmp_path, monkeypatch) -> None:
     any_set.open_set(request('cifar10h', folder), network)
 
 
+@pytest.mark.thorough
 def test_the_report_on_other_data_has_a_folder_of_its_own(named_run, tiny_data, capsys) -> None:
   pytest.importorskip('matplotlib')
   pytest.importorskip('jinja2')

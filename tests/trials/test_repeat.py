@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.errors import JaxRuntimeError
 
-from cifar_jax import commands
+from cifar_jax import commands, data
 from cifar_jax import config as configs
 from cifar_jax.commands.repeat import read_seeds
 from cifar_jax.report import leaderboard
@@ -95,6 +95,58 @@ def test_the_table(linear, tmp_path, capsys) -> None:
   assert last == '4 of 4 seeds finished; 4 min 00 s in all [synthetic]'
   assert sum(line.startswith('seed  ') for line in lines) == 4  # one table after each run
   assert any(line.split() == ['3', 'waiting'] for line in lines)
+
+
+def test_the_table_of_folds(linear, tmp_path, capsys) -> None:
+  """Mean and deviation over them, no interval; each holds out other images of one division."""
+  runs = repeat.plan_folds(linear, tmp_path, [0], 4)
+  trains = FakeTraining(lambda config: ACCURACIES[config.data.fold] - 0.01)
+  repeat.train_each(runs, Progress('lines'), trains)
+  assert trains.trained == [f'fold_{fold}/seed_0' for fold in range(4)]
+  *_, three, mean, deviation, counted, last = capsys.readouterr().out.splitlines()
+  assert three.split()[:3] == ['3', '74.00', '%']
+  assert mean.split()[:3] == ['mean', '72.50', '%']
+  assert deviation.split()[1] == f'{100 * float(np.std(ACCURACIES, ddof=1)):.2f}'
+  assert counted == '4 of 4 folds finished; 4 min 00 s in all [synthetic]'
+  assert 'share most of their training images' in last
+  held = [data.load_splits(run.config).validation for run in runs]
+  assert sum(map(len, held)) == len(data.load(linear.data).train)
+  again = repeat.plan_folds(linear, tmp_path, [0, 1], 4)
+  assert [run.state for run in again] == ['finished', 'waiting'] * 4
+  assert '3, seed 1' in repeat.table(again)
+
+
+def test_folds_of_the_command_leave_the_test_set_unopened(tmp_path, monkeypatch, capsys) -> None:
+  trained = []
+
+  def train(config, run, progress, **_):
+    import sys
+
+    trained.append((config.data.fold, config.data.folds, config.evaluate.test, run, sys.argv[1:]))
+    return {'val_accuracy': 0.5, 'val_loss': 1.0, 'seconds': 1.0, 'split_note': ''}
+
+  monkeypatch.setattr(loop, 'train', train)
+  monkeypatch.chdir(tmp_path)
+  words = ['repeat', '--config=mlp', '--folds=2', '--together=no']
+  commands.main(words)
+  place = pathlib.Path('runs/mlp_folds')
+  assert [found[:4] for found in trained] == [
+    (fold, 2, False, place / f'fold_{fold}' / 'seed_0') for fold in range(2)
+  ]
+  assert trained[1][4] == [
+    *('--config=mlp', '--config.evaluate.test=False', '--config.data.folds=2'),
+    *('--config.data.fold=1', '--config.seed=0', f'--workdir={place}/fold_1/seed_0'),
+  ]
+  commands.main([*words, '--config.evaluate.test=True'])
+  assert trained[2][2]
+  for more, words_of_error in (
+    (['--folds=1'], '--folds=1: give a number of folds from 2'),
+    (['--config.data.fold=1'], '--config.data.fold=1: --folds=2 trains a run for each fold'),
+    (['--vary=data.folds=2,3'], '--folds=2 trains a run for each fold'),
+  ):
+    with pytest.raises(SystemExit):
+      commands.main([*words, *more])
+    assert words_of_error in capsys.readouterr().err
 
 
 def test_one_seed_has_no_spread(linear, tmp_path) -> None:

@@ -182,7 +182,7 @@ def _splits(
 
 def _found(split: str, count: int, listing: Listing) -> str:
   kinds = 'with any of {} labels' if listing.multi_label else 'belonging to {} classes'
-  where = f' in {listing.renamed[split]}' if split in listing.renamed else ''
+  where = f' in {listing.renamed[split].as_posix()}' if split in listing.renamed else ''
   return f'{split}: Found {count} images {kinds.format(len(listing.class_names))}{where}'
 
 

@@ -272,3 +272,37 @@ def test_five_hundred_mutated_files(tmp_path) -> None:
   assert cut_to_nothing <= named
   assert all(reason for _, reason in found.damaged)
   assert len(found.damaged_list.read_text().splitlines()) == len(found.damaged)
+
+
+@pytest.mark.parametrize('cache', [True, False])
+def test_groups_by_the_names_of_files(tmp_path, cache) -> None:
+  """Two pictures of each patient in each class, on one side in every fold."""
+  write_tree(tmp_path, {'train_set/train_set/a': 8, 'train_set/train_set/b': 8, 'test_set/a': 1})
+  for path in sorted((tmp_path / 'train_set').rglob('*.png')):
+    number = int(path.stem)
+    path.rename(path.with_name(f'patient{number // 2}_{number % 2}.png'))
+  (tmp_path / 'test_set/a/000.png').rename(tmp_path / 'test_set/a/patient9_0.png')
+  config = data_config(tmp_path, group_pattern=r'patient(\d+)_', cache=cache)
+  config.placement = 'device' if cache else 'host'
+  dataset = data.load(config)
+  assert dataset.train.groups.tolist() == list('0011223300112233')
+  assert dataset.test.groups.tolist() == ['9']
+  found = 'train: Found 16 images belonging to 2 classes in train_set/train_set'
+  assert found in dataset.notes
+  held = []
+  for fold in range(2):
+    splits = data.split(dataset, '0.1', 'random', 3, grouped=True, folds=2, fold=fold)
+    groups = splits.validation.groups.tolist()
+    assert len(groups) == 8
+    assert not set(groups) & set(splits.train.groups.tolist())
+    rows = np.flatnonzero(np.isin(dataset.train.groups, groups))
+    assert np.array_equal(splits.validation.images[:], dataset.train.images[rows])
+    held += groups
+  assert sorted(held) == sorted(dataset.train.groups)
+
+
+def test_a_name_without_a_group_is_told(tmp_path) -> None:
+  write_tree(tmp_path, {'a': 2, 'b': 2})
+  for pattern in ('patient', r'(x)?\d'):
+    with pytest.raises(UserError, match=r'finds no group in the name of \S*/a/000\.png; give one'):
+      data.load(data_config(tmp_path, group_pattern=pattern))
