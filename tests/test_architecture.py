@@ -13,8 +13,8 @@ from tests.helpers import REPOSITORY
 ROOMS = (
   *('utils', 'startup', 'schema', 'ops', 'layers', 'augment', 'optim', 'models', 'data'),
   *('training', 'analysis', 'devices', 'config', 'weights', 'zoo', 'run_dir', 'trainer', 'predict'),
-  *('figures', 'trials', 'search', 'cards', 'report', 'web', 'serve', 'dashboard', 'demos'),
-  *('commands', '__main__'),
+  *('exchange', 'figures', 'trials', 'search', 'cards', 'report', 'web', 'serve', 'dashboard'),
+  *('demos', 'commands', '__main__'),
 )
 APART = {'report', 'serve', 'demos'}  # none of them imports another
 # What a training step is made of touches neither disk nor devices nor terminal, and imports

@@ -39,10 +39,12 @@ _RESULT: Mapping[str, Any] = {
   'split': str,
   'accuracy': _NUMBER,
   'loss': _NUMBER,
+  'map': _NUMBER,  # of images with several labels
   'examples': int,
   'of': str,
   'views': str,
 }
+_MEASURED = ('accuracy', 'loss', 'map')
 _OTHER_RUN: Mapping[str, Any] = {'n': int, 'mean': _NUMBER, 'sd': _NUMBER, 'of': str, 'table': str}
 _NAMES_OF_VIEWS = {
   'none': 'the image alone',
@@ -176,10 +178,10 @@ def _results(
   of = f'the last checkpoint, computed in {config.model.get("dtype", "float32")}'
   common = {'of': of, 'views': views(config)}
   if 'test_accuracy' in summary:
-    numbers = {name: summary[f'test_{name}'] for name in ('accuracy', 'loss')}
+    numbers = {n: summary[f'test_{n}'] for n in _MEASURED if f'test_{n}' in summary}
     return [{'split': 'test', **numbers, **_count(about, 'test'), **common}]
   if 'val_accuracy' in summary:
-    numbers = {name: summary[f'val_{name}'] for name in ('accuracy', 'loss')}
+    numbers = {n: summary[f'val_{n}'] for n in _MEASURED if f'val_{n}' in summary}
     return [{'split': 'validation', **numbers, **_count(about, 'validation'), **common}]
   return []
 

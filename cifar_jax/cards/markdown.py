@@ -122,6 +122,12 @@ def _numbers(facts: Mapping[str, Any]) -> str:
     text = 'Not measured yet: `python -m cifar_jax evaluate` measures it.'
   else:
     text = _table(('accuracy', 'cross-entropy', 'measured on', 'of', 'prediction from'), rows)
+  ranked = [result['map'] for result in facts.get('results', ()) if result.get('map') is not None]
+  if ranked:
+    text += (
+      f'\n\nAn image may have several labels: the accuracy is the share of all labels that a '
+      f'probability above 1/2 predicts rightly, the mean average precision is {percent(ranked[0])}.'
+    )
   others = [
     (
       str(each.get('n', 1)),

@@ -48,6 +48,13 @@ def metadata(facts: Mapping[str, Any], tags: Sequence[str]) -> str:
   return f'---\n{text}---\n'
 
 
+_METRICS = (
+  ('accuracy', 'Accuracy'),
+  ('loss', 'Cross-entropy'),
+  ('map', 'Mean average precision'),
+)
+
+
 def _result(
   result: Mapping[str, Any], data: str, shown: str, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -57,7 +64,7 @@ def _result(
       'value': round(float(result[kind]), 6),
       'name': f'{name}, {result.get("of", "")}',
     }
-    for kind, name in (('accuracy', 'Accuracy'), ('loss', 'Cross-entropy'))
+    for kind, name in _METRICS
     if isinstance(result.get(kind), int | float)
   ]
   return {

@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
   from cifar_jax import models
   from cifar_jax.analysis import layer_table, tracing
   from cifar_jax.data.expected import expected
+  from cifar_jax.training.tasks import MULTI_LABEL, SINGLE_LABEL
 
   if image_shape is None or num_classes is None:
     data = expected(config.data)
@@ -51,7 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
       _say(f'the number of classes: {data.num_classes} here', '--num_classes=N')
     image_shape, num_classes = image_shape or data.image_shape, num_classes or data.num_classes
   module = models.create(config.model, num_classes)
-  records = tracing.trace(module, image_shape, 'softmax')
+  activation = (MULTI_LABEL if config.data.multi_label else SINGLE_LABEL).activation
+  records = tracing.trace(module, image_shape, activation)
   print(layer_table.keras_table(records) if arguments.table else layer_table.keras_ascii(records))
 
 

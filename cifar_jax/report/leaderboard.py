@@ -31,7 +31,7 @@ _LOWEST_FIRST = (  # text from A
 )
 _HIGHEST_FIRST = (
   *('train_examples', 'validation_examples', 'test_examples', 'val_accuracy', 'test_accuracy'),
-  *('best_val_accuracy', 'epochs', 'images_per_second', 'n'),
+  *('best_val_accuracy', 'val_map', 'test_map', 'epochs', 'images_per_second', 'n'),
 )
 # Column -> whether the best is the highest.
 COLUMNS: Mapping[str, bool] = {
@@ -104,7 +104,11 @@ def describe(run: pathlib.Path) -> Row:
     found['images_per_second'] = speed
   if validated:
     best = max(validated, key=lambda row: row['val_accuracy'])
-    found |= {name: validated[-1][name] for name in ('val_accuracy', 'val_loss')}
+    found |= {
+      name: validated[-1][name]
+      for name in ('val_accuracy', 'val_loss', 'val_map')
+      if name in validated[-1]
+    }
     found |= {'best_val_accuracy': best['val_accuracy'], 'best_epoch': int(best['epoch'])}
   if model_folder.is_model_folder(run):
     found |= {'state': 'weights', **facts.measured_on_test(run)}

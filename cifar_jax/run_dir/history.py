@@ -156,11 +156,11 @@ def _sync(file: Any) -> None:
   os.fsync(file.fileno())
 
 
-def _text_of(rows: Sequence[Row], further: Sequence[str]) -> str:
+def _text_of(rows: Sequence[Row], further: Sequence[str] = ()) -> str:
   return f'{",".join((*COLUMNS, *further))}\n{_lines(rows, further)}'
 
 
-def _lines(rows: Sequence[Row], further: Sequence[str]) -> str:
+def _lines(rows: Sequence[Row], further: Sequence[str] = ()) -> str:
   columns = *COLUMNS, *further
   return ''.join(f'{",".join(_text(row[name]) for name in columns)}\n' for row in rows)
 

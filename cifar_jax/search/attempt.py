@@ -29,7 +29,7 @@ from cifar_jax.search.attributes import (
   REASON,
   RESULTS,
 )
-from cifar_jax.search.objectives import PER_EPOCH, mean_values
+from cifar_jax.search.objectives import PER_EPOCH, mean_values, value_of
 from cifar_jax.search.storage import ERRORS, StorageError, patiently
 from cifar_jax.search.study import OpenStudy, Proposer, closed_to_test, seeds_of
 from cifar_jax.trainer.session import Callback, RunSession
@@ -151,7 +151,7 @@ class Attempt:
       if not summary:
         raise InterruptedTrialError
       results[str(seed)] = {
-        **{name: float(summary[name]) for name in opened.plan.objectives},
+        **{name: value_of(name, summary) for name in opened.plan.objectives},
         'epochs': int(summary['last_epoch']),
       }
       self.beat()
@@ -190,7 +190,7 @@ class Attempt:
     self._set(MADE_EPOCHS, before + epoch)
     if not is_first or len(objectives) > 1 or objectives[0] not in PER_EPOCH:
       return
-    value = row[objectives[0]]
+    value = value_of(objectives[0], row)
     if math.isnan(value):
       return
     trial = self.trial

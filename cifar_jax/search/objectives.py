@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from optuna.study import StudyDirection
 
@@ -12,12 +13,13 @@ from cifar_jax.utils.suggestions import did_you_mean
 DIRECTIONS: Mapping[str, StudyDirection] = {
   'val_accuracy': StudyDirection.MAXIMIZE,
   'val_loss': StudyDirection.MINIMIZE,
+  'val_map': StudyDirection.MAXIMIZE,
   'seconds': StudyDirection.MINIMIZE,
   'parameters': StudyDirection.MINIMIZE,
   'macs': StudyDirection.MINIMIZE,
 }
 # Those that are measured after each epoch, by which a pruner can decide.
-PER_EPOCH = ('val_accuracy', 'val_loss')
+PER_EPOCH = ('val_accuracy', 'val_loss', 'val_map')
 
 
 def parse(text: str) -> tuple[str, ...]:
@@ -40,6 +42,20 @@ def directions(objectives: Sequence[str]) -> list[StudyDirection]:
   return [DIRECTIONS[name] for name in objectives]
 
 
+def value_of(objective: str, measured: Mapping[str, Any]) -> float:
+  """An objective of a run's summary or of a row of its history.
+
+  Raises:
+    UserError: the run does not measure it.
+  """
+  if objective not in measured:
+    raise UserError(
+      f'--objectives={objective} is measured on images that may have several labels, and those of '
+      'this study have one each; use val_accuracy or val_loss'
+    )
+  return float(measured[objective])
+
+
 def mean_values(
   objectives: Sequence[str], results: Sequence[Mapping[str, float]]
 ) -> tuple[float, ...]:
@@ -49,7 +65,7 @@ def mean_values(
 
 def shown(name: str, value: float) -> str:
   """A value as people read it: '71.32 %', '0.8123', '34.2 s' or '42,442'."""
-  if name == 'val_accuracy':
+  if name in ('val_accuracy', 'val_map'):
     return f'{100 * value:.2f} %'
   if name == 'seconds':
     return f'{value:.1f} s'

@@ -19,9 +19,11 @@ from cifar_jax.utils.errors import UserError
 MEASURED: Mapping[str, bool] = {
   'val_accuracy': True,
   'val_loss': False,
+  'val_map': True,
   'best_val_accuracy': True,
   'test_accuracy': True,
   'test_loss': False,
+  'test_map': True,
   'seconds': False,
   'images_per_second': True,
 }
