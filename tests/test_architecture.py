@@ -13,6 +13,7 @@ from tests.helpers import REPOSITORY
 ROOMS = (
   *('utils', 'startup', 'schema', 'ops', 'layers', 'augment', 'optim', 'models', 'data'),
   *('training', 'analysis', 'devices', 'config', 'weights', 'run_dir', 'trainer', 'predict'),
+  'exchange',
   *('figures', 'trials', 'search', 'report', 'web', 'serve', 'dashboard', 'demos', 'commands'),
   '__main__',
 )

@@ -1,0 +1,1 @@
+"""Networks to and from other programs: files that they open, and files that they wrote."""
