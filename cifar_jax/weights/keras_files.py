@@ -8,7 +8,7 @@ import io
 import json
 import pathlib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,14 +39,17 @@ class Saved:
     config: The description of the model, None in a file of weights alone.
     version: Of the Keras that wrote it, such as '2.1.5'; '' where it does not say.
     backend: Of that Keras, such as 'theano'; '' where it does not say.
-    in_order: Whether `arrays` has the layers in their order in the model; else, by name.
+    by_class: Whether `arrays` counts the layers of each class, as in 'conv2d', 'conv2d_1'; else it
+      has the names that the layers have in the model, in its order.
+    names: Those names where it counts; of older releases {}.
   """
 
   arrays: Mapping[str, Mapping[str, np.ndarray]]
   config: Mapping[str, Any] | None = None
   version: str = ''
   backend: str = ''
-  in_order: bool = True
+  by_class: bool = False
+  names: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -117,7 +120,7 @@ def _h5(reader: '_Reader', file: Any) -> Saved:
     return _named(reader, file, root)
   for name in _CONTAINERS:
     if name in file:
-      return Saved(dict(_positional(reader, reader.child(file, name))), in_order=False)
+      return _positional(reader, reader.child(file, name))
   raise ValueError('it has neither layer_names nor layers')
 
 
@@ -138,16 +141,20 @@ def _named(reader: '_Reader', file: Any, root: Any) -> Saved:
   return Saved(arrays, described, version, backend)
 
 
-def _positional(reader: '_Reader', layers: Any) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+def _positional(reader: '_Reader', layers: Any) -> Saved:
   """The form of Keras 3, whose later releases say the name that the layer has in the model."""
+  arrays, names = {}, {}
   for key in layers:
     group = reader.child(layers, key)
     if not reader.is_group(group) or 'vars' not in group:
       continue
     variables = reader.child(group, 'vars')
-    names = sorted(variables, key=int)
-    arrays = {name: reader.array(reader.child(variables, name)) for name in names}
-    yield reader.text(variables, 'name') or key, arrays
+    arrays[key] = {
+      name: reader.array(reader.child(variables, name)) for name in sorted(variables, key=int)
+    }
+    if name := reader.text(variables, 'name'):
+      names[key] = name
+  return Saved(arrays, by_class=True, names=names)
 
 
 class _Reader:

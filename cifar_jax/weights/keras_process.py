@@ -72,7 +72,7 @@ def main(path: str, folder: str, most_bytes: str) -> None:
     pathlib.Path(folder, _ARRAYS), **{str(index): array for index, array in enumerate(arrays)}
   )
   said = {'layers': layers, 'config': saved.config, 'version': saved.version}
-  said |= {'backend': saved.backend, 'in_order': saved.in_order}
+  said |= {'backend': saved.backend, 'by_class': saved.by_class, 'names': saved.names}
   facts.write_text(json.dumps(said), 'utf-8')
 
 
