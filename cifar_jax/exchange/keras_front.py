@@ -8,9 +8,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from cifar_jax.augment.normalize import Normalize, Statistics
+from cifar_jax.augment.normalize import Statistics
 from cifar_jax.exchange.imports import Target
 from cifar_jax.exchange.keras_config import Op
 from cifar_jax.exchange.keras_layers import Step, Weight, rescaling
@@ -33,36 +32,28 @@ class Front:
   arrays: Mapping[str, Mapping[str, np.ndarray]]
 
 
-def front_of(
-  config: ConfigDict, normalize: Normalize | Statistics, image_shape: Sequence[int]
-) -> list[Step]:
+def front_of(normalization: Statistics, image_shape: Sequence[int]) -> list[Step]:
   """The layers that make of pixels 0..255 what a network takes."""
   steps = [rescaling(1 / 255)]
-  if not isinstance(normalize, Statistics):
-    mean, std = (np.array(config.data[key], np.float64) for key in ('mean', 'std'))
-    return steps + _normalization(mean, std)
-  if normalize.whitening is None:
-    return steps + _normalization(normalize.mean, normalize.std)
-  size = len(normalize.mean)
-  kernel = Weight('kernel', (size, size), constant=np.asarray(normalize.whitening, np.float32))
+  mean, variance = (
+    np.asarray(values, np.float64) ** power
+    for values, power in ((normalization.mean, 1), (normalization.std, 2))
+  )
+  centered = []
+  if np.any(mean) or np.any(variance != 1):
+    options = {'axis': -1, 'mean': mean.tolist(), 'variance': variance.tolist()}
+    centered = [Step('Normalization', options)]
+  if normalization.whitening is None:
+    return steps + centered
+  size = len(mean)
+  kernel = Weight('kernel', (size, size), constant=np.asarray(normalization.whitening, np.float32))
   return [
     *steps,
     Step('Flatten'),
-    *_normalization(normalize.mean, normalize.std),
+    *centered,
     Step('Dense', {'units': size, 'use_bias': False}, (kernel,)),
     Step('Reshape', {'target_shape': tuple(image_shape)}),
   ]
-
-
-def _normalization(mean: np.ndarray, std: np.ndarray) -> list[Step]:
-  if not np.any(mean) and np.all(std == 1):
-    return []
-  mean, variance = np.asarray(mean, np.float64), np.square(np.asarray(std, np.float64))
-  if mean.size == variance.size == 1:  # one for all channels, which Keras would read as one channel
-    return [rescaling(1 / float(std[0]), -float(mean[0]) / float(std[0]))]
-  mean, variance = np.broadcast_arrays(mean, variance)
-  options = {'axis': -1, 'mean': mean.tolist(), 'variance': variance.tolist()}
-  return [Step('Normalization', options)]
 
 
 def statistics_of(front: Front, target: Target, remarks: list[str]) -> Statistics | None:
