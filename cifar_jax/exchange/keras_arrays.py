@@ -41,9 +41,7 @@ def named(layer: str, kind: str, arrays: Arrays, options: Mapping[str, Any]) -> 
     return {_SAME_NAMES.get(name, name): array for name, array in arrays.items()}
   if kind in ('BatchNormalization', 'LayerNormalization'):
     names = [
-      name
-      for name, option in (('gamma', 'scale'), ('beta', 'center'))
-      if options.get(option, True)
+      name for name, option in (('gamma', 'scale'), ('beta', 'center')) if options.get(option, True)
     ]
     names += ['moving_mean', 'moving_variance'] if kind == 'BatchNormalization' else []
   elif kind == 'Normalization':
@@ -51,7 +49,9 @@ def named(layer: str, kind: str, arrays: Arrays, options: Mapping[str, Any]) -> 
   else:
     names = ['kernel', 'bias'][: len(arrays)]
   if len(names) != len(arrays):
-    raise UserError(f'its layer {layer!r} has {len(arrays)} arrays, where a {kind} has {len(names)}')
+    raise UserError(
+      f'its layer {layer!r} has {len(arrays)} arrays, where a {kind} has {len(names)}'
+    )
   return dict(zip(names, (arrays[str(number)] for number in range(len(arrays))), strict=True))
 
 

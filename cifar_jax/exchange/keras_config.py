@@ -137,8 +137,8 @@ def deciding(kind: str, options: Mapping[str, Any], rank: int = 4) -> dict[str, 
     if key in found:
       found[key] = _pair(found[key])
   if kind == 'ZeroPadding2D':
-    rows, columns = found['padding'] if isinstance(found['padding'], Sequence) else (
-      (found['padding'],) * 2
+    rows, columns = (
+      found['padding'] if isinstance(found['padding'], Sequence) else ((found['padding'],) * 2)
     )
     found['padding'] = (_pair(rows), _pair(columns))
   elif 'padding' in found:
@@ -200,15 +200,15 @@ class _Parser:
     last = places[outputs[0]]
     self._ops = self._ops[: last + 1]
 
-  def _layer(
-    self, layer: Mapping[str, Any], number: int
-  ) -> tuple[str, str, dict[str, Any]]:
+  def _layer(self, layer: Mapping[str, Any], number: int) -> tuple[str, str, dict[str, Any]]:
     kind = str(layer['class_name'])
     kind = _OLD_CLASSES.get(kind, kind)
     config = layer.get('config', {})
     if not isinstance(config, Mapping):
       raise UserError(f'its layer {number} ({kind[:60]}) is no layer with options')
-    options = {_OLD_OPTIONS.get(key, key): value for key, value in config.items()}
+    options: dict[str, Any] = {
+      _OLD_OPTIONS.get(str(key), str(key)): value for key, value in config.items()
+    }
     if 'nb_row' in options:
       options['kernel_size'] = (options['nb_row'], options['nb_col'])
     name = str(options.get('name') or layer.get('name') or f'{kind}_{number}')
@@ -234,9 +234,7 @@ class _Parser:
       raise UserError(
         f'its layer {name!r} is a {kind[:60]}, which is no layer of the networks here'
       )
-    self._ops.append(
-      Op(name, kind, deciding(kind, options), inputs, True, channels_first=first)
-    )
+    self._ops.append(Op(name, kind, deciding(kind, options), inputs, True, channels_first=first))
     activation = options.get('activation')
     if kind != 'Activation' and activation not in (None, 'linear'):
       self._append('Activation', name, {'activation': activation}, (len(self._ops) - 1,))
@@ -264,10 +262,10 @@ class _Parser:
       limit, threshold = options.get('max_value'), options.get('threshold') or 0
       if slope and limit is None and not threshold:
         return 'LeakyReLU', {'negative_slope': slope}
-      word = {None: 'relu', 6: 'relu6'}.get(limit)
-      if word is None or slope or threshold:
+      rectified = {None: 'relu', 6: 'relu6'}.get(limit)
+      if rectified is None or slope or threshold:
         raise UserError(f'its layer {name!r} is a ReLU of a form that no network here has')
-      return 'Activation', {'activation': word}
+      return 'Activation', {'activation': rectified}
     if kind == 'LeakyReLU':
       slope = options.get('negative_slope', options.get('alpha', 0.3))
       return kind, {'negative_slope': _number(slope)}

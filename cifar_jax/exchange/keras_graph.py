@@ -22,7 +22,17 @@ from cifar_jax.utils.errors import UserError
 
 _BATCH = 2  # images of the trace
 _SEPARATOR = '.'  # of the parts of a path in a layer's name, since Keras refuses '/'
-_INLINED = ('jaxpr', 'call_jaxpr')  # where an operation keeps others that it consists of
+# Operations that are others, done once, and where they keep those.
+_CALLS = (
+  'checkpoint',
+  'closed_call',
+  'custom_jvp_call',
+  'custom_vjp_call',
+  'jit',
+  'pjit',
+  'remat2',
+)
+_INSIDE = ('jaxpr', 'call_jaxpr')
 _SAME = ('convert_element_type', 'copy', 'stop_gradient')
 
 _layer = Primitive('layer_of_keras')
@@ -98,7 +108,7 @@ def trace(
   reader = _Reader(calls, tuple(image_shape))
   (logits,) = reader.values(traced, [*names, _Tensor(0)], traced.outvars)
   if logits != _Tensor(len(reader.nodes) - 1):
-    raise UserError('Keras has no layers for this network: its logits are no function of the images')
+    raise UserError('its logits do not follow from the images by layers of Keras')
   return tuple(reader.nodes)
 
 
@@ -116,8 +126,7 @@ class _Reader:
     """What variables of a jaxpr are, given what its inputs are."""
     known: dict[Any, _Value] = dict(zip(jaxpr.invars, inputs, strict=True))
     known |= dict.fromkeys(jaxpr.constvars, 'a constant')
-    needed = set(wanted) - known.keys() if all(map(_is_variable, wanted)) else set()
-    needed |= {variable for variable in wanted if _is_variable(variable)}
+    needed = set(filter(_is_variable, wanted))
     used = []
     for equation in reversed(jaxpr.eqns):
       if needed.intersection(equation.outvars):
@@ -130,21 +139,25 @@ class _Reader:
 
   def _results(self, equation: Any, values: list[_Value]) -> list[_Value]:
     name = equation.primitive.name
-    if inner := next((equation.params[key] for key in _INLINED if key in equation.params), None):
+    if name in _CALLS:
+      inner = next(equation.params[key] for key in _INSIDE if key in equation.params)
       inner = getattr(inner, 'jaxpr', inner)
       return self.values(inner, values, inner.outvars)
     tensors = [value for value in values if isinstance(value, _Tensor)]
     names = [value for value in values if isinstance(value, str)]
-    if not tensors or name in _SAME:
-      return [next(iter(names), values[0] if name in _SAME and values else 'a constant')] * len(
-        equation.outvars
-      )
+    if name in _SAME:
+      return values
+    if not tensors:
+      return [next(iter(names), 'a constant')] * len(equation.outvars)
     if name == _layer.name:
       path, steps = self._calls[equation.params['place']]
     else:
       path, steps = (), self._between(equation, values)
-    shapes = [v.aval.shape[1:] for v, value in zip(equation.invars, values, strict=True)
-              if isinstance(value, _Tensor)]
+    shapes = [
+      v.aval.shape[1:]
+      for v, value in zip(equation.invars, values, strict=True)
+      if isinstance(value, _Tensor)
+    ]
     return [self._add(path, steps, tensors, shapes[0])]
 
   def _between(self, equation: Any, values: list[_Value]) -> list[Step]:
@@ -158,7 +171,7 @@ class _Reader:
     first = isinstance(pairs[0][1], _Tensor)
     whole = all(shape[:1] == (_BATCH,) for shape in (*shapes, output))
     if plain and first and whole and len(equation.outvars) == 1:
-      number = float(others[0]) if others else None  # type: ignore[arg-type]
+      number = float(others[0]) if others else None
       steps = between(name, equation.params, shapes, output, number)
       if steps is not None:
         return steps

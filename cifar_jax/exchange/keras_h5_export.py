@@ -1,4 +1,4 @@
-"""The target keras-h5: as the target keras, in the older form, which Keras 1 and 2 wrote as well."""
+"""The target keras-h5: as the target keras, in the older form, that of Keras 1 and 2."""
 
 import pathlib
 

@@ -99,7 +99,8 @@ def _by_order(nodes: Sequence[Node], saved: Saved, target: Target) -> Imported:
   if left or missing:
     raise UserError(
       f'it has {len(used) - len(missing) + len(left)} layers with weights, where the network has '
-      f'{len(ours)}' + (f': {", ".join(missing)} would get none' if missing else '')
+      f'{len(ours)}'
+      + (f': {", ".join(missing)} would get none' if missing else '')
       + (f'; {", ".join(left[:8])} would be left' if left else '')
     )
   arrays: dict[str, Mapping[str, np.ndarray]] = {}

@@ -18,6 +18,8 @@ from cifar_jax.utils.optional_deps import require
 def keras() -> Any:
   """Keras, on JAX unless KERAS_BACKEND names another backend."""
   os.environ.setdefault('KERAS_BACKEND', 'jax')
+  # It imports TensorFlow where that is installed, which says much to nobody.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   return require('export', 'keras')[0]
 
 
@@ -48,9 +50,7 @@ def make(
   for node in nodes[1:]:
     layer = made.setdefault(node.name, _layer(library, node, node.name))
     inputs = [tensors[number] for number in node.inputs]
-    tensors.append(
-      _apply(layer, node.weights, variables, inputs if len(inputs) > 1 else inputs[0])
-    )
+    tensors.append(_apply(layer, node.weights, variables, inputs if len(inputs) > 1 else inputs[0]))
   outputs = tensors[-1]
   if softmax:
     outputs = library.layers.Softmax(name='probabilities', dtype='float32')(outputs)
@@ -66,9 +66,7 @@ def _layer(library: Any, step: Step | Node, name: str) -> Any:
   return getattr(library.layers, step.kind)(name=name, dtype='float32', **options)
 
 
-def _apply(
-  layer: Any, weights: Sequence[Weight], variables: Mapping[str, Any], inputs: Any
-) -> Any:
+def _apply(layer: Any, weights: Sequence[Weight], variables: Mapping[str, Any], inputs: Any) -> Any:
   outputs = layer(inputs)
   if weights:
     layer.set_weights([_values(weight, variables) for weight in weights])

@@ -82,9 +82,7 @@ def load(path: pathlib.Path, most_bytes: int = _MOST) -> Saved:
   except OSError as error:
     raise UserError(f'{path} cannot be read as HDF5 ({_line(error)})') from None
   except Exception as error:  # h5py raises almost anything on damaged files
-    raise UserError(
-      f"{path} is no file of Keras's weights, or damaged ({_line(error)})"
-    ) from None
+    raise UserError(f"{path} is no file of Keras's weights, or damaged ({_line(error)})") from None
 
 
 def _line(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Reads a file of Keras's in a process of its own.
 
-HDF5's library was not made for hostile files: where bits of its tables are flipped it may search for
-ever, take all memory or crash. A process may do so without harm.
+HDF5's library was not made for hostile files: where bits of its tables are flipped it may search
+for ever, take all memory or crash. A process may do so without harm.
 """
 
 import json
@@ -9,6 +9,7 @@ import os
 import pathlib
 import sys
 import tempfile
+from typing import Any
 
 import numpy as np
 
@@ -68,10 +69,9 @@ def main(path: str, folder: str, most_bytes: str) -> None:
   for layer, named in saved.arrays.items():
     layers.append((layer, [(name, len(arrays) + index) for index, name in enumerate(named)]))
     arrays += named.values()
-  np.savez(
-    pathlib.Path(folder, _ARRAYS), **{str(index): array for index, array in enumerate(arrays)}
-  )
-  said = {'layers': layers, 'config': saved.config, 'version': saved.version}
+  numbered: dict[str, Any] = {str(index): array for index, array in enumerate(arrays)}
+  np.savez(pathlib.Path(folder, _ARRAYS), **numbered)
+  said: dict[str, Any] = {'layers': layers, 'config': saved.config, 'version': saved.version}
   said |= {'backend': saved.backend, 'by_class': saved.by_class, 'names': saved.names}
   facts.write_text(json.dumps(said), 'utf-8')
 
