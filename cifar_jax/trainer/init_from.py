@@ -9,7 +9,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from cifar_jax.models.pretrained.classifier import Pretrained
-from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.run_dir import model_folder
 from cifar_jax.training.steps import TrainState, variables
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import run_path
@@ -39,11 +39,10 @@ def _of_run(run: pathlib.Path, shapes: TrainState, matching: bool) -> dict[str, 
   flag = f'--config.init_from={run}'
   if not run.is_dir():
     raise UserError(f'{flag}: there is no such folder of a run')
-  with Checkpoints(run, read_only=True) as checkpoints:
-    restored = checkpoints.restore_variables('best')
-  if restored is None:
-    raise UserError(f'{flag} has no checkpoint yet; train it first')
-  found, _ = restored
+  try:
+    found, _ = model_folder.read_variables(run, 'best')
+  except UserError as error:
+    raise UserError(f'{flag}: {error}', error.details) from None
   if matching:
     return _matching(found, variables(shapes))
   for collection, tree in variables(shapes).items():

@@ -13,7 +13,7 @@ from cifar_jax import data
 from cifar_jax.analysis import layer_table
 from cifar_jax.devices import multihost
 from cifar_jax.devices.multihost import Stop
-from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir import model_folder, run_files
 from cifar_jax.run_dir.background import Background
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.run_dir.signals import stop_signals
@@ -62,6 +62,7 @@ def train(
   if not is_main:
     progress = Progress('silent')
   configs.validate(config)
+  model_folder.check_not_trained_in(run)
   configs.validate_config_unchanged(config, run)
   finished = resume.finished(config, run, progress)
   if finished:
