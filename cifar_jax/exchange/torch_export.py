@@ -1,4 +1,4 @@
-"""A trained network for PyTorch: its weights, and a file that defines it and needs PyTorch alone."""
+"""A trained network for PyTorch: its weights, and a file that defines it with PyTorch alone."""
 
 import pprint
 from collections.abc import Mapping, Sequence

@@ -15,6 +15,10 @@ from flax.traverse_util import flatten_dict
 
 from cifar_jax import layers
 from cifar_jax.exchange.layer_calls import Call
+from cifar_jax.models.conv_units import ConvNorm
+from cifar_jax.models.preact_resnet import PreActivationBlock
+from cifar_jax.models.pretrained.resnet import Block
+from cifar_jax.models.resnet import ResidualBlock
 
 Convert = Callable[[np.ndarray], np.ndarray]
 
@@ -50,12 +54,14 @@ class Layer:
     tensors: By what PyTorch calls them: 'weight', 'bias', 'running_mean', 'running_var'; a
       parameter's is called ''.
     epsilon: What a normalization adds to the variance.
+    is_shortcut: Whether it changes the shape of what is added to a branch.
   """
 
   kind: str
   path: tuple[str, ...]
   tensors: Mapping[str, Tensor]
   epsilon: float = 0.0
+  is_shortcut: bool = False
 
 
 _KINDS: Mapping[type, str] = {
@@ -90,9 +96,31 @@ def layers_of(calls: Sequence[Call], shapes: Mapping[str, Any]) -> list[Layer]:
       found[call.path] = _layer(kind, call, known, flattened)
     if kind == 'dense':
       flattened = None
+  for path in _shortcuts(calls):
+    found = {
+      name: dataclasses.replace(layer, is_shortcut=True) if name[: len(path)] == path else layer
+      for name, layer in found.items()
+    }
   taken = {tensor.path for layer in found.values() for tensor in layer.tensors.values()}
   rest = [path for path in known if path not in taken]
   return [*found.values(), *(_parameter(path, known[path]) for path in rest)]
+
+
+def _shortcuts(calls: Sequence[Call]) -> list[tuple[str, ...]]:
+  """The paths of the modules that are shortcuts."""
+  inside: dict[tuple[str, ...], list[Call]] = {}
+  for call in calls:
+    if isinstance(call.module, layers.Conv | ConvNorm):
+      inside.setdefault(call.path[:-1], []).append(call)
+  found = []
+  for call in calls:
+    units, block = inside.get(call.path, []), call.module
+    if isinstance(block, PreActivationBlock | ResidualBlock):
+      if len(units) > (2 if block.block == 'basic' else 3):
+        found.append(units[0 if isinstance(block, PreActivationBlock) else -1].path)
+    elif isinstance(block, Block) and units[-1].path[-1] == 'downsample_conv':
+      found += [(*call.path, 'downsample_conv'), (*call.path, 'downsample_bn')]
+  return found
 
 
 def _layer(
