@@ -13,8 +13,18 @@ from tests.helpers import REPOSITORY
 ROOMS = (
   *('utils', 'startup', 'schema', 'ops', 'layers', 'augment', 'optim', 'models', 'data'),
   *('training', 'analysis', 'devices', 'config', 'weights', 'run_dir', 'trainer', 'predict'),
-  'exchange',
-  *('figures', 'trials', 'search', 'report', 'web', 'serve', 'dashboard', 'demos', 'commands'),
+  *(
+    'exchange',
+    'figures',
+    'trials',
+    'search',
+    'report',
+    'web',
+    'serve',
+    'dashboard',
+    'demos',
+    'commands',
+  ),
   '__main__',
 )
 APART = {'report', 'serve', 'demos'}  # none of them imports another

@@ -1,1 +1,1 @@
-"""Networks to and from other programs: files that they open, and files that they wrote."""
+"""Trained networks for and from other software: exports, each with a proof that it is the same."""

@@ -55,7 +55,13 @@ class AveragePool(nn.Module):
     window = pair(self.window_shape)
     strides = window if self.strides is None else pair(self.strides)
     require_room('average-pool', inputs.shape, window, self.padding)
-    return nn.avg_pool(inputs, window, strides, self.padding, count_include_pad=False)
+    return nn.avg_pool(
+      inputs,
+      window_shape=window,
+      strides=strides,
+      padding=self.padding,
+      count_include_pad=False,
+    )
 
 
 class Flatten(nn.Module):

@@ -36,7 +36,7 @@ def reference_max_pool(
   inputs: Maps, window: tuple[int, int], strides: tuple[int, int], padding: Padding
 ) -> PooledMaps:
   """Max-pools by `reduce_window`, whose gradient is XLA's select-and-scatter."""
-  return nn.max_pool(inputs, window, strides, padding)
+  return nn.max_pool(inputs, window_shape=window, strides=strides, padding=padding)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
