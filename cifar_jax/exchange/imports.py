@@ -22,7 +22,6 @@ from cifar_jax.data.preprocessing import Preprocessing, of_arrays, of_folder
 from cifar_jax.run_dir import model_folder
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import user_path
-from cifar_jax.utils.suggestions import listed
 
 KERAS = ('.keras', '.h5', '.hdf5')
 TORCH = ('.pth', '.pt', '.safetensors')
@@ -36,13 +35,11 @@ class Imported:
   Attributes:
     variables: 'params' and 'batch_stats', nested like those of the network, NumPy, float32.
     normalization: How the network's inputs are normalized, where the file holds that too.
-    class_names: The names of the classes, () where the file has none.
     remarks: What a person has to know of how the tensors were matched; a sentence each.
   """
 
   variables: dict[str, Any]
   normalization: Statistics | None = None
-  class_names: tuple[str, ...] = ()
   remarks: tuple[str, ...] = ()
 
 
@@ -203,12 +200,6 @@ def make_model_folder(
   shape = subject.preprocessing.shape
   target = make_target(config, subject.class_names, shape, epsilon)
   imported = read(path, target)
-  if imported.class_names and imported.class_names != subject.class_names:
-    raise UserError(
-      f'{path} names the classes {listed(imported.class_names, _NAMED)}, and {subject.named_by} '
-      f'{listed(subject.class_names, _NAMED)}; --labels=NAME,NAME,... names them in the order of '
-      'the logits'
-    )
   normalization, normalized_by = _normalization(path, config, imported, shape[2])
   network = layer_table.describe(target.module, shape)
   about = {

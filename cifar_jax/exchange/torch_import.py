@@ -2,7 +2,6 @@
 same network written by hand, whose layers are matched in order by kind and shape.
 """
 
-import json
 import pathlib
 import re
 from collections.abc import Mapping
@@ -15,14 +14,14 @@ from cifar_jax.augment.normalize import Statistics
 from cifar_jax.exchange import torch_families, torch_order
 from cifar_jax.exchange.imports import Imported, Target
 from cifar_jax.exchange.layer_calls import layer_calls
-from cifar_jax.exchange.torch_names import Layer, Tensor, layers_of
+from cifar_jax.exchange.torch_names import NORMALIZE, Layer, Tensor, layers_of
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed
 from cifar_jax.weights import safetensors_files, torch_files
 from cifar_jax.weights.load import without_wrappers
 
 _NAMED = 6  # tensors named in a message
-_NORMALIZE = 'normalize.'  # the first layer of a network that this package wrote
+_NORMALIZE = f'{NORMALIZE}.'
 _IGNORED = re.compile(r'(.*\.)?num_batches_tracked')
 
 
@@ -62,9 +61,7 @@ def read(path: pathlib.Path, target: Target) -> Imported:
         'difference was put into the running variances'
       )
     tensors = _with_epsilon(tensors, ours, epsilon)
-  return Imported(
-    _variables(path, tensors, ours), normalization, _class_names(path, is_sorted), tuple(remarks)
-  )
+  return Imported(_variables(path, tensors, ours), normalization, tuple(remarks))
 
 
 def _family(
@@ -164,17 +161,3 @@ def _normalization(
   if shapes.keys() == {'mean', 'std'} and {*shapes.values()} <= {(1, 1, 1), (channels, 1, 1)}:
     return Statistics(kinds['mean'].ravel(), kinds['std'].ravel())
   raise UserError(f'{path} is damaged: {listed(list(buffers), _NAMED)} are no normalization')
-
-
-def _class_names(path: pathlib.Path, is_safetensors: bool) -> tuple[str, ...]:
-  """The names that `torch_export` puts into the metadata of .safetensors."""
-  if not is_safetensors:
-    return ()
-  text = safetensors_files.metadata(path).get('class_names', '[]')
-  try:
-    names = json.loads(text)
-  except (ValueError, RecursionError):
-    names = None
-  if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-    raise UserError(f'{path} is damaged: its class_names are {text[:80]!r}')
-  return tuple(names)

@@ -11,6 +11,7 @@ import flax.linen as nn
 
 from cifar_jax import layers
 from cifar_jax.exchange.layer_calls import Call, layer_calls
+from cifar_jax.exchange.torch_names import NORMALIZE
 from cifar_jax.layers.window import pair
 from cifar_jax.models import (
   airbench_net,
@@ -48,12 +49,12 @@ _ACTIVATIONS = {
 }
 
 
-def network_class(module: nn.Module, image_shape: Sequence[int], normalize: str | None) -> str:
+def network_class(module: nn.Module, image_shape: Sequence[int], normalize: str) -> str:
   """The class `Network`, and before it the classes of which it is made.
 
   Args:
     image_shape: The (H, W, C) of its inputs.
-    normalize: The expression of a layer that comes first; None for none.
+    normalize: The expression of the layer that comes first.
 
   Raises:
     UserError: PyTorch has no layer for one of the network's; the sentence says which.
@@ -64,7 +65,7 @@ def network_class(module: nn.Module, image_shape: Sequence[int], normalize: str 
     if isinstance(module, densenet.DenseNet):
       module = module.clone(remat=False)
     lines = _lines_of(layer_calls(module, image_shape))
-    body = _sequential([('normalize', normalize), *lines] if normalize else lines)
+    body = _sequential([(NORMALIZE, normalize), *lines])
   return '\n\n'.join([*_needed(body), body])
 
 
@@ -72,21 +73,20 @@ def _sequential(lines: Lines) -> str:
   entries = ''.join(f"          ('{name}', {expression}),\n" for name, expression in lines)
   return (
     'class Network(nn.Sequential):\n'
-    '  """The layers in order; images [N, C, H, W] in 0..1 to logits [N, classes]."""\n\n'
+    '  """The layers in order; images [N, C, H, W] to logits [N, classes]."""\n\n'
     '  def __init__(self):\n'
     f'    super().__init__(\n      OrderedDict(\n        [\n{entries}        ]\n      )\n    )\n'
   )
 
 
-def _derived(name: str, arguments: Mapping[str, Any], normalize: str | None) -> str:
+def _derived(name: str, arguments: Mapping[str, Any], normalize: str) -> str:
   given = ''.join(f'      {key}={value!r},\n' for key, value in arguments.items())
-  normalize = normalize or 'nn.Identity()'
   return (
     f'class Network({name}):\n'
-    '  """Images [N, C, H, W] in 0..1 to logits [N, classes]."""\n\n'
+    '  """Images [N, C, H, W] to logits [N, classes]."""\n\n'
     f'  def __init__(self):\n    super().__init__(\n{given}    )\n'
-    f'    self.normalize = {normalize}\n\n'
-    '  def forward(self, images):\n    return super().forward(self.normalize(images))\n'
+    f'    self.{NORMALIZE} = {normalize}\n\n'
+    f'  def forward(self, images):\n    return super().forward(self.{NORMALIZE}(images))\n'
   )
 
 

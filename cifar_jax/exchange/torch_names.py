@@ -20,6 +20,7 @@ from cifar_jax.models.preact_resnet import PreActivationBlock
 from cifar_jax.models.pretrained.resnet import Block
 from cifar_jax.models.resnet import ResidualBlock
 
+NORMALIZE = 'normalize'  # the first layer, which normalizes images
 Convert = Callable[[np.ndarray], np.ndarray]
 
 

@@ -54,14 +54,6 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     raise UserError(f'{path} is no .safetensors file, or damaged ({error})') from None
 
 
-def metadata(path: pathlib.Path) -> dict[str, str]:
-  """The texts in the header of a file that `read` reads."""
-  with path.open('rb') as file:
-    (length,) = struct.unpack('<Q', file.read(8))
-    found = json.loads(file.read(length)).get('__metadata__')
-  return {k: v for k, v in found.items() if isinstance(v, str)} if isinstance(found, dict) else {}
-
-
 def write(
   path: pathlib.Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 
 class Normalize(nn.Module):
-  """Images in 0..1 to (images - mean) / std; mean and std have one number, or one per channel."""
+  """(images - mean) / std of images in 0..1; uint8 are taken to be in 0..255."""
 
   def __init__(self, mean, std):
     super().__init__()
@@ -16,11 +16,12 @@ class Normalize(nn.Module):
     self.register_buffer('std', torch.tensor(std).reshape(-1, 1, 1))
 
   def forward(self, images):
+    images = images / 255 if images.dtype == torch.uint8 else images
     return (images - self.mean) / self.std
 
 
 class Whiten(nn.Module):
-  """Images in 0..1 to the ZCA whitening that the training images gave."""
+  """The ZCA whitening of images in 0..1 by training images; uint8 are taken to be in 0..255."""
 
   def __init__(self, channels, height, width):
     super().__init__()
@@ -29,6 +30,7 @@ class Whiten(nn.Module):
     self.register_buffer('whitening', torch.eye(size))
 
   def forward(self, images):
+    images = images / 255 if images.dtype == torch.uint8 else images
     return ((images.flatten(1) - self.mean) @ self.whitening).reshape(images.shape)
 
 
