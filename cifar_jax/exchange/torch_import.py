@@ -116,7 +116,7 @@ def _variables(
     for t in wanted
     if t.name in tensors and tensors[t.name].shape != t.shape
   ]
-  reasons = (('it lacks', missing), ('there is no place for its', unused), ('it has', wrong))
+  reasons = (('it lacks', missing), ('there is no place for', unused), ('it has', wrong))
   for what, names in reasons:
     if names:
       subject = 'the network has no place for' if what == 'has no place for' else f'it {what}'

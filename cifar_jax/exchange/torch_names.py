@@ -134,7 +134,7 @@ def _layer(
   if kind in ('conv', 'dense'):
     kernel = shapes['params', *path, 'kernel']
     export, restore = _conv if kind == 'conv' else _dense(flattened)
-    shape = kernel[:1:-1] + kernel[:-2]
+    shape = kernel[:-3:-1] + kernel[:-2]  # outputs, inputs, window
     weight = Tensor(f'{name}.weight', ('params', *path, 'kernel'), shape, export, restore)
     tensors = {'weight': weight}
     if ('params', *path, 'bias') in shapes:
