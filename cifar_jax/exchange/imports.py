@@ -10,18 +10,22 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from cifar_jax import data, models
+from cifar_jax.analysis import layer_table
 from cifar_jax.augment.normalize import Normalize, Statistics, fit_normalize
 from cifar_jax.data.expected import known
 from cifar_jax.data.image_folder.listing import list_folder
 from cifar_jax.data.preprocessing import Preprocessing, of_arrays, of_folder
+from cifar_jax.run_dir import model_folder
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import user_path
 
 KERAS = ('.keras', '.h5', '.hdf5')
 TORCH = ('.pth', '.pt', '.safetensors')
+_NAMED = 12  # classes or numbers in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,13 +35,11 @@ class Imported:
   Attributes:
     variables: 'params' and 'batch_stats', nested like those of the network, NumPy, float32.
     normalization: How the network's inputs are normalized, where the file holds that too.
-    class_names: The names of the classes, () where the file has none.
     remarks: What a person has to know of how the tensors were matched; a sentence each.
   """
 
   variables: dict[str, Any]
   normalization: Statistics | None = None
-  class_names: tuple[str, ...] = ()
   remarks: tuple[str, ...] = ()
 
 
@@ -154,6 +156,100 @@ def normalization_of(config: ConfigDict, channels: int) -> Normalize | Statistic
     return fit_normalize(config.data, blank)
   what = f"what --config.data.normalize='{config.data.normalize}' normalizes by"
   return fit_normalize(config.data, _data(config, what).train.images)
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+  """A model folder that was made of a file of weights.
+
+  Attributes:
+    imported: What was read.
+    subject: The classes and the images.
+    parameters: The number of trainable parameters.
+    normalized_by: Where the normalization comes from, in a few words.
+  """
+
+  imported: Imported
+  subject: Subject
+  parameters: int
+  normalized_by: str
+
+
+def make_model_folder(
+  path: pathlib.Path,
+  config: ConfigDict,
+  folder: pathlib.Path,
+  labels: Sequence[str] = (),
+  epsilon: float | None = None,
+) -> Made:
+  """Makes a model folder of a file of weights, as if it had been trained here by the config.
+
+  Args:
+    path: The file.
+    config: Of the network, and of the data that it was trained on.
+    folder: Where; there must be none.
+    labels: As of `subject_of`.
+    epsilon: As of `Target`.
+
+  Raises:
+    UserError: the file cannot be read, or is of another network; the folder is there; or something
+      is not known that a model folder needs.
+  """
+  check_is_new(folder)
+  subject = subject_of(config, labels)
+  shape = subject.preprocessing.shape
+  target = make_target(config, subject.class_names, shape, epsilon)
+  imported = read(path, target)
+  normalization, normalized_by = _normalization(path, config, imported, shape[2])
+  network = layer_table.describe(target.module, shape)
+  about = {
+    'data': config.data.name,
+    'class_names': list(subject.class_names),
+    'image_shape': list(shape),
+    'preprocessing': dataclasses.asdict(subject.preprocessing),
+    'layers': len(network.layers),
+    'parameters': network.parameters.trainable,
+    'non_trainable_params': network.parameters.non_trainable,
+    'macs': network.macs,
+    **model_folder.facts_about(0, {}),
+  }
+  config, about = model_folder.without_places(config, about)
+  model_folder.write(
+    folder,
+    config=config,
+    about=about,
+    variables=imported.variables,
+    normalization=normalization if isinstance(normalization, Statistics) else None,
+    dtype='float32',
+  )
+  return Made(imported, subject, network.parameters.trainable, normalized_by)
+
+
+def check_is_new(folder: pathlib.Path) -> None:
+  """Raises UserError where a folder has something in it, before anything is computed."""
+  if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    raise UserError(f'--workdir={folder} is there already; choose another folder, or move it away')
+
+
+def _normalization(
+  path: pathlib.Path, config: ConfigDict, imported: Imported, channels: int
+) -> tuple[Normalize | Statistics, str]:
+  """The normalization, and where it comes from: the file where it has one, else the config."""
+  option = config.data.normalize
+  if imported.normalization is None:
+    return normalization_of(config, channels), f"the config's data.normalize='{option}'"
+  found = imported.normalization
+  if option != 'given':
+    return found, 'the file'
+  for name, given in (('mean', config.data.mean), ('std', config.data.std)):
+    values = getattr(found, name)
+    if found.whitening is not None or not np.allclose(values, given, rtol=1e-5, atol=1e-7):
+      numbers = ','.join(f'{value:g}' for value in values[:_NAMED])
+      raise UserError(
+        f'{path} normalizes by the {name} {numbers}, and --config.data.{name} is '
+        f"{tuple(given)}; set it so, or --config.data.normalize='channel' to take what the file has"
+      )
+  return found, 'the config, as in the file'
 
 
 def _data(config: ConfigDict, what: str) -> data.Splits:

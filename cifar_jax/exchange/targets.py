@@ -133,4 +133,10 @@ TARGETS: Mapping[str, Target] = {
     'one file that JAX alone opens, on CPU, CUDA and TPU, without this package',
     ('jaxlib',),
   ),
+  'torch': Target(
+    'torch_export',
+    'a PyTorch state dict, and a model.py that defines the network with PyTorch alone',
+    ('torch',),
+    only_as=Options(),
+  ),
 }
