@@ -29,7 +29,6 @@ _NOTHING = {
 _DECIDING = {
   'Activation': ('activation',),
   'AveragePooling2D': ('pool_size', 'strides', 'padding'),
-  'BatchNormalization': ('epsilon',),
   'Concatenate': ('axis',),
   'Conv2D': ('kernel_size', 'strides', 'padding', 'dilation_rate', 'groups'),
   'DepthwiseConv2D': ('kernel_size', 'strides', 'padding', 'dilation_rate'),
@@ -44,13 +43,20 @@ _DECIDING = {
   'ZeroPadding2D': ('padding',),
 }
 _PLAIN = {
-  *('Add', 'Dense', 'Flatten', 'GlobalAveragePooling1D', 'GlobalAveragePooling2D', 'InputLayer'),
+  *(
+    'Add',
+    'BatchNormalization',
+    'Dense',
+    'Flatten',
+    'GlobalAveragePooling1D',
+    'GlobalAveragePooling2D',
+    'InputLayer',
+  ),
   *('Maximum', 'Multiply', 'Subtract'),
 }
 KNOWN = _PLAIN | _DECIDING.keys()
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
   'AveragePooling2D': {'pool_size': 2, 'padding': 'valid'},
-  'BatchNormalization': {'epsilon': 1e-3},
   'Concatenate': {'axis': -1},
   'Conv2D': {'strides': 1, 'padding': 'valid', 'dilation_rate': 1, 'groups': 1},
   'DepthwiseConv2D': {'strides': 1, 'padding': 'valid', 'dilation_rate': 1},

@@ -22,6 +22,7 @@ from cifar_jax.utils.errors import UserError
 from cifar_jax.weights import keras_process
 from cifar_jax.weights.keras_files import Saved
 
+_EPSILON = 1e-3  # of Keras's BatchNorm
 _ROOM = 2**26  # bytes of weights beside four times those of the network: what normalizes, mostly
 
 
@@ -48,7 +49,7 @@ def _by_description(nodes: Sequence[Node], saved: Saved, target: Target) -> Impo
   described = keras_config.parse(saved.config, saved.version)
   keys = class_keys(described.order) if saved.by_class else {}
   by_name = {name: key for key, name in saved.names.items()}
-  arrays = {}
+  arrays: dict[str, dict[str, np.ndarray]] = {}
   for name, kind in described.order:
     key = by_name.get(name, keys.get(name, name))
     found = saved.arrays.get(key, {})
@@ -57,10 +58,12 @@ def _by_description(nodes: Sequence[Node], saved: Saved, target: Target) -> Impo
   layers = {nodes[ours].name: theirs for ours, theirs in match.layers.items()}
   remarks = list(match.remarks)
   turned = _turned(saved, match, remarks)
+  epsilons = {name: described.options[name].get('epsilon', _EPSILON) for name in arrays}
+  _shift_variances(nodes, layers, arrays, epsilons, remarks)
   variables = taken(nodes, layers, arrays, target.shapes, match, turned)
   front = Front(match.front, arrays)
   normalization = statistics_of(front, target, remarks)
-  return Imported(variables, normalization, (), tuple(remarks))
+  return Imported(variables, normalization, tuple(remarks))
 
 
 def _turned(saved: Saved, match: Match, remarks: list[str]) -> bool:
@@ -75,6 +78,31 @@ def _turned(saved: Saved, match: Match, remarks: list[str]) -> bool:
     )
     return True
   return False
+
+
+def _shift_variances(
+  nodes: Sequence[Node],
+  layers: Mapping[str, str],
+  arrays: Mapping[str, dict[str, np.ndarray]],
+  epsilons: Mapping[str, float],
+  remarks: list[str],
+) -> None:
+  """Where a file's BatchNorm adds another epsilon, puts the difference into its variances."""
+  shifted = set()
+  for node in nodes:
+    if node.kind != 'BatchNormalization':
+      continue
+    layer = layers[node.name]
+    theirs, ours = float(epsilons[layer]), float(node.options['epsilon'])
+    if abs(theirs - ours) > 1e-6 * ours and 'moving_variance' in arrays[layer]:
+      variances = arrays[layer]['moving_variance'].astype(np.float64)
+      arrays[layer]['moving_variance'] = variances + (theirs - ours)
+      shifted.add((theirs, ours))
+  for theirs, ours in sorted(shifted):
+    remarks.append(
+      f'its BatchNorm adds {theirs:g} to variances, where this network adds {ours:g}; the '
+      'difference was put into the running variances'
+    )
 
 
 def _by_order(nodes: Sequence[Node], saved: Saved, target: Target) -> Imported:
@@ -103,12 +131,14 @@ def _by_order(nodes: Sequence[Node], saved: Saved, target: Target) -> Imported:
       + (f': {", ".join(missing)} would get none' if missing else '')
       + (f'; {", ".join(left[:8])} would be left' if left else '')
     )
-  arrays: dict[str, Mapping[str, np.ndarray]] = {}
+  arrays: dict[str, dict[str, np.ndarray]] = {}
   for node, key in pairs:
     options: dict[str, Any] = dict(node.options)
     arrays[key] = named(key, node.kind, saved.arrays[key], options)
   layers = {node.name: key for node, key in pairs}
   remarks = ['the file holds weights alone: its activations, windows and borders were not compared']
   turned = saved.backend == 'theano'
+  if target.epsilon is not None:
+    _shift_variances(nodes, layers, arrays, dict.fromkeys(arrays, target.epsilon), remarks)
   variables = taken(nodes, layers, arrays, target.shapes, None, turned)
-  return Imported(variables, None, (), tuple(remarks))
+  return Imported(variables, None, tuple(remarks))

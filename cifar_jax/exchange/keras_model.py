@@ -20,7 +20,7 @@ def keras() -> Any:
   os.environ.setdefault('KERAS_BACKEND', 'jax')
   # It imports TensorFlow where that is installed, which says much to nobody.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  return require('export', 'keras')[0]
+  return require('keras', 'keras')[0]
 
 
 def make(
