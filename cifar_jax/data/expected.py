@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from cifar_jax.data import cifar_files, idx
+from cifar_jax.data import cifar_files, idx, synthetic
 from cifar_jax.data.image_folder.listing import list_folder
 from cifar_jax.utils.paths import user_path
 
@@ -16,19 +16,24 @@ class DatasetInfo(NamedTuple):
 
   Attributes:
     image_shape: The (H, W, C) of the images as the source delivers them.
-    num_classes: The number of classes.
+    class_names: The names of the classes, in the order of the labels.
   """
 
   image_shape: tuple[int, int, int]
-  num_classes: int
+  class_names: tuple[str, ...]
+
+  @property
+  def num_classes(self) -> int:
+    """The number of classes."""
+    return len(self.class_names)
 
 
 # The data sets whose images and classes are the same wherever they come from.
 KNOWN_DATASETS = {
-  'synthetic': DatasetInfo(_CIFAR, 10),
-  **{name: DatasetInfo(_CIFAR, len(classes)) for name, classes in cifar_files.CLASSES.items()},
-  **{name: DatasetInfo(_MNIST, len(classes)) for name, classes in idx.CLASSES.items()},
-  'svhn_cropped': DatasetInfo(_CIFAR, 10),
+  'synthetic': DatasetInfo(_CIFAR, synthetic.CLASSES),
+  **{name: DatasetInfo(_CIFAR, classes) for name, classes in cifar_files.CLASSES.items()},
+  **{name: DatasetInfo(_MNIST, classes) for name, classes in idx.CLASSES.items()},
+  'svhn_cropped': DatasetInfo(_CIFAR, tuple('0123456789')),
 }
 
 
@@ -68,7 +73,7 @@ def expected(data_config: ConfigDict) -> Expected:
   Raises:
     UserError: the folder of images is there, and holds none.
   """
-  (height, width, channels), classes = KNOWN_DATASETS['cifar10']
+  (height, width, channels), classes = _CIFAR, KNOWN_DATASETS['cifar10'].num_classes
   knows_size, knows_classes = bool(data_config.pad_to), False
   if data_config.name == 'folder':
     height, width = data_config.folder.image_size
@@ -77,7 +82,7 @@ def expected(data_config: ConfigDict) -> Expected:
     if root and root.is_dir():
       classes, knows_classes = len(list_folder(root).class_names), True
   elif said := known(data_config):
-    (height, width, channels), classes = said
+    (height, width, channels), classes = said.image_shape, said.num_classes
     knows_size = knows_classes = True
   if data_config.pad_to:
     height = width = data_config.pad_to
