@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from cifar_jax.data import cifar_files, digits, idx, stl10, svhn
+from cifar_jax.data import cifar_files, digits, idx, stl10, svhn, synthetic
 from cifar_jax.data.image_folder.source import list_files
 from cifar_jax.data.preprocessing import FILE_SOURCES
 from cifar_jax.utils.paths import user_path
@@ -17,21 +17,26 @@ class DatasetInfo(NamedTuple):
 
   Attributes:
     image_shape: The (H, W, C) of the images as the source delivers them.
-    num_classes: The number of classes.
+    class_names: The names of the classes, in the order of the labels.
   """
 
   image_shape: tuple[int, int, int]
-  num_classes: int
+  class_names: tuple[str, ...]
+
+  @property
+  def num_classes(self) -> int:
+    """The number of classes."""
+    return len(self.class_names)
 
 
 # The data sets whose images and classes are the same wherever they come from.
 KNOWN_DATASETS = {
-  'synthetic': DatasetInfo(_CIFAR, 10),
-  **{name: DatasetInfo(_CIFAR, len(classes)) for name, classes in cifar_files.CLASSES.items()},
-  **{name: DatasetInfo(_MNIST, len(classes)) for name, classes in idx.CLASSES.items()},
-  **{name: DatasetInfo(_CIFAR, len(svhn.CLASSES)) for name in svhn.NAMES},
-  stl10.NAME: DatasetInfo(stl10.SHAPE, len(stl10.CLASSES)),
-  digits.NAME: DatasetInfo(digits.SHAPE, len(digits.CLASSES)),
+  'synthetic': DatasetInfo(_CIFAR, synthetic.CLASSES),
+  **{name: DatasetInfo(_CIFAR, classes) for name, classes in cifar_files.CLASSES.items()},
+  **{name: DatasetInfo(_MNIST, classes) for name, classes in idx.CLASSES.items()},
+  **{name: DatasetInfo(_CIFAR, svhn.CLASSES) for name in svhn.NAMES},
+  stl10.NAME: DatasetInfo(stl10.SHAPE, stl10.CLASSES),
+  digits.NAME: DatasetInfo(digits.SHAPE, digits.CLASSES),
 }
 
 
@@ -71,7 +76,7 @@ def expected(data_config: ConfigDict) -> Expected:
   Raises:
     UserError: the folder of images is there, and holds none.
   """
-  (height, width, channels), classes = KNOWN_DATASETS['cifar10']
+  (height, width, channels), classes = _CIFAR, KNOWN_DATASETS['cifar10'].num_classes
   knows_size, knows_classes = bool(data_config.pad_to), False
   if data_config.name in FILE_SOURCES:
     height, width = data_config.folder.image_size
@@ -80,7 +85,7 @@ def expected(data_config: ConfigDict) -> Expected:
     if root and root.exists() and (data_config.name == 'csv' or root.is_dir()):
       classes, knows_classes = len(list_files(root, data_config).class_names), True
   elif said := known(data_config):
-    (height, width, channels), classes = said
+    (height, width, channels), classes = said.image_shape, said.num_classes
     knows_size = knows_classes = True
   if data_config.pad_to:
     height = width = data_config.pad_to

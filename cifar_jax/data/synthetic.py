@@ -29,7 +29,7 @@ def load() -> Dataset:
   """
   generator = np.random.default_rng(_SEED)
   train, test = _draw(generator, TRAIN_IMAGES), _draw(generator, TEST_IMAGES)
-  return Dataset('synthetic', train, test, tuple(_FIGURES), source='built in', synthetic=True)
+  return Dataset('synthetic', train, test, CLASSES, source='built in', synthetic=True)
 
 
 def _disc(x: Coordinates, y: Coordinates) -> np.ndarray:
@@ -89,6 +89,7 @@ _FIGURES: dict[str, Callable[[Coordinates, Coordinates], np.ndarray]] = {
   'stripes': _stripes,
   'checkers': _checkers,
 }
+CLASSES = tuple(_FIGURES)
 
 
 def _draw(generator: np.random.Generator, count: int) -> Split:

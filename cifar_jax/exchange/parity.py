@@ -117,7 +117,8 @@ def measure(
     most: The number of labelled images used; None: all.
 
   Raises:
-    UserError: The export does not give numbers [N, classes], float32.
+    UserError: The export does not give float32 [N, classes], or the network gives what is not
+      finite.
   """
   entry = TARGETS[target]
   shape = network.image_shape
@@ -146,6 +147,11 @@ def measure(
   found, trained = np.concatenate(there), np.concatenate(own)
   expected = (np.concatenate(exact) if other_dtype else trained)[:compared]
   largest = float(np.abs(expected).max())
+  if not np.isfinite(largest):
+    raise UserError(
+      f'{network.run} gives outputs that are not finite, as after a training that diverged, so no '
+      'export can be compared with it; choose another checkpoint by --checkpoint'
+    )
   latency = {str(size_of_batch): {'there': checked.median(), 'here': here.median()}}
   if size_of_batch > 1:
     one = np.asarray(images[:1])

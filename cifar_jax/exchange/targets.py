@@ -17,13 +17,13 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
+if TYPE_CHECKING:  # the command line lists the targets, and --help of any verb comes at once
+  import numpy as np
 
-if TYPE_CHECKING:  # the command line lists the targets before JAX is imported
   from cifar_jax.predict.classifier import Classifier
 
 # Images as the export takes them [N, H, W, C] -> what it gives, float32 [N, classes].
-Predict = Callable[[np.ndarray], np.ndarray]
+Predict = Callable[['np.ndarray'], 'np.ndarray']
 
 PREPROCESSING = ('inside', 'beside')
 OUTPUTS = ('logits', 'probabilities')
@@ -55,7 +55,8 @@ class Written:
   Attributes:
     main: The name of the file that is opened, in the folder.
     notes: Sentences for whoever opens it, printed and kept in export.json.
-    details: Facts of this target alone for export.json, such as the opset.
+    details: Facts of this target alone for export.json, such as the opset, or the 'input' where it
+      is another one than `Options` say.
   """
 
   main: str
@@ -113,6 +114,10 @@ class Target:
 
 
 TARGETS: Mapping[str, Target] = {
+  'keras': Target(
+    'keras_export', 'one .keras file, which Keras 3 opens on any backend', ('keras', 'h5py')
+  ),
+  'keras-h5': Target('keras_h5_export', 'one .h5 file, the older form of Keras', ('keras', 'h5py')),
   'onnx': Target(
     'onnx_export',
     'one .onnx file, for ONNX Runtime and others',
@@ -128,5 +133,11 @@ TARGETS: Mapping[str, Target] = {
     'stablehlo_export',
     'one file that JAX alone opens, on CPU, CUDA and TPU, without this package',
     ('jaxlib',),
+  ),
+  'torch': Target(
+    'torch_export',
+    'a PyTorch state dict, and a model.py that defines the network with PyTorch alone',
+    ('torch',),
+    only_as=Options(),
   ),
 }

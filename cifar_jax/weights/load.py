@@ -82,12 +82,12 @@ def load(name: str, path: pathlib.Path, num_classes: int = 0, image_size: int = 
     )
   tensors = read(path)
   if kind == 'torch':
-    tensors = _without_wrappers(tensors)
+    tensors = without_wrappers(tensors)
   tensors = {key: tensor for key, tensor in tensors.items() if not key.endswith(network.ignored)}
   return fill(shapes(network, num_classes, image_size), tensors, network.find[kind], str(path))
 
 
-def _without_wrappers(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def without_wrappers(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   """The tensors under the names that they had before the network was wrapped.
 
   `DataParallel` puts 'module.' before every name, `torch.compile` '_orig_mod.', and Lightning the

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cifar_jax import commands, models
+from cifar_jax.data import Split
 from cifar_jax.exchange import export as exports
 from cifar_jax.exchange import targets
 from cifar_jax.exchange.export import export
@@ -60,7 +61,7 @@ def test_stablehlo_runs_where_this_package_is_not(tmp_path) -> None:
   ('options', 'whitened'),
   [
     (Options('beside', 'probabilities'), True),
-    (Options('inside'), True),
+    pytest.param(Options('inside'), True, marks=pytest.mark.thorough),
     pytest.param(Options('beside'), False, marks=pytest.mark.thorough),
     pytest.param(Options('inside', 'probabilities'), False, marks=pytest.mark.thorough),
   ],
@@ -106,9 +107,23 @@ def test_a_model_folder_is_taken_as_the_run(tiny_run, tmp_path, monkeypatch, cap
   with pytest.raises(SystemExit, match='2'):
     commands.main(['export', str(tiny_run), '--to=safetensors'])
   assert 'tiny-safetensors is there already; --overwrite' in capsys.readouterr().err
-  commands.main(['export', str(tiny_run), '--to=safetensors', '--overwrite', '--images=20'])
-  said = capsys.readouterr().out
-  assert 'here (20 images' in said
+
+
+def test_an_earlier_export_is_replaced_when_asked(tmp_path) -> None:
+  out = tmp_path / 'out'
+  export(by_hand.linear_network(), 'stablehlo', out)
+  (out / 'earlier').touch()
+  with pytest.raises(UserError, match='out is there already; --overwrite replaces it'):
+    export(by_hand.linear_network(), 'stablehlo', out)
+  assert (out / 'earlier').exists()
+  examples = Split(by_hand.pictures(50), np.zeros(50, np.int32))
+  network = by_hand.linear_network()
+  found = export(
+    network, 'stablehlo', out, None, lambda: (examples, 'test images'), most=20, overwrite=True
+  ).parity
+  assert not (out / 'earlier').exists()
+  share = (by_hand.outputs(network, examples.images[:20]).argmax(1) == 0).mean()
+  assert (found.judged, found.accuracy_there, found.accuracy_here) == (20, share, share)
 
 
 @dataclasses.dataclass
@@ -133,7 +148,7 @@ class Wrong:
   [
     (lambda outputs: outputs * 1.001, 'does not give what the network gives'),
     (lambda outputs: np.where(outputs == outputs.max(), np.nan, outputs), 'does not give what'),
-    (lambda outputs: outputs[:, :2], r'float32 of the shape \[60, 2\]|gives float32 of the shape'),
+    (lambda outputs: outputs[:, :2], r'gives float32 of the shape \[128, 2\] of 128 images'),
     (lambda outputs: outputs.astype(np.float64), 'gives float64'),
   ],
 )
@@ -145,6 +160,18 @@ def test_what_is_not_equal_is_not_kept(change, sentence, tmp_path, monkeypatch) 
     monkeypatch.setattr(module, 'TARGETS', {'wrong': target})
   with pytest.raises(UserError, match=sentence):
     export(by_hand.linear_network(), 'wrong', tmp_path / 'out')
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_diverged_is_told(tmp_path, monkeypatch) -> None:
+  network = by_hand.linear_network()
+  network.variables['params']['logits']['bias'][0] = np.nan
+  target = Target('wrong_export', 'wrong', ())
+  monkeypatch.setattr(Target, 'load', lambda self: Wrong(lambda outputs: outputs))
+  for module in (exports, exports.parity):
+    monkeypatch.setattr(module, 'TARGETS', {'wrong': target})
+  with pytest.raises(UserError, match='by_hand gives outputs that are not finite'):
+    export(network, 'wrong', tmp_path / 'out')
   assert list(tmp_path.iterdir()) == []
 
 
