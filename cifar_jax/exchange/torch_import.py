@@ -38,7 +38,6 @@ def read(path: pathlib.Path, target: Target) -> Imported:
     for name, array in without_wrappers(read_file(path)).items()
     if not _IGNORED.fullmatch(name)
   }
-  _check_numbers(path, tensors)
   ours = layers_of(layer_calls(target.module, target.image_shape), target.shapes)
   names = {t.name for layer in ours for t in layer.tensors.values() if t.path is not None}
   remarks: list[str] = []
@@ -100,7 +99,7 @@ def _with_epsilon(
     if layer.kind == 'batch_norm' and epsilon is not None:
       name = layer.tensors['running_var'].name
       if name in found:
-        found[name] = found[name].astype(np.float64) + (epsilon - layer.epsilon)
+        found[name] = found[name].astype(np.float32) + np.float32(epsilon - layer.epsilon)
   return found
 
 
@@ -108,6 +107,7 @@ def _variables(
   path: pathlib.Path, tensors: Mapping[str, np.ndarray], ours: list[Layer]
 ) -> dict[str, Any]:
   """The variables of tensors that have our names."""
+  _check_numbers(path, tensors)
   wanted = [tensor for layer in ours for tensor in layer.tensors.values()]
   missing = [t.name for t in wanted if t.name not in tensors and t.path is not None]
   unused = [name for name in tensors if name not in {t.name for t in wanted}]
@@ -117,12 +117,12 @@ def _variables(
     if t.name in tensors and tensors[t.name].shape != t.shape
   ]
   reasons = (('it lacks', missing), ('there is no place for', unused), ('it has', wrong))
+  reasons = (('it lacks', missing), ('there is no place for', unused), ('it has', wrong))
   for what, names in reasons:
     if names:
-      subject = 'the network has no place for' if what == 'has no place for' else f'it {what}'
       raise UserError(
-        f'{path} is of another network: {subject} {listed(names, _NAMED)}; set --config.model, '
-        'the classes and the image size to those of the network that it was made for'
+        f'{path} is of another network: {what} {listed(names, _NAMED)}; set --config.model, the '
+        'classes and the image size to those of the network that it was made for'
       )
   found: dict[tuple[str, ...], np.ndarray] = {}
   for tensor in wanted:

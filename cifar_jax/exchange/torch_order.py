@@ -104,6 +104,8 @@ def _group(path: pathlib.Path, tensors: Mapping[str, np.ndarray], is_sorted: boo
         f'{path} has other names than this network or any published one that is known, and {name} '
         'is no tensor of a convolution, dense layer or normalization'
       )
+    if layer.startswith('pre_logits.') and array.ndim == 4:
+      array = array.reshape(len(array), -1)  # timm's VGG writes a dense layer as a convolution
     groups.setdefault(layer, {})[part] = array
   found = [Found(name, _kind(path, name, parts), parts) for name, parts in groups.items()]
   return sorted(found, key=lambda layer: _natural(layer.name)) if is_sorted else found
