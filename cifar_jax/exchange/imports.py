@@ -76,7 +76,7 @@ def read(path: pathlib.Path, target: Target) -> Imported:
   if suffix in KERAS:
     from cifar_jax.exchange import keras_import
 
-    return Imported(keras_import.read_variables(path, target.config, target.module, target.shapes))
+    return keras_import.read(path, target)
   raise UserError(
     f'{path} is none of {", ".join((*KERAS, *TORCH))}, the files of weights that are read'
   )

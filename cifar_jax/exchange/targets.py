@@ -113,6 +113,10 @@ class Target:
 
 
 TARGETS: Mapping[str, Target] = {
+  'keras': Target(
+    'keras_export', 'one .keras file, which Keras 3 opens on any backend', ('keras', 'h5py')
+  ),
+  'keras-h5': Target('keras_h5_export', 'one .h5 file, the older form of Keras', ('keras', 'h5py')),
   'onnx': Target(
     'onnx_export',
     'one .onnx file, for ONNX Runtime and others',

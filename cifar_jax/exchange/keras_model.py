@@ -1,0 +1,82 @@
+"""Makes a model of Keras of a network: its graph, its weights, and its preprocessing in front.
+
+What Keras would take from its own settings (the order of axes, the dtype) is said of each layer, so
+that a model means the same wherever it is opened.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cifar_jax.exchange.keras_graph import Node
+from cifar_jax.exchange.keras_layers import Step, Weight
+from cifar_jax.utils.optional_deps import require
+
+
+def keras() -> Any:
+  """Keras, on JAX unless KERAS_BACKEND names another backend."""
+  os.environ.setdefault('KERAS_BACKEND', 'jax')
+  # It imports TensorFlow where that is installed, which says much to nobody.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  return require('keras', 'keras')[0]
+
+
+def make(
+  nodes: Sequence[Node],
+  variables: Mapping[str, Any],
+  front: Sequence[Step] = (),
+  *,
+  name: str,
+  softmax: bool = False,
+) -> Any:
+  """The model, for inputs float32 [B, H, W, C] and outputs float32 [B, classes].
+
+  Args:
+    nodes: Of `keras_graph.trace`.
+    variables: Those of the network, 'params' and perhaps 'batch_stats'.
+    front: Layers between the images and the network.
+    name: Of the model.
+    softmax: Whether it gives probabilities, not logits.
+  """
+  library = keras()
+  images = library.Input(nodes[0].input_shape, dtype='float32', name=nodes[0].name)
+  outputs = images
+  for number, step in enumerate(front):
+    outputs = _apply(_layer(library, step, f'preprocessing_{number}'), step.weights, {}, outputs)
+  tensors = [outputs]
+  made: dict[str, Any] = {}  # a layer that the network uses twice is one layer
+  for node in nodes[1:]:
+    layer = made.setdefault(node.name, _layer(library, node, node.name))
+    inputs = [tensors[number] for number in node.inputs]
+    tensors.append(_apply(layer, node.weights, variables, inputs if len(inputs) > 1 else inputs[0]))
+  outputs = tensors[-1]
+  if softmax:
+    outputs = library.layers.Softmax(name='probabilities', dtype='float32')(outputs)
+  return library.Model(images, outputs, name=name)
+
+
+def _layer(library: Any, step: Step | Node, name: str) -> Any:
+  options = dict(step.options)
+  if step.kind == 'Flatten' or step.kind.endswith(('1D', '2D')):
+    options['data_format'] = 'channels_last'
+  if any(weight.constant is not None for weight in step.weights):
+    options['trainable'] = False
+  return getattr(library.layers, step.kind)(name=name, dtype='float32', **options)
+
+
+def _apply(layer: Any, weights: Sequence[Weight], variables: Mapping[str, Any], inputs: Any) -> Any:
+  outputs = layer(inputs)
+  if weights:
+    layer.set_weights([_values(weight, variables) for weight in weights])
+  return outputs
+
+
+def _values(weight: Weight, variables: Mapping[str, Any]) -> np.ndarray:
+  if weight.constant is not None:
+    return weight.constant
+  node: Any = variables
+  for part in weight.path:
+    node = node[part]
+  return np.asarray(node, np.float32).reshape(weight.shape)
