@@ -44,15 +44,17 @@ class Family:
   remarks: tuple[str, ...] = ()
 
 
-def find(module: nn.Module, tensors: Tensors) -> Family | None:
-  """The names that a file's tensors have, of those that are known for a network.
-
-  Raises:
-    UserError: It is a network that this package does not have; the sentence says what differs.
+def check_is_here(tensors: Tensors) -> None:
+  """Raises UserError where tensors are known to be of a network that this package does not have;
+  the sentence says what differs.
   """
   for sign, difference in _OTHERS:
     if name := next((name for name in tensors if re.fullmatch(sign, name)), None):
       raise UserError(f'{name} belongs to {difference}')
+
+
+def find(module: nn.Module, tensors: Tensors) -> Family | None:
+  """The names that a file's tensors have, of those that are known for a network."""
   for family in _FAMILIES.get(_key(module), ()):
     if any(re.fullmatch(family.sign, name) for name in tensors):
       return family

@@ -2,9 +2,10 @@
 same network written by hand, whose layers are matched in order by kind and shape.
 """
 
+import contextlib
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ def read(path: pathlib.Path, target: Target) -> Imported:
     for name, array in without_wrappers(read_file(path)).items()
     if not _IGNORED.fullmatch(name)
   }
+  with _naming(path):
+    torch_families.check_is_here(tensors)
+    _check_numbers(tensors)
   ours = layers_of(layer_calls(target.module, target.image_shape), target.shapes)
   names = {t.name for layer in ours for t in layer.tensors.values() if t.path is not None}
   remarks: list[str] = []
@@ -46,8 +50,10 @@ def read(path: pathlib.Path, target: Target) -> Imported:
     buffers = {k: v for k, v in tensors.items() if k.startswith(_NORMALIZE)}
     tensors = {k: v for k, v in tensors.items() if k not in buffers}
     normalization = _normalization(path, buffers, target.image_shape)
-  elif family := _family(path, target, tensors):
-    tensors, remarks = family
+  elif family := torch_families.find(target.module, tensors):
+    with _naming(path):
+      tensors = family.rename(target.module, tensors)
+    remarks += [f'its tensors have the names of {family.name}', *family.remarks]
     tensors = _with_epsilon(tensors, ours, target.epsilon)
   else:
     tensors, remarks = torch_order.match(path, tensors, ours, is_sorted)
@@ -63,29 +69,24 @@ def read(path: pathlib.Path, target: Target) -> Imported:
   return Imported(_variables(path, tensors, ours), normalization, tuple(remarks))
 
 
-def _family(
-  path: pathlib.Path, target: Target, tensors: Mapping[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], list[str]] | None:
-  """The tensors of a published family under our names, with remarks; None where it is none."""
+@contextlib.contextmanager
+def _naming(path: pathlib.Path) -> Iterator[None]:
+  """Puts the file before what is said about its tensors."""
   try:
-    family = torch_families.find(target.module, tensors)
-    if family is None:
-      return None
-    remarks = [f'its tensors have the names of {family.name}', *family.remarks]
-    return family.rename(target.module, tensors), remarks
+    yield
   except UserError as error:
     raise UserError(f'{path}: {error}') from None
 
 
-def _check_numbers(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
+def _check_numbers(tensors: Mapping[str, np.ndarray]) -> None:
   for name, array in tensors.items():
     if not np.issubdtype(array.dtype, np.floating):
       raise UserError(
-        f'{path}: {name} is of {array.dtype}, and weights are floating-point numbers; save the '
-        'state dict of the network alone, not quantized'
+        f'{name} is of {array.dtype}, and weights are floating-point numbers; save the state dict '
+        'of the network alone, not quantized'
       )
     if not np.isfinite(array).all():
-      raise UserError(f'{path}: {name} has numbers that are not finite; get the file again')
+      raise UserError(f'{name} has numbers that are not finite; get the file again')
 
 
 def _with_epsilon(
@@ -107,7 +108,6 @@ def _variables(
   path: pathlib.Path, tensors: Mapping[str, np.ndarray], ours: list[Layer]
 ) -> dict[str, Any]:
   """The variables of tensors that have our names."""
-  _check_numbers(path, tensors)
   wanted = [tensor for layer in ours for tensor in layer.tensors.values()]
   missing = [t.name for t in wanted if t.name not in tensors and t.path is not None]
   unused = [name for name in tensors if name not in {t.name for t in wanted}]

@@ -82,11 +82,9 @@ def match(
     # A shortcut may be defined before its branch in one network, and after it in the other.
     apart = sum(m.is_shortcut for m in mine) == sum(o.is_shortcut for o in other)
     for is_shortcut in (False, True) if apart else (None,):
-      parts = (
-        [layer for layer in layers if is_shortcut in (None, layer.is_shortcut)]
-        for layers in (mine, other)
-      )
-      pairs += _pairs(path, plural, *parts, is_sorted)
+      some = [layer for layer in mine if is_shortcut in (None, layer.is_shortcut)]
+      theirs_of_it = [layer for layer in other if is_shortcut in (None, layer.is_shortcut)]
+      pairs += _pairs(path, plural, some, theirs_of_it, is_sorted)
   renamed, remarks = _rename(path, pairs, ours)
   return renamed, [
     f'its {len(pairs)} layers were matched in order, by kind and shape, which says nothing of what '

@@ -1,5 +1,5 @@
-"""Tensors of networks that PyTorch's libraries made, in small: `tests/fixtures/weights/published.json`
-has their names and shapes, and the logits that the libraries computed with the values below.
+"""Tensors of networks that PyTorch's libraries made, mostly in small: their names and shapes, and
+the logits that the libraries computed with the values below, are in tests/fixtures/weights.
 """
 
 import json
@@ -14,7 +14,7 @@ _PATH = pathlib.Path(__file__).parent.parent / 'fixtures' / 'weights' / 'publish
 
 def load() -> dict[str, Any]:
   """By title: 'tensors' (name -> shape), 'size' (of the images), 'logits' [2][classes]."""
-  return json.loads(_PATH.read_text('utf-8'))
+  return json.loads(_PATH.read_text('utf-8'))['networks']
 
 
 def values(name: str, shape: list[int]) -> np.ndarray:
