@@ -69,7 +69,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
   """Exports, and prints the report."""
-  from cifar_jax.exchange import export
+  from cifar_jax.exchange import export, exported
   from cifar_jax.exchange.targets import Options
   from cifar_jax.predict import classifier
   from cifar_jax.predict.run_data import load_known, usual_split
@@ -100,11 +100,6 @@ def run(arguments: argparse.Namespace) -> None:
   )
   for line in found.parity.lines():
     print(line)
-  for note in found.written.notes:
+  for note in (*exported.notes(network), *found.written.notes):
     print(f'note        {note}')
-  if network.config.evaluate.tta != 'none':
-    print(
-      f'note        --config.evaluate.tta={network.config.evaluate.tta} is not exported: it sees '
-      'one view of each image'
-    )
   print(f'exported    {found.folder / found.written.main}')

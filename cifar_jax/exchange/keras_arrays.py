@@ -96,7 +96,7 @@ def taken(
     for name, array in found.items():
       if name not in _ABSENT or not np.all(array == _ABSENT[name]):
         raise UserError(
-          f'its layer {layer!r} has a {name} {list(array.shape)}, for which {node.name} of the '
+          f'its layer {layer!r} has {name} {list(array.shape)}, for which {node.name} of the '
           'network has no place'
         )
   return variables

@@ -4,6 +4,7 @@ A description is data here: nothing that it names is imported or called.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -262,6 +263,8 @@ class _Parser:
       axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
       if axis not in (-1, 3, 1):
         raise UserError(f'its layer {name!r} normalizes along the axis {axis!r}')
+      if not 0 <= epsilon_of(options) < 1:
+        raise UserError(f'its layer {name!r} adds {epsilon_of(options):g} to variances')
       return kind, options
     if kind == 'ReLU':
       slope = options.get('negative_slope') or 0
@@ -299,6 +302,11 @@ class _Parser:
     return 'Activation', {'activation': word}
 
 
+def epsilon_of(options: Mapping[str, Any]) -> float:
+  """What a BatchNormalization with these options adds to variances."""
+  return _number(options.get('epsilon', 1e-3))
+
+
 def _sources(call: Any) -> list[tuple[str, int]]:
   """The (layer, use) that a layer is called with: tensors of Keras 3, or lists of Keras 1 and 2."""
   if isinstance(call, Mapping):
@@ -330,7 +338,8 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _number(value: Any) -> float:
-  """A number, which Keras 2 may have written as an array of none axes."""
-  if isinstance(value, Mapping):
-    value = value['value']
-  return float(value)
+  """A number, which Keras 2 may have written as an array without axes."""
+  number = float(value['value'] if isinstance(value, Mapping) else value)
+  if not math.isfinite(number):
+    raise ValueError(f'{number} is no finite number')
+  return number

@@ -54,7 +54,7 @@ def write_as(main: str, network: Classifier, folder: pathlib.Path, options: Opti
   takes = 'pixels 0..255, uint8 or float32' if inside else 'normalized float32'
   notes = [
     f'keras.saving.load_model({main!r}) gives a model of {takes} [N, '
-    f'{", ".join(map(str, network.image_shape))}]; layers with weights are named as here, by "."'
+    f'{", ".join(map(str, network.image_shape))}]; layers with weights are named as here'
   ]
   if fixed:
     notes.append(f'{", ".join(fixed)}: weights that are constants, not to be trained')

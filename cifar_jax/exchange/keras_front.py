@@ -69,9 +69,7 @@ def statistics_of(front: Front, target: Target, remarks: list[str]) -> Statistic
   """
   ops = [op for op in front.ops if op.kind not in ('Identity', 'InputLayer')]
   if not ops:
-    remarks.append(
-      "it says nothing of how its images were scaled: the config's normalization stays"
-    )
+    remarks.append('it does not normalize its images: that of the config is taken')
     return None
   channels = target.image_shape[2]
   factor, offset = np.ones(1), np.zeros(1)

@@ -21,7 +21,8 @@ from cifar_jax.exchange.keras_layers import STEPS, Step, Weight, between
 from cifar_jax.utils.errors import UserError
 
 _BATCH = 2  # images of the trace
-_SEPARATOR = '.'  # of the parts of a path in a layer's name, since Keras refuses '/'
+# Of the parts of a path in a layer's name: Keras refuses '/', and '.' when it runs on PyTorch.
+_SEPARATOR = '-'
 # Operations that are others, done once, and where they keep those.
 _CALLS = (
   'checkpoint',

@@ -22,7 +22,6 @@ from cifar_jax.utils.errors import UserError
 from cifar_jax.weights import keras_process
 from cifar_jax.weights.keras_files import Saved
 
-_EPSILON = 1e-3  # of Keras's BatchNorm
 _ROOM = 2**26  # bytes of weights beside four times those of the network: what normalizes, mostly
 
 
@@ -58,7 +57,11 @@ def _by_description(nodes: Sequence[Node], saved: Saved, target: Target) -> Impo
   layers = {nodes[ours].name: theirs for ours, theirs in match.layers.items()}
   remarks = list(match.remarks)
   turned = _turned(saved, match, remarks)
-  epsilons = {name: described.options[name].get('epsilon', _EPSILON) for name in arrays}
+  epsilons = {
+    name: keras_config.epsilon_of(described.options[name])
+    for name, kind in described.order
+    if kind == 'BatchNormalization'
+  }
   _shift_variances(nodes, layers, arrays, epsilons, remarks)
   variables = taken(nodes, layers, arrays, target.shapes, match, turned)
   front = Front(match.front, arrays)
@@ -93,7 +96,7 @@ def _shift_variances(
     if node.kind != 'BatchNormalization':
       continue
     layer = layers[node.name]
-    theirs, ours = float(epsilons[layer]), float(node.options['epsilon'])
+    theirs, ours = epsilons[layer], float(node.options['epsilon'])
     if abs(theirs - ours) > 1e-6 * ours and 'moving_variance' in arrays[layer]:
       variances = arrays[layer]['moving_variance'].astype(np.float64)
       arrays[layer]['moving_variance'] = variances + (theirs - ours)
@@ -126,7 +129,7 @@ def _by_order(nodes: Sequence[Node], saved: Saved, target: Target) -> Imported:
   missing += [node.name for node in ours[len(pairs) :]]
   if left or missing:
     raise UserError(
-      f'it has {len(used) - len(missing) + len(left)} layers with weights, where the network has '
+      f'it has {sum(map(bool, saved.arrays.values()))} layers with weights, where the network has '
       f'{len(ours)}'
       + (f': {", ".join(missing)} would get none' if missing else '')
       + (f'; {", ".join(left[:8])} would be left' if left else '')

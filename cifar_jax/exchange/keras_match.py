@@ -277,13 +277,13 @@ class _Matching:
       return ''
     place = f'its layer {other.layer!r}'
     if op.kind != other.kind:
-      return f'{place} is a {other.kind}{_said(other)}, where the network has {self._called(mine)}'
+      return f'{place} is {other.kind}{_said(other)}, where the network has {self._called(mine)}'
     if len(op.inputs) != len(other.inputs):
       return f'{place} takes {len(other.inputs)} inputs, and {op.layer} {len(op.inputs)}'
     for key, wanted in op.options.items():
       found = other.options.get(key)
       padded = key == 'padding' and isinstance(wanted, str) and _never_padded(op)
-      if key != 'momentum' and not padded and not _alike(wanted, found):
+      if not padded and not _alike(wanted, found):
         return (
           f'{place} ({op.kind}) has {key} {_text(found)}, where {op.layer} of the network has '
           f'{_text(wanted)}'

@@ -85,8 +85,8 @@ class Target:
     module: The name of its module in this package.
     about: What it is, half a line.
     packages: The packages beside JAX and Flax that write it and open it, whose versions are told.
-    tolerance: The largest difference of an output from ours, as a part of the largest output, at
-      least of 1, with which an export counts as equal; both compute in float32.
+    tolerance: The largest difference of an output from ours, as a part of the largest output, with
+      which an export counts as equal; both compute in float32.
     only_as: The options that it has, where it has not all.
   """
 
