@@ -16,6 +16,7 @@ from cifar_jax.exchange import torch_families, torch_order
 from cifar_jax.exchange.imports import Imported, Target
 from cifar_jax.exchange.layer_calls import layer_calls
 from cifar_jax.exchange.torch_names import NORMALIZE, Layer, Tensor, layers_of
+from cifar_jax.models.resnet import ResNet
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed
 from cifar_jax.weights import safetensors_files, torch_files
@@ -23,6 +24,10 @@ from cifar_jax.weights.load import without_wrappers
 
 _NAMED = 6  # tensors named in a message
 _NORMALIZE = f'{NORMALIZE}.'
+_PADS = (
+  'nothing in it tells what its shortcuts without parameters do: they are taken to put zeros after '
+  'the channels, as the paper does; some programs put half of them before'
+)
 _IGNORED = re.compile(r'(.*\.)?num_batches_tracked')
 
 
@@ -66,6 +71,8 @@ def read(path: pathlib.Path, target: Target) -> Imported:
         'difference was put into the running variances'
       )
     tensors = _with_epsilon(tensors, ours, epsilon)
+  if remarks and isinstance(target.module, ResNet) and target.module.shortcut == 'pad':
+    remarks.append(_PADS)
   return Imported(_variables(path, tensors, ours), normalization, tuple(remarks))
 
 

@@ -70,11 +70,8 @@ def network_class(module: nn.Module, image_shape: Sequence[int], normalize: str)
     if isinstance(module, densenet.DenseNet):
       module = module.clone(remat=False)
     calls = layer_calls(module, image_shape)
-    if isinstance(module, Pretrained):
-      lines = _pretrained_lines(module, calls)
-    else:
-      lines = _lines_of(calls)
-    body = _sequential([(NORMALIZE, normalize), *lines])
+    made = _pretrained_lines(module, calls) if isinstance(module, Pretrained) else _lines_of(calls)
+    body = _sequential([(NORMALIZE, normalize), *made])
   return '\n\n'.join([*_needed(body), body])
 
 

@@ -134,6 +134,14 @@ def by_hand() -> dict[str, np.ndarray]:
   }
 
 
+def test_what_shortcuts_without_parameters_do_is_not_known(tmp_path) -> None:
+  tensors = PUBLISHED['timm resnet for small images']['tensors']
+  plain = {n: published_names.values(n, s) for n, s in tensors.items() if 'downsample' not in n}
+  path = write_safetensors(tmp_path / 'a.safetensors', plain)
+  made = target({'name': 'resnet', 'depth': 10, 'widths': (64, 8, 8, 12)}, 16)
+  assert any('zeros after the channels' in remark for remark in imports.read(path, made).remarks)
+
+
 def read(tensors: dict, folder: pathlib.Path, **options) -> imports.Imported:
   path = write_safetensors(folder / 'hand.safetensors', tensors)
   return imports.read(path, target(SMALL, 8, **options))
