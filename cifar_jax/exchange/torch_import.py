@@ -51,8 +51,8 @@ def read(path: pathlib.Path, target: Target) -> Imported:
   names = {t.name for layer in ours for t in layer.tensors.values() if t.path is not None}
   remarks: list[str] = []
   normalization = None
-  if names <= tensors.keys():
-    buffers = {k: v for k, v in tensors.items() if k.startswith(_NORMALIZE)}
+  buffers = {name: array for name, array in tensors.items() if name.startswith(_NORMALIZE)}
+  if buffers or names <= tensors.keys():
     tensors = {k: v for k, v in tensors.items() if k not in buffers}
     normalization = _normalization(path, buffers, target.image_shape)
   elif family := torch_families.find(target.module, tensors):

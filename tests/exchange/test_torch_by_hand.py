@@ -179,6 +179,28 @@ def test_the_command_makes_a_folder_that_predicts(tmp_path, capsys) -> None:
   np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_a_file_of_this_package_keeps_its_normalization(tmp_path, capsys) -> None:
+  numbers = {'normalize.mean': [[[0.25]]], 'normalize.std': [[[0.5]]]}
+  theirs = {
+    f'{new}.{part}': tensors()[f'{old}.{part}']
+    for old, new in (('conv', 'Conv_0'), ('out', 'logits'))
+    for part in ('weight', 'bias')
+  }
+  theirs |= {name: np.array(values, np.float32) for name, values in numbers.items()}
+  file = write_safetensors(tmp_path / 'net.safetensors', theirs)
+  with pytest.raises(UserError, match=r'the mean 0\.25, and --config\.data\.mean is \(0\.0,\)'):
+    command(tmp_path, file)
+  made = command(tmp_path, file, '--config.data.normalize=channel')
+  assert 'normalized by the file' in capsys.readouterr().out
+  pixels = np.full((1, 28, 28, 1), 255, np.uint8)
+  assert np.array_equal(classifier.load(made).normalize(pixels), np.full((1, 28, 28, 1), 1.5))
+  theirs['Conv_0.weight'] = np.zeros((2, 1, 5, 5), np.float32)
+  with pytest.raises(
+    UserError, match=r'it has Conv_0\.weight \[2, 1, 5, 5\] in place of \[2, 1, 3'
+  ):
+    imports.read(write_safetensors(file, theirs), target())
+
+
 def test_what_the_user_can_mend(tmp_path) -> None:
   file = write_safetensors(tmp_path / 'net.safetensors', tensors(3))
   no_data = '--config.data.normalize=channel', f'--config.data.dir={tmp_path}'
@@ -203,6 +225,14 @@ def test_what_the_user_can_mend(tmp_path) -> None:
   assert classifier.load(made).class_names == ('cat', 'dog', 'cow')
   with pytest.raises(UserError, match='made is there already'):
     command(tmp_path, file, '--labels=a,b,c')
+
+
+def target() -> imports.Target:
+  """Of `SOURCE`."""
+  config = get_config()
+  config.data.name = 'mnist'
+  config.model = ConfigDict({'name': 'conv_net', 'widths': (2,), 'block': ('conv3', 'max_pool')})
+  return imports.make_target(config, list('0123456789'), (28, 28, 1))
 
 
 def damaged(whole: bytes, number: int) -> bytes:
@@ -236,17 +266,14 @@ def test_damaged_files(suffix, tmp_path, monkeypatch) -> None:
   else:
     write_safetensors(file, tensors())
   whole = file.read_bytes()
-  config = get_config()
-  config.data.name = 'mnist'
-  config.model = ConfigDict({'name': 'conv_net', 'widths': (2,), 'block': ('conv3', 'max_pool')})
-  target = imports.make_target(config, list('0123456789'), (28, 28, 1))
-  monkeypatch.setattr(imports, 'make_target', lambda *_: target)
+  made = target()
+  monkeypatch.setattr(imports, 'make_target', lambda *_: made)
   refused = 0
   for number in range(300):
     file.write_bytes(damaged(whole, number))
     folder = tmp_path / str(number)
     with only_user_errors(str(file)):
-      imports.make_model_folder(file, config, folder)
+      imports.make_model_folder(file, made.config, folder)
       continue
     refused += 1
     assert not folder.exists()
