@@ -12,20 +12,9 @@ from tests.helpers import REPOSITORY
 # A room imports only rooms that stand before it, so that none import each other in a loop.
 ROOMS = (
   *('utils', 'startup', 'schema', 'ops', 'layers', 'augment', 'optim', 'models', 'data'),
-  *('training', 'analysis', 'devices', 'config', 'weights', 'run_dir', 'trainer', 'predict'),
-  *(
-    'exchange',
-    'figures',
-    'trials',
-    'search',
-    'report',
-    'web',
-    'serve',
-    'dashboard',
-    'demos',
-    'commands',
-  ),
-  '__main__',
+  *('training', 'analysis', 'devices', 'config', 'weights', 'zoo', 'run_dir', 'trainer', 'predict'),
+  *('exchange', 'figures', 'trials', 'search', 'cards', 'report', 'web', 'serve', 'dashboard'),
+  *('demos', 'commands', '__main__'),
 )
 APART = {'report', 'serve', 'demos'}  # none of them imports another
 # What a training step is made of touches neither disk nor devices nor terminal, and imports

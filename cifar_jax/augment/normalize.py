@@ -1,6 +1,7 @@
 """Scaling of pixels: by given numbers, or by what the training images are like."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ class Statistics:
     """Normalizes images; float32 are taken to be in 0..1 already."""
     if self.whitening is None:
       return make_normalize(self.mean.tolist(), self.std.tolist())(images)
-    flat = scale(images).reshape(len(images), -1)
+    flat = scale(images).reshape(images.shape[0], math.prod(images.shape[1:]))
     whitened = (flat - jnp.asarray(self.mean)[None]) @ jnp.asarray(self.whitening)
     return whitened.reshape(images.shape)
 

@@ -4,13 +4,15 @@ What every export takes: images uint8 [N, H, W, C], 0..255, channels last; N is 
 normalization is inside. What it gives: logits, float32 [N, classes]. --preprocessing=beside takes
 normalized float32 images instead, --output=probabilities gives the softmax. A network that was
 trained in bfloat16 computes in float32 there. Test-time views (--config.evaluate.tta) are not
-exported: an export sees one view of each image.
+exported: an export sees one view of each image. The target torch takes channels first, as PyTorch
+has them, and its export.json says so.
 
 The result is a folder: the network, export.json (what it takes and gives, class names, image size,
 mean and standard deviation or whitening matrix) and parity.json, the report that is printed too:
 the largest difference of the outputs of 1,000 images from the run's network, accuracies on the
 whole test set there and here, times and versions. Without the data random pictures are compared. An
-export that is not equal is not kept, and the exit status is 2.
+export that is not equal (largest difference above 1e-4 of the largest output) is not kept, and the
+exit status is 2; so it is where a target lacks an operation, and the layer is named.
 
 Targets:
 
@@ -63,25 +65,28 @@ def add_parser(verbs: Any) -> None:
     '--images',
     type=int,
     metavar='N',
-    help='judge the accuracies on the first N images; default: all of the test set',
+    help='judge the accuracies on the first N images; default: all of the test set, which is '
+    'downloaded if it must be; 0 compares random pictures and needs no data',
   )
 
 
 def run(arguments: argparse.Namespace) -> None:
   """Exports, and prints the report."""
-  from cifar_jax.exchange import export
+  from cifar_jax.exchange import export, exported
   from cifar_jax.exchange.targets import Options
   from cifar_jax.predict import classifier
   from cifar_jax.predict.run_data import load_known, usual_split
   from cifar_jax.trials import test_looks
 
-  if arguments.images is not None and arguments.images < 1:
-    raise UserError(f'--images={arguments.images}: there must be at least 1')
+  if arguments.images is not None and arguments.images < 0:
+    raise UserError(f'--images={arguments.images} is below 0')
   out = arguments.out or pathlib.Path(f'{arguments.run.resolve().name}-{arguments.to}')
   export.check_place(out, arguments.overwrite)
   network = classifier.load(arguments.run, arguments.checkpoint, arguments.data_dir)
 
   def examples() -> tuple[Any, str]:
+    if arguments.images == 0:
+      return None, 'random pictures'
     split = usual_split(arguments.run)
     try:
       splits = load_known(arguments.run, network.config, split, arguments.data_dir)
@@ -100,11 +105,6 @@ def run(arguments: argparse.Namespace) -> None:
   )
   for line in found.parity.lines():
     print(line)
-  for note in found.written.notes:
+  for note in (*exported.notes(network), *found.written.notes):
     print(f'note        {note}')
-  if network.config.evaluate.tta != 'none':
-    print(
-      f'note        --config.evaluate.tta={network.config.evaluate.tta} is not exported: it sees '
-      'one view of each image'
-    )
   print(f'exported    {found.folder / found.written.main}')

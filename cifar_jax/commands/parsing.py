@@ -9,6 +9,7 @@ import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cifar_jax.run_dir import references
 from cifar_jax.utils import paths
 from cifar_jax.utils.errors import UserError
 
@@ -102,9 +103,19 @@ def _type_of(read: Callable[[str], pathlib.Path]) -> Callable[[str], pathlib.Pat
 
 
 path, run_path = _type_of(paths.user_path), _type_of(paths.run_path)
+run_reference = _type_of(references.resolve)
 _OPTIONS: dict[str, dict[str, Any]] = {
-  'run': {'type': run_path, 'metavar': 'RUN', 'help': 'folder of the run'},
-  'runs': {'type': run_path, 'metavar': 'RUN', 'nargs': '+', 'help': 'folder of a run'},
+  'run': {
+    'type': run_reference,
+    'metavar': 'RUN',
+    'help': 'folder of the run, a model folder, or zoo:NAME (see zoo list)',
+  },
+  'runs': {
+    'type': run_reference,
+    'metavar': 'RUN',
+    'nargs': '+',
+    'help': 'folder of a run, a model folder, or zoo:NAME',
+  },
   '--checkpoint': {'default': 'latest', 'help': "'latest' (default), 'best' or a step number"},
   '--data_dir': {'help': 'where the data is now, if it has moved since training'},
   '--split': {

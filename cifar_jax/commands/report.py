@@ -1,6 +1,7 @@
 """Writes RUN/report/: a page that needs no other file and no network, and its images.
 
-Another split or checkpoint has a folder below that, as RUN/report/validation_best.
+Another split or checkpoint has a folder below that, as RUN/report/validation_best. The report of
+zoo:NAME is written to reports/zoo_NAME in the current folder.
 
   python -m cifar_jax report runs/cnn_adv --checkpoint=best
 """

@@ -58,9 +58,11 @@ def naming_layers(
     primitives = re.findall(r"primitive '([\w.-]+)'", reason) or _CALLS
     where = paths[0] if paths else _layer_with(primitives, function, network, options)
     what = where or f'the network {network.config.model.get("name")!r}'
+    remedy = 'choose another target by --to, or write that layer by operations that it has'
+    if '_DimExpr' in reason:
+      remedy = 'the number of images is free in an export: write x.shape[0] in place of len(x)'
     raise UserError(
-      f'{what} cannot be exported to {target} ({type(error).__name__}: {reason}); choose another '
-      'target by --to, or write that layer by operations that it has'
+      f'{what} cannot be exported to {target} ({type(error).__name__}: {reason}); {remedy}'
     ) from error
 
 

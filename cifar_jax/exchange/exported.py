@@ -87,6 +87,26 @@ def inputs_of(network: Classifier, options: Options, images: np.ndarray) -> np.n
   return np.asarray(network.normalize(jnp.asarray(images)))
 
 
+def notes(network: Classifier) -> tuple[str, ...]:
+  """Sentences on what an export of a network does not do as the run does."""
+  found = []
+  config = network.config
+  if in_float32(network) is not network:
+    found.append(f'the run computes in {config.model.dtype}, the export in float32')
+  if config.evaluate.tta != 'none':
+    found.append(
+      f'the test-time views of --config.evaluate.tta={config.evaluate.tta} are not in the export: '
+      'it sees one view of each image'
+    )
+  height, width = network.preprocessing.height, network.preprocessing.width
+  if (height, width) != network.image_shape[:2]:
+    found.append(
+      f'images of {height}x{width} pixels go into the middle of a black square of '
+      f'{network.preprocessing.pad_to} first, which the export does not do'
+    )
+  return tuple(found)
+
+
 def facts(network: Classifier, target: str, options: Options, written: Written) -> dict[str, Any]:
   """What export.json says beside every export: all that is needed to use it."""
   height, width, channels = network.image_shape
@@ -120,5 +140,5 @@ def facts(network: Classifier, target: str, options: Options, written: Written) 
     'trained_in': dtype,
     'step': network.step,
     **written.details,
-    'notes': list(written.notes),
+    'notes': [*notes(network), *written.notes],
   }

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,7 @@ from cifar_jax.utils.errors import UserError
 
 COMPARED = 1000  # images whose outputs are compared
 BATCH = 128
-_TIMED_CALLS, _TIMED_SECONDS = 30, 1.0  # of a latency, whichever comes first
-_FEWEST_CALLS = 5
+_TIMED_CALLS, _TIMED_SECONDS = 30, 1.0  # of one image, whichever comes first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +116,8 @@ def measure(
     most: The number of labelled images used; None: all.
 
   Raises:
-    UserError: The export does not give numbers [N, classes], float32.
+    UserError: The export does not give float32 [N, classes], or the network gives what is not
+      finite.
   """
   entry = TARGETS[target]
   shape = network.image_shape
@@ -126,52 +126,77 @@ def measure(
   else:
     count = min(len(examples), most or len(examples))
     images, labels = examples.images[:count], np.asarray(examples.labels)[:count]
-  compared = min(COMPARED, len(images))
-  ours, as_trained = outputs_here(in_float32(network), options), None
-  if in_float32(network) is not network:
-    as_trained = outputs_here(network, options)
-  here = ours if as_trained is None else as_trained
-  checked = functools.partial(_there, predict, len(network.class_names))
+  compared, size_of_batch = min(COMPARED, len(images)), batch_of(shape)
+  exactly = in_float32(network)
+  other_dtype = exactly is not network
+  here = _Timed(outputs_here(network, options))
+  ours = outputs_here(exactly, options) if other_dtype else here
+  checked = _Timed(functools.partial(_there, predict, len(network.class_names)))
 
-  exact, own, there = [], [], []  # of the compared images, and of all
-  for batch in _batches(images, batch_of(shape), f'parity of {target}'):
-    if sum(map(len, exact)) < compared:
-      exact.append(_at_most(ours, batch))
-    own.append(_at_most(here, batch))
-    there.append(_at_most(checked, inputs_of(network, options, batch)))
-  found, expected = np.concatenate(there), np.concatenate(exact)[:compared]
-  trained = np.concatenate(own)
+  exact: list[np.ndarray] = []  # of the compared images, the others of all
+  own: list[np.ndarray] = []
+  there: list[np.ndarray] = []
+  for rows in _batches(images, size_of_batch, f'parity of {target}'):
+    # One size, so that one program serves all.
+    batch = np.resize(rows, (size_of_batch, *shape))
+    own.append(here(batch)[: len(rows)])
+    if other_dtype and len(exact) * size_of_batch < compared:
+      exact.append(ours(batch)[: len(rows)])
+    there.append(checked(inputs_of(network, options, batch))[: len(rows)])
+  found, trained = np.concatenate(there), np.concatenate(own)
+  expected = (np.concatenate(exact) if other_dtype else trained)[:compared]
   largest = float(np.abs(expected).max())
-  one = np.asarray(images[:1])
-  many = np.resize(np.asarray(images[: batch_of(shape)]), (batch_of(shape), *shape))
+  if not np.isfinite(largest):
+    raise UserError(
+      f'{network.run} gives outputs that are not finite, as after a training that diverged, so no '
+      'export can be compared with it; choose another checkpoint by --checkpoint'
+    )
+  latency = {str(size_of_batch): {'there': checked.median(), 'here': here.median()}}
+  if size_of_batch > 1:
+    one = np.asarray(images[:1])
+    first = inputs_of(network, options, one)
+    alone = {'there': _median_ms(predict, first), 'here': _median_ms(here, one)}
+    latency = {'1': alone, **latency}
   return Parity(
     target=target,
     images=what,
     compared=compared,
     largest_difference=_difference(found[:compared], expected),
     largest_output=largest,
-    allowed=entry.tolerance * max(1.0, largest),
+    allowed=entry.tolerance * (largest or 1.0),
     equal_classes=_equal(found[:compared], expected),
     judged=0 if labels is None else len(labels),
     accuracy_there=None if labels is None else float((found.argmax(1) == labels).mean()),
     accuracy_here=None if labels is None else float((trained.argmax(1) == labels).mean()),
-    as_trained=None
-    if as_trained is None
-    else {
+    as_trained={
       'dtype': network.config.model.dtype,
       'largest_difference': _difference(found[:compared], trained[:compared]),
       'equal_classes': _equal(found[:compared], trained[:compared]),
-    },
-    latency={
-      str(len(chosen)): {
-        'there': _median_ms(predict, inputs_of(network, options, chosen)),
-        'here': _median_ms(here, chosen),
-      }
-      for chosen in (one, many)
-    },
+    }
+    if other_dtype
+    else None,
+    latency=latency,
     bytes=size,
     versions=entry.versions(),
   )
+
+
+class _Timed:
+  """A function and the milliseconds of its calls."""
+
+  def __init__(self, function: Predict):
+    self._function = function
+    self._times: list[float] = []
+
+  def __call__(self, images: np.ndarray) -> np.ndarray:
+    start = time.perf_counter()
+    outputs = self._function(images)
+    self._times.append(1e3 * (time.perf_counter() - start))
+    return outputs
+
+  def median(self) -> float:
+    """The median; the first call, in which much is compiled, counts only if it is the only one."""
+    return round(statistics.median(self._times[1:] or self._times), 3)
 
 
 def batch_of(image_shape: tuple[int, int, int]) -> int:
@@ -193,12 +218,6 @@ def _batches(images: Any, size: int, what: str) -> Iterator[np.ndarray]:
       bar.update(len(batch))
 
 
-def _at_most(predict: Predict, batch: np.ndarray) -> np.ndarray:
-  """Outputs of a batch filled up to a full one, so that one program serves all."""
-  size = batch_of(batch.shape[1:])
-  return predict(np.resize(batch, (size, *batch.shape[1:])))[: len(batch)]
-
-
 def _there(predict: Predict, classes: int, images: np.ndarray) -> np.ndarray:
   outputs = np.asarray(predict(images))
   if outputs.shape != (len(images), classes) or outputs.dtype != np.float32:
@@ -218,14 +237,13 @@ def _equal(one: np.ndarray, other: np.ndarray) -> float:
   return float((one.argmax(1) == other.argmax(1)).mean())
 
 
-def _median_ms(predict: Callable[[np.ndarray], Any], images: np.ndarray) -> float:
-  """The median time of a call in milliseconds; the first, in which much is compiled, is not
-  counted.
-  """
-  predict(images)
-  times: list[float] = []
-  while len(times) < _FEWEST_CALLS or (sum(times) < _TIMED_SECONDS and len(times) < _TIMED_CALLS):
-    start = time.perf_counter()
-    predict(images)
-    times.append(time.perf_counter() - start)
-  return round(1e3 * statistics.median(times), 3)
+def _median_ms(predict: Predict, images: np.ndarray) -> float:
+  """The median time of a call in milliseconds, of calls for about a second."""
+  timed = _Timed(predict)
+  timed(images)
+  until = time.perf_counter() + _TIMED_SECONDS
+  for _ in range(_TIMED_CALLS):
+    timed(images)
+    if time.perf_counter() > until:
+      break
+  return timed.median()

@@ -34,8 +34,8 @@ def write(network: Classifier, folder: pathlib.Path, options: Options) -> Writte
     (
       'it runs on CPU, CUDA and TPU; open it in Python by jax.export.deserialize(bytearray('
       f"open('{MAIN}', 'rb').read())).call(images)",
-      'JAX promises that versions of the next 6 months open it, and versions of the last 3 weeks '
-      f'before {jax.__version__}; keep the run to export it anew later',
+      f'JAX promises that its versions of the 6 months after {jax.__version__} open it; keep the '
+      'run to export it anew later',
     ),
     {'platforms': list(PLATFORMS), 'calling_convention_version': version, 'jax': jax.__version__},
   )

@@ -17,13 +17,13 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
+if TYPE_CHECKING:  # the command line lists the targets, and --help of any verb comes at once
+  import numpy as np
 
-if TYPE_CHECKING:  # the command line lists the targets before JAX is imported
   from cifar_jax.predict.classifier import Classifier
 
 # Images as the export takes them [N, H, W, C] -> what it gives, float32 [N, classes].
-Predict = Callable[[np.ndarray], np.ndarray]
+Predict = Callable[['np.ndarray'], 'np.ndarray']
 
 PREPROCESSING = ('inside', 'beside')
 OUTPUTS = ('logits', 'probabilities')
@@ -55,7 +55,8 @@ class Written:
   Attributes:
     main: The name of the file that is opened, in the folder.
     notes: Sentences for whoever opens it, printed and kept in export.json.
-    details: Facts of this target alone for export.json, such as the opset.
+    details: Facts of this target alone for export.json, such as the opset, or the 'input' where it
+      is another one than `Options` say.
   """
 
   main: str
@@ -85,8 +86,8 @@ class Target:
     module: The name of its module in this package.
     about: What it is, half a line.
     packages: The packages beside JAX and Flax that write it and open it, whose versions are told.
-    tolerance: The largest difference of an output from ours, as a part of the largest output, at
-      least of 1, with which an export counts as equal; both compute in float32.
+    tolerance: The largest difference of an output from ours, as a part of the largest output, with
+      which an export counts as equal; both compute in float32.
     only_as: The options that it has, where it has not all.
   """
 

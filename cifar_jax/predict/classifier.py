@@ -158,7 +158,10 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
   averaged = averaging.is_evaluated(config.weight_averaging)
   variables, step = model_folder.read_variables(run, checkpoint, averaged)
   height, width, channels = about['image_shape']
-  module = models.create(config.model, len(about['class_names']))
+  try:
+    module = models.create(config.model, len(about['class_names']))
+  except UserError as error:  # which names an option, as if it had been typed
+    raise UserError(f'{run / configs.CONFIG_NAME}: {error}', error.details) from None
   check_fits(module, variables, (height, width, channels), run)
   return Classifier(
     run=run,

@@ -12,8 +12,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
+from cifar_jax.cards import facts
 from cifar_jax.data.sources import KNOWN_NAMES
-from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir import model_folder, run_files
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.run_dir.timer import images_per_second
@@ -105,6 +106,8 @@ def describe(run: pathlib.Path) -> Row:
     best = max(validated, key=lambda row: row['val_accuracy'])
     found |= {name: validated[-1][name] for name in ('val_accuracy', 'val_loss')}
     found |= {'best_val_accuracy': best['val_accuracy'], 'best_epoch': int(best['epoch'])}
+  if model_folder.is_model_folder(run):
+    found |= {'state': 'weights', **facts.measured_on_test(run)}
   if finished and finished.get('epochs') == config.epochs:
     kept = ('epochs', 'tags')  # of the config
     found |= {name: finished[name] for name in COLUMNS if name in finished and name not in kept}

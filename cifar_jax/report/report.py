@@ -18,7 +18,7 @@ from cifar_jax.predict import classifier
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.predict.run_data import load_known
 from cifar_jax.report.leaderboard import tags
-from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir import references, run_files
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.run_dir.timer import images_per_second
@@ -77,7 +77,8 @@ def write_report(
   image: int = 0,
 ) -> tuple[pathlib.Path, dict[str, float]]:
   """Writes RUN/report/index.html and its images, of another split or checkpoint than usual in a
-  folder of its own below that, as RUN/report/train or RUN/report/validation_best.
+  folder of its own below that, as RUN/report/train or RUN/report/validation_best. Of what comes
+  with the package the report is reports/zoo_NAME in the current folder.
 
   Args:
     checkpoint: 'latest', 'best' or a step number.
@@ -102,7 +103,7 @@ def write_report(
     network, chosen, network.probabilities_of_set(chosen.images), _epoch(rows, network.step)
   )
   parts = [part for part, usual in ((split, 'test'), (checkpoint, 'latest')) if part != usual]
-  folder = make_folder(run / 'report' / '_'.join(parts))
+  folder = make_folder(references.report_folder(run) / '_'.join(parts))
   records = tracing.trace(network.module, network.image_shape, 'softmax')
   name = splits.validation_label if split == 'validation' else split
   content = {
@@ -262,7 +263,7 @@ def _confidence(found: scores.Calibration, accuracy: float) -> str:
 def _command(run: pathlib.Path, finished: Mapping[str, Any]) -> str:
   command = finished.get('command')
   lines = [f'python {command}'] if command else []
-  return '\n'.join([*lines, f'python -m cifar_jax evaluate {shlex.quote(str(run))}'])
+  return '\n'.join([*lines, f'python -m cifar_jax evaluate {shlex.quote(references.shown(run))}'])
 
 
 def _environment(finished: Mapping[str, Any]) -> list[tuple[str, Any]]:

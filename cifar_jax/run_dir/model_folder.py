@@ -5,6 +5,7 @@
                        what its data are known by, and the checksum of the weights
   normalization.npz    what its images are normalized by, where the config does not say it
   model.safetensors    its variables as 'params/...' and 'batch_stats/...', float16 or float32
+  metrics.csv          the history of its training, where that is known
   card.json            facts about it
   README.md            the same, for people
 
@@ -15,7 +16,7 @@ is `read_variables`.
 import hashlib
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +26,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax.augment.normalize import Statistics
-from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir import history, references, run_files
 from cifar_jax.run_dir.checkpoint import BEST, LATEST, Checkpoints
 from cifar_jax.utils import json_files
 from cifar_jax.utils.errors import UserError
@@ -34,6 +35,7 @@ from cifar_jax.weights import safetensors_files
 
 WEIGHTS, CARD, README = 'model.safetensors', 'card.json', 'README.md'
 COLLECTIONS = ('params', 'batch_stats')
+_MOST_PARTS = 100  # of a name: JAX's trees cannot be much deeper
 _STEP, _DATA, _CHECKSUM = 'step', 'data_facts', 'weights_sha256'  # keys of about.json
 
 
@@ -61,10 +63,11 @@ def is_model_folder(folder: pathlib.Path) -> bool:
 def check_not_trained_in(folder: pathlib.Path) -> None:
   """Raises UserError where a training would begin in a model folder."""
   if is_model_folder(folder):
+    name = references.shown(folder)
     raise UserError(
-      f'--workdir={folder} is a model folder: it has trained weights and nothing that training '
-      f'could go on from; choose another --workdir, and start there from these weights by '
-      f'--config.init_from={folder}'
+      f'--workdir={name} is a model folder: it has trained weights and nothing that training '
+      'could go on from; choose another --workdir, and start there from these weights by '
+      f'--config.init_from={name}'
     )
 
 
@@ -75,6 +78,7 @@ def write(
   about: Mapping[str, Any],
   variables: Mapping[str, Any],
   normalization: Statistics | None = None,
+  rows: Sequence[history.Row] = (),
   card: Mapping[str, Any] | None = None,
   readme: str | None = None,
   dtype: str = 'float16',
@@ -91,6 +95,7 @@ def write(
     variables: The collections 'params' and 'batch_stats', of float32 arrays.
     normalization: What the images are normalized by, of a config with another
       `config.data.normalize` than 'given'.
+    rows: The history of the training, for metrics.csv.
     card: What card.json holds.
     readme: What README.md holds.
     dtype: 'float16' halves the size of the parameters, 'float32' keeps every bit. BatchNorm's
@@ -123,6 +128,8 @@ def write(
     write_json(draft / run_files.ABOUT, {'format': configs.FORMAT, **about, _CHECKSUM: checksum})
     if normalization is not None:
       run_files.save_normalization(draft, normalization)
+    if rows:
+      history.write_rows(draft, rows)
     if card is not None:
       write_json(draft / CARD, card)
     if readme is not None:
@@ -220,7 +227,9 @@ def _read_weights(folder: pathlib.Path, checkpoint: str) -> tuple[dict[str, Any]
       f'again, or take {_CHECKSUM} out of {run_files.ABOUT} if you changed the weights yourself'
     )
   for name, array in tensors.items():
-    if name.partition('/')[0] not in COLLECTIONS or array.dtype not in (np.float16, np.float32):
+    parts = name.split('/')
+    named = parts[0] in COLLECTIONS and 1 < len(parts) <= _MOST_PARTS
+    if not named or array.dtype not in (np.float16, np.float32):
       raise UserError(
         f'{path} is no file of a model folder: it holds {name[:80]!r} of {array.dtype}, where '
         "'params/...' and 'batch_stats/...' of float16 or float32 are"

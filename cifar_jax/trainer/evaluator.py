@@ -83,7 +83,7 @@ class Evaluator:
     return self.of_variables(evaluated_variables(self._recipe, state), placed)
 
   def of_variables(self, variables: Mapping[str, Any], placed: Placed) -> dict[str, float]:
-    """The same, of what the network is applied with: 'params' and 'batch_stats', on every device."""
+    """The same, of 'params' and 'batch_stats' on every device, in whatever state they are."""
     collections = variables['params'], variables['batch_stats']
     if self.selective:
       return self._in_two_passes(collections, placed)
