@@ -1,6 +1,7 @@
 """The model card of a run or of a model folder: Markdown with the hub's metadata, and pictures."""
 
 import pathlib
+import shlex
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +35,8 @@ def text(
     reference: What commands call the model.
     pictures: Title -> file beside the card.
   """
-  recipe = [line for line in configs.assignments(config) if not line.startswith(_LEFT_OUT)]
+  shared, _ = model_folder.without_places(config, about)
+  recipe = [line for line in configs.assignments(shared) if not line.startswith(_LEFT_OUT)]
   tags = [str(tag) for tag in config.get('tags', ())]
   names = [str(name) for name in about.get('class_names', ())]
   return (
@@ -42,33 +44,53 @@ def text(
   )
 
 
-def of_run(run: pathlib.Path, license_id: str | None = None) -> str:
-  """The card of a run or of a model folder, without pictures.
+def of_run(
+  run: pathlib.Path,
+  license_id: str | None = None,
+  reference: str | None = None,
+  pictures: Mapping[str, str] | None = None,
+) -> str:
+  """The card of a run or of a model folder.
 
   Args:
     run: The folder.
     license_id: What the hub calls the license of the weights; None: what a card.json says.
+    reference: What commands in the card call the model; None: zoo:NAME, or the folder, of which
+      this machine's part is left out.
+    pictures: Title -> file beside the card.
 
   Raises:
     UserError: it is neither, or a file of it is damaged.
   """
-  return _text_of(run, license_id, facts.shown_name(run), {})
+  known = facts.facts_of(run)
+  if license_id:
+    known = {**known, 'license': license_id}
+  name = reference or shlex.quote(run.name if run.is_absolute() else str(run))
+  if references.is_packaged(run):
+    name = reference or references.shown(run)
+  return text(known, configs.read(run), run_files.read_about(run), name, pictures)
 
 
-def write(run: pathlib.Path, folder: pathlib.Path, license_id: str | None = None) -> pathlib.Path:
-  """Writes README.md, and the pictures that there are, into a folder; returns the path of the card.
+def write(
+  run: pathlib.Path,
+  folder: pathlib.Path,
+  license_id: str | None = None,
+  reference: str | None = None,
+) -> pathlib.Path:
+  """Writes README.md, and what pictures there are, into a folder; returns the path of the card.
 
-  The curves are drawn from metrics.csv; the confusion matrix is that of the run's report.
+  The curves are drawn from metrics.csv; the confusion matrix is that of the run's report. The other
+  arguments are as for `of_run`.
 
   Raises:
     UserError: as `of_run`, or nothing can be written there.
   """
+  validated_on = facts.facts_of(run).get('data', {}).get('validated_on')
+  label = 'test used as validation' if validated_on == facts.TEST_SET else 'validation'
   make_folder(folder)
   pictures = {}
-  rows = run_files.shown_rows(run)
-  if rows:
-    figure = charts.curves(rows, 'accuracy', 'validation')
-    files.save_figure(figure, folder, 'curves')
+  if rows := run_files.shown_rows(run):
+    files.save_figure(charts.curves(rows, 'accuracy', label), folder, 'curves')
     (folder / 'curves.svg').unlink(missing_ok=True)
     pictures['Accuracy over the epochs'] = 'curves.png'
   confusion = references.report_folder(run) / 'confusion.png'
@@ -76,17 +98,8 @@ def write(run: pathlib.Path, folder: pathlib.Path, license_id: str | None = None
     with disk_errors(folder):
       shutil.copyfile(confusion, folder / 'confusion.png')
     pictures['Confusion matrix on the test set'] = 'confusion.png'
-  content = _text_of(run, license_id, facts.shown_name(run), pictures)
+  content = of_run(run, license_id, reference, pictures)
   path = folder / model_folder.README
   with disk_errors(folder), replacing(path) as draft:
     draft.write_text(content, 'utf-8', newline='\n', errors='replace')
   return path
-
-
-def _text_of(
-  run: pathlib.Path, license_id: str | None, reference: str, pictures: Mapping[str, str]
-) -> str:
-  known = facts.facts_of(run)
-  if license_id:
-    known = {**known, 'license': license_id}
-  return text(known, configs.read(run), run_files.read_about(run), reference, pictures)

@@ -11,11 +11,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
-from cifar_jax.run_dir import model_folder, references, run_files
+from cifar_jax.run_dir import model_folder, run_files
 from cifar_jax.utils import json_files
 
 FORMAT = 1  # of card.json
 UNKNOWN_LICENSE = 'unknown'
+TEST_SET = 'the test set'  # validated on
 
 _NUMBER = int | float
 # Dotted name -> the type of its value, where it is there.
@@ -176,12 +177,15 @@ def _results(
   common = {'of': of, 'views': views(config)}
   if 'test_accuracy' in summary:
     numbers = {name: summary[f'test_{name}'] for name in ('accuracy', 'loss')}
-    return [{'split': 'test', **numbers, 'examples': about.get('test_examples', 0), **common}]
+    return [{'split': 'test', **numbers, **_count(about, 'test'), **common}]
   if 'val_accuracy' in summary:
     numbers = {name: summary[f'val_{name}'] for name in ('accuracy', 'loss')}
-    examples = about.get('validation_examples', 0)
-    return [{'split': 'validation', **numbers, 'examples': examples, **common}]
+    return [{'split': 'validation', **numbers, **_count(about, 'validation'), **common}]
   return []
+
+
+def _count(about: Mapping[str, Any], split: str) -> dict[str, Any]:
+  return _present({'examples': about.get(f'{split}_examples')})
 
 
 def _trained(run: pathlib.Path, config: ConfigDict, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,7 +214,7 @@ def _trained(run: pathlib.Path, config: ConfigDict, summary: Mapping[str, Any]) 
 
 def _validated_on(note: str) -> str:
   if 'test used as validation' in note:
-    return 'the test set'
+    return TEST_SET
   return (
     'images held out, which also serve as test'
     if 'validation used as test' in note
@@ -251,8 +255,3 @@ def _check(holder: Any, kinds: Mapping[str, Any], what: str, path: pathlib.Path)
     wrong = not isinstance(value, kind) or isinstance(value, bool)
     if value is not None and (wrong or (isinstance(value, float) and not math.isfinite(value))):
       raise json_files.damaged(path, f'{name} is {str(value)[:80]!r}')
-
-
-def shown_name(run: pathlib.Path) -> str:
-  """What commands in a card call the model: zoo:NAME, or the name of its folder."""
-  return references.shown(run) if references.is_packaged(run) else run.resolve().name

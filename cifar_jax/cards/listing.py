@@ -8,8 +8,6 @@ from cifar_jax.cards.markdown import percent
 from cifar_jax.run_dir import model_folder
 from cifar_jax.zoo import entries
 
-_ON_TEST = 'the test set'
-
 
 def entries_of_zoo() -> list[dict[str, Any]]:
   """A row for each entry, the smallest first."""
@@ -23,7 +21,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
   cells = [titles]
   starred = False
   for row in rows:
-    star = row['validated_on'] == _ON_TEST
+    star = row['validated_on'] == facts.TEST_SET
     starred |= star
     accuracy = (
       '' if row['accuracy'] is None else f'{percent(row["accuracy"])}{"*" if star else " "}'

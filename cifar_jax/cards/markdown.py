@@ -9,7 +9,9 @@ from cifar_jax.utils.suggestions import listed
 
 _NAMED = 20  # classes
 # Marks anywhere; marks of a list or a title at the start; what would become a link by itself.
-_SPECIAL = re.compile(r'([\\`*_{}\[\]<>|~$&]|^[#+=-]|(?<=^\d)[.)]|(?<=\w):(?=//)|(?<=www)\.|@)')
+_SPECIAL = re.compile(
+  r'([\\`*_{}\[\]<>|~$&]|^[#+=-]|(?<=^\d)[.)](?= )|(?<=\w):(?=//)|(?<=www)\.|@)'
+)
 
 
 def escaped(text: object) -> str:
@@ -106,11 +108,12 @@ def _numbers(facts: Mapping[str, Any]) -> str:
   rows = []
   for result in facts.get('results', ()):
     accuracy, loss = result.get('accuracy'), result.get('loss')
+    count = f'{result["examples"]:,} images, ' if 'examples' in result else ''
     rows.append(
       (
         percent(accuracy) if accuracy is not None else '',
         f'{loss:.4f}' if loss is not None else '',
-        f'{result.get("examples", 0):,} images, {escaped(result.get("split", "?"))}',
+        f'{count}{escaped(result.get("split", "?"))}',
         escaped(result.get('of', '')),
         escaped(result.get('views', '')),
       )

@@ -214,12 +214,13 @@ def make_model_folder(
     **model_folder.facts_about(0, {}),
   }
   config, about = model_folder.without_places(config, about)
+  statistics = normalization if isinstance(normalization, Statistics) else None
   model_folder.write(
     folder,
     config=config,
     about=about,
     variables=imported.variables,
-    normalization=normalization if isinstance(normalization, Statistics) else None,
+    normalization=statistics,
     dtype='float32',
   )
   return Made(imported, subject, network.parameters.trainable, normalized_by)
@@ -249,7 +250,7 @@ def _normalization(
         f'{path} normalizes by the {name} {numbers}, and --config.data.{name} is '
         f"{tuple(given)}; set it so, or --config.data.normalize='channel' to take what the file has"
       )
-  return found, 'the config, as in the file'
+  return normalization_of(config, channels), 'the config, as in the file'
 
 
 def _data(config: ConfigDict, what: str) -> data.Splits:

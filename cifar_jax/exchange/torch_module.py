@@ -23,12 +23,17 @@ from cifar_jax.models import (
   resnet,
 )
 from cifar_jax.models import convnext as convnext_module
+from cifar_jax.models.pretrained import network
+from cifar_jax.models.pretrained.classifier import Pretrained
+from cifar_jax.models.pretrained.efficientnet_lite import STAGES, EfficientNetLite
+from cifar_jax.models.pretrained.resnet import ImageNetResNet
+from cifar_jax.models.pretrained.vgg import ImageNetVGG
 from cifar_jax.utils.errors import UserError
 
 Lines = list[tuple[str, str]]  # name and expression of each layer
 
 _FOLDER = pathlib.Path(__file__).parent / 'torch_layers'
-_FILES = ('layers.py', 'blocks.py', 'tokens.py')
+_FILES = ('layers.py', 'blocks.py', 'tokens.py', 'pretrained.py')
 _ACTIVATIONS = {
   'celu': 'CELU',
   'elu': 'ELU',
@@ -64,19 +69,26 @@ def network_class(module: nn.Module, image_shape: Sequence[int], normalize: str)
   else:
     if isinstance(module, densenet.DenseNet):
       module = module.clone(remat=False)
-    lines = _lines_of(layer_calls(module, image_shape))
-    body = _sequential([(NORMALIZE, normalize), *lines])
+    calls = layer_calls(module, image_shape)
+    made = _pretrained_lines(module, calls) if isinstance(module, Pretrained) else _lines_of(calls)
+    body = _sequential([(NORMALIZE, normalize), *made])
   return '\n\n'.join([*_needed(body), body])
 
 
 def _sequential(lines: Lines) -> str:
-  entries = ''.join(f"          ('{name}', {expression}),\n" for name, expression in lines)
   return (
     'class Network(nn.Sequential):\n'
     '  """The layers in order; images [N, C, H, W] to logits [N, classes]."""\n\n'
     '  def __init__(self):\n'
-    f'    super().__init__(\n      OrderedDict(\n        [\n{entries}        ]\n      )\n    )\n'
+    f'    super().__init__(\n{_entries(lines, 6)}    )\n'
   )
+
+
+def _entries(lines: Lines, indent: int) -> str:
+  """The text of a dictionary of layers."""
+  start = ' ' * indent
+  entries = ''.join(f"{start}    ('{name}', {expression}),\n" for name, expression in lines)
+  return f'{start}OrderedDict(\n{start}  [\n{entries}{start}  ]\n{start})\n'
 
 
 def _derived(name: str, arguments: Mapping[str, Any], normalize: str) -> str:
@@ -88,6 +100,28 @@ def _derived(name: str, arguments: Mapping[str, Any], normalize: str) -> str:
     f'    self.{NORMALIZE} = {normalize}\n\n'
     f'  def forward(self, images):\n    return super().forward(self.{NORMALIZE}(images))\n'
   )
+
+
+def _pretrained_lines(module: Pretrained, calls: Sequence[Call]) -> Lines:
+  """Of a published network, and of a head below which it stands."""
+  base = network(module.network, 'model.network').make()
+  match base:
+    case ImageNetVGG():
+      line = _call('ImageNetVGG', base.convolutions)
+    case ImageNetResNet():
+      line = _call('ImageNetResNet', base.blocks, base.bottleneck)
+    case EfficientNetLite():
+      line = _call('EfficientNetLite', tuple(map(tuple, STAGES)))
+    case _:
+      raise UserError(f'the network {module.network} has no counterpart in PyTorch here')
+  head = next(number for number, call in enumerate(calls) if call.path == ('head',))
+  inner = _entries(_lines_of(calls[head:]), 12).strip()
+  return [
+    ('base', line),
+    *([('pool', 'nn.AdaptiveAvgPool2d(1)')] if module.pooled else []),
+    ('head', f'nn.Sequential({inner})'),
+    *([('two', 'LogOdds()')] if module.one_sigmoid else []),
+  ]
 
 
 def _lines_of(calls: Sequence[Call]) -> Lines:

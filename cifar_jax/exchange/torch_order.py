@@ -82,11 +82,9 @@ def match(
     # A shortcut may be defined before its branch in one network, and after it in the other.
     apart = sum(m.is_shortcut for m in mine) == sum(o.is_shortcut for o in other)
     for is_shortcut in (False, True) if apart else (None,):
-      parts = (
-        [layer for layer in layers if is_shortcut in (None, layer.is_shortcut)]
-        for layers in (mine, other)
-      )
-      pairs += _pairs(path, plural, *parts, is_sorted)
+      some = [layer for layer in mine if is_shortcut in (None, layer.is_shortcut)]
+      theirs_of_it = [layer for layer in other if is_shortcut in (None, layer.is_shortcut)]
+      pairs += _pairs(path, plural, some, theirs_of_it, is_sorted)
   renamed, remarks = _rename(path, pairs, ours)
   return renamed, [
     f'its {len(pairs)} layers were matched in order, by kind and shape, which says nothing of what '
@@ -104,6 +102,8 @@ def _group(path: pathlib.Path, tensors: Mapping[str, np.ndarray], is_sorted: boo
         f'{path} has other names than this network or any published one that is known, and {name} '
         'is no tensor of a convolution, dense layer or normalization'
       )
+    if layer.startswith('pre_logits.') and array.ndim == 4:
+      array = array.reshape(len(array), -1)  # timm's VGG writes a dense layer as a convolution
     groups.setdefault(layer, {})[part] = array
   found = [Found(name, _kind(path, name, parts), parts) for name, parts in groups.items()]
   return sorted(found, key=lambda layer: _natural(layer.name)) if is_sorted else found

@@ -16,7 +16,7 @@ from cifar_jax.schema.options import option
 from cifar_jax.utils.array_types import ClassLogits, Images, Maps, Mask, NewMaps
 
 # Expansion, filters, blocks, stride of the first one (1 where the paper has 2, in the second row).
-_STAGES = (
+STAGES = (
   (1, 16, 1, 1),
   (6, 24, 2, 1),
   (6, 32, 3, 2),
@@ -42,7 +42,7 @@ class MobileNetV2(Network):
     common = {'activation': 'relu6', 'dtype': self.dtype}
     maps = images.astype(self.dtype)
     maps = ConvNorm(multiple_of_8(_STEM * self.width), **common, name='stem')(maps, train, mask)
-    for stage, (expansion, filters, count, strides) in enumerate(_STAGES):
+    for stage, (expansion, filters, count, strides) in enumerate(STAGES):
       for number in range(count):
         maps = InvertedResidual(
           multiple_of_8(filters * self.width),

@@ -6,13 +6,18 @@ from cifar_jax.utils.paths import run_path
 from cifar_jax.zoo import entries
 
 
+def is_named(text: str) -> bool:
+  """Whether a RUN is the same on every machine, as zoo:NAME is."""
+  return text.startswith(entries.PREFIX)
+
+
 def resolve(text: str) -> pathlib.Path:
   """The folder that a RUN means.
 
   Raises:
     UserError: there is no such entry in the zoo, or no folder could have that name.
   """
-  if text.startswith(entries.PREFIX):
+  if is_named(text):
     return entries.find(text.removeprefix(entries.PREFIX))
   return run_path(text)
 

@@ -20,6 +20,7 @@ from cifar_jax.figures import files, image_utils
 from cifar_jax.figures.interpretability import make_explanation
 from cifar_jax.predict.classifier import Classifier, in_batches
 from cifar_jax.predict.predictions import ranked
+from cifar_jax.run_dir import references
 from cifar_jax.startup import host_memory
 from cifar_jax.utils.optional_deps import require
 from cifar_jax.web import http_server
@@ -169,4 +170,4 @@ def serve(
     threading.Thread(
       target=lambda: found.append(NearestNeighbors(network, split, count)), daemon=True
     ).start()
-  http_server.run(server, host, network.run)
+  http_server.run(server, host, references.shown(network.run))
