@@ -65,7 +65,8 @@ def add_parser(verbs: Any) -> None:
     '--images',
     type=int,
     metavar='N',
-    help='judge the accuracies on the first N images; default: all of the test set',
+    help='judge the accuracies on the first N images; default: all of the test set, which is '
+    'downloaded if it must be; 0 compares random pictures and needs no data',
   )
 
 
@@ -77,13 +78,15 @@ def run(arguments: argparse.Namespace) -> None:
   from cifar_jax.predict.run_data import load_known, usual_split
   from cifar_jax.trials import test_looks
 
-  if arguments.images is not None and arguments.images < 1:
-    raise UserError(f'--images={arguments.images}: there must be at least 1')
+  if arguments.images is not None and arguments.images < 0:
+    raise UserError(f'--images={arguments.images} is below 0')
   out = arguments.out or pathlib.Path(f'{arguments.run.resolve().name}-{arguments.to}')
   export.check_place(out, arguments.overwrite)
   network = classifier.load(arguments.run, arguments.checkpoint, arguments.data_dir)
 
   def examples() -> tuple[Any, str]:
+    if arguments.images == 0:
+      return None, 'random pictures'
     split = usual_split(arguments.run)
     try:
       splits = load_known(arguments.run, network.config, split, arguments.data_dir)

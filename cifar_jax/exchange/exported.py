@@ -98,8 +98,8 @@ def notes(network: Classifier) -> tuple[str, ...]:
       f'the test-time views of --config.evaluate.tta={config.evaluate.tta} are not in the export: '
       'it sees one view of each image'
     )
-  if network.preprocessing.pad_to:
-    height, width = network.preprocessing.height, network.preprocessing.width
+  height, width = network.preprocessing.height, network.preprocessing.width
+  if (height, width) != network.image_shape[:2]:
     found.append(
       f'images of {height}x{width} pixels go into the middle of a black square of '
       f'{network.preprocessing.pad_to} first, which the export does not do'

@@ -12,15 +12,24 @@ import numpy as np
 
 from cifar_jax.exchange.keras_graph import Node
 from cifar_jax.exchange.keras_layers import Step, Weight
+from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.optional_deps import require
 
 
 def keras() -> Any:
-  """Keras, on JAX unless KERAS_BACKEND names another backend."""
+  """Keras, on JAX unless KERAS_BACKEND names another backend.
+
+  Raises:
+    UserError: it is not installed, or has no such backend.
+  """
   os.environ.setdefault('KERAS_BACKEND', 'jax')
   # It imports TensorFlow where that is installed, which says much to nobody.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  return require('keras', 'keras')[0]
+  try:
+    return require('keras', 'keras')[0]
+  except ValueError as error:
+    backend = os.environ['KERAS_BACKEND']
+    raise UserError(f'KERAS_BACKEND={backend}: Keras has no such backend ({error})') from None
 
 
 def make(

@@ -19,9 +19,12 @@ from cifar_jax.utils.optional_deps import require
 from cifar_jax.weights import keras_files
 
 _ROOT = pathlib.Path(__file__).parents[2]  # where the package lies
-_PROCESSOR_SECONDS = 20  # a gigabyte takes two
-_SECONDS = 300
-_MEMORY = 2**31  # bytes of addresses beside those of the arrays; threads of NumPy take most of them
+PROCESSOR_SECONDS = 20  # beside one for each 100 MB that the arrays may have
+SECONDS = 300
+_MEMORY = (
+  2**29
+)  # bytes beside those of the file and its arrays; 2**27 are what Python and HDF5 need
+_THREADS = {'OPENBLAS_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1'}  # each would reserve memory
 _FACTS, _ARRAYS = 'facts.json', 'arrays.npz'
 
 
@@ -34,10 +37,13 @@ def load(path: pathlib.Path, most_bytes: int) -> keras_files.Saved:
   require('transfer', 'h5py')
   with tempfile.TemporaryDirectory(prefix='cifar_jax-') as folder:
     paths = [str(_ROOT), os.environ.get('PYTHONPATH')]
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))}
-    arguments = [str(path.absolute()), folder, str(most_bytes)]
+    environment = {**os.environ, **_THREADS, 'PYTHONPATH': os.pathsep.join(filter(None, paths))}
+    seconds = PROCESSOR_SECONDS + most_bytes // 10**8
+    memory = _MEMORY + 3 * most_bytes + 2 * path.stat().st_size
+    limits = [str(most_bytes), str(seconds), str(memory)]
+    arguments = [str(path.absolute()), folder, *limits]
     program = [sys.executable or 'python', '-m', 'cifar_jax.weights.keras_process', *arguments]
-    outcome = run_bounded(program, _SECONDS, environment)
+    outcome = run_bounded(program, SECONDS, environment)
     facts = pathlib.Path(folder, _FACTS)
     if outcome.status != 0 or not facts.is_file():
       lines = outcome.errors.strip().splitlines() or ['it did not end']
@@ -55,9 +61,9 @@ def load(path: pathlib.Path, most_bytes: int) -> keras_files.Saved:
   return keras_files.Saved(layers, **said)
 
 
-def main(path: str, folder: str, most_bytes: str) -> None:
+def main(path: str, folder: str, most_bytes: str, seconds: str, memory: str) -> None:
   """The program: writes what it reads, or the sentence of an error, into a folder."""
-  _bound(int(most_bytes))
+  _bound(int(seconds), int(memory))
   facts = pathlib.Path(folder, _FACTS)
   try:
     saved = keras_files.load(pathlib.Path(path), int(most_bytes))
@@ -76,15 +82,15 @@ def main(path: str, folder: str, most_bytes: str) -> None:
   facts.write_text(json.dumps(said), 'utf-8')
 
 
-def _bound(most_bytes: int) -> None:
+def _bound(seconds: int, memory: int) -> None:
   """Limits the time and the memory of this process, where the system can."""
   try:
     import resource
   except ImportError:  # Windows; there the time alone is limited, by the process that waits
     return
   for what, limit in (
-    (resource.RLIMIT_CPU, _PROCESSOR_SECONDS),
-    (resource.RLIMIT_AS, 6 * most_bytes + _MEMORY),
+    (resource.RLIMIT_CPU, seconds),
+    (resource.RLIMIT_AS, memory),
     (resource.RLIMIT_CORE, 0),
   ):
     hard = resource.getrlimit(what)[1]

@@ -15,6 +15,7 @@ from cifar_jax.data import Split
 from cifar_jax.exchange import export as exports
 from cifar_jax.exchange import targets
 from cifar_jax.exchange.export import export
+from cifar_jax.exchange.exported import notes
 from cifar_jax.exchange.targets import Options, Target, Written
 from cifar_jax.predict import classifier
 from cifar_jax.utils.errors import UserError
@@ -173,6 +174,18 @@ def test_a_network_that_diverged_is_told(tmp_path, monkeypatch) -> None:
   with pytest.raises(UserError, match='by_hand gives outputs that are not finite'):
     export(network, 'wrong', tmp_path / 'out')
   assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_export_does_not_do_is_said() -> None:
+  network = by_hand.linear_network()
+  assert notes(network) == ()
+  config = network.config.copy_and_resolve_references().unlock()
+  config.evaluate.tta = 'flip'
+  bordered = dataclasses.replace(network.preprocessing, height=2, width=3, pad_to=5)
+  changed = dataclasses.replace(network, config=config.lock(), preprocessing=bordered)
+  first, second = notes(changed)
+  assert first.startswith('the test-time views of --config.evaluate.tta=flip are not in the export')
+  assert second.startswith('images of 2x3 pixels go into the middle of a black square of 5 first')
 
 
 def test_what_is_equal_is_kept_by_the_same_way(tmp_path, monkeypatch) -> None:

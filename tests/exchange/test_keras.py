@@ -12,6 +12,7 @@ import subprocess
 import sys
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -168,6 +169,29 @@ def test_what_is_no_layer_of_keras_is_named(name, reason) -> None:
   target, _ = network_of(name)
   with pytest.raises(UserError, match=reason):
     trace(target.module, target.shapes, target.image_shape)
+
+
+class OfFlax(nn.Module):
+  """A network of a user's, of Flax's own layers, with one used twice and a sum of two branches."""
+
+  @nn.compact
+  def __call__(self, images: Any, train: bool) -> Any:
+    maps = nn.relu(nn.Conv(6, (3, 3), strides=(2, 2), padding='VALID')(images))
+    maps = nn.BatchNorm(use_running_average=not train)(maps)
+    twice = nn.Conv(6, (3, 3), feature_group_count=6, use_bias=False, name='twice')
+    maps = jnp.tanh(maps) + 0.5 * twice(twice(maps))
+    maps = nn.Dropout(0.5, deterministic=not train)(nn.LayerNorm()(maps))
+    return nn.Dense(10)(nn.sigmoid(maps).reshape(len(images), -1))
+
+
+def test_a_network_of_layers_of_flax_goes_through(keras) -> None:
+  module = OfFlax()
+  images = np.random.default_rng(0).standard_normal((3, 9, 9, 2)).astype(np.float32)
+  shapes = jax.eval_shape(functools.partial(module.init, train=False), jax.random.key(0), images)
+  variables = jax.tree_util.tree_map_with_path(random_values, dict(shapes))
+  model = keras_model.make(trace(module, shapes, (9, 9, 2)), variables, name='network')
+  expected = module.apply(variables, images, train=False)
+  assert_close(model(images, training=False), np.asarray(expected))
 
 
 def by_hand(keras: Any, name: str) -> Any:
