@@ -14,7 +14,7 @@ from cifar_jax.commands import parsing
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   parser = parsing.add_verb(
-    verbs, 'evaluate', run, 'loss and accuracy of a checkpoint', __doc__, computes=True
+    verbs, 'evaluate', run, 'loss and accuracy of a checkpoint', __doc__, computes=True, group='Use'
   )
   parsing.add_options(parser, 'run', '--checkpoint', '--data_dir', '--split')
   parser.add_argument('--json', action='store_true', help='print one JSON object')

@@ -14,7 +14,7 @@ from cifar_jax.commands import parsing
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'curves, confusion, mistakes, filters: a page about a run'
-  parser = parsing.add_verb(verbs, 'report', run, about, __doc__, computes=True)
+  parser = parsing.add_verb(verbs, 'report', run, about, __doc__, computes=True, group='Look')
   parsing.add_options(parser, 'run', '--checkpoint', '--data_dir', '--split')
   parser.add_argument(
     '--mistakes', type=int, default=24, metavar='N', help='how many to show; -1: all; default: 24'
