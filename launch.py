@@ -10,7 +10,7 @@ Every option can be changed on the command line; python -m cifar_jax options exp
 
   python launch.py --config=configs/cnn_adv.py --config.optimizer.learning_rate=3e-4
 
-On several hosts the same command runs on each of them (docs/many_devices.md). Afterwards:
+On several hosts the same command runs on each of them (docs/start/many_devices.md). Afterwards:
 
   python -m cifar_jax evaluate runs/cnn_adv
 """
