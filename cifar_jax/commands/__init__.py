@@ -10,7 +10,6 @@ Every module in this folder but `parsing` is a verb and has two functions:
 A large verb, or one with verbs of its own, is a folder whose `__init__` has the same two functions.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -46,6 +45,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments.action(arguments)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> parsing.Program:
   """The command line with all verbs."""
   return parsing.make_parser('python -m cifar_jax', _DESCRIPTION, sys.modules[__name__])
