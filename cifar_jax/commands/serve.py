@@ -2,7 +2,7 @@
 depend on, and the training images that look most alike.
 
   python -m cifar_jax serve runs/cnn_adv
-  python -m cifar_jax serve runs/cnn_adv --host=0.0.0.0 --port=8000   (for the whole network)
+  python -m cifar_jax serve runs/cnn_adv --host=0.0.0.0 --port=8000  # for the whole network
 """
 
 import argparse
