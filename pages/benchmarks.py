@@ -34,7 +34,7 @@ def page() -> str:
         'time_to_accuracy',
         'From the start of the process to the end of the run, each seed in a process of its own.',
         'python -m benchmarks time_to_accuracy --config=configs/fast83.py --runs=5',
-        table(measured.TIMES, measured.times(), '----:::-'),
+        table(measured.TIMES, measured.times(), '-----:::-'),
       ),
       *_section(
         'Published and reproduced',
@@ -57,14 +57,14 @@ def page() -> str:
         'throughput',
         'Whole training steps, medians of turns, each system in its own process.',
         'python -m benchmarks throughput --configs=cnn_adv --systems=ours,pytorch --repeats=5',
-        table(measured.THROUGHPUT, measured.throughput(), '-:--:::--'),
+        table(measured.THROUGHPUT, measured.throughput(), '--:--:::--'),
       ),
       *_section(
         'The same, of an earlier version',
         'throughput_before',
         'Beside Keras and Flax as it comes, too.',
         'python -m benchmarks throughput --configs=cnn_adv --systems=plain,keras_tensorflow',
-        table(measured.THROUGHPUT, measured.throughput(file='throughput_before'), '-:--:::--'),
+        table(measured.THROUGHPUT, measured.throughput(file='throughput_before'), '--:--:::--'),
       ),
       *_section(
         'How a step grows',
@@ -120,12 +120,12 @@ def page() -> str:
 
 def _section(title: str, name: str, about: str, command: str, content: str) -> list[str]:
   date = _changed(tables.RESULTS / f'{name}.csv')
-  when = f' Last measured {date}.' if date else ''
+  when = f'The table last changed on {date}.' if date else ''
   return [
     f'## {title}\n',
     f'{about} From [{name}.csv](../results/{name}.csv), written by\n',
     code('bash', command.replace('32;128;512', "'32;128;512'")),
-    f'{when.strip()}\n',
+    f'{when}\n',
     content,
   ]
 
@@ -177,7 +177,7 @@ def _reproduction() -> str:
 
 def _articles() -> dict[str, str]:
   """The title and origin of each article, as the configs that follow it name them."""
-  found = {}
+  found: dict[str, str] = {}
   for row in rows('published'):
     path = ROOT / f'configs/{row["system"]}.py'
     text = ' '.join(path.read_text('utf-8').split()) if path.exists() else ''

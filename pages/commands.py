@@ -4,7 +4,7 @@ import argparse
 import io
 
 from cifar_jax import commands
-from pages.text import code, examples, prose
+from pages.text import code, example_first
 
 
 def pages() -> dict[str, str]:
@@ -37,8 +37,7 @@ def _launch() -> list[str]:
   flags = launch.flags.FLAGS.get_flags_for_module(launch)
   lines = [f'  --{flag.name:<15} {flag.help}' for flag in flags]
   return [
-    code('bash', '\n'.join(examples(about))),
-    prose(about),
+    example_first(about),
     code('text', '\n'.join(['flags:', *lines])),
     'All options of the config are flags too, as in `--config.epochs=3`: see '
     '[options](options.md).\n',
@@ -56,8 +55,7 @@ def _verb(name: str, parser: argparse.ArgumentParser, level: str) -> list[str]:
   return [
     f'{level} {name}\n',
     f'{_sentence(parser.get_default("about"))}\n',
-    code('bash', '\n'.join(examples(about))) if examples(about) else '',
-    prose(about),
+    example_first(about),
     code('text', usage.getvalue().rstrip()),
   ] + [
     text
@@ -83,7 +81,7 @@ def _measuring() -> list[str]:
     for name, verb in verbs.items()
   ]
   return [
-    code('bash', '\n'.join(examples(about))),
+    example_first(about),
     '`python -m benchmarks VERB` writes the tables in [results/](../results/README.md):\n',
     '\n'.join(listed) + '\n',
   ]

@@ -100,17 +100,18 @@ def page(each: Described) -> str:
   ]
   assumed = each.config.data.name == 'folder'
   line = f'python launch.py --config=configs/{each.name}.py'
+  shown = rf'python launch\.py --config[= ]configs/{each.name}\.py'
   parts = [
     f'---\ntitle: {each.name}\n---\n\n# `{each.name}`\n',
     as_markdown(each.about),
-    *([] if line in each.about else [code('bash', line)]),
+    *([] if re.search(shown, each.about) else [code('bash', line)]),
     'The same line resumes a run that was interrupted. The run is in '
     f'`runs/{each.name}`; [files of a run](../files.md) says what it holds.\n',
     *measured.of_config(each.name),
     *_curves(each.name),
     '## Network\n',
     drawing.network(each.network.layers),
-    table(('', ''), facts, '-:'),
+    table(('quantity', 'number'), facts, '-:'),
     *(['\nClasses are those of the folder of images; here two are assumed.\n'] if assumed else []),
     '\n??? note "Layer by layer"\n',
     '    Printed by\n',

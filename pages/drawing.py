@@ -7,14 +7,19 @@ which its name repeats.
 
 import dataclasses
 import html
+import itertools
 import math
+import re
 from collections.abc import Sequence
 
 from cifar_jax.analysis.layer_table import merge_activations
 from cifar_jax.analysis.tracing import LayerRecord
+from cifar_jax.figures import charts
 
-_MOST = 34  # blocks; of larger networks each block is a part of them
-_WIDTH, _MIDDLE, _WIDEST, _NARROWEST = 560, 290, 170, 10
+_FEWEST, _MOST = 4, 34  # blocks; of larger networks each block is a part of them
+_WIDTH, _MIDDLE, _WIDEST, _NARROWEST = 500, 225, 120, 8
+_LETTERS = 22  # of a label
+_PERIOD = 12  # blocks that repeat together
 _LINE, _BLOCK = 28, 18
 # Readable on white and on black.
 _COLORS = {
@@ -67,31 +72,26 @@ def network(layers: Sequence[LayerRecord]) -> str:
   title = f'The network, {len(layers)} layers'
   return (
     f'<div class="network"><svg viewBox="0 0 {_WIDTH} {height}" role="img" '
-    f'aria-label="{title}" font-size="12.5" font-family="inherit">{"".join(parts)}</svg></div>\n\n'
+    f'aria-label="{title}" font-size="13" font-family="inherit">{"".join(parts)}</svg></div>\n\n'
     'Blocks are as wide as what they put out, on a logarithmic scale; beside them the shape of '
     'that (height \xd7 width \xd7 channels), and parameters with their share.\n'
   )
 
 
 def blocks(layers: Sequence[LayerRecord]) -> list[Block]:
-  """What is drawn: each layer; in a network of many each part that has a name, and equal parts that
-  follow on each other as one.
+  """What is drawn: each layer; in a network of many each part that has a name, those that repeat as
+  one; in one of still more what puts out maps of one size.
   """
   merged = merge_activations(layers)
   if len(merged) <= _MOST:
     return [_of_layer(layer) for layer in merged]
-  for depth in (2, 1):
-    parts = _together(_parts(merged, depth))
-    if len(parts) <= _MOST:
-      return parts
-  return _stages(parts)
+  by_name = [_repeats(_parts(merged, depth)) for depth in (1, 2)]
+  return next((parts for parts in by_name if _FEWEST <= len(parts) <= _MOST), _stages(by_name[0]))
 
 
 def _of_layer(layer: LayerRecord) -> Block:
   activation = f' {layer.activation}' if layer.activation not in ('', 'linear') else ''
-  kind = layer.kind.replace('BatchNormalization', 'BatchNorm').replace(
-    'LayerNormalization', 'LayerNorm'
-  )
+  kind = layer.kind.replace('Normalization', 'Norm')
   label = layer.activation if layer.kind == 'Activation' else kind + activation
   return Block(label, _color(layer.kind), layer.output_shape, layer.parameters)
 
@@ -111,7 +111,7 @@ def _parts(layers: Sequence[LayerRecord], depth: int) -> list[Block]:
     _of_layer(members[0])
     if len(members) == 1
     else Block(
-      f'{name} ({len(members)} layers)',
+      name,
       _OTHER,
       members[-1].output_shape,
       sum(layer.parameters for layer in members),
@@ -120,24 +120,37 @@ def _parts(layers: Sequence[LayerRecord], depth: int) -> list[Block]:
   ]
 
 
-def _together(parts: Sequence[Block]) -> list[Block]:
-  """Equal blocks that follow on each other as one."""
-  found: list[tuple[Block, int, str]] = []
-  for part in parts:
-    kind = part.label.split(' (')[-1] if part.color == _OTHER else part.label
-    if found and part.color == _OTHER:
-      last, count, before = found[-1]
-      if (kind, part.output_shape, part.parameters) == (
-        before, last.output_shape, last.parameters // count,
-      ):  # fmt: skip
-        total = last.parameters + part.parameters
-        found[-1] = (dataclasses.replace(last, parameters=total), count + 1, before)
-        continue
-    found.append((part, 1, kind))
-  return [
-    dataclasses.replace(part, label=f'{count} \xd7 {part.label}') if count > 1 else part
-    for part, count, _ in found
-  ]
+def _repeats(parts: Sequence[Block]) -> list[Block]:
+  """Blocks, or rows of them, that follow on each other several times as one."""
+  alike = [(re.sub(r'\d+', '', part.label), part.output_shape, part.parameters) for part in parts]
+  found: list[Block] = []
+  place = 0
+  while place < len(parts):
+    lengths = {period: _times(alike[place:], period) for period in range(1, _PERIOD + 1)}
+    period, count = max(lengths.items(), key=lambda each: (each[1] > 1) * each[0] * each[1])
+    if count == 1:
+      found.append(parts[place])
+      place += 1
+      continue
+    row = parts[place : place + period]
+    largest = max(row, key=lambda block: block.parameters)
+    found.append(
+      Block(
+        f'{count} \xd7 {largest.label}',
+        largest.color,
+        row[-1].output_shape,
+        count * sum(block.parameters for block in row),
+      )
+    )
+    place += period * count
+  return found
+
+
+def _times(values: Sequence[object], period: int) -> int:
+  """How often the first values, so many, stand there one after the other."""
+  starts = range(0, len(values) - period + 1, period)
+  first = values[:period]
+  return sum(1 for _ in itertools.takewhile(lambda at: values[at : at + period] == first, starts))
 
 
 def _stages(parts: Sequence[Block]) -> list[Block]:
@@ -152,7 +165,7 @@ def _stages(parts: Sequence[Block]) -> list[Block]:
     group[0]
     if len(group) == 1
     else Block(
-      f'{group[0].label.split(" (")[0]} … {group[-1].label.split(" (")[0]}',
+      f'{group[0].label} … {group[-1].label}',
       _OTHER,
       group[-1].output_shape,
       sum(block.parameters for block in group),
@@ -166,12 +179,12 @@ def _row(
 ) -> str:
   top = _LINE * number + 4
   fill = f'fill="{color}"' if color != 'none' else 'fill="none" stroke="currentColor"'
-  text = ' \xd7 '.join(str(size) for size in shape)
-  baseline = top + _BLOCK - 5
+  text = '\xd7'.join(str(size) for size in shape)
+  baseline, name = top + _BLOCK - 5, html.escape(charts.shortened(label, _LETTERS))
   return (
     f'<rect x="{_MIDDLE - width / 2:.1f}" y="{top}" width="{width:.1f}" height="{_BLOCK}" rx="3" '
     f'{fill}/><text x="{_MIDDLE - _WIDEST / 2 - 8}" y="{baseline}" text-anchor="end" '
-    f'fill="currentColor">{html.escape(label)}</text><text x="{_MIDDLE + _WIDEST / 2 + 8}" '
+    f'fill="currentColor">{name}</text><text x="{_MIDDLE + _WIDEST / 2 + 8}" '
     f'y="{baseline}" fill="currentColor">{text}'
     + (f'<tspan opacity=".7" dx="8">{right}</tspan>' if right else '')
     + '</text>'

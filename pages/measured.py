@@ -46,7 +46,7 @@ def _reproduction(name: str) -> Iterator[str]:
     ('options', 'published', 'in', 'on', 'ours', 'n', 'epochs', 'in at most', 'measured on'),
     [
       (
-        ' '.join(f'`{word}`' for word in row['options'].split()),
+        words_as_code(row['options']),
         row['claim'],
         row['time'],
         row['hardware'],
@@ -69,6 +69,11 @@ def _reproduction(name: str) -> Iterator[str]:
   )
   if commands:
     yield code('bash', '\n'.join(f'python {command}' for command in commands))
+
+
+def words_as_code(options: str) -> str:
+  """Options of a command line, each as code."""
+  return ' '.join(f'`{word}`' for word in options.split())
 
 
 def accuracy_of(row: Mapping[str, str]) -> str:
@@ -98,7 +103,8 @@ def times(config: str = '') -> list[tuple[str, ...]]:
       groups[way].append(row)
   return [
     (
-      f'`{name}`' + ''.join(f' `{word}`' for word in overrides.split()),
+      f'`{name}`',
+      words_as_code(overrides),
       machine,
       jax,
       'empty' if cold == 'True' else 'kept',
@@ -107,12 +113,21 @@ def times(config: str = '') -> list[tuple[str, ...]]:
       f'{tables.mean_and_deviation([float(row["seconds"]) for row in seeds], 1)} s',
       f'`{flags}`' if flags else '',
     )
-    for (name, overrides, machine, jax, cold, flags), seeds in groups.items()
+    for (name, overrides, machine, jax, cold, flags), seeds in sorted(groups.items())
   ]
 
 
 TIMES = (
-  *('config', 'machine', 'jax', 'compiled programs', 'n', 'test accuracy', 'from process start'),
+  *(
+    'config',
+    'options',
+    'machine',
+    'jax',
+    'compiled programs',
+    'n',
+    'test accuracy',
+    'from process start',
+  ),
   'compiler flags',
 )
 
@@ -121,7 +136,7 @@ def _times(name: str) -> Iterator[str]:
   found = times(name)
   if found:
     yield '### Seconds from the start of the process\n'
-    yield table(TIMES, found, '----:::-')
+    yield table(TIMES[1:], [row[1:] for row in found], '----:::-')
     yield (
       'Mean and standard deviation over n seeds, each in a process of its own. From '
       '[time_to_accuracy.csv](../../results/time_to_accuracy.csv), measured by\n'
@@ -172,7 +187,7 @@ def _photographs(name: str) -> Iterator[str]:
   found = photographs(name)
   if found:
     yield '### On photographs of cats and dogs\n'
-    yield table(PHOTOGRAPHS, found, '-::::::-')
+    yield table(PHOTOGRAPHS[1:], [row[1:] for row in found], '::::::-')
     yield (
       'Mean and standard deviation over n seeds, after the last update. From '
       '[photographs.csv](../../results/photographs.csv).\n'
@@ -188,7 +203,7 @@ SYSTEMS = {
   'keras_jax': 'Keras on JAX',
 }
 THROUGHPUT = (
-  *('config', 'batch', 'precision', 'system', 'images per second', 'lowest to highest'),
+  *('config', 'options', 'batch', 'precision', 'system', 'images per second', 'lowest to highest'),
   *('turns', 'versions', 'machine'),
 )
 
@@ -197,7 +212,8 @@ def throughput(name: str = '', file: str = 'throughput') -> list[tuple[str, ...]
   """Images per second of whole training steps."""
   return [
     (
-      f'`{row["config"]}`' + ''.join(f' `{word}`' for word in row['overrides'].split()),
+      f'`{row["config"]}`',
+      words_as_code(row['overrides']),
       row['batch_size'],
       'bfloat16' if row['system'].endswith('_bfloat16') else 'float32',
       SYSTEMS[row['system'].removesuffix('_bfloat16')],
@@ -216,7 +232,7 @@ def _throughput(name: str) -> Iterator[str]:
   found = throughput(name)
   if found:
     yield '### Images per second of training steps\n'
-    yield table(THROUGHPUT, found, '-:--:::--')
+    yield table(THROUGHPUT[1:], [row[1:] for row in found], '-:--:::--')
     yield (
       'Medians of turns, each system in its own process. From '
       '[throughput.csv](../../results/throughput.csv); [how it was measured]'
