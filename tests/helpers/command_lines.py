@@ -4,7 +4,7 @@ import pathlib
 import re
 import shlex
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 import launch
@@ -48,7 +48,6 @@ OTHERS = {
   'uv': 'installs',
   'unzip': 'an archive of the reader',
 }
-_PROGRAMS = ('launch.py', 'cifar_jax', 'benchmarks')
 _VARIABLE = re.compile(r'[A-Z_]+=\S* ')
 _OURS = re.compile(
   r'(?:\S*/)?python3?(?:\.\d+)? (?:\S*/)?(launch\.py|-m cifar_jax|-m benchmarks)\b'
@@ -80,6 +79,16 @@ def lines_of_page(path: pathlib.Path) -> list[Line]:
       if shell or _OURS.match(line):
         found.append(Line(f'{name}:{number}', line))
   return found
+
+
+def files_of_page(path: pathlib.Path) -> dict[str, str]:
+  """What a page has its reader write, by name: the blocks with a title, as in
+  ```python title="configs/mine.py".
+  """
+  found = re.findall(
+    r'^( *)```\w+ title="([^"]+)"[^\n]*\n(.*?)^\1```', path.read_text('utf-8'), re.M | re.S
+  )
+  return {name: textwrap.dedent(text) for _, name, text in found}
 
 
 def lines_of_text(place: str, text: str) -> list[Line]:
@@ -134,8 +143,11 @@ def reason_to_skip(line: str) -> str | None:
   raise AssertionError(f'no program of ours, and not among OTHERS in {__file__}: {line}')
 
 
-def check(line: str) -> None:
+def check(line: str, own_files: Collection[str] = ()) -> None:
   """Reads a line as the program that it calls does, and its config with all overrides.
+
+  Args:
+    own_files: Files of the reader, which are not there; see `files_of_page`.
 
   Raises:
     AssertionError: A verb, an option, a value or the file of a config is wrong.
@@ -148,19 +160,19 @@ def check(line: str) -> None:
   program = match[1].removeprefix('-m ')
   try:
     if program == 'launch.py':
-      _check_launch(words)
+      _check_launch(words, own_files)
       return
     parser = commands.make_parser() if program == 'cifar_jax' else command_line.make_parser()
     arguments = parsing.parse(parser, words)
     file = getattr(arguments, 'config', None)
     if file and arguments.takes_overrides:
-      _check_config(file, arguments.overrides)
+      _check_config(file, arguments.overrides, own_files)
   except SystemExit as end:
     if end.code:
       raise AssertionError('refused') from None
 
 
-def _check_launch(words: list[str]) -> None:
+def _check_launch(words: list[str], own_files: Collection[str]) -> None:
   flags = {flag.name for flag in launch.flags.FLAGS.get_flags_for_module(launch)}
   config, overrides = '', []
   rest = iter(words)
@@ -176,10 +188,10 @@ def _check_launch(words: list[str]) -> None:
     value = value if equals else next(rest)
     config = value if name == 'config' else config
   assert config, 'no --config'
-  _check_config(config, overrides)
+  _check_config(config, overrides, own_files)
 
 
-def _check_config(file: str, overrides: list[str]) -> None:
-  if 'mine' in file or 'my_' in file:  # files of the reader; those of a page are made by its test
+def _check_config(file: str, overrides: list[str], own_files: Collection[str]) -> None:
+  if file in own_files:
     return
   configs.validate(configs.load(file, overrides))

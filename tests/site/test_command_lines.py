@@ -2,6 +2,7 @@
 
 import inspect
 import pathlib
+from collections.abc import Collection
 
 import pytest
 
@@ -17,12 +18,12 @@ def at_home(monkeypatch) -> None:
   monkeypatch.chdir(REPOSITORY)
 
 
-def check(lines: list[Line]) -> None:
+def check(lines: list[Line], own_files: Collection[str] = ()) -> None:
   wrong = []
   for line in lines:
     try:
       if command_lines.reason_to_skip(line.text) is None:
-        command_lines.check(line.text)
+        command_lines.check(line.text, own_files)
     except (AssertionError, UserError) as error:
       wrong.append(f'{line.place}: {line.text}\n    {error}')
   assert not wrong, '\n'.join(wrong)
@@ -32,7 +33,7 @@ def check(lines: list[Line]) -> None:
   'path', command_lines.pages(), ids=lambda path: path.relative_to(REPOSITORY).as_posix()
 )
 def test_command_lines_of_a_page(path: pathlib.Path) -> None:
-  check(command_lines.lines_of_page(path))
+  check(command_lines.lines_of_page(path), command_lines.files_of_page(path))
 
 
 def test_command_lines_of_configs() -> None:
