@@ -71,7 +71,7 @@ def train(
   # 2. Data.
   splits = data.with_shared_images_noted(data.load_splits(config))
   if not run_files.has_begun(run):
-    data.check_classes_left(splits, config.data.validation)
+    data.check_classes_left(splits)
 
   # 3. Build.
   trainer = (build or build_trainer)(config, splits)
