@@ -26,8 +26,9 @@ from absl import app, flags, logging
 
 from cifar_jax import config as configs
 from cifar_jax.devices import distributed
+from cifar_jax.run_dir import references
 from cifar_jax.startup import accelerators, early_start, host_memory, xla_flags
-from cifar_jax.utils import cache, paths
+from cifar_jax.utils import cache
 from cifar_jax.utils.errors import UserError, exit_on_user_error
 
 _CONFIG = flags.DEFINE_string('config', None, 'Path of the config file.')
@@ -55,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
     host_memory.configure_malloc()
     flags_note = xla_flags.set_flags()
     config = configs.load(_CONFIG.value, argv[1:])
-    run = paths.run_path(_WORKDIR.value or f'runs/{configs.name_of(_CONFIG.value)}')
+    run = references.resolve(_WORKDIR.value or f'runs/{configs.name_of(_CONFIG.value)}')
     with distributed.initialize_distributed(
       _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     ):

@@ -10,6 +10,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from cifar_jax.run_dir import references
 from cifar_jax.utils import paths
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
@@ -90,13 +91,16 @@ def add_verbs(verbs: Any, package: str, path: Sequence[str]) -> None:
 
 
 def parse(parser: Program, argv: Sequence[str] | None) -> argparse.Namespace:
-  """The arguments of a command line, with `overrides` of a config where the verb takes them; ends
-  the process with status 2 and a line on stderr where a word is unknown.
+  """The arguments of a command line, with `overrides` of a config and `data_options` of other data
+  where the verb takes them; ends the process with status 2 and a line on stderr where a word is
+  unknown.
   """
   parser.check_verb(sys.argv[1:] if argv is None else argv)
   arguments, rest = parser.parse_known_args(argv)
   arguments.overrides = [word for word in rest if re.match(r'--?(no)?config\.', word)]
+  arguments.data_options = [word for word in rest if re.match(r'--data\.[^=]+=', word)]
   known = arguments.overrides if arguments.takes_overrides else []
+  known = known + (arguments.data_options if arguments.takes_data else [])
   unknown = [word for word in rest if word not in known]
   if unknown:
     parser.error(f'unrecognized: {" ".join(unknown)}')
@@ -114,6 +118,7 @@ def add_verb(
   computes: bool = False,
   starts_jax: bool = True,
   group: str = '',
+  takes_data: bool = False,
 ) -> argparse.ArgumentParser:
   """Adds a verb to a command line.
 
@@ -129,6 +134,8 @@ def add_verb(
     computes: Whether an accelerator would help, so that one that is not used is spoken of.
     starts_jax: Whether the process may start JAX, for which flags are set then.
     group: Which of `GROUPS` lists it; '' for a verb of another, and of a program without groups.
+    takes_data: Whether options such as --data.name=folder may follow, which name other data than
+      the run's own; `action` finds them in `arguments.data_options`.
   """
   parser = verbs.add_parser(
     name, help=about, description=description, formatter_class=HelpShape, allow_abbrev=False
@@ -141,6 +148,7 @@ def add_verb(
     starts_jax=starts_jax,
     about=about,
     group=group,
+    takes_data=takes_data,
   )
   return parser
 
@@ -160,15 +168,34 @@ def _type_of(read: Callable[[str], pathlib.Path]) -> Callable[[str], pathlib.Pat
 
 
 path, run_path = _type_of(paths.user_path), _type_of(paths.run_path)
+run_reference = _type_of(references.resolve)
 _OPTIONS: dict[str, dict[str, Any]] = {
-  'run': {'type': run_path, 'metavar': 'RUN', 'help': 'folder of the run'},
-  'runs': {'type': run_path, 'metavar': 'RUN', 'nargs': '+', 'help': 'folder of a run'},
+  'run': {
+    'type': run_reference,
+    'metavar': 'RUN',
+    'help': 'folder of the run, a model folder, zoo:NAME (see zoo list) or hub:OWNER/NAME',
+  },
+  'runs': {
+    'type': run_reference,
+    'metavar': 'RUN',
+    'nargs': '+',
+    'help': 'folder of a run, a model folder, zoo:NAME or hub:OWNER/NAME',
+  },
   '--checkpoint': {'default': 'latest', 'help': "'latest' (default), 'best' or a step number"},
   '--data_dir': {'help': 'where the data is now, if it has moved since training'},
   '--split': {
     'choices': ['train', 'validation', 'test'],
     'help': 'which images to measure the network on; default: test, or validation where the '
     'run leaves the test set unopened (--config.evaluate.test=False)',
+  },
+  '--classes': {
+    'default': '',
+    'metavar': 'A=B,...',
+    'help': 'of other data: class A of theirs is class B of the run, where the names differ',
+  },
+  '--skip_unknown_classes': {
+    'action': 'store_true',
+    'help': 'of other data: leave out the images of classes that the run lacks',
   },
   '--progress': {
     'default': 'auto',
@@ -191,3 +218,27 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
   """Adds arguments that several verbs have, by their names above."""
   for name in names:
     parser.add_argument(name, **_OPTIONS[name])
+
+
+def data_request(arguments: argparse.Namespace) -> Any:
+  """The other data that a command line names, an `any_set.Request`; None where it names none.
+
+  Raises:
+    UserError: it says how classes are matched, but not of which data.
+  """
+  if not arguments.data_options:
+    for option in ('classes', 'skip_unknown_classes'):
+      if getattr(arguments, option):
+        raise UserError(
+          f"--{option} is for other data than the run's own; name them, as "
+          '--data.name=folder --data.dir=photos'
+        )
+    return None
+  from cifar_jax.predict.any_set import Request
+
+  return Request(
+    tuple(arguments.data_options),
+    arguments.classes,
+    arguments.skip_unknown_classes,
+    arguments.split,
+  )

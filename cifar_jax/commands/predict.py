@@ -6,6 +6,12 @@ named on stderr and skipped; the exit status is then 1.
 
   python -m cifar_jax predict runs/cnn_adv holiday.jpg photos/ https://example.org/cat.png
   python -m cifar_jax predict runs/cnn_adv photos/ --format=csv > found.csv
+
+With --labels, predictions are compared with the names of the folders that the images are in, or
+with a table of file and label; the wrong ones are marked, and accuracy and classes come last.
+
+  python -m cifar_jax predict runs/cnn_adv photos/ --labels --classes=car=automobile
+  python -m cifar_jax predict runs/cnn_adv photos/ --labels=labels.csv
 """
 
 import argparse
@@ -28,31 +34,65 @@ def add_parser(verbs: Any) -> None:
   parser.add_argument(
     '--format', default='table', choices=['table', 'json', 'csv'], help='json: one object per line'
   )
+  parser.add_argument(
+    '--labels',
+    nargs='?',
+    const='',
+    metavar='FILE.csv',
+    help='what the images show: a table of file and label; without a file, the names of the '
+    "images' folders",
+  )
+  parsing.add_options(parser, '--classes', '--skip_unknown_classes')
 
 
 def run(arguments: argparse.Namespace) -> None:
   """Prints one line per image."""
   if arguments.top < 1:
     raise UserError(f'--top={arguments.top}: there must be at least 1')
-  from cifar_jax.predict import classifier, predictions
+  with_labels = arguments.labels is not None
+  if not with_labels and (arguments.classes or arguments.skip_unknown_classes):
+    raise UserError('--classes and --skip_unknown_classes are for labels: give --labels as well')
+  from cifar_jax.predict import classifier, image_files, labels, predictions
 
   network = classifier.load(arguments.run, arguments.checkpoint, arguments.data_dir)
+  known = None
+  if with_labels:
+    names = [name for name, problem in image_files.named(arguments.images) if not problem]
+    known = labels.read(
+      names,
+      arguments.labels,
+      network.class_names,
+      arguments.classes,
+      arguments.skip_unknown_classes,
+    )
   top = min(arguments.top, len(network.class_names))
   if isinstance(sys.stdout, io.TextIOWrapper):
     # A name that the terminal cannot show is no reason to stop.
     sys.stdout.reconfigure(errors='backslashreplace')
   if arguments.format == 'csv':
-    print(predictions.csv_header(top), flush=True)
+    print(predictions.csv_header(top, with_labels), flush=True)
   skipped = 0
+  predicted: dict[str, str] = {}
   for image, classes in predictions.predict(network, arguments.images, top):
     if not classes:
       skipped += 1
       print(f'skipped {image.shown_name}: {image.problem}', file=sys.stderr)
-    elif arguments.format == 'table':
-      print(predictions.as_table(image.shown_name, classes), flush=True)
+      continue
+    verdict = None
+    if known:
+      predicted[image.name] = classes[0][0]
+      label = known.of_image.get(image.name)
+      right = None if label is None else classes[0][0] == label
+      verdict = predictions.Verdict(label, right)
+    if arguments.format == 'table':
+      print(predictions.as_table(image.shown_name, classes, verdict), flush=True)
     else:
       line = {'json': predictions.as_json, 'csv': predictions.as_csv}[arguments.format]
-      print(line(image.name, classes), flush=True)
+      print(line(image.name, classes, verdict), flush=True)
+  if known:
+    # What programs read has lines of one kind.
+    file = sys.stdout if arguments.format == 'table' else sys.stderr
+    print('', *labels.summary(known, predicted), sep='\n', file=file)
   if skipped:
     print(f'{skipped} skipped', file=sys.stderr)
     sys.exit(1)

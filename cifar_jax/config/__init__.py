@@ -9,7 +9,7 @@ from cifar_jax.config.files import call_get_config, find, import_file, name_of, 
 from cifar_jax.config.migrations import FORMAT, RENAMED_RESULTS, current_results
 from cifar_jax.config.options import NEUTRAL, OPTIONS
 from cifar_jax.config.parse import load, override, parse_flags, split_overrides
-from cifar_jax.config.source import to_source
+from cifar_jax.config.source import assignments, to_source
 from cifar_jax.config.stored import (
   CONFIG_NAME,
   check_same,
@@ -26,6 +26,7 @@ __all__ = [
   'NEUTRAL',
   'OPTIONS',
   'RENAMED_RESULTS',
+  'assignments',
   'call_get_config',
   'check_same',
   'current_results',

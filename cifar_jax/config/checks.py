@@ -36,7 +36,12 @@ def validate(config: ConfigDict) -> None:
   for section, optimizer in optim.in_use(config.optimizer).items():
     averaging.check_optimizer(section, optimizer)
   _check_early_end(config)
-  if not config.evaluate.test and config.data.validation == 'test':
+  if config.data.folds and config.data.fold >= config.data.folds:
+    raise UserError(
+      f'--config.data.fold={config.data.fold} is none of the --config.data.folds='
+      f'{config.data.folds}, which count from 0'
+    )
+  if not config.evaluate.test and config.data.validation == 'test' and not config.data.folds:
     raise UserError(
       "--config.data.validation='test' validates on the test set, which "
       '--config.evaluate.test=False leaves unopened; hold training images out, as with '

@@ -13,6 +13,7 @@ from cifar_jax.schema.constraints import (
   number,
   numbers,
   one_of,
+  regular_expression,
 )
 from cifar_jax.schema.options import declare, free
 
@@ -22,6 +23,13 @@ _CHANNELS = Constraint(
   int,
   (0, 1, 3),
   (2, -1, 1.5, '1', None, True),
+)
+_FOLDS = Constraint(
+  lambda value: value != 1 and integer(0, 1000).test(value),
+  '0 or a whole number from 2 to 1000',
+  int,
+  (0, 2, 1000),
+  (1, -1, 1001, 2.5, '5', None, True),
 )
 _ABOVE_0 = number('above 0', lambda value: value > 0, (0.5, 1), (0.0, -1.0))
 DATA = (
@@ -37,6 +45,23 @@ DATA = (
   ),
   declare('keep_duplicates_together', False, BOOLEAN)(
     'Whether equal images are held out together.'
+  ),
+  declare('keep_groups_together', False, BOOLEAN, since=2)(
+    'Whether images of one group, such as a patient, are held out together: `groups` of an .npz, '
+    'or folder.group_pattern.'
+  ),
+  declare('stratified', False, BOOLEAN, since=2)(
+    'Whether of each class its share is held out, to an image by the largest remainders; with '
+    'groups that stay together, as nearly as they allow.'
+  ),
+  declare('folds', 0, _FOLDS, since=2)(
+    'The number of parts into which the training images are divided, drawn from the seed, of which '
+    '`fold` is held out in place of what `validation` says; 0: none.'
+  ),
+  declare('fold', 0, integer(0), since=2)('The number, from 0, of the part that is held out.'),
+  declare('sampling', 'shuffle', one_of('shuffle', 'balanced'), since=2)(
+    "Which training images an epoch sees: 'shuffle' each once; 'balanced' as many, each drawn with "
+    'replacement from a class that is drawn, all classes being equally likely.'
   ),
   declare('drop_remainder', False, BOOLEAN, since=2)(
     'Whether the short last batch of an epoch is left out; otherwise it is masked.'
@@ -73,6 +98,7 @@ _SIZE = Constraint(
   ((1, 1), (150, 99)),
   ((150,), (0, 5), (5, 5.0), (1, 2, 3), 32, None),
 )
+_PATTERN = regular_expression('a regular expression', ('', '^[^_]+'))
 FOLDER = (
   declare('image_size', (32, 32), _SIZE, 'pixels')('The height and width of the inputs.'),
   declare('resize', 'stretch', one_of('stretch', 'crop', 'pad'))(
@@ -83,6 +109,10 @@ FOLDER = (
   ),
   declare('damaged', 'error', one_of('error', 'skip'))(
     "'error' stops at a file that cannot be decoded; 'skip' leaves it out."
+  ),
+  declare('group_pattern', '', _PATTERN, since=2)(
+    'A regular expression that is looked for in the name of each file: what its first parentheses '
+    "match, or all of it, is the group of the image, as in 'patient(\\d+)'; '': no groups."
   ),
   declare('max_megapixels', 64.0, POSITIVE, 'megapixels')(
     'Larger images count as damaged, and are not decoded.'

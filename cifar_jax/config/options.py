@@ -59,7 +59,8 @@ _RUN = (
     'events.'
   ),
   declare('init_from', '', TEXT, since=2)(
-    "The folder of a run whose best checkpoint gives the first parameters; '': none."
+    'The folder of a run whose best checkpoint gives the first parameters, a model folder, or '
+    "'zoo:NAME'; '': none."
   ),
   declare('init_matching', False, BOOLEAN, since=2)(
     'Whether `init_from` may be a run of another network: the arrays whose name and shape both '
@@ -69,11 +70,12 @@ _RUN = (
   free('tensorboard', True, BOOLEAN)('Whether to write TensorBoard events.'),
 )
 
+BALANCED = ('balanced',)  # a value of loss.class_weights
 _CLASS_WEIGHTS = Constraint(
-  lambda value: value == () or (numbers(NOT_NEGATIVE).test(value) and any(value)),
-  'a tuple of numbers not below 0, one a class, of which one at least is above 0',
+  lambda value: value in ((), BALANCED) or (numbers(NOT_NEGATIVE).test(value) and any(value)),
+  f'a tuple of numbers not below 0, one a class, of which one at least is above 0, or {BALANCED}',
   tuple,
-  ((), (1, 2.5), (0, 1)),
+  ((), (1, 2.5), (0, 1), BALANCED),
   (1.0, (-1.0,), ('a',), (float('nan'),), (0, 0.0, 0), (True, 1), None),
 )
 _LOSS = (
@@ -81,7 +83,8 @@ _LOSS = (
     'The share of each label that is divided among all classes.'
   ),
   declare('class_weights', (), _CLASS_WEIGHTS)(
-    'The factor of the training loss of each class; (): all 1.'
+    "The factor of the training loss of each class; (): all 1; ('balanced',): N / (K * count) of N "
+    'training images of K classes. The loss that is reported has no such factors.'
   ),
   declare('l1', 0.0, NOT_NEGATIVE)(
     "The factor of the sum of the kernels' absolute values, which is added to the training loss."

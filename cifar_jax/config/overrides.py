@@ -63,6 +63,8 @@ def translate(arguments: Sequence[str], types: Mapping[str, type], may_be_unset:
 
 
 def _tuple_text(option: str, text: str) -> str:
+  if option == _CLASS_WEIGHTS and text.strip('\'"') == 'balanced':
+    return repr((text.strip('\'"'),))
   try:
     value = ast.literal_eval(text)
   except (ValueError, SyntaxError, MemoryError, RecursionError):

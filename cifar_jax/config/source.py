@@ -28,8 +28,13 @@ def to_source(config: ConfigDict, docstring: str) -> str:
     docstring: What the file says about it; any text.
   """
   escaped = docstring.replace('\\', '\\\\').replace('"', '\\"').strip()
-  lines = [f'  {line}\n' for line in _assignments(config, defaults.get_config(), 'config')]
+  lines = [f'  {line}\n' for line in assignments(config)]
   return f'{_HEAD.format(docstring=escaped)}{"".join(lines)}  return config\n'
+
+
+def assignments(config: ConfigDict) -> list[str]:
+  """The statements that make a config of the default one, as 'config.epochs = 3'."""
+  return list(_assignments(config, defaults.get_config(), 'config'))
 
 
 def _assignments(config: ConfigDict, default: Mapping[str, Any], name: str) -> Iterator[str]:

@@ -50,11 +50,15 @@ class Split:
     labels: The labels, int32 `[N]`, from 0.
     digests: Checksums of the pixels of each image, uint8 `[N, 16]`, as `statistics.digests` makes
       them, where the source keeps them; to make them, all pixels are read.
+    groups: The group of each image, text or integers `[N]`, such as a patient or a video, whose
+      images `config.data.keep_groups_together` keeps on one side; None where nobody said it. Equal
+      values are one group in every split of a source.
   """
 
   images: np.ndarray
   labels: np.ndarray
   digests: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
+  groups: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
 
   def __len__(self) -> int:
     return len(self.labels)
@@ -66,7 +70,8 @@ class Split:
   def take(self, index: slice | np.ndarray) -> 'Split':
     """The part that a slice or an array of indices names."""
     digests = None if self.digests is None else self.digests[index]
-    return Split(self.images[index], self.labels[index], digests=digests)
+    groups = None if self.groups is None else self.groups[index]
+    return Split(self.images[index], self.labels[index], digests=digests, groups=groups)
 
 
 def images_per_batch(image_shape: Sequence[int], most: int) -> int:

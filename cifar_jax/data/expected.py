@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from cifar_jax.data import cifar_files, idx
+from cifar_jax.data import cifar_files, digits, idx, stl10, svhn
 from cifar_jax.data.image_folder.listing import list_folder
 from cifar_jax.utils.paths import user_path
 
@@ -28,7 +28,9 @@ KNOWN_DATASETS = {
   'synthetic': DatasetInfo(_CIFAR, 10),
   **{name: DatasetInfo(_CIFAR, len(classes)) for name, classes in cifar_files.CLASSES.items()},
   **{name: DatasetInfo(_MNIST, len(classes)) for name, classes in idx.CLASSES.items()},
-  'svhn_cropped': DatasetInfo(_CIFAR, 10),
+  **{name: DatasetInfo(_CIFAR, len(svhn.CLASSES)) for name in svhn.NAMES},
+  stl10.NAME: DatasetInfo(stl10.SHAPE, len(stl10.CLASSES)),
+  digits.NAME: DatasetInfo(digits.SHAPE, len(digits.CLASSES)),
 }
 
 

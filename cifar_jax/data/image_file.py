@@ -130,6 +130,32 @@ def decode(content: bytes, preprocessing: Preprocessing) -> Decoded:
   return Decoded(pixels, thumbnail)
 
 
+def fit_arrays(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+  """Makes inputs of a network of pixels that are decoded already.
+
+  Args:
+    images: The pixels, uint8 [N, height, width, channels]; channels are those that the network was
+      trained on, or both are 1, 3 or 4.
+    preprocessing: How image files became the network's inputs.
+
+  Returns:
+    uint8 [N, H, W, C], what `decode` makes of the same images in files without loss.
+  """
+  wanted = preprocessing.source_channels
+  if images.shape[1:3] != (preprocessing.height, preprocessing.width):
+    # As of files: resized as color, whatever becomes of it.
+    colors = map(pillow().Image.fromarray, _recolored(images, 4 if wanted == 4 else 3))
+    images = np.stack([np.asarray(_fit(image, preprocessing)) for image in colors])
+  return preprocessing.finish(_recolored(images, wanted))
+
+
+def _recolored(images: np.ndarray, channels: int) -> np.ndarray:
+  """Images of 1, 3 or 4 channels with another of these numbers of channels."""
+  if channels != 4 or images.shape[-1] == 4:
+    return with_channels(images, channels)
+  return np.concatenate([with_channels(images, 3), np.full_like(images[..., :1], 255)], axis=-1)
+
+
 def reduced_size(content: bytes, side: int, max_megapixels: float) -> tuple[int, int]:
   """Height and width of an image, turned as its EXIF says, reduced in proportion until neither is
   more than `side` pixels; raises DamagedImageError as `decode` does.

@@ -1,16 +1,17 @@
 """Any data set in one .npz file, with the array names of Keras, TensorFlow's tutorials or MedMNIST.
 
-What is there is taken as it is or refused with what to do about it. Nothing is guessed where a
-wrong guess would train without a word: on channels for rows, or on pixels that are nearly black.
+What is there is taken as `pixels` and the notes say, or refused with what to do about it.
 """
 
 import collections
+import dataclasses
 import itertools
 import pathlib
 from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from cifar_jax.data import pixels
 from cifar_jax.data.dataset import Dataset, Split, make_split
 from cifar_jax.utils.errors import UserError, as_user_error
 from cifar_jax.utils.suggestions import listed
@@ -29,10 +30,7 @@ _NAMES = (
     ('test_images', 'test_labels'),
   ),
 )
-# Pixels are divided by 255. Up to here they are on another scale (0..1, 0..16 of the digits of
-# scikit-learn, 0..31 of five bits); below the second number that is possible, and worth a word.
-_TOO_DARK, _DARK = 31, 127
-_MOST_CHANNELS = 4
+_GROUPS = 'groups'
 _LONGEST_NAME = 255  # letters, as file systems have it for the folders of classes
 _SHOWN = 10  # names and labels in a message
 
@@ -46,17 +44,18 @@ def find(name: str, path: pathlib.Path) -> pathlib.Path | None:
 
 
 def read(name: str, path: pathlib.Path) -> Dataset:
-  """Reads `x_train`, `y_train`, `x_test`, `y_test` and, where they are there, `x_val`, `y_val` and
-  `class_names`.
+  """Reads `x_train`, `y_train` and, where they are there, `x_test`, `y_test`, `x_val`, `y_val`,
+  `class_names` and `groups`, names in capitals too.
 
-  Images are uint8 `[N, H, W, C]`, `[N, C, H, W]` or, gray, `[N, H, W]`; labels are integers `[N]`
-  or `[N, 1]`. Without `class_names` the classes are the labels that occur in training, in their
-  order, each called by its number; with it they are numbers of names, from 0.
+  Images are `[N, H, W, C]`, `[N, C, H, W]` or, gray, `[N, H, W]`: uint8, whole numbers from 0 to
+  255 of another type, or floating numbers from 0 to 1, whose 1 becomes 255. Labels are integers
+  `[N]` or `[N, 1]`, or one-hot `[N, classes]`. Without `class_names` the classes are the labels
+  that occur in training, in their order, each called by its number; with it they are numbers of
+  names, from 0. `groups` are the groups of the training images, integers or text `[N]`.
 
   Raises:
     UserError: the file is damaged, an array is missing or of another form, pixels have another
-      range than 0..255, there are fewer than two classes, or one that occurs outside of training
-      only.
+      range, there are fewer than two classes, or one that occurs outside of training only.
   """
   arrays = _read_arrays(path)
   pairs = _pairs(path, arrays)
@@ -66,8 +65,12 @@ def read(name: str, path: pathlib.Path) -> Dataset:
     for part, pair in zip(_PARTS, pairs, strict=True)
     if pair[0] in arrays and pair[1] in arrays and (part == 'train' or arrays[pair[0]].size)
   }
-  images = {part: _images(arrays[x], f'{path}, {x},', notes) for part, (x, _) in present.items()}
+  pixels.check_scales(path, {x: arrays[x] for x, _ in present.values()})
+  images = {
+    part: pixels.uint8_images(arrays[x], f'{path}, {x},', notes) for part, (x, _) in present.items()
+  }
   labels = {part: _labels(arrays[y], f'{path}, {y},') for part, (_, y) in present.items()}
+  _check_one_hot(path, {y: arrays[y] for _, y in present.values()}, notes)
   for part, (x, _) in present.items():
     if images[part].size and len(images[part]) != len(labels[part]):
       raise UserError(
@@ -78,7 +81,10 @@ def read(name: str, path: pathlib.Path) -> Dataset:
     part: make_split(images[part], numbers[part], len(classes), f'{path}, {present[part][0]},')
     for part in present
   }
-  _check_pixels(path, splits['train'], notes)
+  if _GROUPS in arrays:
+    groups = _groups(arrays[_GROUPS], len(labels['train']), path)
+    splits['train'] = dataclasses.replace(splits['train'], groups=groups)
+  pixels.check_brightness(path, splits['train'], notes)
   shapes = {part: list(split.images.shape[1:]) for part, split in splits.items()}
   for part, shape in shapes.items():
     if shape != shapes['train']:
@@ -106,8 +112,10 @@ def read(name: str, path: pathlib.Path) -> Dataset:
 
 def _pairs(path: pathlib.Path, names: Collection[str]) -> tuple[tuple[str, str], ...]:
   """The names of images and labels of each part, as a file names them."""
+  lower = {name.lower() for name in names}
   for pairs in _NAMES:
-    if all(name in names for name in (*pairs[0], *pairs[2])):
+    test = lower & set(pairs[2])
+    if lower >= set(pairs[0]) and len(test) != 1:
       return pairs
   expected = ', '.join((*_NAMES[0][0], *_NAMES[0][2]))
   raise UserError(
@@ -125,27 +133,41 @@ def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     size = sum(entry.file_size for entry in archive.zip.infolist())
     if size > _MOST_BYTES:
       raise ValueError(f'it unpacks to {size:,} bytes, more than {_MOST_BYTES:,}')
-    wanted = {'class_names', *itertools.chain(*_pairs(path, archive.files))}
-    return {key: archive[key] for key in archive.files if key in wanted}
+    lower = {key: key.lower() for key in archive.files}  # X_train is x_train
+    if len(set(lower.values())) < len(lower):
+      lower = {key: key for key in archive.files}
+    wanted = {'class_names', _GROUPS, *itertools.chain(*_pairs(path, archive.files))}
+    return {name: archive[key] for key, name in lower.items() if name in wanted}
 
 
-def _images(images: np.ndarray, where: str, notes: list[str]) -> np.ndarray:
-  """Puts the channels of images last; refuses other types, with how to make them uint8."""
-  if images.dtype != np.uint8 and images.dtype.kind in 'biuf' and images.size:
-    low, high = images.min(), images.max()
-    factor = '' if high > 1 else '255 * '
+def _is_one_hot(labels: np.ndarray) -> bool:
+  """Whether labels [N, K] are 1 in one column of each row and 0 elsewhere."""
+  if labels.ndim != 2 or labels.shape[1] < 2 or labels.dtype.kind not in 'biuf' or not labels.size:
+    return False
+  one = (labels == 1).sum(axis=1) == 1
+  return bool(one.all() and ((labels == 0).sum(axis=1) == labels.shape[1] - 1).all())
+
+
+def _check_one_hot(path: pathlib.Path, labels: Mapping[str, np.ndarray], notes: list[str]) -> None:
+  """Refuses one-hot labels of different numbers of classes, and notes that there are such."""
+  columns = {name: array.shape[1] for name, array in labels.items() if _is_one_hot(array)}
+  if len(set(columns.values())) > 1:
+    said = ', '.join(f'{count} in {name}' for name, count in columns.items())
+    raise UserError(f'{path} holds one-hot labels of different numbers of classes, {said}.')
+  if columns:
+    notes.append(f'{", ".join(columns)}: one-hot, read as the number of the column that is 1')
+
+
+def _groups(groups: np.ndarray, count: int, path: pathlib.Path) -> np.ndarray:
+  """The group of each training image [N]; refuses what is something else."""
+  if groups.ndim == 2 and groups.shape[1] == 1:
+    groups = groups[:, 0]
+  if groups.shape != (count,) or groups.dtype.kind not in 'iuUS':
     raise UserError(
-      f'{where} holds images of type {images.dtype} from {low:g} to {high:g} and shape '
-      f'{list(images.shape)}; expected uint8 from 0 to 255: save ({factor}images).round()'
-      ".astype('uint8'), scaled to that range."
+      f'{path}, {_GROUPS}, holds groups of type {groups.dtype} and shape {list(groups.shape)}; '
+      f'expected integers or text, one for each of the {count} training images.'
     )
-  if images.ndim == 4 and images.shape[1] <= _MOST_CHANNELS < min(images.shape[2:]):
-    notes.append(
-      f'{where.split(", ")[-1].rstrip(",")}: channels first, {list(images.shape[1:])}, read as '
-      f'{[*images.shape[2:], images.shape[1]]}'
-    )
-    return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
-  return images
+  return groups
 
 
 def _labels(labels: np.ndarray, where: str) -> np.ndarray:
@@ -154,11 +176,10 @@ def _labels(labels: np.ndarray, where: str) -> np.ndarray:
     labels = labels[:, 0]
   if labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer) and labels.size:
     return labels
+  if _is_one_hot(labels):
+    return labels.argmax(axis=1)
   if labels.ndim == 2 and labels.dtype.kind in 'biuf':
-    one_hot = bool((np.sum(labels != 0, axis=1) == 1).all())
-    remedy = (
-      'save labels.argmax(1)' if one_hot else 'several labels an image cannot be trained on here'
-    )
+    remedy = 'several labels an image cannot be trained on here'
   elif labels.dtype.kind in 'US':
     remedy = 'names, labels = numpy.unique(labels, return_inverse=True) and save class_names=names'
   else:
@@ -230,15 +251,3 @@ def _class_names(names: np.ndarray, path: pathlib.Path) -> tuple[str, ...]:
       f'{path}, class_names, holds {listed(twice, _SHOWN)} more than once; make them differ.'
     )
   return found
-
-
-def _check_pixels(path: pathlib.Path, train: Split, notes: list[str]) -> None:
-  """Refuses images that are nearly black once they are divided by 255."""
-  low, high = int(train.images.min()), int(train.images.max())
-  if high <= _TOO_DARK:
-    raise UserError(
-      f'{path} holds training images with pixels from {low} to {high}; expected 0 to 255, by which '
-      f"they are divided: save (images * (255 / {max(high, 1)})).round().astype('uint8')."
-    )
-  if high <= _DARK:
-    notes.append(f'pixels are from {low} to {high}, and are divided by 255')

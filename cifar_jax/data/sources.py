@@ -1,13 +1,26 @@
 """Finds a data set by its name: built in, image files, on this machine, or by way of TFDS."""
 
 import dataclasses
+import itertools
 import os
 import pathlib
+import types
 from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
-from cifar_jax.data import cifar_files, fetch, idx, image_folder, npz, synthetic, tfds
+from cifar_jax.data import (
+  cifar_files,
+  digits,
+  fetch,
+  idx,
+  image_folder,
+  npz,
+  stl10,
+  svhn,
+  synthetic,
+  tfds,
+)
 from cifar_jax.data.cache import through_cache
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.expected import KNOWN_DATASETS
@@ -20,6 +33,8 @@ from cifar_jax.utils.suggestions import nearest
 KNOWN_NAMES = (*KNOWN_DATASETS, 'folder')
 
 _ARRAYS = ('.npy', '.pt', '.pth', '.mat', '.h5', '.hdf5', '.pkl', '.csv', '.parquet')
+# Readers of official files.
+_OFFICIAL = (cifar_files, idx, digits, svhn, stl10)
 _LONGEST_NAME = 100  # letters; those of TFDS have fewer
 _NAMED = 5  # entries of a folder named in a message; the rest are counted
 
@@ -77,7 +92,7 @@ def convert_channels_and_pad(dataset: Dataset, data_config: ConfigDict) -> Datas
   preprocessing = of_arrays(data_config, dataset.train.images.shape[1:])
 
   def change(split: Split) -> Split:
-    return Split(preprocessing.finish(split.images), split.labels)
+    return Split(preprocessing.finish(split.images), split.labels, groups=split.groups)
 
   return dataclasses.replace(
     dataset,
@@ -96,6 +111,8 @@ def _load(name: str, directory: str) -> Dataset:
     )
   if name == 'synthetic':
     return synthetic.load()
+  if name == digits.NAME and not directory:
+    return digits.installed(name)
   if directory:
     locations = [existing_path('data.dir', directory, f'set --config.data.dir to where {name} is')]
   else:
@@ -133,7 +150,19 @@ def _find_files(name: str, location: pathlib.Path) -> Callable[[], Dataset] | No
     return lambda: through_cache(name, path, files, lambda: cifar_files.read(name, path))
   if idx_path := idx.find(name, location):
     return lambda: idx.read(name, idx_path)
+  if digits_path := digits.find(name, location):
+    return lambda: digits.read(name, digits_path)
+  for source in (svhn, stl10):
+    if folder := source.find(name, location):
+      return _through_cache(source, name, folder)
   return None
+
+
+def _through_cache(
+  source: types.ModuleType, name: str, folder: pathlib.Path
+) -> Callable[[], Dataset]:
+  files = source.sources(name, folder)
+  return lambda: through_cache(name, folder, files, lambda: source.read(name, folder))
 
 
 def _find_prepared(name: str, location: pathlib.Path) -> Callable[[], Dataset] | None:
@@ -154,14 +183,14 @@ def _not_there(name: str, path: pathlib.Path) -> str:
   if len(entries) > _NAMED:
     named.append(f'{len(entries) - _NAMED} more')
   understood = [
-    *cifar_files.expected(name),
-    *idx.expected(name),
+    *itertools.chain(*(source.expected(name) for source in _OFFICIAL)),
     f'{name}.npz, or any .npz that it names itself',
     'image folders by --config.data.name=folder',
   ]
   hint = ''
-  if any(entry.name.startswith('emnist-') for entry in entries):
-    hint = '; images of EMNIST are transposed: save each as image.T in an .npz, with its labels'
+  there = [known for known in KNOWN_DATASETS if path.is_dir() and _find_files(known, path)]
+  if there:
+    hint = f'; did you mean --config.data.name={there[0]}?'
   elif any(entry.suffix in _ARRAYS for entry in entries):
     hint = '; save arrays by numpy.savez(file, x_train=..., y_train=..., x_test=..., y_test=...)'
   elif name not in KNOWN_NAMES and (near := nearest(name, KNOWN_NAMES)):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 import zlib
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from cifar_jax.data import holding_out
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.preprocessing import Preprocessing
 from cifar_jax.data.sources import load
@@ -38,6 +40,7 @@ class Splits:
     has_test: Whether the source has test images.
     preprocessing: How an image file becomes one of these images; None where nobody said it.
     held_out: Whether `validation` was taken out of the training images of the source.
+    held_out_by: The option of `config.data` that asked for that, as in 'validation=0.1'.
     lost_classes: The classes of which all training images were.
     names_shared: Whether `notes` name the images that are in two splits of the source.
     remarks: What else must stand beside every number measured on these images.
@@ -57,6 +60,7 @@ class Splits:
   has_test: bool = True
   preprocessing: Preprocessing | None = None
   held_out: bool = False
+  held_out_by: str = ''
   lost_classes: tuple[str, ...] = ()
   names_shared: bool = False
   remarks: tuple[str, ...] = ()
@@ -119,18 +123,32 @@ def load_splits(config: ConfigDict) -> Splits:
   Raises:
     UserError: there are no such data, or the config asks for a split that they cannot give.
   """
+  options = config.data
   splits = split(
-    load(config.data),
-    config.data.validation,
-    config.data.validation_from,
+    load(options),
+    options.validation,
+    options.validation_from,
     config.seed,
-    config.data.keep_duplicates_together,
+    options.keep_duplicates_together,
+    grouped=options.keep_groups_together,
+    stratified=options.stratified,
+    folds=options.folds,
+    fold=options.fold,
   )
   return limit_validation_batches(splits, config)
 
 
 def split(
-  dataset: Dataset, validation: str, validation_from: str, seed: int, together: bool = False
+  dataset: Dataset,
+  validation: str,
+  validation_from: str,
+  seed: int,
+  together: bool = False,
+  *,
+  grouped: bool = False,
+  stratified: bool = False,
+  folds: int = 0,
+  fold: int = 0,
 ) -> Splits:
   """Holds a validation set out of the training images, unless the source has one of its own.
 
@@ -146,6 +164,11 @@ def split(
     seed: What decides the permutation, alone.
     together: Whether training images with equal pixels go to the same side; a few fewer may then be
       held out than asked for.
+    grouped: Whether the training images of a group of the source go to the same side, likewise.
+    stratified: Whether of each class its share is held out, see `holding_out`.
+    folds: Into how many parts the training images are divided, of which one is held out in place of
+      what `validation` says; 0: none. Validation images of the source are not used then.
+    fold: The number of that part, from 0.
 
   Raises:
     UserError: one of the settings makes no sense for this data set.
@@ -154,42 +177,59 @@ def split(
     raise UserError(
       f"--config.data.validation_from={validation_from} is unknown; use 'random' or 'last'."
     )
+  if fold and not folds:
+    raise UserError(f'--config.data.fold={fold} needs --config.data.folds, the number of folds')
   train, checked, notes = dataset.train, dataset.test, list(dataset.notes)
   has_test, held_out = len(dataset.test) > 0, False
   lost = np.zeros(0, np.int32)
-  if dataset.validation is not None and not (validation == 'test' and has_test):
+  if folds and dataset.validation is not None:
+    notes.append(
+      f'--config.data.folds={folds}: the {len(dataset.validation)} validation images of the source '
+      'are not used, since a fold of the training images takes their place'
+    )
+  if not folds and dataset.validation is not None and not (validation == 'test' and has_test):
     checked = dataset.validation
-  elif validation == 'test' and not has_test:
+  elif not folds and validation == 'test' and not has_test:
     raise UserError(
       f'--config.data.validation=test: {dataset.source} has no test images; hold some of its '
       'training images out, as with 0.2'
     )
-  elif validation != 'test':
-    total = len(dataset.train)
-    count = _count(validation, total)
+  elif folds or validation != 'test':
     held_out = True
-    if validation_from == 'last':
-      order = np.arange(total)[::-1]
+    order = _order(len(dataset.train), validation_from, seed)
+    groups = _groups(dataset, together, grouped)
+    if folds:
+      chosen = _fold(dataset, order, groups, stratified, folds, fold)
     else:
-      if seed < 0:
-        raise UserError(f'--config.seed={seed} is negative; use 0 or more.')
-      order = np.random.default_rng(seed).permutation(total)
-    chosen = _whole_groups(dataset.train, order, count) if together else order[:count]
-    kept = np.ones(total, bool)
+      count = _count(validation, len(dataset.train))
+      chosen = holding_out.choose(order, dataset.train.labels, count, groups, stratified)
+      _check_groups_fit(chosen, count, together, grouped)
+    kept = np.ones(len(order), bool)
     kept[chosen] = False
     train = _take(dataset.train, np.flatnonzero(kept))
     checked = _take(dataset.train, np.sort(chosen))
     lost = np.setdiff1d(checked.labels, train.labels)
-    if validation_from == 'last' and (np.diff(dataset.train.labels) >= 0).all():
+    if validation_from == 'last' and not stratified and (np.diff(dataset.train.labels) >= 0).all():
       notes.append(
         f'the images are sorted by class, so the last {len(checked)}, for validation, are of '
         f'{len(np.unique(checked.labels))} of {len(dataset.class_names)} classes; '
         "--config.data.validation_from='random' takes some of each"
       )
-  if together and not held_out:
-    notes.append(
-      '--config.data.keep_duplicates_together changes nothing: no training image is held out'
-    )
+  for asked, option in (
+    (together, 'keep_duplicates_together'),
+    (grouped, 'keep_groups_together'),
+    (stratified, 'stratified'),
+  ):
+    if asked and not held_out:
+      notes.append(f'--config.data.{option} changes nothing: no training image is held out')
+  notes += _groups_on_two_sides(
+    {
+      'train': train,
+      'validation': checked if has_test and checked is not dataset.test else None,
+      'test': dataset.test if has_test else checked,
+    },
+    held_out and not grouped,
+  )
   return Splits(
     train=train,
     validation=checked,
@@ -198,14 +238,48 @@ def split(
     name=dataset.name,
     source=dataset.source,
     synthetic=dataset.synthetic,
-    validation_is_test=validation == 'test' or not has_test,
+    validation_is_test=not has_test or (validation == 'test' and not folds),
     notes=tuple(notes),
     has_test=has_test,
     preprocessing=dataset.preprocessing,
     held_out=held_out,
+    held_out_by=f'folds={folds}' if folds else f'validation={validation}',
     lost_classes=tuple(dataset.class_names[label] for label in lost),
     names_shared=dataset.names_shared,
   )
+
+
+def _order(total: int, validation_from: str, seed: int) -> np.ndarray:
+  """The training images in the order in which they are held out."""
+  if validation_from == 'last':
+    return np.arange(total)[::-1]
+  if seed < 0:
+    raise UserError(f'--config.seed={seed} is negative; use 0 or more.')
+  return np.random.default_rng(seed).permutation(total)
+
+
+def _fold(
+  dataset: Dataset,
+  order: np.ndarray,
+  groups: np.ndarray | None,
+  stratified: bool,
+  folds: int,
+  fold: int,
+) -> np.ndarray:
+  """Indices of the training images in a fold."""
+  units = len(order) if groups is None else len(np.unique(groups))
+  if folds > units or not 0 <= fold < folds:
+    raise UserError(
+      f'--config.data.folds={folds} and fold={fold}: there are {units} '
+      f'{"images" if groups is None else "groups"} to divide; use 2 folds to {units}, and a number '
+      f'from 0 to {folds - 1} for the one that is held out'
+    )
+  found = holding_out.folds(order, dataset.train.labels, folds, groups, stratified)
+  if np.bincount(found, minlength=folds).min() == 0:
+    raise UserError(
+      f'--config.data.folds={folds} leaves a fold without an image, as the groups are; use fewer'
+    )
+  return np.flatnonzero(found == fold)
 
 
 def _take(part: Split, indices: np.ndarray) -> Split:
@@ -214,31 +288,52 @@ def _take(part: Split, indices: np.ndarray) -> Split:
   return part.take(slice(first, last + 1) if last - first + 1 == len(indices) else indices)
 
 
-def _whole_groups(train: Split, order: np.ndarray, count: int) -> np.ndarray:
-  """Indices of `count` images, or a few fewer: the first of an order of all, but no group of images
-  with equal pixels in part.
+def _groups(dataset: Dataset, together: bool, grouped: bool) -> np.ndarray | None:
+  """The numbers of the groups of training images that stay on one side [N]; None if each may go
+  its own way.
   """
-  if not isinstance(train.images, np.ndarray):
+  train, groupings = dataset.train, []
+  if together:
+    if not isinstance(train.images, np.ndarray):
+      raise UserError(
+        '--config.data.keep_duplicates_together compares the pixels of all images; set '
+        '--config.data.folder.cache=True as well'
+      )
+    groupings.append(np.array([digest.hex() for digest in digests_of(train)]))
+  if grouped:
+    if train.groups is None:
+      raise UserError(
+        f'--config.data.keep_groups_together: {dataset.source} does not say of which group an '
+        'image is; an .npz does by groups=, image files by --config.data.folder.group_pattern'
+      )
+    groupings.append(train.groups)
+  return holding_out.joined(groupings) if groupings else None
+
+
+def _check_groups_fit(chosen: np.ndarray, count: int, together: bool, grouped: bool) -> None:
+  if not len(chosen):
+    option = 'keep_groups_together' if grouped else 'keep_duplicates_together'
+    what = 'images of one group' if grouped else 'equal images'
     raise UserError(
-      '--config.data.keep_duplicates_together compares the pixels of all images; set '
-      '--config.data.folder.cache=True as well'
+      f'--config.data.{option} finds no group of {what} as small as the {count} to be held out; '
+      'raise --config.data.validation'
     )
-  members: dict[bytes, list[int]] = {}
-  for index, digest in enumerate(digests_of(train)):
-    members.setdefault(digest, []).append(index)
-  group_of = {index: group for group in members.values() for index in group}
-  chosen: list[int] = []
-  for index in order.tolist():
-    group = group_of[index]
-    if group and len(chosen) + len(group) <= count:
-      chosen += group
-      group.clear()  # its other indices come later in the order
-  if not chosen:
-    raise UserError(
-      f'--config.data.keep_duplicates_together finds no group of equal images as small as the '
-      f'{count} to be held out; raise --config.data.validation'
-    )
-  return np.array(chosen, np.int64)
+
+
+def _groups_on_two_sides(parts: Mapping[str, Split | None], could_be_kept: bool) -> list[str]:
+  """Sentences on groups that are in two of the splits, where the source says the groups."""
+  notes = []
+  there = {name: part for name, part in parts.items() if part is not None and len(part)}
+  for first, second in itertools.combinations(there, 2):
+    groups, others = there[first].groups, there[second].groups
+    if groups is None or others is None:
+      continue
+    if shared := len(np.intersect1d(groups, others)):
+      remedy = ''
+      if could_be_kept and (first, second) == ('train', 'validation'):
+        remedy = '; --config.data.keep_groups_together=True holds whole groups out'
+      notes.append(f'images of {shared} groups are in {first} and in {second}{remedy}')
+  return notes
 
 
 def with_shared_images_noted(splits: Splits) -> Splits:
@@ -264,13 +359,13 @@ def with_shared_images_noted(splits: Splits) -> Splits:
   return dataclasses.replace(splits, notes=(*splits.notes, *notes))
 
 
-def check_classes_left(splits: Splits, validation: str) -> None:
+def check_classes_left(splits: Splits) -> None:
   """Raises UserError where a run that starts would learn nothing of a class, all of whose training
-  images are held out by `config.data.validation`; one that is there may still be measured.
+  images are held out; one that is there may still be measured.
   """
   if splits.lost_classes:
     raise UserError(
-      f'--config.data.validation={validation} holds out all training images of '
+      f'--config.data.{splits.held_out_by} holds out all training images of '
       f'{listed(splits.lost_classes, 10)}; hold fewer out, use '
       "--config.data.validation_from='random' or another --config.seed, or give it more images"
     )

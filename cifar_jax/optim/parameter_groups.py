@@ -14,25 +14,13 @@ import jax.numpy as jnp
 import optax
 
 from cifar_jax.optim.plan import Plan
-from cifar_jax.schema.constraints import NOT_NEGATIVE, POSITIVE, Constraint
+from cifar_jax.schema.constraints import NOT_NEGATIVE, POSITIVE, regular_expression
 from cifar_jax.schema.options import REQUIRED, option, options_of
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
 
 _REST = ''  # label of what no group takes; no group can be called so
-
-
-def _is_pattern(value: Any) -> bool:
-  try:
-    re.compile(value)
-  except (TypeError, re.error):
-    return False
-  return True
-
-
-_PATTERN = Constraint(
-  _is_pattern, 'a regular expression over paths of parameters', str, ('.*/bias',), ('(', None, 3)
-)
+_PATTERN = regular_expression('a regular expression over paths of parameters', ('.*/bias',))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

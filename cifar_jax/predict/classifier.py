@@ -25,8 +25,7 @@ from cifar_jax.data.preprocessing import Preprocessing, from_facts, of_arrays, o
 from cifar_jax.devices.compilation_cache import keep_compiled_programs
 from cifar_jax.optim import averaging
 from cifar_jax.predict.run_data import data_at
-from cifar_jax.run_dir import run_files
-from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.run_dir import model_folder, run_files
 from cifar_jax.training.tta import is_selective, least_confident, mean_logits
 from cifar_jax.utils.array_types import PerRow, Pixels, Probabilities
 from cifar_jax.utils.errors import UserError
@@ -156,15 +155,11 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     about = {'class_names': splits.class_names, 'image_shape': splits.image_shape}
     if splits.preprocessing is not None:
       about['preprocessing'] = dataclasses.asdict(splits.preprocessing)
-  with Checkpoints(run, read_only=True) as checkpoints:
-    averaged = averaging.is_evaluated(config.weight_averaging)
-    restored = checkpoints.restore_variables(checkpoint, averaged)
-  if restored is None:
-    raise UserError(f"{run} has no '{checkpoint}' checkpoint yet; train it first")
-  variables, step = restored
+  averaged = averaging.is_evaluated(config.weight_averaging)
+  variables, step = model_folder.read_variables(run, checkpoint, averaged)
   height, width, channels = about['image_shape']
   module = models.create(config.model, len(about['class_names']))
-  _check_fits(module, variables, (height, width, channels), run)
+  check_fits(module, variables, (height, width, channels), run)
   return Classifier(
     run=run,
     config=config,
@@ -228,13 +223,13 @@ def preprocessing_of_older_run(
   return of_arrays(data_config, (height, width, 1 if gray else channels))
 
 
-def _check_fits(
+def check_fits(
   module: nn.Module,
   variables: Mapping[str, Any],
   image_shape: tuple[int, int, int],
   run: pathlib.Path,
 ) -> None:
-  """Raises UserError where what a run says about its network is not what its checkpoint holds."""
+  """Raises UserError where what a run says about its network is not what its weights are of."""
   apply = functools.partial(models.apply, module, train=False)
   try:
     jax.eval_shape(apply, variables, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))

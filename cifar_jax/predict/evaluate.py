@@ -4,12 +4,13 @@ import pathlib
 from typing import Any
 
 from cifar_jax import config as configs
+from cifar_jax.devices import sharding
+from cifar_jax.optim import averaging
+from cifar_jax.predict.classifier import check_fits
 from cifar_jax.predict.run_data import load_known
-from cifar_jax.run_dir import run_files
-from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.run_dir import model_folder, run_files
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.trainer.run_summary import split_note
-from cifar_jax.utils.errors import UserError
 
 
 def evaluate(
@@ -36,17 +37,16 @@ def evaluate(
   splits = load_known(run, config, split, data_dir)
   # Other training images must not decide how the images are normalized.
   trainer = build_trainer(config, splits, run_files.load_normalization(run, config.data))
-  with Checkpoints(run, read_only=True) as checkpoints:
-    restored = checkpoints.restore(trainer.abstract_state(), checkpoint)
-  if restored is None:
-    raise UserError(f"{run} has no '{checkpoint}' checkpoint yet; train it first")
-  state, _ = restored
+  averaged = averaging.is_evaluated(config.weight_averaging)
+  variables, step = model_folder.read_variables(run, checkpoint, averaged)
+  check_fits(trainer.recipe.module, variables, splits.image_shape, run)
+  variables = sharding.replicate(variables, trainer.mesh)
   chosen = getattr(splits, split)
   remarks = split_note(splits)
   return {
-    **trainer.evaluate(state, trainer.evaluate.place(chosen)),
+    **trainer.evaluate.of_variables(variables, trainer.evaluate.place(chosen)),
     'examples': len(chosen),
-    'step': int(state.step),
+    'step': step,
     'split': split,
     'data': f'{splits.name} [{remarks}]' if remarks else splits.name,
   }

@@ -58,7 +58,7 @@ def read_all(sources: Sequence[str], preprocessing: Preprocessing) -> Iterator[I
     sources: Paths of files and folders (all files in them, at any depth, but hidden ones), http and
       https addresses, '-' for standard input, whose name is '-' too.
   """
-  for name, problem in _names(sources):
+  for name, problem in named(sources):
     try:
       if problem:
         raise DamagedImageError(problem)
@@ -66,6 +66,18 @@ def read_all(sources: Sequence[str], preprocessing: Preprocessing) -> Iterator[I
       yield InputImage(name, decode(content, preprocessing).pixels)
     except DamagedImageError as error:
       yield InputImage(name, None, str(error))
+
+
+def named(sources: Sequence[str]) -> Iterator[tuple[str, str]]:
+  """The names of the images of some sources, with those of the files in folders, each with what is
+  wrong with it or ''.
+  """
+  for source in sources:
+    # `os.path` takes any text for a path, too long a one included.
+    if source in ('', '-') or not os.path.isdir(source):
+      yield source, ''
+      continue
+    yield from sorted(_files(source)) or [(source, 'the folder has no files')]
 
 
 def read_bytes(source: str, max_megapixels: float) -> bytes:
@@ -81,16 +93,6 @@ def read_bytes(source: str, max_megapixels: float) -> bytes:
   if not source:
     raise DamagedImageError('an empty name')
   return read_file(pathlib.Path(source), max_megapixels)
-
-
-def _names(sources: Sequence[str]) -> Iterator[tuple[str, str]]:
-  """The sources, with the files in folders, each with what is wrong with it or ''."""
-  for source in sources:
-    # `os.path` takes any text for a path, too long a one included.
-    if source in ('', '-') or not os.path.isdir(source):
-      yield source, ''
-      continue
-    yield from sorted(_files(source)) or [(source, 'the folder has no files')]
 
 
 def _files(folder: str) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,26 +50,44 @@ def ranked(
   return [(class_names[index], float(probabilities[index])) for index in order]
 
 
-def as_table(name: str, classes: Sequence[tuple[str, float]]) -> str:
-  """'cat.jpg  cat 93.1 %, dog 4.0 %'."""
-  return f'{name}  ' + ', '.join(f'{label} {100 * p:.1f} %' for label, p in classes)
+class Verdict(NamedTuple):
+  """What an image shows, and whether the network sees it.
+
+  Attributes:
+    label: The class; None where the image has no label that the network knows.
+    right: Whether it is the most probable one; None without a label.
+  """
+
+  label: str | None
+  right: bool | None
 
 
-def as_json(name: str, classes: Sequence[tuple[str, float]]) -> str:
-  """One JSON object in one line."""
+def as_table(name: str, classes: Sequence[tuple[str, float]], verdict: Verdict | None) -> str:
+  """'cat.jpg  cat 93.1 %, dog 4.0 %', and '  WRONG: labeled dog' where it is."""
+  wrong = f'  WRONG: labeled {verdict.label}' if verdict and verdict.right is False else ''
+  return f'{name}  ' + ', '.join(f'{label} {100 * p:.1f} %' for label, p in classes) + wrong
+
+
+def as_json(name: str, classes: Sequence[tuple[str, float]], verdict: Verdict | None) -> str:
+  """One JSON object in one line, with 'label' and 'right' where labels are asked for."""
   found: dict[str, Any] = {'image': name, 'class': classes[0][0], 'probability': classes[0][1]}
+  found |= verdict._asdict() if verdict else {}
   return json.dumps({**found, 'top': [{'class': label, 'probability': p} for label, p in classes]})
 
 
-def as_csv(name: str, classes: Sequence[tuple[str, float]]) -> str:
-  """'name,class,probability,class,probability ...', one line."""
+def as_csv(name: str, classes: Sequence[tuple[str, float]], verdict: Verdict | None) -> str:
+  """'name,class,probability,class,probability ...', one line; with labels these and 1 for right or
+  0 for wrong come last.
+  """
   buffer = io.StringIO()
   cells = [cell for label, p in classes for cell in (label, f'{p:.6f}')]
+  if verdict:
+    cells += [verdict.label or '', '' if verdict.right is None else str(int(verdict.right))]
   csv.writer(buffer, lineterminator='').writerow([name, *cells])
   return buffer.getvalue()
 
 
-def csv_header(top: int) -> str:
+def csv_header(top: int, with_labels: bool) -> str:
   """The first line above those of `as_csv`."""
   columns = [f'{kind}_{rank}' for rank in range(1, top + 1) for kind in ('class', 'probability')]
-  return ','.join(['image', *columns])
+  return ','.join(['image', *columns, *(['label', 'right'] if with_labels else [])])

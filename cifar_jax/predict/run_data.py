@@ -11,8 +11,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax import data
-from cifar_jax.run_dir import run_files
-from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.run_dir import model_folder, run_files
 from cifar_jax.utils.errors import UserError
 
 OTHER_DATA = 'its training images are not those of the run'
@@ -78,9 +77,7 @@ def load_known(
       f'{splits.source} holds images of the shape {list(splits.image_shape)}, but the run was '
       f'trained on the shape {list(shape)}; give it data with images of that shape'
     )
-  with Checkpoints(run, read_only=True) as checkpoints:
-    facts = checkpoints.facts()
-  if splits.are_those_of(facts):
+  if splits.are_those_of(model_folder.data_facts(run)):
     return splits
   held_out = splits.held_out and (split == 'validation' or not splits.has_test)
   if split == 'train' or held_out:

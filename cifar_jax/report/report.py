@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,10 +16,11 @@ from cifar_jax.analysis.scores import with_article
 from cifar_jax.data import Examples
 from cifar_jax.figures import charts, files, image_utils, interpretability
 from cifar_jax.predict import classifier
+from cifar_jax.predict.any_set import OtherSet
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.predict.run_data import load_known
 from cifar_jax.report.leaderboard import tags
-from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir import references, run_files
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.run_dir.timer import images_per_second
@@ -68,6 +70,31 @@ class _Judged:
     return scores.cross_entropy(self.probabilities, self.split.labels)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Subject:
+  """The images that a report is about.
+
+  Attributes:
+    data: The name of the data set.
+    split: What `measured` calls the part of it.
+    label: What the page calls it.
+    examples: The images, with the run's classes.
+    note: What must stand beside every number of the run.
+    data_note: Whose data these are, where they are not the run's.
+    validation: What to call the split that the run validated on.
+    folder: The parts of the name of the report's folder; none for the usual one.
+  """
+
+  data: str
+  split: str
+  label: str
+  examples: Examples
+  note: str
+  data_note: str
+  validation: str
+  folder: tuple[str, ...]
+
+
 def write_report(
   run: pathlib.Path,
   checkpoint: str = 'latest',
@@ -77,7 +104,8 @@ def write_report(
   image: int = 0,
 ) -> tuple[pathlib.Path, dict[str, float]]:
   """Writes RUN/report/index.html and its images, of another split or checkpoint than usual in a
-  folder of its own below that, as RUN/report/train or RUN/report/validation_best.
+  folder of its own below that, as RUN/report/train or RUN/report/validation_best. Of what comes
+  with the package the report is reports/zoo_NAME in the current folder.
 
   Args:
     checkpoint: 'latest', 'best' or a step number.
@@ -96,32 +124,86 @@ def write_report(
   require('report', 'matplotlib', 'jinja2')
   network = classifier.load(run, checkpoint, data_dir)
   splits = load_known(run, network.config, split, data_dir)
+  label = splits.validation_label if split == 'validation' else split
+  subject = _Subject(
+    data=splits.name,
+    split=split,
+    label=f'{label} split',
+    examples=getattr(splits, split),
+    note=run_summary.split_note(splits),
+    data_note='',
+    validation=splits.validation_label,
+    folder=() if split == 'test' else (split,),
+  )
+  return _write(network, subject, checkpoint, mistakes, image)
+
+
+def write_report_on(
+  network: Classifier,
+  other: OtherSet,
+  checkpoint: str = 'latest',
+  mistakes: int = 24,
+  image: int = 0,
+) -> tuple[pathlib.Path, dict[str, float]]:
+  """Writes the page on other data than the run's own, in RUN/report/<name of the data>.
+
+  Args:
+    network: The network of the run, of that checkpoint.
+    other: The data.
+    checkpoint: As for `write_report`, and the others too.
+
+  Returns:
+    As `write_report`, which also says what it raises.
+  """
+  require('report', 'matplotlib', 'jinja2')
+  note = run_files.read_about(network.run).get('split_note') or ''
+  on_test = 'test used as validation'
+  subject = _Subject(
+    data=other.name,
+    split=other.split,
+    label=f'{other.split} images of {other.source}',
+    examples=other.examples,
+    note=note,
+    data_note='' if other.own else f'{other.source}; {other.classes_line}',
+    validation=on_test if on_test in note else 'validation',
+    folder=(
+      re.sub(r'[^\w.-]+', '_', other.name),
+      *(() if other.split == 'test' else (other.split,)),
+    ),
+  )
+  return _write(network, subject, checkpoint, mistakes, image)
+
+
+def _write(
+  network: Classifier, subject: _Subject, checkpoint: str, mistakes: int, image: int
+) -> tuple[pathlib.Path, dict[str, float]]:
+  """Writes the page and its images, as `write_report` says."""
+  run, chosen = network.run, subject.examples
   rows, finished = shown_rows(run), run_files.read_summary(run)
-  chosen = getattr(splits, split)
   judged = _Judged(
     network, chosen, network.probabilities_of_set(chosen.images), _epoch(rows, network.step)
   )
-  parts = [part for part, usual in ((split, 'test'), (checkpoint, 'latest')) if part != usual]
-  folder = make_folder(run / 'report' / '_'.join(parts))
+  parts = [*subject.folder, *([] if checkpoint == 'latest' else [checkpoint])]
+  folder = make_folder(references.report_folder(run) / '_'.join(parts))
   records = tracing.trace(network.module, network.image_shape, 'softmax')
-  name = splits.validation_label if split == 'validation' else split
   content = {
-    'title': f'{run.resolve().name} on {splits.name}',
+    'title': f'{run.resolve().name} on {subject.data}',
     'subtitle': (
-      f'{name} split, {len(chosen)} images, checkpoint of step {network.step} '
+      f'{subject.label}, {len(chosen)} images, checkpoint of step {network.step} '
       f'(epoch {judged.epoch})'
     ),
-    'split_note': run_summary.split_note(splits),
+    'split_note': subject.note,
+    'data_note': subject.data_note,
     'tiles': [
-      (f'{100 * judged.accuracy:.2f} %', f'{split} accuracy'),
-      (f'{judged.loss:.4f}', f'{split} loss (cross-entropy)'),
+      (f'{100 * judged.accuracy:.2f} %', f'{subject.split} accuracy'),
+      (f'{judged.loss:.4f}', f'{subject.split} loss (cross-entropy)'),
       (f'{100 * judged.calibration.error:.2f} %', 'expected calibration error'),
       (f'{len(judged.wrong):,}', f'mistakes of {len(chosen):,}'),
       (f'{sum(record.parameters for record in records):,}', 'parameters'),
       (str(len(records)), 'layers'),
       *_times(rows, finished),
     ],
-    **_training(rows, splits.validation_label, folder),
+    **_training(rows, subject.validation, folder),
     **_classes(judged, folder),
     'confusions': _confusions(judged),
     'mistakes': _gallery(judged, mistakes, folder),
@@ -148,7 +230,8 @@ def write_report(
     folder / 'scores.json',
     {
       **measured,
-      'split': split,
+      'data': subject.data,
+      'split': subject.split,
       'step': network.step,
       'classes': judged.by_class,
       'confusion': judged.matrix.tolist(),
@@ -262,7 +345,7 @@ def _confidence(found: scores.Calibration, accuracy: float) -> str:
 def _command(run: pathlib.Path, finished: Mapping[str, Any]) -> str:
   command = finished.get('command')
   lines = [f'python {command}'] if command else []
-  return '\n'.join([*lines, f'python -m cifar_jax evaluate {shlex.quote(str(run))}'])
+  return '\n'.join([*lines, f'python -m cifar_jax evaluate {shlex.quote(references.shown(run))}'])
 
 
 def _environment(finished: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -97,10 +97,16 @@ def restore_csv(run: pathlib.Path, rows: Sequence[Row], anew: bool) -> str:
     elif not found.startswith(text):
       kept = _set_aside(path)
       note = f'{path} is not what the checkpoint says: it is kept as {kept}, and written again'
-  with replacing(path) as draft, draft.open('w', encoding='utf-8', newline=_LINE_END) as file:
-    file.write(text)
-    _sync(file)
+  write_rows(run, rows)
   return note
+
+
+def write_rows(run: pathlib.Path, rows: Sequence[Row]) -> None:
+  """Writes metrics.csv anew; it is on disk when this returns."""
+  path = run / CSV_NAME
+  with replacing(path) as draft, draft.open('w', encoding='utf-8', newline=_LINE_END) as file:
+    file.write(_text_of(rows))
+    _sync(file)
 
 
 def append_row(run: pathlib.Path, rows: Sequence[Row]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -86,6 +87,18 @@ def one_of(*names: str | int) -> Constraint:
     names,
     ('', first.upper() if kind is str else first, f'{first}s', None, -1, False),
   )
+
+
+def regular_expression(description: str, allowed: tuple[str, ...]) -> Constraint:
+  """The text of a regular expression."""
+
+  def test(value: Any) -> bool:
+    try:
+      return isinstance(value, str) and bool(re.compile(value))
+    except (re.error, RecursionError, OverflowError):
+      return False
+
+  return Constraint(test, description, str, allowed, ('(', None, 3))
 
 
 def numbers(each: Constraint) -> Constraint:

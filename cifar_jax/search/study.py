@@ -177,7 +177,7 @@ def closed_to_test(config: ConfigDict) -> ConfigDict:
   Raises:
     UserError: it validates on the test set.
   """
-  if config.data.validation == 'test':
+  if config.data.validation == 'test' and not config.data.folds:
     raise UserError(
       "a study chooses by validation, for which data.validation='test' would use the test set; "
       'hold training images out: --config.data.validation=5000'

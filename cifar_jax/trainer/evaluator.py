@@ -1,6 +1,6 @@
 """Loss and accuracy of a state over a split: every example counts once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -80,7 +80,10 @@ class Evaluator:
 
   def __call__(self, state: TrainState, placed: Placed) -> dict[str, float]:
     """The exact mean loss and accuracy over a split."""
-    variables = evaluated_variables(self._recipe, state)
+    return self.of_variables(evaluated_variables(self._recipe, state), placed)
+
+  def of_variables(self, variables: Mapping[str, Any], placed: Placed) -> dict[str, float]:
+    """The same, of 'params' and 'batch_stats' on every device, in whatever state they are."""
     collections = variables['params'], variables['batch_stats']
     if self.selective:
       return self._in_two_passes(collections, placed)

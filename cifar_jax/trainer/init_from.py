@@ -1,6 +1,5 @@
 """The variables with which a run starts where they are not drawn at random."""
 
-import pathlib
 from typing import Any
 
 import flax.linen as nn
@@ -9,10 +8,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from cifar_jax.models.pretrained.classifier import Pretrained
-from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.run_dir import model_folder, references
 from cifar_jax.training.steps import TrainState, variables
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.paths import run_path
 from cifar_jax.weights import load
 
 
@@ -27,7 +25,7 @@ def starting_variables(config: ConfigDict, module: nn.Module, shapes: TrainState
     UserError: they are not to be found, cannot be read, or are of another network.
   """
   if config.init_from:
-    return _of_run(run_path(config.init_from), shapes, config.init_matching)
+    return _of_run(config.init_from, shapes, config.init_matching)
   if not isinstance(module, Pretrained) or module.weights == 'random':
     return {}
   path = load.find(module.network, module.weights)
@@ -35,15 +33,14 @@ def starting_variables(config: ConfigDict, module: nn.Module, shapes: TrainState
   return {name: {'base': tree} for name, tree in loaded.variables.items() if tree}
 
 
-def _of_run(run: pathlib.Path, shapes: TrainState, matching: bool) -> dict[str, Any]:
-  flag = f'--config.init_from={run}'
+def _of_run(reference: str, shapes: TrainState, matching: bool) -> dict[str, Any]:
+  run, flag = references.resolve(reference), f'--config.init_from={reference}'
   if not run.is_dir():
     raise UserError(f'{flag}: there is no such folder of a run')
-  with Checkpoints(run, read_only=True) as checkpoints:
-    restored = checkpoints.restore_variables('best')
-  if restored is None:
-    raise UserError(f'{flag} has no checkpoint yet; train it first')
-  found, _ = restored
+  try:
+    found, _ = model_folder.read_variables(run, 'best')
+  except UserError as error:
+    raise UserError(f'{flag}: {error}', error.details) from None
   if matching:
     return _matching(found, variables(shapes))
   for collection, tree in variables(shapes).items():

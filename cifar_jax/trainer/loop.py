@@ -13,7 +13,7 @@ from cifar_jax import data
 from cifar_jax.analysis import layer_table
 from cifar_jax.devices import multihost
 from cifar_jax.devices.multihost import Stop
-from cifar_jax.run_dir import run_files
+from cifar_jax.run_dir import model_folder, run_files
 from cifar_jax.run_dir.background import Background
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.run_dir.signals import stop_signals
@@ -62,6 +62,7 @@ def train(
   if not is_main:
     progress = Progress('silent')
   configs.validate(config)
+  model_folder.check_not_trained_in(run)
   configs.validate_config_unchanged(config, run)
   finished = resume.finished(config, run, progress)
   if finished:
@@ -70,7 +71,7 @@ def train(
   # 2. Data.
   splits = data.with_shared_images_noted(data.load_splits(config))
   if not run_files.has_begun(run):
-    data.check_classes_left(splits, config.data.validation)
+    data.check_classes_left(splits)
 
   # 3. Build.
   trainer = (build or build_trainer)(config, splits)

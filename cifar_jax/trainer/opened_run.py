@@ -12,7 +12,7 @@ from cifar_jax import config as configs
 from cifar_jax.analysis.layer_table import NetworkSummary
 from cifar_jax.data import Splits
 from cifar_jax.devices import multihost, sharding
-from cifar_jax.run_dir import history, run_files
+from cifar_jax.run_dir import history, model_folder, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.lock import run_lock
 from cifar_jax.run_dir.metric_writers import NoWriter, RunWriter
@@ -168,6 +168,7 @@ def open_run(
   Raises:
     UserError: Another process trains there, or nothing can be written there.
   """
+  model_folder.check_not_trained_in(folder)
   make_folder(folder, 'run folder')
   kept = trainer.config.checkpoint
   lock = run_lock(folder) if multihost.is_main_process() else contextlib.nullcontext(lambda: None)

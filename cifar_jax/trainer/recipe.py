@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
@@ -10,11 +11,13 @@ from ml_collections import ConfigDict
 from cifar_jax import models, optim
 from cifar_jax.augment import Augmentation, make_augment, make_mix
 from cifar_jax.augment.normalize import Normalize, Statistics, fit_normalize
+from cifar_jax.config.options import BALANCED
 from cifar_jax.data import Splits
 from cifar_jax.optim import Plan, make_average, schedules
 from cifar_jax.trainer import cached_features
 from cifar_jax.training import losses
 from cifar_jax.training.recipe import Recipe, steps_per_epoch
+from cifar_jax.training.sampling import make_balanced_draw
 from cifar_jax.training.whitening import make_whitening
 from cifar_jax.utils.errors import UserError
 
@@ -44,7 +47,7 @@ def check_fits(config: ConfigDict, splits: Splits, plan: Plan) -> None:
       '--config.data.drop_remainder=True would drop them all; use a smaller batch or False'
     )
   weights = config.loss.class_weights
-  if weights and len(weights) != splits.num_classes:
+  if weights and weights != BALANCED and len(weights) != splits.num_classes:
     raise UserError(
       f'--config.loss.class_weights has {len(weights)} numbers for {splits.num_classes} classes'
     )
@@ -70,12 +73,18 @@ def make_recipe(
     augment: Augmentation = cached_features.keep_maps
   else:
     augment = make_augment(config.augment, normalize)
+  weights = tuple(config.loss.class_weights)
+  if weights == BALANCED:
+    weights = losses.balanced_class_weights(splits.train.labels, splits.num_classes)
+  balanced = config.data.sampling == 'balanced'
   return Recipe(
     module=module,
     image_shape=splits.image_shape,
     optimizer=_optimizer(config, plan),
     loss=losses.cross_entropy,
-    training_loss=make_training_loss(config.loss),
+    draw=make_balanced_draw(splits.train.labels) if balanced else None,
+    class_weights=weights,
+    training_loss=make_training_loss(config.loss.label_smoothing, weights),
     penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
     grad_accum_steps=config.grad_accum_steps,
     sam_rho=optim.validate(config.optimizer).sam_rho or 0.0,
@@ -95,16 +104,14 @@ def make_recipe(
   )
 
 
-def make_training_loss(loss_config: ConfigDict, traced_smoothing: Any = None) -> losses.Loss | None:
+def make_training_loss(smoothing: Any, weights: tuple[float, ...]) -> losses.Loss | None:
   """What is minimized, where it is not the plain cross-entropy that is reported.
 
   Args:
-    traced_smoothing: What takes the place of `label_smoothing` where runs differ in it.
+    smoothing: As `config.loss.label_smoothing`; traced where runs differ in it.
+    weights: The factor of each class; (): all 1.
   """
-  smoothing, weights = loss_config.label_smoothing, loss_config.class_weights
-  if traced_smoothing is not None:
-    smoothing = traced_smoothing
-  elif not smoothing and not weights:
+  if not isinstance(smoothing, jax.Array) and not smoothing and not weights:
     return None
   loss = functools.partial(losses.cross_entropy, label_smoothing=smoothing)
   return losses.class_weighted(loss, weights) if weights else loss

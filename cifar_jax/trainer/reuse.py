@@ -35,9 +35,13 @@ def _same_programs(old: Trainer, new: Trainer) -> bool:
     for trainer in (old, new)
   )
   # What was taken from the training images, which a seed chooses, is a constant of the programs.
-  fitted = old.recipe.statistics is not None or new.recipe.statistics is not None
+  recipes = old.recipe, new.recipe
+  fitted = any(recipe.statistics is not None or recipe.draw is not None for recipe in recipes)
   shapes = [
-    (one.recipe.examples, one.recipe.image_shape, one.recipe.module, one.plan, one.mesh)
+    (
+      *(one.recipe.examples, one.recipe.image_shape, one.recipe.module, one.plan, one.mesh),
+      one.recipe.class_weights,
+    )
     for one in (old, new)
   ]
   return left == right and not fitted and shapes[0] == shapes[1]

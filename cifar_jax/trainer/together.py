@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from cifar_jax import config as configs
 from cifar_jax import data
 from cifar_jax.analysis import layer_table
+from cifar_jax.config.options import BALANCED
 from cifar_jax.data import Splits
 from cifar_jax.devices import sharding
 from cifar_jax.run_dir.progress import Progress
@@ -115,14 +116,16 @@ def train(
 def _load(several: Sequence[ConfigDict]) -> list[Splits]:
   """The data of each run, or one for all."""
   config = several[0]
-  of_seed = config.data.validation_from == 'random' and config.data.validation != 'test'
+  held_out = config.data.folds or config.data.validation != 'test'
+  of_seed = config.data.validation_from == 'random' and held_out
   same_seed = len({config.seed for config in several}) == 1
+  own_fold = len({config.data.fold for config in several}) > 1
   found = [
     data.with_shared_images_noted(data.load_splits(config))
-    for config in (several if of_seed and not same_seed else several[:1])
+    for config in (several if own_fold or (of_seed and not same_seed) else several[:1])
   ]
-  for config, splits in zip(several, found, strict=False):
-    data.check_classes_left(splits, config.data.validation)
+  for splits in found:
+    data.check_classes_left(splits)
   first, *others = (splits.train.labels for splits in found)
   same = all(len(labels) == len(first) and (labels == first).all() for labels in others)
   held = [splits.facts for splits in found]
@@ -142,13 +145,19 @@ def _objection_to_data(trainer: Trainer, splits: Sequence[Splits]) -> str:
     return 'the kernels for CPU cannot be divided among several devices; use --config.devices=1'
   if len({(len(one.train), len(one.validation)) for one in splits}) > 1:
     return (
-      'each seed holds out another number of images, since equal ones stay together; use '
-      "--config.data.validation_from='last'"
+      'each run holds out another number of images, since those of a group stay together, or folds '
+      'differ by one'
     )
   if own_data and (trainer.recipe.statistics is not None or trainer.config.whitening.layer):
     return (
-      'each seed holds out other images, and what they are normalized or whitened by follows from '
+      'each run holds out other images, and what they are normalized or whitened by follows from '
       "the rest; use --config.data.validation_from='last'"
+    )
+  weighted = trainer.config.loss.class_weights == BALANCED
+  if own_data and (weighted or trainer.recipe.draw is not None):
+    return (
+      'each run holds out other images, and what is balanced follows from the labels of the rest; '
+      "use --config.data.validation_from='last'"
     )
   return ''
 

@@ -21,7 +21,7 @@ LEARNING_RATE, LABEL_SMOOTHING = 'optimizer.learning_rate', 'loss.label_smoothin
 OF_OPTIMIZER = ('weight_decay', 'momentum')
 # Options in which runs of one program may differ, beside all options of the schedule.
 NUMBERS = (LEARNING_RATE, LABEL_SMOOTHING, *(f'optimizer.{name}' for name in OF_OPTIMIZER))
-_WORDS = ('seed', 'tags')  # of which no program knows
+_WORDS = ('seed', 'tags', 'data.fold')  # of which no program knows
 
 
 def may_differ(option: str) -> bool:
@@ -106,7 +106,7 @@ def make_varied_recipe(
       )
     if LABEL_SMOOTHING in names:
       smoothing = jnp.asarray([config.loss.label_smoothing for config in several], jnp.float32)
-      changes['training_loss'] = make_training_loss(several[0].loss, smoothing[run])
+      changes['training_loss'] = make_training_loss(smoothing[run], recipe.class_weights)
     return dataclasses.replace(recipe, **changes)
 
   return varied_recipe

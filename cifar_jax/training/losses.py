@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from clu import metrics
 from flax import struct
 
@@ -77,6 +78,20 @@ def class_weighted(loss: Loss, weights: Sequence[float]) -> Loss:
     return jnp.asarray(weights, jnp.float32)[labels] * loss(logits, labels)
 
   return weighted
+
+
+def balanced_class_weights(labels: np.ndarray, num_classes: int) -> tuple[float, ...]:
+  """The weight N / (K * count) of each class: all classes have the same part in the loss, and the
+  mean weight of the N examples is 1.
+
+  Args:
+    labels: int32 [N], from 0.
+    num_classes: The number of weights; those of classes without an example are 0, and K is the
+      number of the others.
+  """
+  counts = np.bincount(labels, minlength=num_classes)
+  classes = np.count_nonzero(counts)
+  return tuple(len(labels) / (classes * int(count)) if count else 0.0 for count in counts)
 
 
 def kernel_penalty(l1: float, l2: float) -> Callable[[Any], Scalar] | None:

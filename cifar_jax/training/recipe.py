@@ -15,6 +15,7 @@ from cifar_jax.augment import Augmentation, Mix
 from cifar_jax.augment.normalize import Normalize, Statistics
 from cifar_jax.optim import Average
 from cifar_jax.training.losses import Loss
+from cifar_jax.training.sampling import Draw
 from cifar_jax.utils.array_types import Scalar
 
 
@@ -35,6 +36,9 @@ class Recipe:
     batch_size: The number of examples per update, over all devices together.
     drop_remainder: Whether the short last batch of an epoch is left out.
     statistics: What `normalize` took from the training images, to be kept with the run; or None.
+    draw: What the examples of an epoch are drawn by, in place of each of them once; or None.
+    class_weights: The factor of the training loss of each class, as `training_loss` has them; ():
+      all 1.
     training_loss: A function like `loss` that is minimized in its place, as with label smoothing or
       class weights; None where both are one.
     penalty: params -> float32 [], added to the mean loss of training; or None.
@@ -60,6 +64,8 @@ class Recipe:
   batch_size: int
   drop_remainder: bool
   statistics: Statistics | None = None
+  draw: Draw | None = None
+  class_weights: tuple[float, ...] = ()
   training_loss: Loss | None = None
   penalty: Callable[[Any], Scalar] | None = None
   grad_accum_steps: int = 1

@@ -196,9 +196,13 @@ def _key_of_step(keys: RandomKeys, step: jax.Array) -> jax.Array:
 def make_epoch_order(recipe: Recipe) -> Callable[[RandomKeys, Step], jax.Array]:
   """Returns `order(keys, epoch) -> int32 [steps * batch_size]`: the examples in the epoch's order.
 
-  The permutation is cut or filled to whole batches; what fills it is masked by the step.
+  The permutation is cut or filled to whole batches; what fills it is masked by the step. Where the
+  recipe draws examples, there are as many batches.
   """
-  return _epoch_order(recipe.examples, recipe.steps_per_epoch * recipe.batch_size)
+  length = recipe.steps_per_epoch * recipe.batch_size
+  if (draw := recipe.draw) is None:
+    return _epoch_order(recipe.examples, length)
+  return lambda keys, epoch: draw(jax.random.fold_in(keys.order, epoch), length)
 
 
 @functools.cache

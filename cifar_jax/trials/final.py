@@ -241,7 +241,7 @@ def _opened(config: ConfigDict, best: ConfigDict, overrides: Sequence[str]) -> C
   found = configs.override(found, overrides)
   with found.unlocked():
     found.evaluate.test = True
-  if found.data.validation == 'test':
+  if found.data.validation == 'test' and not found.data.folds:
     raise UserError(
       "data.validation='test' would choose the best checkpoint by the test set; hold training "
       'images out: --config.data.validation=5000'

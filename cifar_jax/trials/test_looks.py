@@ -13,6 +13,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from cifar_jax.run_dir import references
 from cifar_jax.utils import locks
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors
@@ -41,6 +42,8 @@ class Look(NamedTuple):
 
 def study_of(run: pathlib.Path) -> pathlib.Path | None:
   """The study that a run, or the folder of runs, belongs to; None if to none."""
+  if references.is_packaged(run):
+    return None
   place = run.resolve()
   for folder in [place, *place.parents][: _DEPTH + 1]:
     if (folder / STUDY_NAME).is_file():

@@ -1,4 +1,6 @@
-"""Reads .safetensors: a length, JSON that names dtypes, shapes and places, then the bytes."""
+"""Reads and writes .safetensors: a length, JSON that names dtypes, shapes and places, then the
+bytes.
+"""
 
 import json
 import math
@@ -13,6 +15,7 @@ from cifar_jax.utils.errors import UserError
 from cifar_jax.weights.torch_files import from_bfloat16
 
 _LONGEST_HEADER = 100_000_000  # bytes, the limit of the format's own library
+_ALIGNMENT = 8  # bytes, of where the tensors begin
 _TYPES: Mapping[str, str] = {
   'F64': '<f8',
   'F32': '<f4',
@@ -40,11 +43,59 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
       raise ValueError('its header reaches beyond it')
     header = json.loads(data[8 : 8 + length].tobytes())
     body = data[8 + length :]
-    return {name: _tensor(body, e) for name, e in header.items() if name != '__metadata__'}
+    tensors = {name: _tensor(body, e) for name, e in header.items() if name != '__metadata__'}
+    # A small file must not say that it holds many large arrays, all in the same place.
+    if sum(_bytes_of(e) for name, e in header.items() if name != '__metadata__') > len(body):
+      raise ValueError('its tensors overlap')
+    return tensors
   except OSError as error:
     raise UserError(f'{path} cannot be read ({error.strerror or error})') from None
   except (ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError) as error:
     raise UserError(f'{path} is no .safetensors file, or damaged ({error})') from None
+
+
+def write(
+  path: pathlib.Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
+  """Writes tensors by name, those of the widest dtype first, as the format's own library does.
+
+  Args:
+    path: The file, which is overwritten.
+    tensors: Arrays of the dtypes of `_TYPES` other than BF16.
+    metadata: Texts about them, which the header keeps.
+
+  Raises:
+    ValueError: the format has no such dtype.
+    OSError: the file cannot be written.
+  """
+  names = {np.dtype(dtype): name for name, dtype in _TYPES.items() if name != 'BF16'}
+  little = {name: np.asarray(tensor) for name, tensor in tensors.items()}
+  little = {name: a.astype(a.dtype.newbyteorder('<'), copy=False) for name, a in little.items()}
+  header: dict[str, Any] = {'__metadata__': dict(metadata)} if metadata else {}
+  order = sorted(little, key=lambda name: (-little[name].dtype.itemsize, name))
+  place = 0
+  for name in order:
+    array = little[name]
+    if array.dtype not in names:
+      raise ValueError(f'{name} is of the dtype {array.dtype}, which .safetensors does not have')
+    offsets = [place, place + array.nbytes]
+    header[name] = {
+      'dtype': names[array.dtype],
+      'shape': list(array.shape),
+      'data_offsets': offsets,
+    }
+    place = offsets[1]
+  text = json.dumps(header, separators=(',', ':')).encode()
+  text += b' ' * (-len(text) % _ALIGNMENT)
+  with path.open('wb') as file:
+    file.write(struct.pack('<Q', len(text)) + text)
+    for name in order:
+      file.write(np.ascontiguousarray(little[name]).tobytes())
+
+
+def _bytes_of(entry: Mapping[str, Any]) -> int:
+  start, end = entry['data_offsets']
+  return int(end) - int(start)
 
 
 def _tensor(body: np.ndarray, entry: Mapping[str, Any]) -> np.ndarray:

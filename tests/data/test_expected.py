@@ -28,6 +28,11 @@ def test_synthetic_images_are_as_expected() -> None:
     ('fashion_mnist', (28, 28, 1), 10),
     ('kmnist', (28, 28, 1), 10),
     ('svhn_cropped', (32, 32, 3), 10),
+    ('svhn_extra', (32, 32, 3), 10),
+    ('emnist_letters', (28, 28, 1), 26),
+    ('emnist_balanced', (28, 28, 1), 47),
+    ('stl10', (96, 96, 3), 10),
+    ('digits', (8, 8, 1), 10),
   ],
 )
 def test_published_shapes(name, shape, classes) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import pathlib
+import resource
 import struct
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from cifar_jax.data import idx
 from cifar_jax.utils.errors import UserError
 from tests.helpers.idx_files import IMAGES, files, write
+from tests.helpers.mutations import mutations
 from tests.helpers.only_user_errors import only_user_errors
 
 
@@ -36,7 +38,6 @@ def test_reads_what_torchvision_and_keras_leave(
   np.testing.assert_array_equal(dataset.train.images[..., 0], IMAGES)
   assert dataset.test.labels.tolist() == [9, 0]
   assert len(dataset.class_names) == 10
-  assert len(idx.sources(folder)) == 4
 
 
 def test_finds_nothing_elsewhere(tmp_path: pathlib.Path) -> None:
@@ -95,6 +96,78 @@ def test_names_the_file_that_is_missing_or_wrong(tmp_path: pathlib.Path) -> None
   write(folder, {'t10k-labels-idx1-ubyte': files()['train-labels-idx1-ubyte'][:-2] + b'\x0a\x00'})
   with pytest.raises(UserError, match=r'holds the label 10'):
     idx.read('mnist', folder)
+
+
+def emnist(part: str, labels: bytes) -> dict[str, bytes]:
+  """The files of EMNIST, whose images of 28x28 pixels are stored transposed."""
+  upright = np.random.default_rng(0).integers(0, 256, (len(labels), 28, 28), dtype=np.uint8)
+  stored = b''.join(image.T.tobytes() for image in upright)
+  content = {
+    'images-idx3-ubyte': struct.pack('>4B3I', 0, 0, 8, 3, len(labels), 28, 28) + stored,
+    'labels-idx1-ubyte': struct.pack('>4BI', 0, 0, 8, 1, len(labels)) + labels,
+  }
+  return {
+    f'emnist-{part}-{side}-{name}': file
+    for side in ('train', 'test')
+    for name, file in content.items()
+  }
+
+
+@pytest.mark.parametrize('inside', ['.', 'EMNIST/raw', 'gzip'])
+def test_letters_of_emnist_are_upright_and_count_from_0(
+  tmp_path: pathlib.Path, inside: str
+) -> None:
+  write(tmp_path / inside, emnist('letters', bytes([1, 26, 2])), packed=True)
+  folder = idx.find('emnist_letters', tmp_path)
+  assert folder == tmp_path / inside
+  dataset = idx.read('emnist_letters', folder)
+  upright = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+  np.testing.assert_array_equal(dataset.train.images[..., 0], upright)
+  assert dataset.train.labels.tolist() == [0, 25, 1]
+  assert [dataset.class_names[label] for label in dataset.test.labels] == ['A', 'Z', 'B']
+  assert [note for note in dataset.notes if 'turned upright' in note]
+  assert [note for note in dataset.notes if 'the labels 1 to 26' in note]
+  assert not [note for note in dataset.notes if 'MD5' in note]
+
+
+@pytest.mark.parametrize(
+  ('part', 'classes', 'last'),
+  [
+    ('byclass', 62, 'z'),
+    ('bymerge', 47, 't'),
+    ('balanced', 47, 't'),
+    ('digits', 10, '9'),
+    ('mnist', 10, '9'),
+  ],
+)
+def test_other_parts_of_emnist(tmp_path: pathlib.Path, part: str, classes: int, last: str) -> None:
+  """As many classes as were published; 36 is 'a' of the 47."""
+  write(tmp_path, emnist(part, bytes([0, classes - 1])))
+  dataset = idx.read(f'emnist_{part}', tmp_path)
+  assert (len(dataset.class_names), dataset.class_names[-1]) == (classes, last)
+  assert dataset.train.labels.tolist() == [0, classes - 1]
+  assert idx.find('mnist', tmp_path) is None
+  if classes == 47:
+    assert dataset.class_names[36:38] == ('a', 'b')
+
+
+def test_a_missing_file_of_emnist_is_named(tmp_path: pathlib.Path) -> None:
+  contents = emnist('letters', bytes([1]))
+  del contents['emnist-letters-test-labels-idx1-ubyte']
+  with pytest.raises(UserError, match=r'lacks emnist-letters-test-labels-idx1-ubyte .*the four'):
+    idx.read('emnist_letters', write(tmp_path, contents))
+
+
+@pytest.mark.parametrize('packed', [False, True])
+def test_mutations_raise_nothing_but_user_errors(tmp_path: pathlib.Path, packed: bool) -> None:
+  folder = write(tmp_path, emnist('letters', bytes([1, 2])), packed)
+  path = sorted(folder.glob('*images*'))[0]
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  for content in mutations(path.read_bytes(), 300, header=16):
+    path.write_bytes(content)
+    with only_user_errors(naming=str(folder)):
+      idx.read('emnist_letters', folder)
+  assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
 
 @settings(

@@ -1,6 +1,7 @@
 """Data sets in one .npz file."""
 
 import pathlib
+import resource
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from cifar_jax.data import npz, split
 from cifar_jax.utils.errors import UserError
+from tests.helpers.mutations import mutations
 from tests.helpers.npz_files import arrays, write
 from tests.helpers.only_user_errors import only_user_errors
 
@@ -42,6 +44,75 @@ def test_gray_images_and_columns_of_labels(tmp_path: pathlib.Path) -> None:
   assert dataset.class_names == ('0', '1')
 
 
+@pytest.mark.parametrize('dtype', ['float16', 'float32', 'float64'])
+def test_floating_pixels_from_0_to_1_are_exact(tmp_path: pathlib.Path, dtype: str) -> None:
+  """Every of the 256 levels comes back from k / 255."""
+  levels = np.arange(256, dtype=np.uint8)
+  images = np.resize(levels, (6, 8, 8, 3))
+  tests = images[::-1][:3]
+  floats = {'x_train': (images / 255).astype(dtype), 'x_test': (tests / 255).astype(dtype)}
+  dataset = npz.read('a', write(tmp_path / 'a.npz', **floats))
+  assert dataset.train.images.dtype == np.uint8
+  np.testing.assert_array_equal(dataset.train.images, images)
+  np.testing.assert_array_equal(dataset.test.images, tests)
+  assert dataset.notes[0] == f'x_train: {dtype} from 0 to 1, read as 0 to 255, exactly'
+
+
+def test_floating_pixels_between_levels_are_rounded_and_that_is_told(
+  tmp_path: pathlib.Path,
+) -> None:
+  images = np.full((6, 4, 5, 3), 0.5)  # 127.5
+  images[0, 1, 2] = (0.0, 1.0, 100.2 / 255)
+  dataset = npz.read('a', write(tmp_path / 'a.npz', x_train=images))
+  assert dataset.train.images[0, 1, 2].tolist() == [0, 255, 100]
+  assert 'rounded to the nearest' in dataset.notes[0]
+
+
+@pytest.mark.parametrize('dtype', ['int64', 'float32', 'uint16'])
+def test_whole_numbers_of_another_type_are_as_they_are(tmp_path: pathlib.Path, dtype: str) -> None:
+  images = arrays()['x_train']
+  dataset = npz.read('a', write(tmp_path / 'a.npz', x_train=images.astype(dtype)))
+  np.testing.assert_array_equal(dataset.train.images, images)
+  assert f'x_train: {dtype} from 0 to 255' in dataset.notes[0]
+
+
+def test_floating_channels_first(tmp_path: pathlib.Path) -> None:
+  """As PyTorch users save them."""
+  images = np.random.default_rng(1).integers(0, 256, (6, 3, 7, 9), dtype=np.uint8)
+  floats = (images / np.float32(255)).astype(np.float32)
+  dataset = npz.read('a', write(tmp_path / 'a.npz', x_train=floats, x_test=floats[:3]))
+  assert dataset.train.images.shape == (6, 7, 9, 3)
+  assert dataset.train.images[5, 6, 8, 1] == images[5, 1, 6, 8]
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'uint8', 'bool'])
+def test_one_hot_labels(tmp_path: pathlib.Path, dtype: str) -> None:
+  y_train, y_test = [0, 2, 1, 2, 1, 0], [2, 1, 0]
+  labels = {'y_train': np.eye(3)[y_train], 'y_test': np.eye(3)[y_test]}
+  labels = {name: array.astype(dtype) for name, array in labels.items()}
+  dataset = npz.read('a', write(tmp_path / 'a.npz', **labels))
+  assert (dataset.train.labels.tolist(), dataset.test.labels.tolist()) == (y_train, y_test)
+  assert dataset.train.labels.dtype == np.int32
+  assert dataset.notes == ('y_train, y_test: one-hot, read as the number of the column that is 1',)
+
+
+def test_names_in_capitals_and_no_test_images(tmp_path: pathlib.Path) -> None:
+  whole = arrays()
+  np.savez(tmp_path / 'a.npz', X_train=whole['x_train'], Y_train=whole['y_train'])
+  dataset = npz.read('a', tmp_path / 'a.npz')
+  np.testing.assert_array_equal(dataset.train.images, whole['x_train'])
+  assert len(dataset.test) == 0
+  assert 'the file holds no test images; validation is used as test' in dataset.notes
+
+
+@pytest.mark.parametrize('groups', [[7, 7, 8, 8, 9, 9], list('aabbcc')])
+def test_groups(tmp_path: pathlib.Path, groups: list[Any]) -> None:
+  dataset = npz.read('a', write(tmp_path / 'a.npz', groups=np.array(groups)))
+  assert dataset.train.groups is not None
+  assert dataset.train.groups.tolist() == groups
+  assert dataset.train.take(np.array([4, 0])).groups.tolist() == [groups[4], groups[0]]  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize('kind', ['U', 'S'])
 def test_class_names(tmp_path: pathlib.Path, kind: str) -> None:
   names = np.array(['cat', 'dog', 'eel', 'fox'], kind)
@@ -64,7 +135,7 @@ def test_is_found_by_path_or_by_name(tmp_path: pathlib.Path) -> None:
     ({'x_train': np.zeros((0, 4, 5, 3), np.uint8)}, r'shape \[0, 4, 5, 3\]'),
     ({'y_train': np.zeros(5, int)}, '6 images but 5 labels'),
     ({'y_train': np.zeros(6)}, 'labels of type float64'),
-    ({'y_train': np.eye(6, dtype=int)}, r'labels of type int64 and shape \[6, 6\]'),
+    ({'y_train': 2 * np.eye(6, dtype=int)}, r'labels of type int64 and shape \[6, 6\]'),
     ({'y_test': np.array([0, 1, -1])}, 'label -1'),
     ({'y_test': np.array([0, 1, 10**12])}, 'label 1000000000000 in test, of which there is no tr'),
     ({'y_test': np.array([0, 1, 3])}, 'label 3 in test, of which there is no training image'),
@@ -73,7 +144,25 @@ def test_is_found_by_path_or_by_name(tmp_path: pathlib.Path) -> None:
     ({'x_train': np.full((6, 4, 5, 3), 9.5)}, r'type float64 from 9.5 to 9.5 .* save \(images\)'),
     ({'x_train': np.full((6, 4, 5, 3), 16, np.uint8)}, r'pixels from 16 to 16; .*\(255 / 16\)'),
     ({'y_train': np.eye(6, dtype=int)[:, :3]}, r'one for each image: several labels an image'),
-    ({'y_train': np.eye(3)[[0, 1, 2, 0, 1, 2]]}, r'shape \[6, 3\].*save labels.argmax\(1\)'),
+    ({'y_train': np.uint8([[1, 1, 0]] * 6)}, r'one for each image: several labels an image'),
+    ({'y_train': np.eye(3)[[0, 1, 2, 0, 1, 2]] / 2}, r'shape \[6, 3\].*several labels'),
+    (
+      {'y_train': np.eye(3)[[0, 1, 2, 0, 1, 2]], 'y_test': np.eye(4)[[0, 1, 2]]},
+      'one-hot labels of different numbers of classes, 3 in y_train, 4 in y_test',
+    ),
+    (
+      {'x_train': np.linspace(-1, 1, 360).reshape(6, 4, 5, 3)},
+      r'save \(127.5 \* \(images \+ 1\)\)',
+    ),
+    ({'x_train': np.full((6, 4, 5, 3), np.nan)}, 'type float64 from nan to nan'),
+    ({'x_train': np.full((6, 4, 5, 3), 300)}, 'type int64 from 300 to 300'),
+    (
+      {'x_train': np.full((6, 4, 5, 3), 0.5), 'x_test': np.full((3, 4, 5, 3), 7)},
+      'pixels of different ranges, x_train 0 to 1, x_test 0 to 255',
+    ),
+    ({'x_train': np.zeros((6, 8, 8, 8), np.uint8)}, r'volumes of the shape \[8, 8, 8\]'),
+    ({'groups': np.arange(5)}, r'groups, .*shape \[5\].* each of the 6 training images'),
+    ({'groups': np.zeros(6)}, 'groups of type float64'),
     ({'y_train': np.array(list('abcabc'))}, r'type <U1 .*return_inverse=True'),
     ({'x_val': np.zeros((2, 4, 5, 3), np.uint8), 'y_val': np.array([0, 7])}, 'label 7 in valid'),
     (
@@ -193,6 +282,16 @@ def test_damage_raises_nothing_but_user_errors(tmp_path: pathlib.Path, data: st.
   path.write_bytes(content[: data.draw(st.one_of(st.none(), st.integers(0, len(content))))])
   with only_user_errors(naming='damaged.npz'):
     npz.read('a', path)
+
+
+def test_mutations_raise_nothing_but_user_errors(tmp_path: pathlib.Path) -> None:
+  path = write(tmp_path / 'damaged.npz', class_names=np.array(list('abc')), groups=np.arange(6))
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  for content in mutations(path.read_bytes(), 300, header=200):
+    path.write_bytes(content)
+    with only_user_errors(naming='damaged.npz'):
+      npz.read('a', path)
+  assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
 
 def test_an_archive_that_unpacks_to_too_much(

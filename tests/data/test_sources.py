@@ -203,7 +203,11 @@ def test_suggests_the_nearest_name(name: str, suggestion: str) -> None:
     ('mine', ['a.npy', 'b.npy'], ['holds no mine, but a.npy, b.npy', 'mine.npz', 'numpy.savez']),
     ('mine', ['model.pt'], ['but model.pt', 'numpy.savez(file, x_train=']),
     ('mnist', ['digits.bin'], ['train-images-idx3-ubyte', 't10k-labels-idx1-ubyte', 'mnist.npz']),
-    ('emnist', ['emnist-letters-train-images-idx3-ubyte.gz'], ['EMNIST are transposed']),
+    (
+      'emnist',
+      ['emnist-letters-train-images-idx3-ubyte.gz'],
+      ['did you mean --config.data.name=emnist_letters?'],
+    ),
     ('cifar10', ['x.txt'], ['cifar-10-batches-py', 'cifar-10-binary.tar.gz']),
     ('cifar100_coarse', [], ['python -m cifar_jax data fetch cifar100_coarse --dir=']),
     ('cifar-10', ['x.txt'], ['did you mean --config.data.name=cifar10?']),

@@ -172,6 +172,7 @@ def made_in(folder: pathlib.Path) -> Iterator[Effects]:
       twins = {'x_train': np.repeat(arrays['x_train'][:8], 4, 0)}
       twins['y_train'] = np.repeat(arrays['y_train'][:8], 4)
       np.savez(folder / 'twins.npz', **{**arrays, **twins})
+      np.savez(folder / 'grouped.npz', **arrays, groups=np.arange(32) // 4)
   counts = {'train/cats': 16, 'train/dogs': 16, 'test/cats': 4, 'test/dogs': 4}
   write_tree(folder / 'photographs', counts)
   write_tree(folder / 'damaged', counts)

@@ -88,9 +88,13 @@ class Download:
     patience: Patience,
     stop: threading.Event,
     say: Callable[[str], None],
+    token: str = '',
   ):
-    """`path` is where the file is to be; `say` is told what is worth a line."""
+    """`path` is where the file is to be; `say` is told what is worth a line; `token` says who asks,
+    to the host of the address alone.
+    """
     self._file, self._path, self._patience, self._stop, self._say = file, path, patience, stop, say
+    self._token = token
     self._part = path.with_name(f'{path.name}.part')
     self._about = path.with_name(f'{path.name}.part.json')
     self.total = file.size
@@ -116,7 +120,7 @@ class Download:
       if not continued:
         self._discard()
         raise RefusedError('sent other bytes than those published, by their MD5')
-      self._say(f'{self._host()}: what was there before is damaged; starting again')
+      self._say(f'{self.host}: what was there before is damaged; starting again')
       self._discard()
       continued = False
     self._part.replace(self._path)
@@ -190,9 +194,11 @@ class Download:
     url = self._file.url
     timeout = (self._patience.connect, self._patience.silence)
     for _ in range(_MOST_REDIRECTS):
+      own = urllib.parse.urlsplit(url)[:2] == urllib.parse.urlsplit(self._file.url)[:2]
+      secret = {'Authorization': f'Bearer {self._token}'} if self._token and own else {}
       with self._in_few_words():
         response = requests.get(
-          url, headers=headers, stream=True, timeout=timeout, allow_redirects=False
+          url, headers=headers | secret, stream=True, timeout=timeout, allow_redirects=False
         )
       with response:
         if not response.is_redirect:
@@ -227,7 +233,7 @@ class Download:
     else:
       if self.received:
         self._say(
-          f'{self._host()} cannot go on where it broke off, after {self.received / 1e6:.1f} MB; '
+          f'{self.host} cannot go on where it broke off, after {self.received / 1e6:.1f} MB; '
           'starting again'
         )
         self._discard()
@@ -299,7 +305,9 @@ class Download:
         return path.stat().st_size
     return 0
 
-  def _host(self) -> str:
+  @property
+  def host(self) -> str:
+    """The host of its address, for people."""
     return urllib.parse.urlsplit(self._file.url).netloc
 
   def _discard(self) -> None:

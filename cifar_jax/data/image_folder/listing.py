@@ -1,8 +1,10 @@
 """Which files a folder of images holds, and what their folders say about them.
 
 Two trees are understood: `train|validation|test/CLASS/...` and, without splits, `CLASS/...`. The
-classes are in alphabetical order, as Keras has them. What looks like splits but is none of the two
-trees is refused with what was found: taken for classes it would train, and mean nothing.
+classes are in alphabetical order, as Keras has them. Splits may be spelled as archives spell them,
+`seg_train` and `seg_test` or `Training Set` and `Test Set`, and either tree may lie in a folder
+that holds nothing else, as `train/train/CLASS`. What looks like splits but is none of this is
+refused with what was found: taken for classes it would train, and mean nothing.
 """
 
 import dataclasses
@@ -20,19 +22,20 @@ SUFFIXES = frozenset(
 # Split -> the names under which its folder is found, in any case.
 SPLITS: Mapping[str, tuple[str, ...]] = {
   'train': ('train', 'training'),
-  'validation': ('validation', 'valid', 'val', 'dev'),
-  'test': ('test', 'testing'),
+  'validation': ('validation', 'validate', 'valid', 'val', 'dev', 'evaluation', 'eval'),
+  'test': ('test', 'testing', 'tests'),
 }
-# 'seg_train', 'test1' or 'train-images': no split that is understood; what is before the word is
-# the first group.
+_OF_SPLITS = '(sets?|data|dataset|split|images?|imgs?)'
+# 'seg_train', 'test1' or 'train-images'; what is before the word is the first group.
 _LIKE_A_SPLIT = {
   split: re.compile(
-    rf'(.*[_\-. ])?({"|".join(names)})([_\-. ]?(set|data|images?|imgs?))?[_\-. ]?\d*', re.IGNORECASE
+    rf'(.*[_\-. ])?({"|".join(names)})([_\-. ]?{_OF_SPLITS})?[_\-. ]?\d*', re.IGNORECASE
   )
   for split, names in SPLITS.items()
 }
 # What systems and archives leave behind.
 _NO_CLASSES = ('__MACOSX', '__pycache__', '@eaDir')
+_DEEPEST = 4  # folders that hold a single folder, one in the other
 _NAMED = 8  # folders named in a message; the rest are counted
 
 
@@ -55,6 +58,7 @@ class Listing:
       classes, then of paths.
     ignored: Files in class folders whose suffix is not that of an image.
     passed_over: Names of folders beside the splits that are not used.
+    folders: The folder of each split, in which those of the classes are.
   """
 
   root: pathlib.Path
@@ -62,6 +66,14 @@ class Listing:
   splits: Mapping[str, tuple[ImageFile, ...]]
   ignored: tuple[pathlib.Path, ...]
   passed_over: tuple[str, ...] = ()
+  folders: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict)
+
+  @property
+  def renamed(self) -> dict[str, pathlib.Path]:
+    """The splits whose folder is not called by a plain name in the root -> that folder in it."""
+    inside = {split: folder.relative_to(self.root) for split, folder in self.folders.items()}
+    plain = (*SPLITS['train'], *SPLITS['validation'], *SPLITS['test'], '.')
+    return {split: path for split, path in inside.items() if str(path).lower() not in plain}
 
   @property
   def files(self) -> list[ImageFile]:
@@ -76,7 +88,11 @@ def list_folder(root: pathlib.Path) -> Listing:
     UserError: it is neither of the two trees, there are fewer than two classes, a class folder
       cannot be read, or a split knows a class that the training images do not.
   """
-  folders = _split_folders(root)
+  if not root.is_dir():
+    raise UserError(f'--config.data.dir={root} is no folder; give the one around the class folders')
+  home = _home(root)
+  outer = _split_folders(home)
+  folders = _inner_folders(outer)
   class_names = tuple(folder.name for folder in _subfolders(folders['train']))
   _check_classes(root, folders['train'], class_names)
   splits: dict[str, tuple[ImageFile, ...]] = {}
@@ -103,31 +119,71 @@ def list_folder(root: pathlib.Path) -> Listing:
     )
   # A split whose folder is there but empty is as good as absent.
   splits = {split: files for split, files in splits.items() if files}
-  used = {folder.name for folder in folders.values()}
-  beside = () if folders['train'] == root else tuple(folder.name for folder in _subfolders(root))
+  used = {outer[split].name for split in folders}
+  beside = () if outer['train'] == home else tuple(folder.name for folder in _subfolders(home))
   passed_over = tuple(name for name in beside if name not in used)
-  return Listing(root, class_names, splits, tuple(ignored), passed_over)
+  folders = {split: folders[split] for split in splits}
+  return Listing(root, class_names, splits, tuple(ignored), passed_over, folders)
+
+
+def _home(root: pathlib.Path) -> pathlib.Path:
+  """The folder around the splits or classes: the root, or what an archive put between."""
+  for _ in range(_DEEPEST):
+    inside = _subfolders(root)
+    alone = len(inside) == 1 and not _holds_images(root)
+    if not alone or _split_named(inside[0].name) or not _subfolders(inside[0]):
+      break
+    root = inside[0]
+  return root
 
 
 def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
   """The folder of each split; the root itself is 'train' where there are no splits."""
-  if not root.is_dir():
-    raise UserError(f'--config.data.dir={root} is no folder; give the one around the class folders')
   inside = _subfolders(root)
-  found: dict[str, pathlib.Path] = {}
+  exact: dict[str, list[pathlib.Path]] = {}
   for folder in inside:
-    for split, names in SPLITS.items():
-      # A class may be called 'train' as well: it has no folders inside.
-      if folder.name.lower() in names and _subfolders(folder):
-        if split in found:
-          raise UserError(
-            f'{found[split]} and {folder} are both named like the {split} split; rename one of them'
-          )
-        found[split] = folder
+    if split := _split_named(folder.name):
+      exact.setdefault(split, []).append(folder)
+  like = _like_splits(inside)
+  found: dict[str, pathlib.Path] = {}
+  for split in SPLITS:
+    # A class may be called 'train' as well: it has no folders inside.
+    plain, decorated = (
+      [folder for folder in named.get(split, ()) if _subfolders(folder)] for named in (exact, like)
+    )
+    holding = plain or decorated
+    if len(holding) > 1:
+      raise UserError(
+        f'{holding[0]} and {holding[1]} are both named like the {split} split; rename one of them'
+      )
+    if holding:
+      found[split] = holding[0]
   if 'train' in found:
-    return {split: found[split] for split in SPLITS if split in found}
+    return found
   _refuse_split_names(root, inside)
   return {'train': root}
+
+
+def _inner_folders(outer: Mapping[str, pathlib.Path]) -> dict[str, pathlib.Path]:
+  """The folders of splits in which the classes are: 'train/train' where an archive repeats it.
+
+  A split that is only such a folder of images without classes, as Kaggle's 'test/test', is left
+  out.
+  """
+  folders: dict[str, pathlib.Path] = {}
+  classes: set[str] = set()
+  for split, folder in outer.items():
+    for _ in range(_DEEPEST):
+      inside = _subfolders(folder)
+      if len(inside) != 1 or inside[0].name in classes or not _subfolders(inside[0]):
+        break
+      folder = inside[0]
+    if split == 'train':
+      classes = {path.name for path in inside}
+    elif [path.name for path in inside] == [folder.name] and folder.name not in classes:
+      continue
+    folders[split] = folder
+  return folders
 
 
 def _refuse_split_names(root: pathlib.Path, inside: Sequence[pathlib.Path]) -> None:
@@ -184,16 +240,9 @@ def _check_classes(root: pathlib.Path, train: pathlib.Path, class_names: Sequenc
       f'--config.data.dir={root} holds no folder a class; expected train/CLASS/*.jpg or '
       f'CLASS/*.jpg in it{hint}'
     )
-  only = train / class_names[0]
-  if nested := _subfolders(only):
-    around = f'set --config.data.dir={only}' if train == root else f'move them up into {train.name}'
-    raise UserError(
-      f'{train} holds one folder, {only.name}, and in it {_names(nested)}; if those are the splits '
-      f'or classes, {around}'
-    )
   raise UserError(
-    f'{train} holds a single class, {only.name}, from which there is nothing to tell apart; give '
-    'it a folder for each of two classes or more'
+    f'{train} holds a single class, {class_names[0]}, from which there is nothing to tell apart; '
+    'give it a folder for each of two classes or more'
   )
 
 

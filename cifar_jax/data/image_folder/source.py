@@ -1,6 +1,8 @@
 """A folder of image files as a data set, with what its user should know about it."""
 
+import dataclasses
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,7 +11,7 @@ from ml_collections import ConfigDict
 from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.image_folder import decoded
 from cifar_jax.data.image_folder.decoded import DecodedFolder
-from cifar_jax.data.image_folder.listing import Listing, list_folder
+from cifar_jax.data.image_folder.listing import ImageFile, Listing, list_folder
 from cifar_jax.data.image_folder.stream import file_split
 from cifar_jax.data.preprocessing import Preprocessing, of_folder
 from cifar_jax.data.statistics import class_counts
@@ -54,7 +56,8 @@ def load(data_config: ConfigDict) -> Dataset:
       f'{len(folder.damaged)} of {len(listing.files)} images in {root} cannot be used: '
       f'{_damaged(folder)}; remove them, or leave them out with --config.data.folder.damaged=skip'
     )
-  return _dataset(listing, *_splits(listing, folder), preprocessing, names_shared=True)
+  parts, notes = _splits(listing, folder, options.group_pattern)
+  return _dataset(listing, parts, notes, preprocessing, names_shared=True)
 
 
 def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preprocessing) -> Dataset:
@@ -69,9 +72,13 @@ def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preproce
       "--config.data.folder.damaged='skip' needs to know all damaged files beforehand, which a "
       'stream does not; use --config.data.folder.cache=True'
     )
-  workers = data_config.folder.workers
+  options = data_config.folder
   parts = {
-    split: file_split(files, preprocessing, workers) for split, files in listing.splits.items()
+    split: dataclasses.replace(
+      file_split(files, preprocessing, options.workers),
+      groups=_groups_of(files, options.group_pattern),
+    )
+    for split, files in listing.splits.items()
   }
   parts.setdefault('test', file_split((), preprocessing, 1))
   notes = [_found(split, len(parts[split]), listing) for split in listing.splits]
@@ -101,10 +108,36 @@ def _dataset(
   )
 
 
-def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], list[str]]:
+def _groups_of(files: Sequence[ImageFile], pattern: str) -> np.ndarray | None:
+  """What a regular expression finds in the name of each file, text [N]; None without one.
+
+  Raises:
+    UserError: it finds nothing in a name.
+  """
+  if not pattern:
+    return None
+  found = []
+  for file in files:
+    match = re.search(pattern, file.path.name)
+    # The first of its own groups, where it has some.
+    group = match and (match[1] if match.re.groups else match[0])
+    if not group:
+      raise UserError(
+        f'--config.data.folder.group_pattern={pattern} finds no group in the name of {file.path}; '
+        'give one that matches all names'
+      )
+    found.append(group)
+  return np.array(found, str)
+
+
+def _splits(
+  listing: Listing, folder: DecodedFolder, group_pattern: str
+) -> tuple[dict[str, Split], list[str]]:
   """The images of each split, and what is worth saying about them."""
   labels = np.array([file.label for file in listing.files], np.int32)[folder.kept]
-  every = Split(folder.images, labels, digests=folder.digests)
+  groups = _groups_of(listing.files, group_pattern)
+  groups = groups if groups is None else groups[folder.kept]
+  every = Split(folder.images, labels, digests=folder.digests, groups=groups)
   parts, notes, slices = {}, [], {}
   start = 0
   for split, files in listing.splits.items():
@@ -129,7 +162,8 @@ def _splits(listing: Listing, folder: DecodedFolder) -> tuple[dict[str, Split], 
 
 
 def _found(split: str, count: int, listing: Listing) -> str:
-  return f'{split}: Found {count} images belonging to {len(listing.class_names)} classes'
+  where = f' in {listing.renamed[split]}' if split in listing.renamed else ''
+  return f'{split}: Found {count} images belonging to {len(listing.class_names)} classes{where}'
 
 
 def _passed_over(listing: Listing) -> list[str]:

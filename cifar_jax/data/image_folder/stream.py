@@ -47,7 +47,8 @@ class FileSplit(Split):
     images: Any = self.images
     files = tuple(images.files[row] for row in np.arange(len(self))[index])
     taken: Any = FileImages(files, images.preprocessing)
-    return FileSplit(taken, self.labels[index], self.workers)
+    groups = None if self.groups is None else self.groups[index]
+    return FileSplit(taken, self.labels[index], self.workers, groups=groups)
 
   def batches(self, indices: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """For each array of indices [B], in order, their images uint8 [B, H, W, C].

@@ -1,0 +1,237 @@
+"""The facts of a model card: collected from a run, or read from the card.json of a model folder."""
+
+import datetime
+import pathlib
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cifar_jax import config as configs
+from cifar_jax.run_dir import model_folder, references, run_files
+from cifar_jax.utils import json_files
+
+FORMAT = 1  # of card.json
+UNKNOWN_LICENSE = 'unknown'
+
+_NUMBER = int | float
+# Dotted name -> the type of its value, where it is there.
+_KINDS: Mapping[str, Any] = {
+  'format': int,
+  **dict.fromkeys(('name', 'purpose', 'network', 'license', 'data_terms'), str),
+  **dict.fromkeys(('parameters', 'classes'), int),
+  **{f'data.{name}': str for name in ('name', 'fingerprint', 'split_note', 'validated_on')},
+  **{f'data.{name}_examples': int for name in ('train', 'validation', 'test')},
+  **{f'trained.{n}': str for n in ('command', 'config', 'hardware', 'precision', 'jax', 'date')},
+  **{f'trained.{name}': int for name in ('seed', 'epochs', 'steps')},
+  **{f'trained.{name}': _NUMBER for name in ('seconds', 'test_accuracy')},
+  **{f'weights.{name}': str for name in ('precision', 'sha256', 'largest_difference_in')},
+  'weights.bytes': int,
+  'weights.largest_difference': _NUMBER,
+  'sample.examples': int,
+  'sample.correct': int,
+}
+_RESULT: Mapping[str, Any] = {
+  'split': str,
+  'accuracy': _NUMBER,
+  'loss': _NUMBER,
+  'examples': int,
+  'of': str,
+  'views': str,
+}
+_OTHER_RUN: Mapping[str, Any] = {'n': int, 'mean': _NUMBER, 'sd': _NUMBER, 'of': str, 'table': str}
+_NAMES_OF_VIEWS = {
+  'none': 'the image alone',
+  'flip': 'the image and its mirror image',
+  'flip_translate': 'six views of the image, mirrored and shifted',
+}
+# What training an own run anew would say otherwise: where, and with what in the terminal.
+_PLACES = re.compile(r'--(workdir|progress|coordinator|config\.(data\.dir|tensorboard))(=|$)')
+
+
+def facts_of(run: pathlib.Path) -> dict[str, Any]:
+  """The facts of a run or of a model folder, as card.json has them; what is not known is missing.
+
+  Raises:
+    UserError: it is neither, or a file of it is damaged.
+  """
+  if model_folder.is_model_folder(run) and (run / model_folder.CARD).exists():
+    return read(run / model_folder.CARD)
+  config, about = configs.read(run), run_files.read_about(run)
+  summary = run_files.read_summary(run)
+  note = summary.get('split_note', about.get('split_note', ''))
+  names = ('train_examples', 'validation_examples', 'test_examples')
+  found: dict[str, Any] = {
+    'format': FORMAT,
+    'name': run.resolve().name,
+    'network': str(config.model.name),
+    'parameters': about.get('parameters'),
+    'image_shape': about.get('image_shape'),
+    'classes': len(about.get('class_names', ())) or None,
+    'data': _present(
+      {
+        'name': about.get('data', config.data.name),
+        'fingerprint': about.get('data_fingerprint'),
+        **{name: about.get(name) for name in names},
+        'split_note': note,
+        'validated_on': _validated_on(note),
+      }
+    ),
+    'results': _results(run, config, about, summary),
+    'trained': _trained(run, config, summary),
+    'license': UNKNOWN_LICENSE,
+    'remarks': _remarks(note),
+  }
+  return _present(found)
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+  """The facts in a card.json.
+
+  Raises:
+    UserError: it cannot be read, or a value is of another type.
+  """
+  content = json_files.read(path)
+  if content.get('format') != FORMAT:
+    raise json_files.damaged(path, f'its format is {str(content.get("format"))[:80]}, not {FORMAT}')
+  for name, kind in _KINDS.items():
+    section, _, key = name.rpartition('.')
+    holder = content.get(section, {}) if section else content
+    _check(holder, {key: kind}, section or 'it', path)
+  for name, kinds in (('results', _RESULT), ('other_runs', _OTHER_RUN)):
+    for entry in _list(content, name, path):
+      _check(entry, kinds, name, path)
+  for remark in _list(content, 'remarks', path):
+    if not isinstance(remark, str):
+      raise json_files.damaged(path, f'a remark is {str(remark)[:80]!r}')
+  return content
+
+
+def without_paths(command: str) -> str:
+  """A command of launch.py without the paths of the machine that it ran on, and without what
+  changes nothing about the network.
+  """
+  try:
+    words = shlex.split(command)
+  except ValueError:
+    words = command.split()
+  kept: list[str] = []
+  skip = False
+  for word in words:
+    if skip:
+      skip = False
+    elif match := _PLACES.match(word):
+      skip = not match[3]  # its value is the next word
+    else:
+      name, equals, value = word.rpartition('=')
+      kept.append(f'{name}{equals}{_place(value)}')
+  return shlex.join(kept)
+
+
+def config_name(command: str) -> str:
+  """'fast83' of '... --config=configs/fast83.py ...'; '' where it names none."""
+  match = re.search(r'--config[= ]\S*?([\w-]+)(?:\.py)?(?::\S*)?(?=\s|$)', command)
+  return match[1] if match else ''
+
+
+def views(config: ConfigDict) -> str:
+  """What a prediction is made from, in words."""
+  return _NAMES_OF_VIEWS.get(config.evaluate.tta, config.evaluate.tta)
+
+
+def _place(value: str) -> str:
+  """A path as it would be in a clone; other values as they are."""
+  if not re.match(r'([a-zA-Z]:)?[\\/]|~', value):
+    return value
+  parts = re.split(r'[\\/]', value)
+  return '/'.join(parts[-2:] if parts[-2:-1] == ['configs'] else parts[-1:])
+
+
+def _results(
+  run: pathlib.Path, config: ConfigDict, about: Mapping[str, Any], summary: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+  of = f'the last checkpoint, computed in {config.model.get("dtype", "float32")}'
+  common = {'of': of, 'views': views(config)}
+  if 'test_accuracy' in summary:
+    numbers = {name: summary[f'test_{name}'] for name in ('accuracy', 'loss')}
+    return [{'split': 'test', **numbers, 'examples': about.get('test_examples', 0), **common}]
+  if 'val_accuracy' in summary:
+    numbers = {name: summary[f'val_{name}'] for name in ('accuracy', 'loss')}
+    examples = about.get('validation_examples', 0)
+    return [{'split': 'validation', **numbers, 'examples': examples, **common}]
+  return []
+
+
+def _trained(run: pathlib.Path, config: ConfigDict, summary: Mapping[str, Any]) -> dict[str, Any]:
+  command = summary.get('command')
+  devices = [summary.get('processor'), summary.get('devices')]
+  date = None
+  if summary:
+    written = (run / run_files.SUMMARY).stat().st_mtime
+    date = datetime.datetime.fromtimestamp(written, datetime.UTC).date().isoformat()
+  return _present(
+    {
+      'command': f'python {without_paths(command)}' if command else None,
+      'config': config_name(command) if command else None,
+      'seed': config.get('seed'),
+      'epochs': summary.get('last_epoch', summary.get('epochs')),
+      'steps': summary.get('steps'),
+      'seconds': summary.get('seconds'),
+      'hardware': '; '.join(str(device) for device in devices if device) or None,
+      'precision': config.model.get('dtype'),
+      'jax': summary.get('jax'),
+      'date': date,
+      'test_accuracy': summary.get('test_accuracy'),
+    }
+  )
+
+
+def _validated_on(note: str) -> str:
+  if 'test used as validation' in note:
+    return 'the test set'
+  return (
+    'images held out, which also serve as test'
+    if 'validation used as test' in note
+    else ('images held out')
+  )
+
+
+def _remarks(note: str) -> list[str]:
+  found = []
+  if 'test used as validation' in note:
+    found.append(
+      'The test set was used as validation, as the article does: whatever was chosen by it (the '
+      'best epoch, the recipe) makes its accuracy an optimistic one.'
+    )
+  if 'validation used as test' in note:
+    found.append('There is no test set: the numbers are of the validation images.')
+  if 'synthetic' in note:
+    found.append('The images were drawn by a program: this network knows nothing of photographs.')
+  return found
+
+
+def _present(content: Mapping[str, Any]) -> dict[str, Any]:
+  return {name: value for name, value in content.items() if value is not None}
+
+
+def _list(content: Mapping[str, Any], name: str, path: pathlib.Path) -> list[Any]:
+  found = content.get(name, [])
+  if not isinstance(found, list):
+    raise json_files.damaged(path, f'{name} is {str(found)[:80]!r}')
+  return found
+
+
+def _check(holder: Any, kinds: Mapping[str, Any], what: str, path: pathlib.Path) -> None:
+  if not isinstance(holder, dict):
+    raise json_files.damaged(path, f'{what} is {str(holder)[:80]!r}')
+  for name, kind in kinds.items():
+    value = holder.get(name)
+    if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+      raise json_files.damaged(path, f'{name} is {str(value)[:80]!r}')
+
+
+def shown_name(run: pathlib.Path) -> str:
+  """What commands in a card call the model: zoo:NAME, or the name of its folder."""
+  return references.shown(run) if references.is_packaged(run) else run.resolve().name

@@ -1,0 +1,70 @@
+"""Uploads a run, as a model folder with its card, to a repository of the Hugging Face hub.
+
+  python -m cifar_jax push runs/cnn_adv --repo=me/cnn_adv --dry_run
+  python -m cifar_jax push runs/cnn_adv --repo=me/cnn_adv --private --license=apache-2.0
+
+What goes where is shown before it goes. Of a run these are its config, its weights, its history and
+a model card, with no path of this machine; nothing of its data. $HF_TOKEN, or else `hf auth login`,
+says who uploads; the token is never shown. hub:me/cnn_adv is a RUN then, for everybody who may read
+the repository.
+"""
+
+import argparse
+import pathlib
+import tempfile
+from typing import Any
+
+from cifar_jax.commands import parsing
+
+
+def add_parser(verbs: Any) -> None:
+  """Adds the verb to the command line."""
+  about = 'uploads a run to a repository of the Hugging Face hub'
+  parser = parsing.add_verb(verbs, 'push', run, about, __doc__, group='Share')
+  parsing.add_options(parser, 'run')
+  parser.add_argument(
+    '--repo', required=True, metavar='OWNER/NAME', help='the repository, made where it is missing'
+  )
+  parser.add_argument(
+    '--private', action='store_true', help='a repository that is made is for its owner alone'
+  )
+  parser.add_argument('--dry_run', action='store_true', help='show what would go where, no more')
+  parsing.add_options(parser, '--checkpoint')
+  parser.add_argument(
+    '--dtype',
+    default='float32',
+    choices=['float16', 'float32'],
+    help='of the weights of a run: float16 is half the size, and rounds them; default: float32',
+  )
+  parser.add_argument(
+    '--license', metavar='ID', help="of the weights, as the hub calls it, as 'apache-2.0'"
+  )
+
+
+def run(arguments: argparse.Namespace) -> None:
+  """Shows what goes where, and uploads it."""
+  from cifar_jax.cards import share
+  from cifar_jax.run_dir import hub
+
+  address = hub.parse(arguments.repo)
+  with tempfile.TemporaryDirectory() as temporary:
+    folder = pathlib.Path(temporary, 'model')
+    share.prepare(
+      arguments.run,
+      folder,
+      address,
+      arguments.checkpoint,
+      arguments.dtype,
+      arguments.license,
+    )
+    files = hub.files_of(folder)
+    width = max(map(len, files))
+    made = 'private' if arguments.private else 'public'
+    print(f'to          {hub.endpoint()}/{address.repository} ({made}, if it is new)')
+    for name, size in files.items():
+      print(f'            {name:<{width}} {size:>13,} bytes')
+    if arguments.dry_run:
+      print('nothing was uploaded')
+      return
+    print(f'look at     {hub.push(folder, address, arguments.private)}')
+    print(f'use it as   {hub.PREFIX}{arguments.repo.removeprefix(hub.PREFIX)}')

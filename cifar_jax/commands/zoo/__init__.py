@@ -1,0 +1,24 @@
+"""Trained weights that come with the package: every command that takes RUN takes zoo:NAME.
+
+python -m cifar_jax zoo list
+python -m cifar_jax zoo show fast90
+python -m cifar_jax predict zoo:fast90 cat.jpg
+python launch.py --config=configs/fast90.py --config.init_from=zoo:fast90
+"""
+
+from typing import Any
+
+from cifar_jax.commands import parsing
+
+
+def add_parser(verbs: Any) -> None:
+  """Adds the verb with its own verbs to the command line."""
+  parser = verbs.add_parser(
+    'zoo',
+    help='trained weights that come with the package',
+    description=__doc__,
+    formatter_class=parsing.HelpShape,
+    allow_abbrev=False,
+  )
+  own = parser.add_subparsers(dest='zoo_verb', metavar='VERB', required=True)
+  parsing.add_verbs(own, __name__, __path__)

@@ -1,0 +1,42 @@
+"""Where the RUN of a command is: the folder of a run or a model, zoo:NAME or hub:OWNER/NAME."""
+
+import pathlib
+
+from cifar_jax.run_dir import hub
+from cifar_jax.utils.paths import run_path
+from cifar_jax.zoo import entries
+
+
+def resolve(text: str) -> pathlib.Path:
+  """The folder that a RUN means.
+
+  Raises:
+    UserError: there is no such entry in the zoo or on the hub, or no folder could have that name.
+  """
+  if text.startswith(hub.PREFIX):
+    return hub.fetch(hub.parse(text))
+  if text.startswith(entries.PREFIX):
+    return entries.find(text.removeprefix(entries.PREFIX))
+  return run_path(text)
+
+
+def shown(run: pathlib.Path) -> str:
+  """A RUN as a command can take it: of a folder of this package zoo:NAME."""
+  name = entries.name_of(run)
+  return str(run) if name is None else f'{entries.PREFIX}{name}'
+
+
+def is_packaged(run: pathlib.Path) -> bool:
+  """Whether a folder is a part of this package, into which nothing is written."""
+  return entries.name_of(run) is not None
+
+
+def report_folder(run: pathlib.Path) -> pathlib.Path:
+  """Where what is found out about a run is written: RUN/report, or, of what comes with the package
+  or from the hub, reports/zoo_NAME or reports/hub_OWNER_NAME in the current folder.
+  """
+  if (name := entries.name_of(run)) is not None:
+    return pathlib.Path('reports', f'zoo_{name}')
+  if (name := hub.name_of(run)) is not None:
+    return pathlib.Path('reports', f'hub_{name.replace("/", "_")}')
+  return run / 'report'

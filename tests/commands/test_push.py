@@ -1,0 +1,77 @@
+"""A run goes to the hub and comes back as the same network: against a stand-in on this machine."""
+
+import json
+import pathlib
+import shutil
+
+import pytest
+
+from cifar_jax import commands
+from cifar_jax.predict.evaluate import evaluate
+from cifar_jax.run_dir import references
+from tests.helpers.hub_server import Hub, serving
+
+pytest.importorskip('huggingface_hub')
+pytest.importorskip('matplotlib')
+
+SECRET = 'hf_secretsecretsecret'
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+  monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'cache'))
+  monkeypatch.setenv('HF_HOME', str(tmp_path / 'home'))
+  monkeypatch.setenv('HF_TOKEN', SECRET)
+  monkeypatch.chdir(tmp_path)
+  with serving(Hub({})) as hub:
+    monkeypatch.setenv('HF_ENDPOINT', hub.url)
+    yield hub
+
+
+def test_there_and_back(site, tiny_run, tiny_data, tmp_path, capsys) -> None:
+  words = ['push', str(tiny_run), '--repo=me/tiny', '--private', '--license=mit']
+  commands.main([*words, '--dry_run'])
+  out, err = capsys.readouterr()
+  assert f'to          {site.url}/me/tiny (private, if it is new)' in out
+  assert out.endswith('nothing was uploaded\n')
+  assert site.requests == []
+  commands.main(words)
+  out, err = capsys.readouterr()
+  assert f'look at     {site.url}/me/tiny/commit/{site.commit}\nuse it as   hub:me/tiny\n' in out
+  assert SECRET not in out + err
+  assert site.created == {'me/tiny': True}
+  there = site.files['me/tiny']
+  wanted = ('config.json', 'about.json', 'model.safetensors', 'card.json', 'README.md')
+  assert set(there) == {*wanted, 'metrics.csv', 'curves.png'}
+  for name in wanted:
+    assert str(tiny_data).encode() not in there[name]
+    assert str(tmp_path).encode() not in there[name]
+  assert b'license: mit' in there['README.md']
+  assert b'hub:me/tiny' in there['README.md']
+  assert json.loads(there['card.json'])['license'] == 'mit'
+  # Whoever takes it from there has the same network.
+  run = references.resolve('hub:me/tiny')
+  expected = evaluate(tiny_run)
+  assert evaluate(run, data_dir=str(tiny_data)) == expected
+  assert references.report_folder(run) == pathlib.Path('reports/hub_me_tiny')
+
+
+def test_mistakes_are_one_sentence(site, tiny_run, tmp_path, capsys) -> None:
+  unfinished = shutil.copytree(tiny_run, tmp_path / 'run')
+  (unfinished / 'summary.json').unlink()
+  for words, complaint in (
+    (['push', str(tiny_run), '--repo=tiny'], 'is no model on the hub; write hub:OWNER/NAME'),
+    (['push', str(unfinished), '--repo=me/tiny'], 'has not finished; what is shared is a finished'),
+    (['evaluate', 'hub:me/none'], 'there is no repository me/none, or it is private and not yours'),
+  ):
+    with pytest.raises(SystemExit) as caught:
+      commands.main(words)
+    error = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert complaint in error
+    assert SECRET not in error
+  site.token = 'another'
+  with pytest.raises(SystemExit):
+    commands.main(['push', str(tiny_run), '--repo=me/tiny'])
+  assert 'cannot be uploaded to me/tiny' in capsys.readouterr().err
+  assert site.files == {}
