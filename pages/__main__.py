@@ -31,12 +31,7 @@ def all_pages() -> dict[str, str]:
   }
   made = {path: repository.with_links(path, home_of(path), text) for path, text in found.items()}
   for target in sorted(linked - set(PAGES)):
-    if repository.is_picture(target):
-      copy = OUT / repository.page_of(target)
-      copy.parent.mkdir(parents=True, exist_ok=True)
-      shutil.copyfile(ROOT / target, copy)
-    else:
-      made[repository.page_of(target)] = repository.source_page(target, read(ROOT / target))
+    made[repository.page_of(target)] = repository.source_page(target, read(ROOT / target))
   return made
 
 

@@ -44,7 +44,7 @@ def page() -> str:
         'python -m benchmarks reproduction',
         _reproduction(),
       ),
-      '![The curves of runs beside what their articles report](../results/curves.png)\n',
+      '![The curves of runs beside what their articles report](pictures/curves.png)\n',
       *_section(
         'On photographs',
         'photographs',

@@ -60,15 +60,8 @@ def with_links(here: str, home: str, text: str) -> str:
 
 
 def page_of(target: str) -> str:
-  """The page, or the picture, that shows a file of the repository."""
-  if is_picture(target):
-    return f'files/{target}'
+  """The page that shows a file of the repository."""
   return PAGES.get(target, f'source/{target}.md')
-
-
-def is_picture(target: str) -> bool:
-  """Whether a file is shown as it is."""
-  return target.endswith(('.png', '.svg', '.jpg'))
 
 
 def source_page(target: str, text: str) -> str:

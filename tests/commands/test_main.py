@@ -66,6 +66,7 @@ def test_help_lists_each_verb_once_by_group(capsys) -> None:
   assert text.index('\nTrain:\n') < text.index('\nLook:\n') < text.index('\nUse:\n')
   verbs = [line.split()[0] for line in text.split('\nTrain:\n')[1].splitlines() if line[:2] == '  ']
   assert sorted(verbs) == sorted(commands.make_parser().verbs.choices)
+  assert '\nVerbs:\n' not in text, 'a verb names no group'
   assert text.index('  repeat ') > text.index('\nTry many:\n') > text.index('  predict ')
 
 

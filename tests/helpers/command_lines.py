@@ -158,6 +158,8 @@ def check(line: str, own_files: Collection[str] = ()) -> None:
   if '>' in words:
     words = words[: words.index('>')]
   program = match[1].removeprefix('-m ')
+  # What the hub has is fetched as soon as it is read.
+  words = ['runs/fetched' if word.startswith('hub:') else word for word in words]
   try:
     if program == 'launch.py':
       _check_launch(words, own_files)

@@ -123,17 +123,15 @@ def test_pages_of_runs_explain_each_column_and_file() -> None:
 def test_links_that_leave_the_docs_lead_to_pages() -> None:
   markdown = (
     'See [it](../../cifar_jax/models/conv_net.py#L12), [the list](../options.md#config), '
-    '[what is new](../../CHANGELOG.md), ![curves](../../results/curves.png), [all](../../results) '
-    'and [JAX](https://docs.jax.dev).'
+    '[what is new](../../CHANGELOG.md), [all](../../results) and [JAX](https://docs.jax.dev).'
   )
   assert list(repository.links('docs/start', markdown)) == [
-    *('cifar_jax/models/conv_net.py', 'CHANGELOG.md', 'results/curves.png', 'results/README.md')
+    *('cifar_jax/models/conv_net.py', 'CHANGELOG.md', 'results/README.md')
   ]
   assert repository.with_links('start/here.md', 'docs/start', markdown) == (
     'See [it](../source/cifar_jax/models/conv_net.py.md#__codelineno-0-12), '
     '[the list](../options.md#config), [what is new](../changelog.md), '
-    '![curves](../files/results/curves.png), [all](../source/results/README.md.md) and '
-    '[JAX](https://docs.jax.dev).'
+    '[all](../source/results/README.md.md) and [JAX](https://docs.jax.dev).'
   )
   # The changelog is at home beside docs/, its page is among them.
   moved = repository.with_links('changelog.md', '', '[options](docs/options.md)')

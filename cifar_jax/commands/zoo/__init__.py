@@ -1,9 +1,9 @@
 """Trained weights that come with the package: every command that takes RUN takes zoo:NAME.
 
-python -m cifar_jax zoo list
-python -m cifar_jax zoo show fast90
-python -m cifar_jax predict zoo:fast90 cat.jpg
-python launch.py --config=configs/fast90.py --config.init_from=zoo:fast90
+  python -m cifar_jax zoo list
+  python -m cifar_jax zoo show fast90
+  python -m cifar_jax predict zoo:fast90 cat.jpg
+  python launch.py --config=configs/fast90.py --config.init_from=zoo:fast90
 """
 
 from typing import Any
@@ -20,5 +20,6 @@ def add_parser(verbs: Any) -> None:
     formatter_class=parsing.HelpShape,
     allow_abbrev=False,
   )
+  parser.set_defaults(about='trained weights that come with the package', group='Share')
   own = parser.add_subparsers(dest='zoo_verb', metavar='VERB', required=True)
   parsing.add_verbs(own, __name__, __path__)
