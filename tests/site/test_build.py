@@ -97,7 +97,7 @@ def test_pages_fit_and_are_found(site, width, dark) -> None:
       assert browser.run(pictures) == 0, name
     for words, page in (
       ('learning rate', 'options.html'),
-      ('resume', 'start/many_devices.html'),
+      ('resume', 'tutorials/resume.html'),
       ('cnn_adv', 'configs/cnn_adv.html'),
     ):
       browser.open(f'file://{site}/index.html?q={words}')

@@ -4,6 +4,7 @@ and for a few updates.
 
 import os
 import pathlib
+import posixpath
 import re
 import shlex
 import shutil
@@ -13,6 +14,7 @@ import sys
 import numpy as np
 import pytest
 
+from cifar_jax import config as configs
 from tests.helpers import REPOSITORY, command_lines, picture_files
 
 pytestmark = pytest.mark.slow
@@ -26,6 +28,9 @@ NOT_RUN = {
   r'cifar_jax (dashboard(?!.*--html)|serve)': 'a server that does not end',
   r'cifar_jax (search|evolve|final)': 'trains for minutes; tests/search has them',
   r'cifar_jax data fetch': 'no network',
+  r'cifar_jax data organize': 'a folder of the reader; tests/data/image_folder has it',
+  r'cifar_jax (export|import)': 'optional packages and files of theirs',
+  r'--data\.|--labels|evaluate zoo:': 'data that are not at hand',
   r'cifar_jax push|hub:': 'no network',
   r'cifar_jax predict .*https?:': 'no network',
   r'cifar_jax doctor': 'tests/commands/test_doctor.py runs it, for minutes where others compute',
@@ -75,6 +80,12 @@ def prepared(home: pathlib.Path, words: list[str]) -> list[str]:
   if folder and not folder[1].endswith('.npz') and not (home / folder[1]).exists():
     counts = {f'{part}/{kind}': 8 for part in ('train', 'validation') for kind in ('cats', 'dogs')}
     picture_files.write_tree(home / folder[1], counts)
+  if '*' in text:
+    (pattern,) = (word for word in words if '*' in word)
+    picture_files.write_tree(home, {posixpath.dirname(pattern): 3}, pattern[pattern.index('.') :])
+    place = words.index(pattern)
+    names = sorted(path.relative_to(home).as_posix() for path in home.glob(pattern))
+    words = [*words[:place], *names, *words[place + 1 :]]
   for word in words:
     path = home / word
     if re.fullmatch(r'[\w./-]+\.(jpg|jpeg|png)', word) and not path.exists():
@@ -89,7 +100,11 @@ def prepared(home: pathlib.Path, words: list[str]) -> list[str]:
   if 'catsdogs' in text or verb not in ('launch.py', 'repeat', 'lr_range', 'data'):
     data = []
   if verb in ('launch.py', 'repeat'):
-    return [*words, *TINY, *data]
+    overrides = [word for word in words if word.startswith('--config.')]
+    file = next(word for word in words if word.startswith('--config=')).partition('=')[2]
+    held_out = str(configs.load(str(home / file), overrides).data.validation)
+    few = ['--config.data.validation=8'] if held_out.isdigit() else []
+    return [*words, *TINY, *data, *few]
   return [*words, *data, *(['--steps=4', '--config.batch_size=8'] if verb == 'lr_range' else [])]
 
 
@@ -98,7 +113,7 @@ def test_command_lines_of_a_page_run(home, path) -> None:
   for name, text in command_lines.files_of_page(path).items():
     (home / name).parent.mkdir(parents=True, exist_ok=True)
     (home / name).write_text(text, 'utf-8')
-  done = set()
+  done, trained = set(), set()
   for line in command_lines.lines_of_page(path):
     if command_lines.reason_to_skip(line.text) or line.text in done:
       continue
@@ -106,4 +121,10 @@ def test_command_lines_of_a_page_run(home, path) -> None:
       continue
     done.add(line.text)
     words = shlex.split(line.text, comments=True)[1:]
+    if words[0] == 'launch.py' and '--workdir' not in line.text:
+      # Lines that stand below each other as alternatives would be refused the folder of the first.
+      config = re.search(r'--config[= ](\S+)', line.text)
+      name = pathlib.Path(config[1]).stem if config else ''
+      words += [f'--workdir=runs/{name}_{len(done)}'] if name in trained else []
+      trained.add(name)
     run(home, *prepared(home, words))
