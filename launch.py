@@ -73,6 +73,10 @@ def main(argv: Sequence[str]) -> None:
 
 def _parse(argv: Sequence[str]) -> list[str]:
   with exit_on_user_error():
+    if len(argv) > 1 and not argv[1].startswith('-'):
+      raise UserError(
+        f'{argv[1]!r} is no option, and launch.py has no verbs; python -m cifar_jax lists them'
+      )
     others, overrides = configs.split_overrides(argv)
     configs.parse_flags(others)
   return [argv[0], *overrides]

@@ -19,6 +19,7 @@ from cifar_jax.analysis import layer_table
 from cifar_jax.analysis.layer_table import NetworkSummary
 from cifar_jax.data.expected import expected
 from cifar_jax.figures import charts, files
+from cifar_jax.zoo import entries
 from pages import drawing, measured
 from pages.text import as_markdown, code, table
 
@@ -107,6 +108,7 @@ def page(each: Described) -> str:
     *([] if re.search(shown, each.about) else [code('bash', line)]),
     'The same line resumes a run that was interrupted. The run is in '
     f'`runs/{each.name}`; [files of a run](../files.md) says what it holds.\n',
+    *_trained(each.name),
     *measured.of_config(each.name),
     *_curves(each.name),
     '## Network\n',
@@ -140,6 +142,14 @@ def operations(count: int) -> str:
 
 def _size(each: Described, assumed: bool) -> str:
   return f' --num_classes={each.num_classes}' if assumed else ''
+
+
+def _trained(name: str) -> Iterator[str]:
+  """How its network is had without training, where the package brings it, and given away."""
+  if name in entries.names():
+    yield 'Trained weights come with the package:\n'
+    yield code('bash', f'python -m cifar_jax predict zoo:{name} cat.jpg')
+  yield 'How a finished run is exported and given away: [Share](../share.md).\n'
 
 
 def _curves(name: str) -> Iterator[str]:

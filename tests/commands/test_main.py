@@ -2,6 +2,7 @@
 
 import pytest
 
+import launch
 from cifar_jax import commands
 from cifar_jax.startup.processor import processor_name
 
@@ -68,6 +69,15 @@ def test_help_lists_each_verb_once_by_group(capsys) -> None:
   assert sorted(verbs) == sorted(commands.make_parser().verbs.choices)
   assert '\nVerbs:\n' not in text, 'a verb names no group'
   assert text.index('  repeat ') > text.index('\nTry many:\n') > text.index('  predict ')
+
+
+def test_a_verb_of_the_other_command_is_sent_there(capsys) -> None:
+  with pytest.raises(SystemExit) as end:
+    launch._parse(['launch.py', 'evaluate', 'runs/lr'])
+  assert end.value.code == 2
+  assert capsys.readouterr().err == (
+    "error: 'evaluate' is no option, and launch.py has no verbs; python -m cifar_jax lists them\n"
+  )
 
 
 @pytest.mark.parametrize(
