@@ -10,7 +10,7 @@ Every option can be changed on the command line; python -m cifar_jax options exp
 
   python launch.py --config=configs/cnn_adv.py --config.optimizer.learning_rate=3e-4
 
-On several hosts the same command runs on each of them (docs/many_devices.md). Afterwards:
+On several hosts the same command runs on each of them (docs/start/many_devices.md). Afterwards:
 
   python -m cifar_jax evaluate runs/cnn_adv
 """
@@ -73,6 +73,10 @@ def main(argv: Sequence[str]) -> None:
 
 def _parse(argv: Sequence[str]) -> list[str]:
   with exit_on_user_error():
+    if len(argv) > 1 and not argv[1].startswith('-'):
+      raise UserError(
+        f'{argv[1]!r} is no option, and launch.py has no verbs; python -m cifar_jax lists them'
+      )
     others, overrides = configs.split_overrides(argv)
     configs.parse_flags(others)
   return [argv[0], *overrides]

@@ -31,10 +31,14 @@ Each verb has its own --help with an example.
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs one verb; ends with status 2 and one line on stderr if the user has to mend something."""
-  parser = parsing.make_parser('python -m benchmarks', _DESCRIPTION, speed, results)
-  arguments = parsing.parse(parser, argv)
+  arguments = parsing.parse(make_parser(), argv)
   with exit_on_user_error(), process.catching_interrupts():  # workers and caches are cleared away
     arguments.action(arguments)
+
+
+def make_parser() -> parsing.Program:
+  """The command line with all verbs."""
+  return parsing.make_parser('python -m benchmarks', _DESCRIPTION, speed, results)
 
 
 def number(kind: type[int] | type[float], lowest: float, highest: float = math.inf) -> Any:

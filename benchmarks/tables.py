@@ -39,6 +39,15 @@ def write(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], mode: str = 'w'
     writer.writerows(rows)
 
 
+def replace_in(page: pathlib.Path, name: str, table: str) -> None:
+  """Writes a table of Markdown between the two marks that a page has for it."""
+  before, begin, rest = page.read_text('utf-8').partition(f'<!-- {name}: begin -->\n')
+  _, end, after = rest.partition(f'<!-- {name}: end -->')
+  if not end:
+    raise ValueError(f'{page} has no place for the table {name!r}')
+  page.write_text(f'{before}{begin}{table}\n{end}{after}', 'utf-8')
+
+
 append = functools.partial(write, mode='a')
 
 

@@ -3,6 +3,7 @@
 import ast
 import functools
 import pathlib
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -80,6 +81,15 @@ def test_rooms_import_only_what_they_may() -> None:
 )
 def test_the_rules_themselves(room, name, expected) -> None:
   assert refused(room, name) == expected
+
+
+def test_the_picture_of_the_house_has_all_rooms_in_their_order() -> None:
+  """Read from the ground floor, each row from its right."""
+  drawn = (REPOSITORY / 'docs' / 'pictures' / 'rooms.svg').read_text('utf-8')
+  found = re.findall(r'class="name"[^>]*>(\w+)<', drawn)
+  assert (*reversed(found), '__main__') == ROOMS
+  pure = re.findall(r'class="room pure".*\n.*class="name"[^>]*>(\w+)<', drawn)
+  assert set(pure) == PURE
 
 
 def test_no_test_module_is_imported() -> None:

@@ -1,4 +1,5 @@
-"""Draws the runs of results/runs.csv beside what their articles report: results/curves.png.
+"""Draws the runs of results/runs.csv beside what their articles report: docs/pictures/curves.png,
+and six of them for the README, docs/pictures/six_curves.png.
 
   python -m benchmarks draw_curves
 
@@ -18,6 +19,8 @@ from cifar_jax.commands import parsing
 
 _COLUMNS = 3
 _FEWEST_EPOCHS = 8  # of a run that is drawn
+# One of each article that has a curve, the network that loses what it learned, and the fast recipe.
+_SIX = ('cnn_simple', 'cnn_adv', 'tutorial_6layer_gpu', 'episode2', 'p5_dcnn', 'airbench94')
 
 
 def add_parser(verbs: Any) -> None:
@@ -26,7 +29,7 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(_: argparse.Namespace) -> None:
-  """Writes the picture."""
+  """Writes the pictures."""
   from cifar_jax.figures import charts
 
   published = tables.read(tables.RESULTS / 'published.csv')
@@ -37,8 +40,12 @@ def run(_: argparse.Namespace) -> None:
     if system_of(run['command']) in systems and int(run['epochs']) >= _FEWEST_EPOCHS
   ]
   runs.sort(key=lambda run: systems.index(system_of(run['command'])))
-  figure = charts.styled(draw)(first_seeds(runs), published, tables.RESULTS / 'curves')
-  figure.savefig(tables.RESULTS / 'curves.png', dpi=90, facecolor='white')
+  shown = first_seeds(runs)
+  six = [run for run in shown if run['run'] in _SIX]
+  pictures = tables.RESULTS.parent / 'docs' / 'pictures'
+  for name, chosen in (('curves', shown), ('six_curves', six)):
+    figure = charts.styled(draw)(chosen, published, tables.RESULTS / 'curves')
+    figure.savefig(pictures / f'{name}.png', dpi=90, facecolor='white')
 
 
 def first_seeds(runs: Sequence[Row]) -> list[Row]:

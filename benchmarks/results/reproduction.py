@@ -1,4 +1,5 @@
-"""What the articles report beside what our runs reached: results/reproduction.csv and the README.
+"""What the articles report beside what our runs reached: results/reproduction.csv, and the table of
+docs/reproduced.md.
 
   python -m benchmarks collect runs/lr runs/lr_seed1   # finished runs into results/runs.csv
   python -m benchmarks reproduction                    # joins them with results/published.csv
@@ -25,8 +26,8 @@ from benchmarks import tables
 from cifar_jax.commands import parsing
 from cifar_jax.config import NEUTRAL
 
-README = tables.RESULTS.parent / 'README.md'
-BEGIN, END = '<!-- reproduction: begin -->', '<!-- reproduction: end -->'
+PAGE = tables.RESULTS.parent / 'docs' / 'reproduced.md'
+_TABLE = 'reproduction'  # its name in the marks around it
 _PRECISION = 'model.dtype='
 _OURS = (
   *('our_epochs', 'n', 'our_accuracy', 'our_std', 'our_seconds', 'our_hardware', 'our_precision'),
@@ -42,8 +43,8 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(_: argparse.Namespace) -> None:
-  """Writes results/reproduction.csv and the README's table."""
-  update(tables.RESULTS, README)
+  """Writes results/reproduction.csv and the page's table."""
+  update(tables.RESULTS, PAGE)
 
 
 def system_of(command: str, ignored: Sequence[str] = (*NEUTRAL, _PRECISION)) -> tuple[str, str]:
@@ -150,7 +151,7 @@ def _ours(runs: Sequence[Row], hardware: str, precision: str) -> Row:
 
 
 def markdown(rows: Sequence[Mapping[str, str]]) -> str:
-  """The README's table."""
+  """The page's table."""
   lines = [
     '| system | article | published | in | on | ours | epochs | n | in at most | measured on |',
     '|---|---|---:|---:|---|---:|---:|---:|---:|---|',
@@ -172,17 +173,10 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
   return '\n'.join(lines)
 
 
-def with_table(readme: str, table: str) -> str:
-  """The README's text with the table between its two marks."""
-  before, _, rest = readme.partition(BEGIN)
-  _, _, after = rest.partition(END)
-  return f'{before}{BEGIN}\n{table}\n{END}{after}'
-
-
-def update(results: pathlib.Path, readme: pathlib.Path) -> None:
-  """Writes reproduction.csv in a folder like results/, and the table of a README."""
+def update(results: pathlib.Path, page: pathlib.Path) -> None:
+  """Writes reproduction.csv in a folder like results/, and the table of a page."""
   published = tables.read(results / 'published.csv')
   lengths = [int(row['epochs']) for row in published]
   rows = join(published, cut(tables.read(results / 'runs.csv'), lengths, results / 'curves'))
   tables.write(results / 'reproduction.csv', rows)
-  readme.write_text(with_table(readme.read_text('utf-8'), markdown(rows)), 'utf-8')
+  tables.replace_in(page, _TABLE, markdown(rows))

@@ -10,7 +10,6 @@ Every module in this folder but `parsing` is a verb and has two functions:
 A large verb, or one with verbs of its own, is a folder whose `__init__` has the same two functions.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -19,21 +18,17 @@ from cifar_jax.startup import accelerators, host_memory, xla_flags
 from cifar_jax.utils.errors import exit_on_user_error
 
 _DESCRIPTION = """\
-Works with finished and unfinished runs of launch.py, and with configs.
+Works with runs of launch.py, finished or not, and with configs.
 
-  python -m cifar_jax doctor
+  python launch.py --config=configs/cnn_adv.py       # trains; the same line again resumes
   python -m cifar_jax evaluate runs/cnn_adv
-  python -m cifar_jax evaluate runs/cnn_adv --checkpoint=best --split=validation
   python -m cifar_jax report runs/cnn_adv
-  python -m cifar_jax compare runs
-  python -m cifar_jax repeat --config=configs/cnn_simple.py --seeds=5
-  python -m cifar_jax lr_range --config=configs/cnn_simple.py
-  python -m cifar_jax dashboard runs
   python -m cifar_jax predict runs/cnn_adv cat.jpg
+  python -m cifar_jax dashboard runs
   python -m cifar_jax summary --config=configs/cnn_adv.py
-  python -m cifar_jax summary --config=configs/cnn_adv.py --config.model.widths='(64,128,256)'
+  python -m cifar_jax doctor
 
-Each verb has its own --help with an example.
+Each verb has its own --help, with examples.
 """
 
 
@@ -50,6 +45,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments.action(arguments)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> parsing.Program:
   """The command line with all verbs."""
   return parsing.make_parser('python -m cifar_jax', _DESCRIPTION, sys.modules[__name__])

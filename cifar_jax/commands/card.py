@@ -17,7 +17,7 @@ from cifar_jax.commands import parsing
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'a model card: what a run is, knows and cannot do'
-  parser = parsing.add_verb(verbs, 'card', run, about, __doc__)
+  parser = parsing.add_verb(verbs, 'card', run, about, __doc__, group='Share')
   parsing.add_options(parser, 'run')
   parser.add_argument(
     '--out', type=parsing.path, metavar='FOLDER', help='for README.md and pictures; made if missing'

@@ -17,7 +17,7 @@ Two folders or more are tested against the first: is there a difference, or is i
 Where both have the same seeds they are compared seed by seed, otherwise by Welch's test; a test by
 permutation, which assumes no normal distribution, stands beside it. One run of each tells nothing.
 That is done on the validation images, on which one chooses. --column=test_accuracy compares on the
-test set instead, and whoever chooses by that has no test set left (docs/trials.md). That test
+test set instead, and whoever chooses by that has no test set left (docs/trials/index.md). That test
 numbers of a study's runs were shown, sorted by or tested stands in STUDY/test_looks.csv.
 
 A damaged run is named on stderr and left out; the exit status is then 1.
@@ -44,7 +44,7 @@ _LONGEST_WATCH = 1_000_000
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'a leaderboard of runs, and charts of them'
-  parser = parsing.add_verb(verbs, 'compare', run, about, __doc__)
+  parser = parsing.add_verb(verbs, 'compare', run, about, __doc__, group='Look')
   parsing.add_options(parser, 'runs')
   parser.add_argument('--sort', default='val_accuracy', help='column; default: val_accuracy')
   parser.add_argument(

@@ -27,7 +27,7 @@ def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'a web page of runs while they train'
   parser = parsing.add_verb(
-    verbs, 'dashboard', run, about, __doc__, keeps_memory=False, starts_jax=False
+    verbs, 'dashboard', run, about, __doc__, keeps_memory=False, starts_jax=False, group='Look'
   )
   parser.add_argument(
     'runs',

@@ -35,6 +35,7 @@ def add_parser(verbs: Any) -> None:
     __doc__,
     computes=True,
     takes_data=True,
+    group='Use',
   )
   parsing.add_options(parser, 'run', '--checkpoint', '--data_dir', '--split')
   parsing.add_options(parser, '--classes', '--skip_unknown_classes')

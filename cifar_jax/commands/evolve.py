@@ -39,6 +39,7 @@ def add_parser(verbs: Any) -> None:
     'the best network of its kind, by evolution',
     __doc__,
     takes_overrides=True,
+    group='Try many',
   )
   parsing.add_options(parser, '--config')
   search.add_study_options(parser)

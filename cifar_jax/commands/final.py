@@ -40,7 +40,7 @@ def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = "a study's best config on the test set, once, with seeds and a p-value"
   parser = parsing.add_verb(
-    verbs, 'final', run, about, __doc__, takes_overrides=True, computes=True
+    verbs, 'final', run, about, __doc__, takes_overrides=True, computes=True, group='Try many'
   )
   parser.add_argument('study', type=parsing.run_path, metavar='STUDY', help='folder of the study')
   parser.add_argument(

@@ -31,7 +31,7 @@ def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'a short training with a rising learning rate, and which rates to try'
   parser = parsing.add_verb(
-    verbs, 'lr_range', run, about, __doc__, takes_overrides=True, computes=True
+    verbs, 'lr_range', run, about, __doc__, takes_overrides=True, computes=True, group='Train'
   )
   parsing.add_options(parser, '--config')
   parser.add_argument('--lowest', type=float, default=1e-6, help='first rate; default: 1e-6')

@@ -13,7 +13,7 @@ from cifar_jax.commands import parsing
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'every option of a config, or those that have some words in them'
-  parser = parsing.add_verb(verbs, 'options', run, about, __doc__)
+  parser = parsing.add_verb(verbs, 'options', run, about, __doc__, group='Train')
   parser.add_argument('words', nargs='*', metavar='WORD', help='that must occur')
   parser.add_argument('--markdown', action='store_true', help='the text of docs/options.md')
 

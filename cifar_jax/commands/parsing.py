@@ -5,27 +5,80 @@ import importlib
 import pathlib
 import pkgutil
 import re
+import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from cifar_jax.run_dir import references
 from cifar_jax.utils import paths
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.suggestions import did_you_mean
 
 HelpShape = argparse.RawDescriptionHelpFormatter
+# How the verbs of a program are listed, those of a group below its name. `launch.py` trains.
+GROUPS = ('Train', 'Look', 'Use', 'Try many', 'Share', 'Data and machine')
+_OTHERS = 'Verbs'  # that name no group
 
 
-def make_parser(
-  program: str, description: str, *packages: types.ModuleType
-) -> argparse.ArgumentParser:
+class Program(argparse.ArgumentParser):
+  """The command line of a program with verbs, which its help lists by group.
+
+  Attributes:
+    verbs: What `add_verb` takes.
+  """
+
+  def __init__(self, program: str, description: str):
+    super().__init__(
+      program, description=description, formatter_class=HelpShape, allow_abbrev=False
+    )
+    self.verbs = self.add_subparsers(
+      dest='verb',
+      required=True,
+      metavar='VERB',
+      help=argparse.SUPPRESS,
+      parser_class=argparse.ArgumentParser,
+    )
+    self.usage = '%(prog)s VERB ...'
+
+  def by_group(self) -> Iterator[tuple[str, dict[str, argparse.ArgumentParser]]]:
+    """The verbs by name, group by group."""
+    for group in (*GROUPS, _OTHERS):
+      found = {
+        name: parser
+        for name, parser in self.verbs.choices.items()
+        if (parser.get_default('group') or _OTHERS) == group
+      }
+      if found:
+        yield group, found
+
+  def format_help(self) -> str:
+    """Usage, description, and the verbs by group, each with half a line."""
+    width = max(len(name) for name in self.verbs.choices)
+    lines = [f'usage: {self.prog} VERB ...', '', (self.description or '').rstrip()]
+    for group, parsers in self.by_group():
+      lines += ['', f'{group}:']
+      lines += [f'  {name:<{width}}  {p.get_default("about")}' for name, p in parsers.items()]
+    return '\n'.join([*lines, ''])
+
+  def check_verb(self, argv: Sequence[str]) -> None:
+    """Ends the process with status 2 where no verb is named, or one that is not there: with the
+    help, or with a line that has the nearest right name.
+    """
+    if not argv:
+      self.exit(2, self.format_help())
+    word, known = argv[0], self.verbs.choices
+    if word == 'train' and word not in known:
+      self.exit(2, 'error: what trains is python launch.py --config=configs/NAME.py\n')
+    if word not in known and not word.startswith('-'):
+      self.exit(2, f'error: there is no verb {word!r}{did_you_mean(word, known)}\n')
+
+
+def make_parser(program: str, description: str, *packages: types.ModuleType) -> Program:
   """The command line of a program, with the verbs in some packages."""
-  parser = argparse.ArgumentParser(
-    program, description=description, formatter_class=HelpShape, allow_abbrev=False
-  )
-  verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
+  parser = Program(program, description)
   for package in packages:
-    add_verbs(verbs, package.__name__, package.__path__)
+    add_verbs(parser.verbs, package.__name__, package.__path__)
   return parser
 
 
@@ -37,11 +90,12 @@ def add_verbs(verbs: Any, package: str, path: Sequence[str]) -> None:
       module.add_parser(verbs)
 
 
-def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(parser: Program, argv: Sequence[str] | None) -> argparse.Namespace:
   """The arguments of a command line, with `overrides` of a config and `data_options` of other data
   where the verb takes them; ends the process with status 2 and a line on stderr where a word is
   unknown.
   """
+  parser.check_verb(sys.argv[1:] if argv is None else argv)
   arguments, rest = parser.parse_known_args(argv)
   arguments.overrides = [word for word in rest if re.match(r'--?(no)?config\.', word)]
   arguments.data_options = [word for word in rest if re.match(r'--data\.[^=]+=', word)]
@@ -63,6 +117,7 @@ def add_verb(
   keeps_memory: bool = True,
   computes: bool = False,
   starts_jax: bool = True,
+  group: str = '',
   takes_data: bool = False,
 ) -> argparse.ArgumentParser:
   """Adds a verb to a command line.
@@ -78,6 +133,7 @@ def add_verb(
       `startup.host_memory`.
     computes: Whether an accelerator would help, so that one that is not used is spoken of.
     starts_jax: Whether the process may start JAX, for which flags are set then.
+    group: Which of `GROUPS` lists it; '' for a verb of another, and of a program without groups.
     takes_data: Whether options such as --data.name=folder may follow, which name other data than
       the run's own; `action` finds them in `arguments.data_options`.
   """
@@ -90,6 +146,8 @@ def add_verb(
     keeps_memory=keeps_memory,
     computes=computes,
     starts_jax=starts_jax,
+    about=about,
+    group=group,
     takes_data=takes_data,
   )
   return parser

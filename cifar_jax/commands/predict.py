@@ -29,7 +29,7 @@ from cifar_jax.utils.errors import UserError
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'classes of new images, with probabilities'
-  parser = parsing.add_verb(verbs, 'predict', run, about, __doc__, computes=True)
+  parser = parsing.add_verb(verbs, 'predict', run, about, __doc__, computes=True, group='Use')
   parsing.add_options(parser, 'run')
   parser.add_argument('images', nargs='+', metavar='IMAGE', help='file, folder, address or -')
   parsing.add_options(parser, '--checkpoint', '--data_dir')

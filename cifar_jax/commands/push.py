@@ -20,7 +20,7 @@ from cifar_jax.commands import parsing
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'uploads a run to a repository of the Hugging Face hub'
-  parser = parsing.add_verb(verbs, 'push', run, about, __doc__)
+  parser = parsing.add_verb(verbs, 'push', run, about, __doc__, group='Share')
   parsing.add_options(parser, 'run')
   parser.add_argument(
     '--repo', required=True, metavar='OWNER/NAME', help='the repository, made where it is missing'

@@ -64,7 +64,7 @@ def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'one config with several seeds: mean, deviation, interval'
   parser = parsing.add_verb(
-    verbs, 'repeat', run, about, __doc__, takes_overrides=True, computes=True
+    verbs, 'repeat', run, about, __doc__, takes_overrides=True, computes=True, group='Try many'
   )
   parsing.add_options(parser, '--config')
   parser.add_argument(

@@ -20,7 +20,9 @@ from cifar_jax.commands import parsing
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'curves, confusion, mistakes, filters: a page about a run'
-  parser = parsing.add_verb(verbs, 'report', run, about, __doc__, computes=True, takes_data=True)
+  parser = parsing.add_verb(
+    verbs, 'report', run, about, __doc__, computes=True, takes_data=True, group='Look'
+  )
   parsing.add_options(parser, 'run', '--checkpoint', '--data_dir', '--split')
   parsing.add_options(parser, '--classes', '--skip_unknown_classes')
   parser.add_argument(

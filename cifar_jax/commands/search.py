@@ -35,6 +35,7 @@ def add_parser(verbs: Any) -> None:
     'the best config of a space, by Optuna',
     __doc__,
     takes_overrides=True,
+    group='Try many',
   )
   parser.add_argument('space', metavar='SPACE', help='space file, or the folder of a study')
   add_study_options(parser)

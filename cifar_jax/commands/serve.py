@@ -2,7 +2,7 @@
 depend on, and the training images that look most alike.
 
   python -m cifar_jax serve runs/cnn_adv
-  python -m cifar_jax serve runs/cnn_adv --host=0.0.0.0 --port=8000   (for the whole network)
+  python -m cifar_jax serve runs/cnn_adv --host=0.0.0.0 --port=8000  # for the whole network
 """
 
 import argparse
@@ -18,7 +18,9 @@ def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'a web page that classifies images'
   # A page that is open for days must not hold what one large image took.
-  parser = parsing.add_verb(verbs, 'serve', run, about, __doc__, keeps_memory=False, computes=True)
+  parser = parsing.add_verb(
+    verbs, 'serve', run, about, __doc__, keeps_memory=False, computes=True, group='Use'
+  )
   parsing.add_options(parser, 'run', '--checkpoint', '--data_dir', '--host', '--name')
   parser.add_argument('--port', type=int, default=7860, help='default: 7860; 0: any free one')
   parser.add_argument(

@@ -16,7 +16,9 @@ from cifar_jax.utils.errors import UserError
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'the network of a config, layer by layer'
-  parser = parsing.add_verb(verbs, 'summary', run, about, __doc__, takes_overrides=True)
+  parser = parsing.add_verb(
+    verbs, 'summary', run, about, __doc__, takes_overrides=True, group='Look'
+  )
   parsing.add_options(parser, '--config')
   parser.add_argument(
     '--image_shape',

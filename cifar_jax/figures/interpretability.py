@@ -1,5 +1,6 @@
 """Images of what is inside a network: filters, feature maps, saliency."""
 
+import math
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -51,13 +52,21 @@ def _named(network: Classifier, label: np.ndarray) -> str:
   return with_article(text) if label.ndim == 0 else text
 
 
-def first_kernel(variables: Any) -> tuple[str, HostKernel] | None:
-  """Path and kernel of the first convolution of images, if there is one."""
+def first_kernel(
+  variables: Any, image_shape: tuple[int, int, int]
+) -> tuple[str, HostKernel] | None:
+  """Path and kernel of the first convolution of images, if there is one, or of the dense layer on
+  their pixels (H, W, C), whose units then are filters as large as an image.
+  """
   leaves = jax.tree_util.tree_flatten_with_path(variables['params'])[0]
+  dense = None
   for path, leaf in leaves:
+    name = jax.tree_util.keystr(path[:-1], simple=True, separator='/')
     if leaf.ndim == 4 and leaf.shape[2] in (1, 3) and leaf.shape[0] * leaf.shape[1] > 1:
-      return jax.tree_util.keystr(path[:-1], simple=True, separator='/'), np.asarray(leaf)
-  return None
+      return name, np.asarray(leaf)
+    if dense is None and leaf.ndim == 2 and leaf.shape[0] == math.prod(image_shape):
+      dense = name, np.asarray(leaf).reshape(*image_shape, -1)
+  return dense
 
 
 def filter_images(kernel: HostKernel) -> list[Sheet]:
@@ -117,14 +126,16 @@ def _spread(layers: list[str], count: int) -> list[str]:
 
 
 def _filters(network: Classifier, folder: pathlib.Path) -> dict[str, Any] | None:
-  found = first_kernel(network.variables)
+  found = first_kernel(network.variables, network.image_shape)
   if found is None:
     return None
   name, kernel = found
   filters = filter_images(kernel)
-  columns = min(len(filters), 16)
-  sheet = image_utils.enlarge(image_utils.grid(filters, columns), max(2, 640 // (columns * 5)))
   height, width, channels, count = kernel.shape
+  columns = min(count, 16 if width < network.image_shape[1] else 5)
+  sheet = image_utils.enlarge(
+    image_utils.grid(filters, columns), max(2, round(640 / (columns * width)))
+  )
   what = f'{count} filters of {height} by {width} by {channels}; mid-gray is 0, all on one scale.'
   return _saved(sheet, folder / 'filters.png', name, what)
 

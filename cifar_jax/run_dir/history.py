@@ -12,14 +12,12 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cifar_jax.run_dir.meanings import METRICS
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import replacing
 
 CSV_NAME = 'metrics.csv'
-COLUMNS = (
-  *('step', 'epoch', 'train_loss', 'train_accuracy', 'val_loss', 'val_accuracy'),
-  *('learning_rate', 'images_per_second', 'epoch_seconds'),
-)
+COLUMNS = tuple(METRICS)
 # What runs on images with several labels have as well, after those of every run.
 FURTHER = ('val_map', 'val_macro_f1', 'val_micro_f1')
 Row = Mapping[str, float]

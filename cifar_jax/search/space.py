@@ -53,7 +53,7 @@ def load_space(path: str, overrides: Sequence[str] = ()) -> SpaceProposer:
   if not _takes_a_trial(module.get_config):
     raise UserError(
       f'{path} is a config and no space: its get_config() takes no trial to ask; write a space '
-      'beside it, as configs/spaces/cnn_simple.py (docs/trials_search.md)'
+      'beside it, as configs/spaces/cnn_simple.py (docs/trials/search.md)'
     )
   return SpaceProposer(module, tuple(overrides))
 

@@ -1,9 +1,13 @@
 """The table is what the CSV files say, and joins only runs that are the published system."""
 
+import shutil
+
 import pytest
 
+from benchmarks import tables
 from benchmarks.results import reproduction
 from benchmarks.tables import RESULTS, read, write
+from tests.helpers import REPOSITORY
 
 PUBLISHED = {'system': 'lr', 'options': '', 'article': 'D0', 'accuracy': '37', 'claim': '37 %'} | {
   'measured_on': 'test',
@@ -30,21 +34,22 @@ def run(epochs: int, seed: int, accuracy: float, options: str = '') -> dict[str,
   }
 
 
-def test_readme_and_csv_are_generated_from_the_tables():
-  results, readme = RESULTS, reproduction.README
+def test_page_and_csv_are_generated_from_the_tables(tmp_path):
+  results = RESULTS
   published = read(results / 'published.csv')
   lengths = [int(row['epochs']) for row in published]
   runs = reproduction.cut(read(results / 'runs.csv'), lengths, results / 'curves')
   rows = reproduction.join(published, runs)
   assert read(results / 'reproduction.csv') == rows
-  text = readme.read_text()
-  assert text.count(reproduction.BEGIN) == text.count(reproduction.END) == 1
-  assert reproduction.with_table(text, reproduction.markdown(rows)) == text
+  written = tmp_path / 'page.md'
+  shutil.copy(reproduction.PAGE, written)
+  tables.replace_in(written, 'reproduction', reproduction.markdown(rows))
+  assert written.read_text() == reproduction.PAGE.read_text()
 
 
 def test_every_published_system_has_a_config():
   for row in read(RESULTS / 'published.csv'):
-    assert (reproduction.README.parent / 'configs' / f'{row["system"]}.py').is_file()
+    assert (REPOSITORY / 'configs' / f'{row["system"]}.py').is_file()
 
 
 @pytest.mark.parametrize(
@@ -129,12 +134,20 @@ def test_longer_run_counts_at_the_epoch_of_a_figure(tmp_path):
 def test_both_are_written(tmp_path):
   for name, rows in (('published', published(20)), ('runs', [run(20, 0, 0.38)])):
     write(tmp_path / f'{name}.csv', rows)
-  readme = tmp_path / 'README.md'
-  readme.write_text(f'above\n{reproduction.BEGIN}\nold\n{reproduction.END}\nbelow\n')
-  reproduction.update(tmp_path, readme)
-  text = readme.read_text()
+  page = tmp_path / 'page.md'
+  page.write_text('above\n<!-- reproduction: begin -->\nold\n<!-- reproduction: end -->\nbelow\n')
+  reproduction.update(tmp_path, page)
+  text = page.read_text()
   assert text.startswith('above\n')
   assert text.endswith('\nbelow\n')
   assert '38.00 %' in text
   assert 'old' not in text
   assert read(tmp_path / 'reproduction.csv')[0]['our_accuracy'] == '38.00'
+
+
+def test_a_page_without_a_place_for_the_table_stays(tmp_path):
+  page = tmp_path / 'page.md'
+  page.write_text('<!-- reproduction: begin -->\nold\n')
+  with pytest.raises(ValueError, match="no place for the table 'reproduction'"):
+    tables.replace_in(page, 'reproduction', 'new')
+  assert page.read_text() == '<!-- reproduction: begin -->\nold\n'

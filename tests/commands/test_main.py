@@ -2,6 +2,7 @@
 
 import pytest
 
+import launch
 from cifar_jax import commands
 from cifar_jax.startup.processor import processor_name
 
@@ -56,3 +57,37 @@ def test_an_empty_path_is_not_the_current_folder(words, capsys) -> None:
     commands.main(words)
   assert end.value.code == 2
   assert 'it is empty; name a path' in capsys.readouterr().err
+
+
+def test_help_lists_each_verb_once_by_group(capsys) -> None:
+  with pytest.raises(SystemExit) as end:
+    commands.main([])
+  assert end.value.code == 2
+  text = capsys.readouterr().err
+  assert text.index('\nTrain:\n') < text.index('\nLook:\n') < text.index('\nUse:\n')
+  verbs = [line.split()[0] for line in text.split('\nTrain:\n')[1].splitlines() if line[:2] == '  ']
+  assert sorted(verbs) == sorted(commands.make_parser().verbs.choices)
+  assert '\nVerbs:\n' not in text, 'a verb names no group'
+  assert text.index('  repeat ') > text.index('\nTry many:\n') > text.index('  predict ')
+
+
+def test_a_verb_of_the_other_command_is_sent_there(capsys) -> None:
+  with pytest.raises(SystemExit) as end:
+    launch._parse(['launch.py', 'evaluate', 'runs/lr'])
+  assert end.value.code == 2
+  assert capsys.readouterr().err == (
+    "error: 'evaluate' is no option, and launch.py has no verbs; python -m cifar_jax lists them\n"
+  )
+
+
+@pytest.mark.parametrize(
+  ('word', 'answer'),
+  [
+    ('evalute', "error: there is no verb 'evalute'; did you mean 'evaluate'?\n"),
+    ('train', 'error: what trains is python launch.py --config=configs/NAME.py\n'),
+  ],
+)
+def test_a_wrong_verb_is_answered_with_the_right_one(word, answer, capsys) -> None:
+  with pytest.raises(SystemExit) as end:
+    commands.main([word, 'runs/lr'])
+  assert (end.value.code, capsys.readouterr().err) == (2, answer)

@@ -46,3 +46,20 @@ def test_of_many_layers_a_few_are_shown() -> None:
   assert (shown[0], shown[-1]) == ('0', '97')
   assert {int(b) - int(a) for a, b in itertools.pairwise(shown)} == {4, 5}
   assert interpretability._spread(names[:24], 24) == names[:24]
+
+
+def test_the_weights_of_a_dense_layer_on_pixels_are_images() -> None:
+  """One for each unit, in which the weight of a pixel's channel is where that pixel is."""
+  kernel = np.zeros((4 * 5 * 3, 2), np.float32)
+  images = np.zeros((2, 4, 5, 3))
+  images[1, 3, 2, 1] = 1  # row 3, column 2, green
+  kernel[images[1].ravel() == 1, 0] = -2.0
+  params = {'Dense_0': {'bias': np.zeros(2), 'kernel': kernel}, 'Dense_1': {'kernel': np.eye(2)}}
+  found = interpretability.first_kernel({'params': params}, (4, 5, 3))
+  assert found is not None
+  assert found[0] == 'Dense_0'
+  first, second = interpretability.filter_images(found[1])
+  assert first[3, 2].tolist() == [128, 0, 128]
+  assert (np.delete(first.reshape(-1, 3), 3 * 5 + 2, axis=0) == 128).all()
+  assert (second == 128).all()
+  assert interpretability.first_kernel({'params': params}, (8, 8, 3)) is None

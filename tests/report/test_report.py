@@ -91,7 +91,7 @@ def test_page_has_every_section_and_every_chart(page) -> None:
     ' !!!',
     'expected calibration error',
     'Worst confusions',
-    'Filters of the first convolution, Conv_0',
+    'Filters of the first layer, Conv_0',
     'Feature maps, layer by layer',
     'Grad-CAM',
     'OPERATION',

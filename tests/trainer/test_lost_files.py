@@ -10,6 +10,7 @@ import shutil
 import numpy as np
 import pytest
 
+from cifar_jax.run_dir import meanings
 from cifar_jax.trainer import loop, resume
 from cifar_jax.utils.errors import UserError
 from tests.helpers.before_step import before_step
@@ -216,3 +217,16 @@ def test_made_again_while_training(options, tmp_path) -> None:
   with before_step(7, replace), again:
     loop.train(options, run, SILENT)
   assert sorted(path.name for path in (run / 'checkpoints').iterdir()) == ['4', '6']
+
+
+def test_what_a_run_writes_is_explained(whole) -> None:
+  """No column, key or file without a sentence, and no sentence on what is not written."""
+  header = (whole / 'metrics.csv').read_text().splitlines()[0]
+  assert header.split(',') == list(meanings.METRICS)
+  summary, about = (
+    set(json.loads((whole / name).read_text())) for name in ('summary.json', 'about.json')
+  )
+  assert summary | {'runs_together'} == set(meanings.SUMMARY)
+  assert about == set(meanings.ABOUT)
+  files = {path.name + '/' * path.is_dir() for path in whole.iterdir()}
+  assert files == set(meanings.FILES) - {'normalization.npz', 'report/', 'tensorboard/'}

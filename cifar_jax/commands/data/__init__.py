@@ -18,7 +18,9 @@ from cifar_jax.commands import parsing
 def add_parser(verbs: Any) -> None:
   """Adds the verb with its own verbs to the command line."""
   about = 'views of a data set, and work with data sets'
-  parser = parsing.add_verb(verbs, 'data', run, about, __doc__, takes_overrides=True)
+  parser = parsing.add_verb(
+    verbs, 'data', run, about, __doc__, takes_overrides=True, group='Data and machine'
+  )
   parser.add_argument(
     '--config',
     default='configs/base.py',

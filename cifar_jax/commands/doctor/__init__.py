@@ -49,6 +49,7 @@ def add_parser(verbs: Any) -> None:
     _DESCRIPTION,
     keeps_memory=False,
     starts_jax=False,
+    group='Data and machine',
   )
   parser.add_argument('--json', action='store_true', help='print one JSON object')
 

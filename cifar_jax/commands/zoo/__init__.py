@@ -20,5 +20,6 @@ def add_parser(verbs: Any) -> None:
     formatter_class=parsing.HelpShape,
     allow_abbrev=False,
   )
+  parser.set_defaults(about='trained weights that come with the package', group='Share')
   own = parser.add_subparsers(dest='zoo_verb', metavar='VERB', required=True)
   parsing.add_verbs(own, __name__, __path__)

@@ -1,7 +1,7 @@
-"""The numbers of the README's tables are those of results/ and of the networks.
+"""The numbers on the pages are those of results/ and of the networks.
 
-Nothing is trained here. The table of published and reproduced figures is written by
-`benchmarks.reproduction`, whose own test compares it.
+Nothing is trained here. The tables that `benchmarks.results.reproduction` and `claims` write have
+tests of their own.
 """
 
 import csv
@@ -19,7 +19,10 @@ from ml_collections import ConfigDict
 from cifar_jax import models
 from tests.helpers import REPOSITORY
 
-README = (REPOSITORY / 'README.md').read_text()
+DOCS = REPOSITORY / 'docs'
+MEASURED = (DOCS / 'measured.md').read_text()
+TRANSFER = (DOCS / 'tutorials' / 'transfer.md').read_text()
+TEXT = MEASURED + (DOCS / 'networks.md').read_text() + TRANSFER
 Row = dict[str, str]
 
 
@@ -29,8 +32,8 @@ def measured(name: str) -> list[Row]:
 
 
 def tables() -> list[list[list[str]]]:
-  """All tables of the README: rows of cells, the head first, without bold face."""
-  found = re.findall(r'(?:^\|.*\|$\n?)+', README, re.MULTILINE)
+  """All tables of these pages: rows of cells, the head first, without bold face."""
+  found = re.findall(r'(?:^\|.*\|$\n?)+', TEXT, re.MULTILINE)
   return [
     [
       [cell.strip().replace('**', '') for cell in line.strip('|').split('|')]
@@ -159,7 +162,7 @@ def check_one_run(name: str, system: str, epochs: str, accuracy: str, minutes: s
 
 
 def test_sentences_below_the_first_table() -> None:
-  text = ' '.join(README.split())
+  text = ' '.join(MEASURED.split())
   last = [row for row in measured_curve('cnn_adv')][-11:]
   accuracies = [100 * float(row['val_accuracy']) for row in last]
   low, high, mean = min(accuracies), max(accuracies), statistics.mean(accuracies)
@@ -227,7 +230,7 @@ def test_speed_of_families_beside_pytorch() -> None:
     ours, theirs = (rates[config, f'{who}{suffix}'] for who in ('ours', 'pytorch'))
     return f'{float(ours["images_per_second"]) / float(theirs["images_per_second"]):.2f}'
 
-  text = ' '.join(README.split())
+  text = ' '.join(MEASURED.split())
   resnet, vit = (
     [ratio(name, suffix) for suffix in ('', '_bfloat16')] for name in ('resnet20', 'vit_tiny')
   )
@@ -243,7 +246,7 @@ def test_images_per_second_on_the_gpu() -> None:
     for system, cell in zip(systems, cells, strict=True):
       speed = throughput('airbench94', system + suffix, 1024, machine='H200')
       assert cell == f'{speed:,.0f}'
-  text = ' '.join(README.split())
+  text = ' '.join(MEASURED.split())
   ours, peer = (
     throughput('resnet18', s, 128, machine='H200') for s in ('ours_bfloat16', 'pytorch_bfloat16')
   )
@@ -275,7 +278,7 @@ def test_accuracies_on_photographs() -> None:
     rows = [row for row in measured('photographs') if row['config'] == config]
     assert len(rows) == int(n)
     assert accuracy == f'{deviation([100 * float(row["val_accuracy"]) for row in rows], 2)} %'
-    for cell, key in ((epochs, 'last_epoch'), (seconds.split(' ⁴')[0], 'seconds')):
+    for cell, key in ((epochs, 'last_epoch'), (seconds.split(' ¹')[0], 'seconds')):
       values = [float(row[key]) for row in rows]
       low, high = f'{min(values):.0f}', f'{max(values):.0f}'
       assert cell == (low if low == high else f'{low} to {high}')
@@ -283,7 +286,7 @@ def test_accuracies_on_photographs() -> None:
 
 def test_photographs_a_second() -> None:
   stages = {row['stage']: float(row['images_per_second']) for row in measured('pipeline')}
-  text = ' '.join(README.split())
+  text = ' '.join(TRANSFER.split())
   assert f'augmented at {stages["cold"]:,.0f} images per second with an empty cache' in text
   assert f'at {stages["cached"]:,.0f} from the cache' in text
 
@@ -292,7 +295,34 @@ def test_startup() -> None:
   first = {
     (row['system'], row['cache']): float(row['first_step_seconds']) for row in measured('startup')
   }
-  text = ' '.join(README.split())
+  text = ' '.join(MEASURED.split())
   assert f'first step {first["ours", "warm"]:.1f} s, {first["ours", "cold"]:.1f} s where' in text
   assert f'TensorFlow takes {first["keras_tensorflow", "cold"]:.1f} s' in text
   assert f'PyTorch {first["pytorch", "cold"]:.1f} s' in text
+
+
+PAGES = [*sorted((DOCS / 'tutorials').glob('*.md')), DOCS / 'explanations' / 'index.md']
+
+
+def known_percentages() -> set[str]:
+  """All accuracies in results/, to the hundredth of a percent, with those of each epoch."""
+  found: set[str] = set()
+  tables = [
+    *(measured(name) for name in ('runs', 'reproduction', 'photographs')),
+    *(measured_curve(path.stem) for path in (REPOSITORY / 'results' / 'curves').glob('*.csv')),
+  ]
+  for row in (row for rows in tables for row in rows):
+    for name, value in row.items():
+      if 'accuracy' in name and value:
+        number = float(value)
+        found.add(f'{number if number > 1 else 100 * number:.2f}')
+  return found
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
+def test_percentages_of_the_tutorials(page: pathlib.Path) -> None:
+  """Each with two digits behind the point is that of a run or of an article, or a mean above."""
+  written = re.findall(r'(\d+\.\d\d)(?: and \d+\.\d\d)?(?: ± \d+\.\d\d)? %', page.read_text())
+  means = re.findall(r'(\d+\.\d\d) ± ', MEASURED + TRANSFER)
+  published = {f'{float(row["accuracy"]):.2f}' for row in measured('published') if row['accuracy']}
+  assert set(written) - known_percentages() - set(means) - published == set()

@@ -1,0 +1,74 @@
+"""Each command line that a reader may copy names programs, verbs, options and configs that are."""
+
+import inspect
+import pathlib
+from collections.abc import Collection
+
+import pytest
+
+from cifar_jax import commands
+from cifar_jax import config as configs
+from cifar_jax.utils.errors import UserError
+from tests.helpers import REPOSITORY, command_lines
+from tests.helpers.command_lines import Line
+
+
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch) -> None:
+  monkeypatch.chdir(REPOSITORY)
+
+
+def check(lines: list[Line], own_files: Collection[str] = ()) -> None:
+  wrong = []
+  for line in lines:
+    try:
+      if command_lines.reason_to_skip(line.text) is None:
+        command_lines.check(line.text, own_files)
+    except (AssertionError, UserError) as error:
+      wrong.append(f'{line.place}: {line.text}\n    {error}')
+  assert not wrong, '\n'.join(wrong)
+
+
+@pytest.mark.parametrize(
+  'path', command_lines.pages(), ids=lambda path: path.relative_to(REPOSITORY).as_posix()
+)
+def test_command_lines_of_a_page(path: pathlib.Path) -> None:
+  check(command_lines.lines_of_page(path), command_lines.files_of_page(path))
+
+
+def test_command_lines_of_configs() -> None:
+  found = []
+  for path in sorted((REPOSITORY / 'configs').rglob('[!_]*.py')):
+    text = inspect.getdoc(configs.import_file(str(path))) or ''
+    found += command_lines.lines_of_text(path.name, text)
+  assert len(found) > 40
+  check(found)
+
+
+def test_command_lines_of_help() -> None:
+  found = []
+  for _, parsers in commands.make_parser().by_group():
+    for name, parser in parsers.items():
+      found += command_lines.lines_of_text(f'{name} --help', parser.description or '')
+  assert {line.place for line in found} == {
+    f'{name} --help' for name in commands.make_parser().verbs.choices
+  }
+  check(found)
+
+
+@pytest.mark.parametrize(
+  'line',
+  [
+    'python -m cifar_jax evalute runs/lr',
+    'python -m cifar_jax evaluate runs/lr --chekpoint=best',
+    'python -m cifar_jax summary --config=configs/cnn_avd.py',
+    'python launch.py --config=configs/cnn_adv.py --config.epoch=3',
+    'python launch.py --config=configs/cnn_adv.py --config.epochs=three',
+    'python launch.py --config=configs/cnn_adv.py --wrkdir=x',
+    'python -m benchmarks troughput',
+    'rm -rf /',
+  ],
+)
+def test_a_wrong_line_is_found(line, capsys) -> None:
+  with pytest.raises(AssertionError):
+    check([Line('here', line)])
