@@ -50,9 +50,9 @@ def export(
     target: A name in `targets.TARGETS`.
     out: The folder to be.
     options: What the export takes and gives.
-    examples: Called once the export is written: labelled images to compare on, or None for random
+    examples: Called once the export is written: labeled images to compare on, or None for random
       pictures, and what they are, in the plural.
-    most: The number of labelled images that both are judged on; None: all.
+    most: The number of labeled images that both are judged on; None: all.
     overwrite: Whether an export that is there is replaced.
 
   Raises:

@@ -36,7 +36,7 @@ class Parity:
     largest_output: The largest absolute value of an output of ours.
     allowed: The largest difference with which the two count as equal.
     equal_classes: The share of images with the same class.
-    judged: The number of labelled images behind the accuracies, 0 where there are none.
+    judged: The number of labeled images behind the accuracies, 0 where there are none.
     accuracy_there: The accuracy in the other software, in 0..1, or None.
     accuracy_here: That of the network as the run computes, or None.
     as_trained: {'dtype', 'largest_difference', 'equal_classes'} to the network as the run
@@ -114,7 +114,7 @@ def measure(
     examples: Images with labels to judge both on; None: random pictures are compared.
     what: What these images are, in the plural.
     size: The bytes of the export.
-    most: The number of labelled images used; None: all.
+    most: The number of labeled images used; None: all.
 
   Raises:
     UserError: The export does not give float32 [N, classes], or the network gives what is not

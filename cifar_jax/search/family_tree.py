@@ -116,12 +116,12 @@ def family_tree(individuals: Sequence[Individual], stages: Sequence[Stage]) -> A
       **{'marker': 'o', 's': 5 * size, 'facecolors': 'none', 'edgecolors': TRAIN},
       **{'linewidths': 2.2, 'zorder': 3},
     )
-  labelled = -count
+  marked = -count
   for x in sorted(individuals, key=lambda x: x.number):
     # On the line of the best, where there is room after the number before.
-    room = x.number in line and x.number - labelled > 0.45 * count / width
+    room = x.number in line and x.number - marked > 0.45 * count / width
     if count <= _NUMBERED or room or x is best:
-      labelled = x.number
+      marked = x.number
       axes.annotate(
         str(x.number),
         (x.number, rows[x.number]),
