@@ -269,8 +269,12 @@ def _how_held_out(
   if folds:
     what.append(f'fold {fold} of 0 to {folds - 1}')
   if stratified:
-    counts = np.bincount(held.labels)
-    what.append(f'{counts.min()} to {counts.max()} images of a class, by the share of each')
+    classes = np.union1d(held.labels, kept.labels)
+    counts = np.bincount(held.labels, minlength=classes[-1] + 1)[classes]
+    few, many = counts.min(), counts.max()
+    what.append(
+      f'{few} images of each class' if few == many else f'{few} to {many} images of a class'
+    )
   return [f'held out: {", ".join(what)}'] if what else []
 
 

@@ -5,14 +5,11 @@ with Unsupervised Feature Learning", 2011. A file has `X`, uint8 [32, 32, 3, N],
 which the digit 0 has the label 10.
 """
 
-import io
 import pathlib
-import struct
-import zlib
 
 import numpy as np
-import scipy.io
 
+from cifar_jax.data import matlab
 from cifar_jax.data.dataset import Dataset, Split, make_split
 from cifar_jax.utils.errors import UserError, as_user_error
 
@@ -25,11 +22,8 @@ _TRAIN = {
 NAMES = tuple(_TRAIN)
 _TEST = 'test_32x32.mat'
 _SHAPE = (32, 32, 3)
-_MOST_IMAGES = 1_000_000
-_HEADER, _TAG, _COMPRESSED = 128, 8, 15  # bytes, bytes, the type of a packed element
-_SLACK = 1 << 16  # bytes around the numbers of an array: names, shapes, types
-_CHUNK = 1 << 20
-_VERSION_5 = 1  # as SciPy numbers the formats
+_MOST_IMAGES = 600_000
+_BYTES = 32 * 32 * 3
 
 
 def expected(name: str) -> tuple[str, ...]:
@@ -67,32 +61,26 @@ def read(name: str, path: pathlib.Path) -> Dataset:
 def _read(path: pathlib.Path) -> Split:
   if not path.is_file():
     raise UserError(f'{path.parent} lacks {path.name}; put the official file there')
-  damaged = as_user_error(f'{path} cannot be read as a MATLAB file', '; get the file again')
-  with damaged, path.open('rb') as file:
-    content = file.read(_most_bytes(_MOST_IMAGES) + 1)
-    if scipy.io.matlab.matfile_version(io.BytesIO(content))[0] != _VERSION_5:
-      raise UserError(
-        f'{path} is no MATLAB file of version 5; save it in MATLAB with -v7, or in Python by '
-        'scipy.io.savemat'
-      )
-    # What the headers say, before anything is unpacked.
-    found = {what: (shape, kind) for what, shape, kind in scipy.io.whosmat(io.BytesIO(content))}
-    count = found.get('X', ((0,), ''))[0][-1]
-    labels, kind = found.get('y', ((), ''))
-    if (
-      found.get('X') != ((*_SHAPE, count), 'uint8')
-      or sorted(labels) != sorted((count, 1))
-      or kind not in ('uint8', 'double', 'single', 'int32', 'int64', 'uint16', 'int16')
-      or not 0 < count <= _MOST_IMAGES
-    ):
-      said = ', '.join(f'{what} {kind} {list(shape)}' for what, (shape, kind) in found.items())
-      raise UserError(
-        f'{path} holds {said[:200] or "nothing"}; expected X uint8 [32, 32, 3, images] and y with '
-        'a label for each, as the official files have them'
-      )
-    _check_size(content, _most_bytes(count))
-    arrays = scipy.io.loadmat(io.BytesIO(content), variable_names=['X', 'y'])
-  return _split(arrays['X'], arrays['y'].reshape(-1), path)
+  with as_user_error(f'{path} cannot be read as a MATLAB file', '; get the file again'):
+    content = path.read_bytes()
+    found = {one.name: one for one in matlab.variables(content, _MOST_IMAGES * _BYTES)}
+  images, labels = found.get('X'), found.get('y')
+  if (
+    images is None
+    or labels is None
+    or images.array is None
+    or labels.array is None
+    or images.kind != 'uint8'
+    or images.shape[:-1] != _SHAPE
+    or labels.array.size != images.shape[-1]
+    or not labels.array.size
+  ):
+    said = ', '.join(f'{one.name} {one.kind} {list(one.shape)}' for one in found.values())
+    raise UserError(
+      f'{path} holds {said[:200] or "nothing"}; expected X uint8 [32, 32, 3, images] and y with a '
+      'label for each, as the official files have them'
+    )
+  return _split(images.array, labels.array.reshape(-1), path)
 
 
 def _split(images: np.ndarray, labels: np.ndarray, path: pathlib.Path) -> Split:
@@ -104,30 +92,3 @@ def _split(images: np.ndarray, labels: np.ndarray, path: pathlib.Path) -> Split:
     raise UserError(f'{path} holds the labels 0 and 10; expected one of the two for the digit 0')
   images = np.ascontiguousarray(images.transpose(3, 0, 1, 2))
   return make_split(images, np.where(labels == 10, 0, labels), len(CLASSES), str(path))
-
-
-def _most_bytes(count: int) -> int:
-  """Bytes of the arrays of so many images, their labels of 8 bytes each."""
-  return count * (int(np.prod(_SHAPE)) + 8) + _SLACK
-
-
-def _check_size(content: bytes, most: int) -> None:
-  """Raises ValueError where the elements of a file unpack to more than its header lets expect.
-
-  It is unpacked piece by piece, so that a few bytes that claim to be many take no memory.
-  """
-  total, start = 0, _HEADER
-  order = '<' if content[_HEADER - 2 : _HEADER] == b'IM' else '>'
-  while start + _TAG <= len(content):
-    kind, size = struct.unpack_from(f'{order}II', content, start)
-    start += _TAG
-    if kind != _COMPRESSED:
-      total += size
-    else:
-      unpacker, waiting = zlib.decompressobj(), content[start : start + size]
-      while waiting and not unpacker.eof and total <= most:
-        total += len(unpacker.decompress(waiting, _CHUNK))
-        waiting = unpacker.unconsumed_tail
-    if total > most:
-      raise ValueError(f'it unpacks to more than the {most:,} bytes of its images')
-    start += size

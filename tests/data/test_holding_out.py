@@ -63,6 +63,10 @@ def test_a_stratified_part_has_the_share_of_each_class(seed: int, count: int, la
   assert len(held) == count
   share = np.bincount(labels, minlength=4) * count / 150
   assert (np.abs(np.bincount(labels[held], minlength=4) - share) < 1).all()
+  (note,) = splits.notes
+  of_each = np.bincount(labels[held], minlength=4)[np.unique(labels)]
+  if of_each.min() < of_each.max():
+    assert note == f'held out: {of_each.min()} to {of_each.max()} images of a class'
   if last:  # of each class its last images
     for label in range(4):
       of_class = np.flatnonzero(labels == label)
