@@ -36,7 +36,8 @@ def text(
     reference: What commands call the model.
     pictures: Title -> file beside the card.
   """
-  recipe = [line for line in configs.assignments(config) if not line.startswith(_LEFT_OUT)]
+  shared, _ = model_folder.without_places(config, about)
+  recipe = [line for line in configs.assignments(shared) if not line.startswith(_LEFT_OUT)]
   tags = [str(tag) for tag in config.get('tags', ())]
   names = [str(name) for name in about.get('class_names', ())]
   return (

@@ -179,12 +179,15 @@ def _results(
   common = {'of': of, 'views': views(config)}
   if 'test_accuracy' in summary:
     numbers = {n: summary[f'test_{n}'] for n in _MEASURED if f'test_{n}' in summary}
-    return [{'split': 'test', **numbers, 'examples': about.get('test_examples', 0), **common}]
+    return [{'split': 'test', **numbers, **_count(about, 'test'), **common}]
   if 'val_accuracy' in summary:
     numbers = {n: summary[f'val_{n}'] for n in _MEASURED if f'val_{n}' in summary}
-    examples = about.get('validation_examples', 0)
-    return [{'split': 'validation', **numbers, 'examples': examples, **common}]
+    return [{'split': 'validation', **numbers, **_count(about, 'validation'), **common}]
   return []
+
+
+def _count(about: Mapping[str, Any], split: str) -> dict[str, Any]:
+  return _present({'examples': about.get(f'{split}_examples')})
 
 
 def _trained(run: pathlib.Path, config: ConfigDict, summary: Mapping[str, Any]) -> dict[str, Any]:

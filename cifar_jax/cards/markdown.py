@@ -108,11 +108,12 @@ def _numbers(facts: Mapping[str, Any]) -> str:
   rows = []
   for result in facts.get('results', ()):
     accuracy, loss = result.get('accuracy'), result.get('loss')
+    count = f'{result["examples"]:,} images, ' if 'examples' in result else ''
     rows.append(
       (
         percent(accuracy) if accuracy is not None else '',
         f'{loss:.4f}' if loss is not None else '',
-        f'{result.get("examples", 0):,} images, {escaped(result.get("split", "?"))}',
+        f'{count}{escaped(result.get("split", "?"))}',
         escaped(result.get('of', '')),
         escaped(result.get('views', '')),
       )

@@ -59,8 +59,8 @@ _RUN = (
     'events.'
   ),
   declare('init_from', '', TEXT, since=2)(
-    'The folder of a run whose best checkpoint gives the first parameters, a model folder, or '
-    "'zoo:NAME'; '': none."
+    'The folder of a run whose best checkpoint gives the first parameters, a model folder, '
+    "'zoo:NAME' or 'hub:OWNER/NAME'; '': none."
   ),
   declare('init_matching', False, BOOLEAN, since=2)(
     'Whether `init_from` may be a run of another network: the arrays whose name and shape both '

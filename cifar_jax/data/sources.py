@@ -130,6 +130,13 @@ def _load(name: str, directory: str) -> Dataset:
       f'--config.data.name={name[:_LONGEST_NAME]!r} is no name; use one of '
       f'{", ".join(KNOWN_NAMES)}.'
     )
+  from cifar_jax.data import test_sets  # which looks where this module does
+
+  if name in test_sets.NAMES:
+    raise UserError(
+      f'--config.data.name={name} is a test set, on which nothing is trained; '
+      f'python -m cifar_jax evaluate RUN --data.name={name} measures a trained run on it'
+    )
   if name == 'synthetic':
     return synthetic.load()
   if name == digits.NAME and not directory:

@@ -101,6 +101,8 @@ class OtherSet:
     own: Whether these are the run's own data after all.
     skipped: The number of images of classes that the run lacks.
     notes: Sentences on what was found in it.
+    synthetic: Whether its images were drawn by a program.
+    split_note: What must stand beside every accuracy of the run, such as 'test used as validation'.
   """
 
   name: str
@@ -112,11 +114,14 @@ class OtherSet:
   skipped: int = 0
   notes: tuple[str, ...] = ()
   synthetic: bool = False
+  split_note: str = ''
 
   @property
   def remark(self) -> str:
-    """What stands beside every number: whose data these are."""
-    return (OWN if self.own else OTHER) + (', synthetic' if self.synthetic else '')
+    """What stands beside every number: whose data these are, and what the run did with them."""
+    if self.own:
+      return ', '.join(filter(None, [OWN, self.split_note]))
+    return OTHER + (', synthetic' if self.synthetic else '')
 
   @property
   def is_own_test(self) -> bool:
@@ -183,7 +188,13 @@ def open_set(request: Request, network: Classifier) -> OtherSet:
     skipped=skipped,
     notes=dataset.notes,
     synthetic=dataset.synthetic,
+    split_note=split_note_of(network),
   )
+
+
+def split_note_of(network: Classifier) -> str:
+  """What must stand beside every accuracy of a run on its own data; '' if there is nothing."""
+  return str(run_files.read_about(network.run).get('split_note') or '')
 
 
 def _load(config: ConfigDict) -> Dataset:

@@ -292,6 +292,6 @@ def check_fits(
   except (FlaxError, TypeError, ValueError) as error:
     reason = ' '.join(str(error).split())[:200]
     raise UserError(
-      f'{run / configs.CONFIG_NAME} or {run / run_files.ABOUT} is not of the network in its '
-      f'checkpoint ({reason}); restore them from a copy'
+      f'{run / configs.CONFIG_NAME} or {run / run_files.ABOUT} is not of the network that '
+      f'its weights are of ({reason}); restore them from a copy'
     ) from None

@@ -250,9 +250,11 @@ def _official_test_images(
 def _people_lines(
   facts: Mapping[str, Any], network: Classifier, matching: Any, images: str
 ) -> list[str]:
-  whose = "the run's own test images, " if facts['own_data'] else f'{any_set.OTHER}, '
+  whose = any_set.OTHER
+  if facts['own_data']:
+    whose = ', '.join(filter(None, ["the run's own test images", any_set.split_note_of(network)]))
   return [
-    f'people of {facts["data"]} ({facts["examples"]} examples, {whose}'
+    f'people of {facts["data"]} ({facts["examples"]} examples, {whose}, '
     f'checkpoint of step {network.step})',
     f'cross-entropy with people    {facts["cross_entropy"]:.4f} = {facts["people_entropy"]:.4f}, '
     f"people's own entropy, the least possible, + {facts['kl_divergence']:.4f}, KL divergence",

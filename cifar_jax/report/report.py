@@ -15,7 +15,7 @@ from cifar_jax.analysis import layer_table, scores, tracing
 from cifar_jax.analysis.scores import with_article
 from cifar_jax.data import Examples
 from cifar_jax.figures import charts, files, image_utils, interpretability
-from cifar_jax.predict import classifier
+from cifar_jax.predict import any_set, classifier
 from cifar_jax.predict.any_set import OtherSet
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.predict.run_data import load_known
@@ -158,7 +158,7 @@ def write_report_on(
     As `write_report`, which also says what it raises.
   """
   require('report', 'matplotlib', 'jinja2')
-  note = run_files.read_about(network.run).get('split_note') or ''
+  note = any_set.split_note_of(network)
   on_test = 'test used as validation'
   subject = _Subject(
     data=other.name,
@@ -169,7 +169,7 @@ def write_report_on(
     data_note='' if other.own else f'{other.source}; {other.classes_line}',
     validation=on_test if on_test in note else 'validation',
     folder=(
-      re.sub(r'[^\w.-]+', '_', other.name),
+      re.sub(r'[^\w-]+', '_', other.name),
       *(() if other.split == 'test' else (other.split,)),
     ),
   )

@@ -25,6 +25,7 @@ from cifar_jax.run_dir import history, model_folder, run_files
 from cifar_jax.utils import json_files
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors, make_folder, replacing, write_json
+from cifar_jax.utils.locks import locked
 from cifar_jax.utils.optional_deps import require
 from cifar_jax.utils.paths import cache_folder
 from cifar_jax.utils.suggestions import listed
@@ -232,16 +233,24 @@ def _check(address: Address, files: Mapping[str, RemoteFile]) -> None:
 
 
 def _download(address: Address, files: Mapping[str, RemoteFile], folder: pathlib.Path) -> None:
-  """Downloads the known files of a commit into a folder, which is whole or not there."""
+  """Downloads the known files of a commit into a folder, which is whole or not there.
+
+  One process downloads at a time, and others wait for it; it goes on with what a killed one left.
+  """
   (hub,) = require('hub', 'huggingface_hub')
-  make_folder(folder.parent, 'folder of the cache')
-  with disk_errors(folder.parent), replacing(folder, shared=True) as draft:
-    draft.mkdir()
+  home = make_folder(folder.parent, 'folder of the cache')
+
+  def say() -> None:
+    print(f'{address}: another process is downloading it; waiting for it', file=sys.stderr)
+
+  with disk_errors(home), locked(home / f'.{folder.name}.lock', say):
+    if folder.is_dir():
+      return
     # No bar where nobody looks at it.
     total = sum(file.size for file in files.values())
-    with tqdm(
-      total=total, desc=str(address), unit='B', unit_scale=True, disable=None, leave=False
-    ) as bar:
+    bar = tqdm(total=total, desc=str(address), unit='B', unit_scale=True, disable=None, leave=False)
+    with bar, replacing(folder) as draft:
+      draft.mkdir(exist_ok=True)
       for name, file in files.items():
         _download_file(address, file, draft / name, hub.get_token() or '', bar)
         if (draft / name).stat().st_size != file.size:

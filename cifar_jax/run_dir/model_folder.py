@@ -162,7 +162,8 @@ def without_places(
   """
   config = config.copy_and_resolve_references().unlock()
   config.data.dir = ''
-  config.init_from = ''
+  if not references.is_named(config.init_from):
+    config.init_from = ''
   weights = config.model.get('weights')
   if isinstance(weights, str) and ('/' in weights or '\\' in weights):
     config.model.weights = ''

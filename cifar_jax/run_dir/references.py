@@ -8,6 +8,11 @@ from cifar_jax.zoo import entries
 _HUB = 'hub:'
 
 
+def is_named(text: str) -> bool:
+  """Whether a RUN is the same on every machine, as zoo:NAME and hub:OWNER/NAME are."""
+  return text.startswith((entries.PREFIX, _HUB))
+
+
 def resolve(text: str) -> pathlib.Path:
   """The folder that a RUN means.
 

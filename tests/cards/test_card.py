@@ -51,6 +51,20 @@ def test_the_card_of_a_run_has_its_numbers(tiny_run) -> None:
     assert f'\n## {title}\n' in text
 
 
+def test_the_card_of_a_run_of_an_old_version(tiny_run, tmp_path) -> None:
+  """It has no about.json, and began with a run somewhere on its machine."""
+  run = tmp_path / 'old'
+  shutil.copytree(tiny_run, run)
+  (run / 'about.json').unlink()
+  config = json.loads((run / 'config.json').read_text())
+  (run / 'config.json').write_text(json.dumps({**config, 'init_from': '/home/me/runs/first'}))
+  text = card.of_run(run)
+  assert '/home/me' not in text
+  assert f'{100 * run_files.read_summary(run)["test_accuracy"]:.2f} % |' in text
+  assert ' 0 images' not in text
+  assert 'None' not in text
+
+
 def test_the_hub_reads_the_metadata() -> None:
   hub = pytest.importorskip('huggingface_hub')
   read = hub.ModelCard(card.of_run(entries.find('fast90')))

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from cifar_jax import data
 from cifar_jax.data import test_sets
 from cifar_jax.utils.errors import UserError
+from configs import base
 from tests.helpers.cifar_test_sets import (
   images_seen_as,
   write_corrupted,
@@ -41,6 +43,14 @@ def test_corruptions_in_the_order_of_the_article_then_others(tmp_path) -> None:
   assert isinstance(images, np.memmap)
   assert images[:, :, 0, 0, 0].tolist() == seen['fog']
   assert len(test_sets.CORRUPTIONS) == 15
+
+
+@pytest.mark.parametrize('name', test_sets.NAMES)
+def test_nothing_is_trained_on_them(name) -> None:
+  config = base.get_config().data
+  config.name = name
+  with pytest.raises(UserError, match=f'data.name={name} is a test set, on which nothing is train'):
+    data.load(config)
 
 
 def test_what_is_no_official_file_is_refused(tmp_path) -> None:

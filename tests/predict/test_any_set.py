@@ -111,13 +111,15 @@ def test_the_runs_own_data_are_known_and_a_look_at_the_test_set(
   (tmp_path / 'study').mkdir()
   (tmp_path / 'study' / 'study.json').write_text('{}')
   run = shutil.copytree(tiny_run, tmp_path / 'study' / 'run')
+  about = json.loads((run / 'about.json').read_text())
+  (run / 'about.json').write_text(json.dumps({**about, 'split_note': 'test used as validation'}))
   own = json.loads(printed(capsys, run, '--split=test', '--json'))
   words = run, '--data.name=other', f'--data.dir={tiny_data}'
   found = json.loads(printed(capsys, *words, '--json'))
   assert found['own_data']
   assert found['accuracy'] == pytest.approx(own['accuracy'])
   assert found['loss'] == pytest.approx(own['loss'], rel=1e-5)
-  assert "the run's own data" in printed(capsys, *words)
+  assert "the run's own data, test used as validation, ch" in printed(capsys, *words)
   assert len(test_looks.read(tmp_path / 'study')) == 3
   assert 'train images of other' in printed(capsys, *words, '--split=train')
   with np.load(tiny_data) as arrays:
@@ -192,8 +194,9 @@ def test_people(tmp_path, monkeypatch) -> None:
   shares = np.eye(10)[labels]
   shares[0] = [0.5, 0.25, 0.25, 0, 0, 0, 0, 0, 0, 0]
   folder = cifar_test_sets.write_people(tmp_path / 'data', shares)
-  network = cifar_test_sets.network(tmp_path / 'run')
+  network = cifar_test_sets.network(tmp_path / 'run', split_note='test used as validation')
   found = measure(network, request('cifar10h', folder))
+  assert "(4 examples, the run's own test images, test used as validation, ch" in found.lines[0]
   right, wrong = -np.log(0.5), -np.log(0.5 / 9)
   expected = (0.5 * right + 0.5 * wrong + 2 * right + wrong) / 4
   assert found.facts['cross_entropy'] == pytest.approx(expected, rel=1e-6)

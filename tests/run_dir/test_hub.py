@@ -33,6 +33,11 @@ def contents(folder) -> dict[str, bytes]:
   }
 
 
+def left(folder) -> list[str]:
+  """What a failure leaves in the cache, beside a lock."""
+  return [path.name for path in (folder / 'cache').rglob('*.*') if path.suffix != '.lock']
+
+
 def test_addresses() -> None:
   assert hub.parse('hub:me/net') == ('me/net', 'main')
   assert hub.parse('hub:me/net@refs/pr/1') == ('me/net', 'refs/pr/1')
@@ -101,7 +106,7 @@ def test_one_sentence_and_nothing_left(site, tmp_path, change, text, complaint) 
     setattr(site, name, value)
   with pytest.raises(UserError, match=complaint):
     hub.fetch(hub.parse(text))
-  assert not [path for path in (tmp_path / 'cache').rglob('*') if path.is_file()]
+  assert left(tmp_path) == []
 
 
 def test_nobody_answers(site, monkeypatch) -> None:
@@ -118,9 +123,20 @@ def test_a_download_that_breaks_off_is_an_error_and_starts_again(
   complaint = r'model\.safetensors of hub:me/net@main cannot be downloaded: 127.* broke off; try'
   with pytest.raises(UserError, match=complaint):
     hub.fetch(hub.parse('hub:me/net'))
-  assert not [path for path in (tmp_path / 'cache').rglob('*') if path.is_file()]
+  assert left(tmp_path) == []
   site.cut = None
   assert contents(hub.fetch(hub.parse('hub:me/net')))['model.safetensors'] == bytes(1000)
+
+
+def test_what_a_killed_process_left_is_gone_on_with(site, tmp_path) -> None:
+  draft = tmp_path / 'cache' / 'hub' / 'me' / f'.net@{COMMIT[:12]}.partial'
+  draft.mkdir(parents=True)
+  (draft / 'config.json').write_bytes(FILES['config.json'])
+  (draft / 'model.safetensors.part').write_bytes(b'of another version')
+  folder = hub.fetch(hub.parse('hub:me/net'))
+  assert contents(folder) == {**FILES, 'README.md': b'# net'}
+  assert not any('config.json' in each for each in site.requests)
+  assert not draft.exists()
 
 
 def test_whoever_is_logged_in_reads_what_is_private(site, monkeypatch) -> None:

@@ -192,6 +192,8 @@ def test_paths_of_the_machine_are_taken_out(tiny_run, tmp_path) -> None:
   text = configs.to_json(found_config), found_about
   assert str(tmp_path.parent.parent) not in json.dumps(text)
   assert found_config.data.name == config.data.name
+  named = changed(config, init_from='zoo:fast90')  # which every machine has
+  assert model_folder.without_places(named, about)[0].init_from == 'zoo:fast90'
 
 
 @pytest.mark.parametrize('count', [15, pytest.param(300, marks=pytest.mark.thorough)])
