@@ -1,5 +1,6 @@
 """A run on images with several labels: what it measures, keeps, predicts and refuses."""
 
+import io
 import json
 import pathlib
 
@@ -13,6 +14,8 @@ from cifar_jax.predict import classifier
 from cifar_jax.predict.evaluate import evaluate
 from cifar_jax.run_dir import model_folder, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.search import objectives
+from cifar_jax.serve import web_app
 from cifar_jax.trainer import loop, together
 from cifar_jax.utils.errors import UserError
 from tests.helpers import tiny
@@ -154,6 +157,35 @@ def test_a_model_folder_keeps_the_thresholds(run, tmp_path) -> None:
   kept, network = classifier.load(place), classifier.load(run)
   assert kept.thresholds == network.thresholds
   assert kept.task is network.task
+
+
+@pytest.mark.thorough
+def test_the_page_marks_the_labels_that_reach_their_thresholds(run) -> None:
+  pytest.importorskip('flask')
+  image = pytest.importorskip('PIL.Image')
+  network = classifier.load(run)
+  splits = data.load_splits(network.config)
+  neighbors = web_app.NearestNeighbors(network, splits.train, 20)
+  client = web_app.make_app(network, lambda: neighbors, '127.0.0.1').test_client()
+  picture = io.BytesIO()
+  image.fromarray(splits.test.images[0]).save(picture, 'PNG')
+  picture.seek(0)
+  headers = {'Host': '127.0.0.1', 'Origin': 'http://127.0.0.1'}
+  answer = client.post('/predict', data={'image': (picture, 'a.png')}, headers=headers).get_json()
+  scores = network.probabilities(splits.test.images[:1])[0]
+  found = {each['name']: each['chosen'] for each in answer['classes']}
+  assert found == dict(zip(NAMES, (scores >= network.thresholds).tolist(), strict=True))
+  assert {name for each in answer['nearest'] for name in each['name'].split(', ')} <= {
+    *NAMES,
+    'no label',
+  }
+
+
+def test_a_study_of_one_label_has_no_mean_average_precision(run) -> None:
+  summary = run_files.read_summary(run)
+  assert objectives.value_of('val_map', summary) == summary['val_map']
+  with pytest.raises(UserError, match='--objectives=val_map is measured on images that may have'):
+    objectives.value_of('val_map', {'val_accuracy': 0.5})
 
 
 @pytest.mark.thorough
