@@ -1,5 +1,7 @@
 """What a person sees while a study goes on."""
 
+import types
+
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.search import show
 from cifar_jax.search.budget import Budget
@@ -13,12 +15,16 @@ def test_of_several_objectives_none_beats_the_best(open_fake) -> None:
   assert [t.number for t in show.best_trials(opened, opened.trials())] == [3, 1, 0, 5]
 
 
-def test_each_trial_is_told_once_and_the_bar_tells_the_time_left(open_fake, work, capsys) -> None:
+def test_each_trial_is_told_once_and_the_bar_tells_the_time_left(
+  open_fake, work, capsys, monkeypatch
+) -> None:
+  clock = types.SimpleNamespace(monotonic=lambda: 1000.0)
+  monkeypatch.setattr(show, 'time', clock)
   opened, budget, shown = open_fake(), Budget(4), show.Show(bar=True)
   work(opened, trials=1)
   shown.update_now(opened, budget)  # what was there before is no news, and took no time
   work(opened, trials=2)
-  shown._begun -= 60  # seconds, for a quarter of the budget
+  clock.monotonic = lambda: 1060.0  # a minute, for a quarter of the budget
   shown.update_now(opened, budget)
   shown.update_now(opened, budget)
   shown.close()
