@@ -1,5 +1,6 @@
 """The model card of a run or of a model folder: Markdown with the hub's metadata, and pictures."""
 
+import contextlib
 import pathlib
 import shlex
 import shutil
@@ -56,8 +57,8 @@ def of_run(
   Args:
     run: The folder.
     license_id: What the hub calls the license of the weights; None: what a card.json says.
-    reference: What commands in the card call the model; None: zoo:NAME, or the folder, of which
-      this machine's part is left out.
+    reference: What commands in the card call the model; None: zoo:NAME, hub:OWNER/NAME, or the
+      folder, of which this machine's part is left out.
     pictures: Title -> file beside the card.
 
   Raises:
@@ -66,9 +67,9 @@ def of_run(
   known = facts.facts_of(run)
   if license_id:
     known = {**known, 'license': license_id}
-  name = reference or shlex.quote(run.name if run.is_absolute() else str(run))
-  if references.is_packaged(run):
-    name = reference or references.shown(run)
+  name = reference or references.shown(run)
+  if not references.is_named(name):
+    name = shlex.quote(run.name if run.is_absolute() else str(run))
   return text(known, configs.read(run), run_files.read_about(run), name, pictures)
 
 
@@ -80,8 +81,8 @@ def write(
 ) -> pathlib.Path:
   """Writes README.md, and what pictures there are, into a folder; returns the path of the card.
 
-  The curves are drawn from metrics.csv; the confusion matrix is that of the run's report. The other
-  arguments are as for `of_run`.
+  The curves are drawn from metrics.csv; the confusion matrix is that of the run's report, or the one
+  beside a model. The other arguments are as for `of_run`.
 
   Raises:
     UserError: as `of_run`, or nothing can be written there.
@@ -94,9 +95,8 @@ def write(
     files.save_figure(charts.curves(rows, 'accuracy', label), folder, 'curves')
     (folder / 'curves.svg').unlink(missing_ok=True)
     pictures['Accuracy over the epochs'] = CURVES
-  confusion = references.report_folder(run) / CONFUSION
-  if confusion.is_file():
-    with disk_errors(folder):
+  if (confusion := confusion_of(run)) is not None:
+    with disk_errors(folder), contextlib.suppress(shutil.SameFileError):
       shutil.copyfile(confusion, folder / CONFUSION)
     pictures['Confusion matrix on the test set'] = CONFUSION
   content = of_run(run, license_id, reference, pictures)
@@ -104,3 +104,11 @@ def write(
   with disk_errors(folder), replacing(path) as draft:
     draft.write_text(content, 'utf-8', newline='\n', errors='replace')
   return path
+
+
+def confusion_of(run: pathlib.Path) -> pathlib.Path | None:
+  """The picture of the confusion matrix on the test set, of the last checkpoint of a run or of a
+  model folder; None where none was drawn.
+  """
+  places = references.report_folder(run) / CONFUSION, run / CONFUSION
+  return next((path for path in places if path.is_file()), None)

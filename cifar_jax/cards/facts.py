@@ -44,7 +44,7 @@ _RESULT: Mapping[str, Any] = {
   'of': str,
   'views': str,
 }
-_MEASURED = ('accuracy', 'loss', 'map')
+MEASURED = ('accuracy', 'loss', 'map')
 _OTHER_RUN: Mapping[str, Any] = {'n': int, 'mean': _NUMBER, 'sd': _NUMBER, 'of': str, 'table': str}
 _NAMES_OF_VIEWS = {
   'none': 'the image alone',
@@ -132,6 +132,17 @@ def measured_on_test(folder: pathlib.Path) -> dict[str, float]:
   return {f'test_{name}': float(result[name]) for name in names}
 
 
+def of_weights(written: model_folder.Written, precision: str) -> dict[str, Any]:
+  """What a card says of the file of the weights; `precision` is that of the parameters."""
+  return {
+    'precision': precision,
+    'bytes': written.bytes,
+    'sha256': written.sha256,
+    'largest_difference': written.largest_difference,
+    'largest_difference_in': written.where,
+  }
+
+
 def without_paths(command: str) -> str:
   """A command of launch.py without the paths of the machine that it ran on, and without what
   changes nothing about the network.
@@ -177,17 +188,12 @@ def _results(
 ) -> list[dict[str, Any]]:
   of = f'the last checkpoint, computed in {config.model.get("dtype", "float32")}'
   common = {'of': of, 'views': views(config)}
-  if 'test_accuracy' in summary:
-    numbers = {n: summary[f'test_{n}'] for n in _MEASURED if f'test_{n}' in summary}
-    return [{'split': 'test', **numbers, **_count(about, 'test'), **common}]
-  if 'val_accuracy' in summary:
-    numbers = {n: summary[f'val_{n}'] for n in _MEASURED if f'val_{n}' in summary}
-    return [{'split': 'validation', **numbers, **_count(about, 'validation'), **common}]
+  for split, prefix in (('test', 'test'), ('validation', 'val')):
+    if f'{prefix}_accuracy' in summary:
+      numbers = {name: summary.get(f'{prefix}_{name}') for name in MEASURED}
+      examples = about.get(f'{split}_examples')
+      return [_present({'split': split, **numbers, 'examples': examples, **common})]
   return []
-
-
-def _count(about: Mapping[str, Any], split: str) -> dict[str, Any]:
-  return _present({'examples': about.get(f'{split}_examples')})
 
 
 def _trained(run: pathlib.Path, config: ConfigDict, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,11 +223,9 @@ def _trained(run: pathlib.Path, config: ConfigDict, summary: Mapping[str, Any]) 
 def _validated_on(note: str) -> str:
   if 'test used as validation' in note:
     return TEST_SET
-  return (
-    'images held out, which also serve as test'
-    if 'validation used as test' in note
-    else ('images held out')
-  )
+  if 'validation used as test' in note:
+    return 'images held out, which also serve as test'
+  return 'images held out'
 
 
 def _remarks(note: str) -> list[str]:

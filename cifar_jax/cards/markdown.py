@@ -178,7 +178,7 @@ def _training(facts: Mapping[str, Any]) -> str:
     lines.append(block(trained['command'], 'sh'))
   words = []
   if trained.get('epochs') is not None:
-    words.append(f'{trained["epochs"]} epochs')
+    words.append(f'{trained["epochs"]} epoch{"" if trained["epochs"] == 1 else "s"}')
   if trained.get('steps') is not None:
     words.append(f'{trained["steps"]:,} updates')
   if trained.get('seconds') is not None:
@@ -228,11 +228,12 @@ def _weights(facts: Mapping[str, Any]) -> list[str]:
     )
   if weights.get('sha256'):
     lines.append(f'- SHA-256 {code(weights["sha256"])}')
-  if weights.get('largest_difference') is not None:
+  if (difference := weights.get('largest_difference')) is not None:
     where = code(weights.get('largest_difference_in', '?'))
     lines.append(
-      f'- largest difference from the weights as trained: {weights["largest_difference"]:.2g} '
-      f'in {where}'
+      f'- largest difference from the weights as trained: {difference:.2g} in {where}'
+      if difference
+      else '- the weights as trained, every bit'
     )
   lines.append(f'- license of the weights: {escaped(facts.get("license", "unknown"))}')
   return ['## Weights', '\n'.join(lines)]

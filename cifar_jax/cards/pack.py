@@ -135,13 +135,10 @@ def parts_of(
   averaged = averaging.is_evaluated(config.weight_averaging)
   variables, step = model_folder.read_variables(run, checkpoint, averaged)
   normalize = run_files.load_normalization(run, config.data)
-  data_facts = {
-    name: value
-    for name, value in model_folder.data_facts(run).items()
-    if name in ('data', 'data_sample')
-  }
-  facts_about = model_folder.facts_about(step, data_facts, model_folder.thresholds(run, checkpoint))
-  config, about = model_folder.without_places(config, {**about, **facts_about})
+  about |= model_folder.facts_about(
+    step, model_folder.data_facts(run), model_folder.thresholds(run, checkpoint)
+  )
+  config, about = model_folder.without_places(config, about)
   return config, about, variables, normalize if isinstance(normalize, Statistics) else None
 
 
@@ -158,8 +155,7 @@ def _facts(
   config = configs.read(draft)
   result = {
     'split': 'test',
-    'accuracy': measured['accuracy'],
-    'loss': measured['loss'],
+    **{name: measured[name] for name in facts.MEASURED if name in measured},
     'examples': measured['examples'],
     'of': f'exactly these weights ({dtype}), computed in float32',
     'views': facts.views(config),
@@ -174,13 +170,7 @@ def _facts(
     'purpose': said.purpose,
     'results': [result],
     **({'other_runs': others} if others else {}),
-    'weights': {
-      'precision': dtype,
-      'bytes': written.bytes,
-      'sha256': written.sha256,
-      'largest_difference': written.largest_difference,
-      'largest_difference_in': written.where,
-    },
+    'weights': facts.of_weights(written, dtype),
     'sample': dict(sample),
     'license': LICENSE,
     'data_terms': _TERMS.get(config.data.name, 'See the terms of the data set.'),

@@ -2,13 +2,15 @@
 
 import pathlib
 import shutil
+from typing import Any
 
+from cifar_jax import config as configs
 from cifar_jax.cards import card, facts, pack
 from cifar_jax.run_dir import hub, model_folder, run_files
 from cifar_jax.run_dir.hub import Address
 from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import disk_errors
+from cifar_jax.utils.files import disk_errors, write_json
 
 
 def prepare(
@@ -16,46 +18,76 @@ def prepare(
   folder: pathlib.Path,
   address: Address,
   checkpoint: str = 'latest',
-  dtype: str = 'float32',
+  dtype: str | None = None,
   license_id: str | None = None,
 ) -> None:
   """Writes into a folder what is uploaded of a run.
 
-  A model folder goes as it is, with a card where it has none; of a run one is written, with no path
-  of this machine in it.
+  A model folder goes as it is, with a card where it has none, or has another license; of a run one
+  is written, with no path of this machine in it.
 
   Args:
     run: The folder of a finished run, or a model folder.
     folder: Where to; nothing is there.
     address: Where it will be, which the card says.
-    checkpoint: 'latest', 'best' or a step number, of a run.
-    dtype: 'float16' or 'float32', of the parameters of a run.
+    checkpoint: 'latest', 'best' or a step number.
+    dtype: 'float16' or 'float32', of the parameters of a run; None: float32.
     license_id: What the hub calls the license of the weights; None: what a card.json says.
 
   Raises:
-    UserError: the run has not finished, or cannot be read.
+    UserError: the run has not finished, cannot be read or has no such checkpoint, or a dtype is
+      given for a model folder.
   """
-  reference = f'{hub.PREFIX}{address.repository}'
-  if model_folder.is_model_folder(run):
+  is_model = model_folder.is_model_folder(run)
+  known = (_copy if is_model else _make)(run, folder, checkpoint, dtype)
+  if license_id:
+    known['license'] = license_id
+  if license_id or not is_model or not (folder / model_folder.README).exists():
     with disk_errors(folder):
-      folder.mkdir()
-      for name in hub.files_of(run):
-        shutil.copyfile(run / name, folder / name)
-    if not (folder / model_folder.README).exists() or license_id:
-      card.write(run, folder, license_id, reference)
-    return
-  config, about, variables, normalization = pack.parts_of(run, checkpoint)
+      write_json(folder / model_folder.CARD, known)
+    card.write(folder, folder, reference=f'{hub.PREFIX}{address.repository}')
+
+
+def _copy(
+  run: pathlib.Path, folder: pathlib.Path, checkpoint: str, dtype: str | None
+) -> dict[str, Any]:
+  """Copies a model folder that can be read; returns its facts."""
+  if dtype:
+    raise UserError(f'{run} is a model folder, whose weights are uploaded as they are: no --dtype')
+  model_folder.read_variables(run, checkpoint)
+  with disk_errors(folder):
+    folder.mkdir()
+    for name in hub.files_of(run):
+      shutil.copyfile(run / name, folder / name)
+  return facts.facts_of(run)
+
+
+def _make(
+  run: pathlib.Path, folder: pathlib.Path, checkpoint: str, dtype: str | None
+) -> dict[str, Any]:
+  """Writes a model folder of a run; returns the facts about it."""
   if not run_files.read_summary(run):
+    configs.read(run)  # says where there is no run at all
     raise UserError(f'{run} has not finished; what is shared is a finished run')
-  known = facts.facts_of(run)
-  model_folder.write(
+  config, about, variables, normalization = pack.parts_of(run, checkpoint)
+  precision = dtype or 'float32'
+  written = model_folder.write(
     folder,
     config=config,
     about=about,
     variables=variables,
     normalization=normalization,
     rows=shown_rows(run),
-    card={**known, 'license': license_id} if license_id else known,
-    dtype=dtype,
+    dtype=precision,
   )
-  card.write(run, folder, license_id, reference)
+  known = facts.facts_of(run)
+  if about[model_folder.STEP] != known['trained'].get('steps'):
+    del known['results']  # they are those of the weights after the last update
+  else:
+    if written.largest_difference:
+      for result in known['results']:
+        result['of'] += f', before its parameters were rounded to {precision}'
+    if (confusion := card.confusion_of(run)) is not None:
+      with disk_errors(folder):
+        shutil.copyfile(confusion, folder / model_folder.CONFUSION)
+  return {**known, 'weights': facts.of_weights(written, precision)}

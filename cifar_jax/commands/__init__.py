@@ -34,8 +34,8 @@ Each verb has its own --help, with examples.
 
 def main(argv: Sequence[str] | None = None) -> None:
   """Runs one verb; ends with status 2 and one line on stderr if the user has to mend something."""
-  arguments = parsing.parse(make_parser(), argv)
   with exit_on_user_error():
+    arguments = parsing.parse(make_parser(), argv)  # a RUN may be downloaded for it
     if arguments.keeps_memory:
       host_memory.configure_malloc()
     if arguments.starts_jax:

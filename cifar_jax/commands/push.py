@@ -32,7 +32,6 @@ def add_parser(verbs: Any) -> None:
   parsing.add_options(parser, '--checkpoint')
   parser.add_argument(
     '--dtype',
-    default='float32',
     choices=['float16', 'float32'],
     help='of the weights of a run: float16 is half the size, and rounds them; default: float32',
   )

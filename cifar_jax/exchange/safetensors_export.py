@@ -17,7 +17,9 @@ def write(network: Classifier, folder: pathlib.Path, options: Options) -> Writte
   about |= {
     'class_names': list(network.class_names),
     'image_shape': list(network.image_shape),
-    **model_folder.facts_about(network.step, model_folder.data_facts(network.run)),
+    **model_folder.facts_about(
+      network.step, model_folder.data_facts(network.run), network.thresholds or None
+    ),
   }
   normalize = network.normalize
   model_folder.write(

@@ -38,7 +38,9 @@ WEIGHTS, CARD, README = 'model.safetensors', 'card.json', 'README.md'
 CURVES, CONFUSION = 'curves.png', 'confusion.png'  # pictures of the card
 COLLECTIONS = ('params', 'batch_stats')
 _MOST_PARTS = 100  # of a name: JAX's trees cannot be much deeper
-_STEP, _DATA, _CHECKSUM = 'step', 'data_facts', 'weights_sha256'  # keys of about.json
+STEP = 'step'  # this and the next are keys of about.json
+_DATA, _CHECKSUM = 'data_facts', 'weights_sha256'
+_OF_DATA = ('data', 'data_sample')  # what `data.Splits.facts` names
 
 
 class Written(NamedTuple):
@@ -151,7 +153,7 @@ def facts_about(
     chosen: What `thresholds` gives for the run.
   """
   of_labels = {} if chosen is None else {THRESHOLDS: list(chosen)}
-  return {_STEP: step, _DATA: dict(data_facts), **of_labels}
+  return {STEP: step, _DATA: dict(data_facts), **of_labels}
 
 
 def without_places(
@@ -213,7 +215,8 @@ def data_facts(run: pathlib.Path) -> dict[str, Any]:
     found = run_files.read_about(run).get(_DATA, {})
     return found if isinstance(found, dict) else {}
   with Checkpoints(run, read_only=True) as checkpoints:
-    return checkpoints.facts()
+    found = checkpoints.facts()
+  return {name: found[name] for name in _OF_DATA if name in found}
 
 
 def thresholds(run: pathlib.Path, checkpoint: str = 'latest') -> tuple[float, ...] | None:
@@ -239,9 +242,9 @@ def thresholds(run: pathlib.Path, checkpoint: str = 'latest') -> tuple[float, ..
 
 def _read_weights(folder: pathlib.Path, checkpoint: str) -> tuple[dict[str, Any], int]:
   path, about = folder / WEIGHTS, run_files.read_about(folder)
-  step = about.get(_STEP, 0)
+  step = about.get(STEP, 0)
   if type(step) is not int or step < 0:
-    raise json_files.damaged(folder / run_files.ABOUT, f'{_STEP} is {str(step)[:80]!r}')
+    raise json_files.damaged(folder / run_files.ABOUT, f'{STEP} is {str(step)[:80]!r}')
   if checkpoint not in ('latest', 'best', str(step)):
     held = f'those of step {step}' if checkpoint.isdecimal() else "'latest' and 'best'"
     raise UserError(

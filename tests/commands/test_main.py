@@ -4,6 +4,7 @@ import pytest
 
 import launch
 from cifar_jax import commands
+from cifar_jax.run_dir import hub
 from cifar_jax.startup.processor import processor_name
 
 
@@ -91,3 +92,14 @@ def test_a_wrong_verb_is_answered_with_the_right_one(word, answer, capsys) -> No
   with pytest.raises(SystemExit) as end:
     commands.main([word, 'runs/lr'])
   assert (end.value.code, capsys.readouterr().err) == (2, answer)
+
+
+def test_an_interrupted_download_of_a_run_ends_without_a_traceback(monkeypatch, capsys) -> None:
+  def interrupted(_: object) -> None:
+    raise KeyboardInterrupt
+
+  monkeypatch.setattr(hub, 'fetch', interrupted)
+  with pytest.raises(SystemExit) as caught:
+    commands.main(['card', 'hub:me/net'])
+  assert caught.value.code == 130
+  assert capsys.readouterr().err == 'interrupted\n'

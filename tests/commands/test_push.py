@@ -1,5 +1,6 @@
 """A run goes to the hub and comes back as the same network: against a stand-in on this machine."""
 
+import hashlib
 import json
 import pathlib
 import shutil
@@ -7,8 +8,10 @@ import shutil
 import pytest
 
 from cifar_jax import commands
+from cifar_jax.cards import facts, share
 from cifar_jax.predict.evaluate import evaluate
-from cifar_jax.run_dir import references
+from cifar_jax.run_dir import hub, model_folder, references, run_files
+from cifar_jax.utils.errors import UserError
 from tests.helpers.hub_server import Hub, serving
 
 pytest.importorskip('huggingface_hub')
@@ -76,3 +79,33 @@ def test_mistakes_are_one_sentence(site, tiny_run, tmp_path, capsys) -> None:
     commands.main(['push', str(tiny_run), '--repo=me/tiny'])
   assert 'cannot be uploaded to me/tiny' in capsys.readouterr().err
   assert site.files == {}
+
+
+def test_the_card_speaks_of_the_weights_that_go(tiny_run, tmp_path) -> None:
+  """Numbers of the last update stand beside no other weights, and a new license is in both files."""
+  address = hub.parse('me/tiny')
+  _, best = model_folder.read_variables(tiny_run, 'best')
+  assert best < run_files.read_summary(tiny_run)['steps']
+  share.prepare(tiny_run, tmp_path / 'earlier', address, 'best')
+  known = facts.read(tmp_path / 'earlier' / 'card.json')
+  assert 'results' not in known
+  assert facts.measured_on_test(tmp_path / 'earlier') == {}
+  assert 'Not measured yet' in (tmp_path / 'earlier' / 'README.md').read_text('utf-8')
+  half = tmp_path / 'half'
+  share.prepare(tiny_run, half, address, dtype='float16')
+  (result,) = facts.read(half / 'card.json')['results']
+  assert result['of'].endswith(', before its parameters were rounded to float16')
+  content = (half / 'model.safetensors').read_bytes()
+  assert facts.read(half / 'card.json')['weights']['sha256'] == hashlib.sha256(content).hexdigest()
+  # A model folder goes as it is.
+  share.prepare(half, tmp_path / 'same', address)
+  for path in half.iterdir():
+    assert (tmp_path / 'same' / path.name).read_bytes() == path.read_bytes()
+  share.prepare(half, tmp_path / 'mit', address, license_id='mit')
+  assert facts.read(tmp_path / 'mit' / 'card.json')['license'] == 'mit'
+  assert (tmp_path / 'mit' / 'README.md').read_text('utf-8').startswith('---\nlicense: mit\n')
+  with pytest.raises(UserError, match='weights are uploaded as they are: no --dtype'):
+    share.prepare(half, tmp_path / 'other', address, dtype='float32')
+  with pytest.raises(UserError, match='there is no --checkpoint=best2'):
+    share.prepare(half, tmp_path / 'other', address, 'best2')
+  assert not (tmp_path / 'other').exists()

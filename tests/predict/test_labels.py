@@ -22,7 +22,7 @@ def test_folders_say_it() -> None:
   found = labels.read(names, '', OURS, 'Dog=dog')
   assert found.of_image == {'photos/cat/1.jpg': 'cat', 'photos/Dog/1.jpg': 'dog'}
   with pytest.raises(
-    UserError, match=r'folders of the images has the classes Dog, cat, but .* cat'
+    UserError, match=r'folder tree of the images has the classes Dog, cat, but .* cat'
   ):
     labels.read(names, '', OURS)
   found = labels.read(names, '', OURS, skip_unknown=True)

@@ -196,6 +196,12 @@ def test_paths_of_the_machine_are_taken_out(tiny_run, tmp_path) -> None:
   assert model_folder.without_places(named, about)[0].init_from == 'zoo:fast90'
 
 
+def test_data_are_known_by_their_checksums_alone(tiny_run, exact) -> None:
+  assert model_folder.data_facts(exact) == model_folder.data_facts(tiny_run)
+  assert set(model_folder.data_facts(tiny_run)) == {'data', 'data_sample'}
+  assert 'history' not in (exact / 'about.json').read_text()
+
+
 @pytest.mark.parametrize('count', [15, pytest.param(300, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize('name', CONTENT)
 def test_damaged_files_get_a_sentence(exact, tmp_path, name, count) -> None:

@@ -9,7 +9,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import commands, data
-from cifar_jax.cards.pack import parts_of
+from cifar_jax.cards import facts, pack
+from cifar_jax.exchange import safetensors_export
+from cifar_jax.exchange.targets import Options
 from cifar_jax.predict import classifier
 from cifar_jax.predict.evaluate import evaluate
 from cifar_jax.run_dir import model_folder, run_files
@@ -151,12 +153,21 @@ def test_report_and_any_set_measure_the_same(run, corners, capsys) -> None:
 
 
 def test_a_model_folder_keeps_the_thresholds(run, tmp_path) -> None:
-  config, about, variables, _ = parts_of(run, 'latest')
-  place = tmp_path / 'model'
+  network = classifier.load(run)
+  config, about, variables, _ = pack.parts_of(run, 'latest')
+  place, exported = tmp_path / 'model', tmp_path / 'exported'
   model_folder.write(place, config=config, about=about, variables=variables, dtype='float32')
-  kept, network = classifier.load(place), classifier.load(run)
-  assert kept.thresholds == network.thresholds
-  assert kept.task is network.task
+  safetensors_export.write(network, exported, Options())
+  for kept in (classifier.load(place), classifier.load(exported)):
+    assert kept.thresholds == network.thresholds != (0.5, 0.5, 0.5)
+    assert kept.task is network.task
+
+
+@pytest.mark.thorough
+def test_an_entry_of_the_zoo_says_its_mean_average_precision(run, corners, tmp_path) -> None:
+  entry = pack.pack(run, pack.Said('corners', 'x'), folder=tmp_path, data_dir=str(corners))
+  (result,) = facts.read(entry / 'card.json')['results']
+  assert result['map'] == pytest.approx(run_files.read_summary(run)['test_map'], abs=0.01)
 
 
 @pytest.mark.thorough
