@@ -4,7 +4,6 @@ import os
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from cifar_jax import data
 from cifar_jax.predict import classifier
@@ -21,6 +20,7 @@ pytestmark = [
 
 
 def test_softmax_regression(tmp_path) -> None:
+  load_file = pytest.importorskip('safetensors.numpy').load_file
   test = data.load(base.get_config().data).test
   run = references.resolve('zoo:lr')
   network = classifier.load(run)
