@@ -81,8 +81,8 @@ def write(
 ) -> pathlib.Path:
   """Writes README.md, and what pictures there are, into a folder; returns the path of the card.
 
-  The curves are drawn from metrics.csv; the confusion matrix is that of the run's report, or the one
-  beside a model. The other arguments are as for `of_run`.
+  The curves are drawn from metrics.csv; the confusion matrix is that of the run's report, or the
+  one beside a model. The other arguments are as for `of_run`.
 
   Raises:
     UserError: as `of_run`, or nothing can be written there.

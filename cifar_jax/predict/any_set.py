@@ -220,19 +220,21 @@ def as_inputs(
   return Split(images, labels[rows]), len(labels) - len(rows)
 
 
-def check_single(network: Classifier, name: str) -> None:
-  """Raises UserError where a network predicts several labels, and a set has one an image."""
+def check_test_set(request: Request, network: Classifier, name: str) -> None:
+  """Raises UserError where one of `test_sets.NAMES`, test images with one label each, is not what a
+  network of several labels or the split of a request is for.
+  """
   if network.thresholds:
     raise UserError(
       f'--data.name={name} has one label an image, and the run was trained on images with several'
     )
+  if request.split not in (None, 'test'):
+    raise UserError(f'--split={request.split}: {name} is a test set, and has no other part')
 
 
 def _photographs(request: Request, network: Classifier, config: ConfigDict) -> OtherSet:
   """CIFAR-10.1."""
-  check_single(network, config.name)
-  if request.split not in (None, 'test'):
-    raise UserError(f'--split={request.split}: {config.name} is a test set, and has no other part')
+  check_test_set(request, network, config.name)
   found = test_sets.read_photographs(config.name, config.dir)
   matching = request.match(found.class_names, network, found.source)
   examples, skipped = as_inputs(found.split, matching, network.preprocessing, found.source)

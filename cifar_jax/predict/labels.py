@@ -97,26 +97,26 @@ def summary(labels: ImageLabels, predicted: Mapping[str, str]) -> list[str]:
     lines.append(f'{others} images without a label of the run are not counted')
   if labels.unused:
     lines.append(f'{labels.unused} lines of the table name none of the images')
+  return [*lines, *(_class_lines(matrix, labels.class_names) if matrix.any() else ())]
+
+
+def _class_lines(matrix: np.ndarray, class_names: Sequence[str]) -> list[str]:
+  """A table of the classes in a confusion matrix, [true class, predicted class]."""
   present = np.flatnonzero(matrix.sum(0) + matrix.sum(1)).tolist()
-  width = max((len(labels.class_names[label]) for label in present), default=0)
-  if present:
-    lines.append(f'{"class":<{max(width, 5)}}  images   right  recall, %  precision, %  taken for')
+  width = max(5, *(len(class_names[label]) for label in present))
+  lines = [f'{"class":<{width}}  images   right  recall, %  precision, %  taken for']
   for label in present:
     row, of_class, as_class = matrix[label], int(matrix[label].sum()), int(matrix[:, label].sum())
-    wrong = collections.Counter(
-      {
-        labels.class_names[other]: int(row[other])
-        for other in np.flatnonzero(row)
-        if other != label
-      }
+    taken_for = collections.Counter(
+      {class_names[other]: int(row[other]) for other in np.flatnonzero(row) if other != label}
     )
     cells = [
-      f'{labels.class_names[label]:<{max(width, 5)}}',
+      f'{class_names[label]:<{width}}',
       f'{of_class:>6}',
       f'{int(row[label]):>6}',
       f'{_percent(int(row[label]), of_class):>9}',
       f'{_percent(int(row[label]), as_class):>12}',
-      listed([f'{name} {count}' for name, count in wrong.most_common()], 3),
+      listed([f'{name} {count}' for name, count in taken_for.most_common()], 3),
     ]
     lines.append('  '.join(cells).rstrip())
   return lines

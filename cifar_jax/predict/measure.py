@@ -13,8 +13,9 @@ from cifar_jax.analysis import scores
 from cifar_jax.analysis.soft_labels import BINS, against_people
 from cifar_jax.data import test_sets
 from cifar_jax.data.dataset import Examples, Split
+from cifar_jax.data.matching import Matching
 from cifar_jax.predict import any_set
-from cifar_jax.predict.any_set import Request, as_inputs, check_single, open_set
+from cifar_jax.predict.any_set import Request, as_inputs, check_test_set, open_set
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed
@@ -53,10 +54,8 @@ def measure(network: Classifier, request: Request, data_dir: str | None = None) 
   """
   config = request.config(network)
   if config.name in test_sets.CORRUPTED:
-    check_single(network, config.name)
     return _on_corruptions(network, request, config)
   if config.name == test_sets.PEOPLE:
-    check_single(network, config.name)
     return _against_people(network, request, config, data_dir)
   chosen = open_set(request, network)
   measured = _metrics(network, chosen.examples)
@@ -97,18 +96,12 @@ def _scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
   }
 
 
-def _only_test(request: Request, name: str) -> None:
-  if request.split not in (None, 'test'):
-    raise UserError(f'--split={request.split}: {name} is a test set, and has no other part')
-
-
 def _on_corruptions(network: Classifier, request: Request, config: ConfigDict) -> Measured:
   """CIFAR-10-C and CIFAR-100-C: a row for each corruption and severity."""
-  _only_test(request, config.name)
+  check_test_set(request, network, config.name)
   found = test_sets.read_corrupted(config.name, config.dir)
   matching = request.match(found.class_names, network, str(found.source))
   rows: list[dict[str, Any]] = []
-  examples = skipped = 0
   total = len(found.corruptions) * test_sets.SEVERITIES
   # No bar where nobody looks at it.
   with tqdm(total=total, desc=config.name, unit='set', disable=None, leave=False) as bar:
@@ -117,9 +110,7 @@ def _on_corruptions(network: Classifier, request: Request, config: ConfigDict) -
         part, skipped = as_inputs(
           Split(images, found.labels), matching, network.preprocessing, str(found.source)
         )
-        examples = len(part)
-        probabilities = network.probabilities_of_set(part.images)
-        measured = _scores(probabilities, part.labels)
+        measured = _scores(network.probabilities_of_set(part.images), part.labels)
         rows.append({'corruption': corruption, 'severity': severity, **measured})
         bar.update()
   errors = {
@@ -133,7 +124,7 @@ def _on_corruptions(network: Classifier, request: Request, config: ConfigDict) -
     'source': str(found.source),
     'own_data': False,
     'classes_matched': matching.how,
-    'examples': examples,
+    'examples': len(part),  # the same of each file
     'skipped': skipped,
     'step': network.step,
     'mean_error': _mean([errors[name] for name in of_benchmark]),
@@ -143,16 +134,14 @@ def _on_corruptions(network: Classifier, request: Request, config: ConfigDict) -
       for name in found.corruptions
     },
   }
-  return Measured(facts, rows, _corruption_lines(facts, network, matching, skipped))
+  return Measured(facts, rows, _corruption_lines(facts, matching))
 
 
 def _mean(errors: Sequence[Sequence[float]]) -> float | None:
   return float(np.mean(errors)) if errors else None
 
 
-def _corruption_lines(
-  facts: Mapping[str, Any], network: Classifier, matching: Any, skipped: int
-) -> list[str]:
+def _corruption_lines(facts: Mapping[str, Any], matching: Matching) -> list[str]:
   """The table of errors in percent, corruption by severity, and their mean."""
   by_name: Mapping[str, Any] = facts['corruptions']
   width = max(map(len, (*by_name, 'error, %, at severity'))) + 1
@@ -170,11 +159,11 @@ def _corruption_lines(
     )
   if any(name not in test_sets.CORRUPTIONS for name in by_name):
     lines.append('* is not in the mean')
-  left_out = f' ({skipped} images a severity)' if skipped else ''
+  left_out = f' ({facts["skipped"]} images a severity)' if facts['skipped'] else ''
   return [
     *lines,
     f'data        {facts["data"]}, {facts["source"]}: {facts["examples"]} examples a severity, '
-    f'{any_set.OTHER}, checkpoint of step {network.step}',
+    f'{any_set.OTHER}, checkpoint of step {facts["step"]}',
     f'classes     {matching}{left_out}',
   ]
 
@@ -183,7 +172,7 @@ def _against_people(
   network: Classifier, request: Request, config: ConfigDict, data_dir: str | None
 ) -> Measured:
   """CIFAR-10H: the network against people, on the official test images."""
-  _only_test(request, config.name)
+  check_test_set(request, network, config.name)
   found = test_sets.read_people(config.dir)
   matching = request.match(found.class_names, network, str(found.source))
   if matching.left_out:
@@ -248,7 +237,7 @@ def _official_test_images(
 
 
 def _people_lines(
-  facts: Mapping[str, Any], network: Classifier, matching: Any, images: str
+  facts: Mapping[str, Any], network: Classifier, matching: Matching, images: str
 ) -> list[str]:
   whose = any_set.OTHER
   if facts['own_data']:

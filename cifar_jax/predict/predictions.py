@@ -13,10 +13,12 @@ from cifar_jax.predict.classifier import Classifier, batch_size
 from cifar_jax.predict.image_files import InputImage, read_all
 from cifar_jax.utils.array_types import ClassProbabilities
 
+Classes = Sequence[tuple[str, float]]  # names with probabilities, the most probable first
+
 
 def predict(
   network: Classifier, sources: Sequence[str], top: int = 3
-) -> Iterator[tuple[InputImage, list[tuple[str, float]]]]:
+) -> Iterator[tuple[InputImage, Classes]]:
   """Yields each image with its `top` most probable classes, the most probable first; where images
   may have several labels, with all whose probabilities reach their thresholds.
 
@@ -31,11 +33,11 @@ def predict(
   waiting: list[InputImage] = []
   most = batch_size(network.image_shape)
 
-  def flush() -> Iterator[tuple[InputImage, list[tuple[str, float]]]]:
+  def flush() -> Iterator[tuple[InputImage, Classes]]:
     pixels = [image.pixels for image in waiting if image.pixels is not None]
     rows = iter(network.probabilities(np.stack(pixels)) if pixels else ())
     for image in waiting:
-      yield image, [] if image.pixels is None else found(network, next(rows), top)
+      yield image, [] if image.pixels is None else predicted(network, next(rows), top)
     waiting.clear()
 
   for image in read_all(sources, network.preprocessing):
@@ -45,10 +47,10 @@ def predict(
   yield from flush()
 
 
-def found(
-  network: Classifier, probabilities: ClassProbabilities, top: int
-) -> list[tuple[str, float]]:
-  """What is said of an image with these probabilities, the most probable first."""
+def predicted(network: Classifier, probabilities: ClassProbabilities, top: int) -> Classes:
+  """What is said of an image with these probabilities: its `top` most probable classes, or, where
+  an image may have several labels, all that reach their thresholds.
+  """
   if not network.thresholds:
     return ranked(probabilities, network.class_names, top)
   order = np.argsort(-probabilities, kind='stable').tolist()
@@ -59,15 +61,10 @@ def found(
   ]
 
 
-def ranked(
-  probabilities: ClassProbabilities, class_names: Sequence[str], top: int
-) -> list[tuple[str, float]]:
+def ranked(probabilities: ClassProbabilities, class_names: Sequence[str], top: int) -> Classes:
   """The `top` most probable classes, the most probable first."""
   order = np.argsort(-probabilities, kind='stable')[:top]
   return [(class_names[index], float(probabilities[index])) for index in order]
-
-
-Classes = Sequence[tuple[str, float]]
 
 
 class Verdict(NamedTuple):

@@ -19,7 +19,7 @@ from cifar_jax.data.image_file import DamagedImageError, decode
 from cifar_jax.figures import files, image_utils
 from cifar_jax.figures.interpretability import make_explanation
 from cifar_jax.predict.classifier import Classifier, in_batches
-from cifar_jax.predict.predictions import found, ranked
+from cifar_jax.predict.predictions import predicted, ranked
 from cifar_jax.run_dir import references
 from cifar_jax.startup import host_memory
 from cifar_jax.utils.optional_deps import require
@@ -121,7 +121,7 @@ def make_app(
     probabilities = network.probabilities(image[None])[0]
     reasons = explain(image[None], probabilities.argmax(keepdims=True))[0]
     known = neighbors()
-    chosen = {name for name, _ in found(network, probabilities, 1)}
+    chosen = {name for name, _ in predicted(network, probabilities, 1)}
     return {
       'classes': [
         {'name': name, 'probability': probability, 'chosen': name in chosen}

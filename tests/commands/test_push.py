@@ -82,7 +82,7 @@ def test_mistakes_are_one_sentence(site, tiny_run, tmp_path, capsys) -> None:
 
 
 def test_the_card_speaks_of_the_weights_that_go(tiny_run, tmp_path) -> None:
-  """Numbers of the last update stand beside no other weights, and a new license is in both files."""
+  """Numbers of the last update stand beside no other weights, a new license is in both files."""
   address = hub.parse('me/tiny')
   _, best = model_folder.read_variables(tiny_run, 'best')
   assert best < run_files.read_summary(tiny_run)['steps']

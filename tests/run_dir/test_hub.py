@@ -39,7 +39,7 @@ def left(folder) -> list[str]:
 
 
 def test_addresses() -> None:
-  assert hub.parse('hub:me/net') == ('me/net', 'main')
+  assert hub.parse('hub:me/net') == hub.parse('hub:me/net@') == ('me/net', 'main')
   assert hub.parse('hub:me/net@refs/pr/1') == ('me/net', 'refs/pr/1')
   for text in (
     'hub:net',
@@ -47,12 +47,8 @@ def test_addresses() -> None:
     'hub:me/net@../x',
     'hub:a/b/c',
     'hub:-a/b',
-    'hub:a/b@',
     '',
   ):
-    if text == 'hub:a/b@':
-      assert hub.parse(text).revision == 'main'
-      continue
     with pytest.raises(UserError, match='is no model on the hub; write hub:OWNER/NAME'):
       hub.parse(text)
 
