@@ -18,10 +18,15 @@ def metrics() -> str:
     'Losses are in nats, accuracies are shares from 0 to 1.\n\n'
     '## metrics.csv\n\nA row per epoch.\n\n'
     + _table('column', meanings.METRICS)
+    + '\nRuns on images with several labels have these as well. Accuracy is then the share of all '
+    'decisions on labels, at probability 1/2, that are right.\n\n'
+    + _table('column', meanings.METRICS_OF_LABELS)
     + '\n## summary.json\n\nThe result of a finished run.\n\n'
     + _table('key', meanings.SUMMARY)
+    + '\nOf runs on images with several labels:\n\n'
+    + _table('key', meanings.SUMMARY_OF_LABELS)
     + '\n## about.json\n\nWhat is known before the first step.\n\n'
-    + _table('key', meanings.ABOUT)
+    + _table('key', {**meanings.ABOUT, **meanings.ABOUT_OF_LABELS})
   )
 
 

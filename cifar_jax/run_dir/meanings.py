@@ -22,6 +22,16 @@ METRICS: Mapping[str, str] = {
   'epoch_seconds': 'Seconds from the end of the epoch before, everything included.',
 }
 
+# Of runs on images with several labels, by the name of the metric.
+_OF_LABELS: Mapping[str, str] = {
+  'map': 'The mean over the labels of the average precision',
+  'macro_f1': 'The mean over the labels of F1 at their thresholds',
+  'micro_f1': 'F1 at the thresholds, of the decisions on all labels together',
+}
+METRICS_OF_LABELS: Mapping[str, str] = {
+  f'val_{name}': f'{text}, on the validation images, 0 to 1.' for name, text in _OF_LABELS.items()
+}
+
 _SIZES: Mapping[str, str] = {
   'train_examples': 'The number of training images, without those held out.',
   'validation_examples': 'The number of validation images.',
@@ -89,6 +99,16 @@ SUMMARY: Mapping[str, str] = {
   **_SIZES,
 }
 
+SUMMARY_OF_LABELS: Mapping[str, str] = {
+  f'{prefix}_{name}': f'{text}, {where}, 0 to 1.'
+  for prefix, where in (
+    ('val', 'on the validation images after the last update'),
+    ('test', 'on the test images after the last update'),
+    ('best_val', 'on the validation images in the best epoch'),
+  )
+  for name, text in _OF_LABELS.items()
+}
+
 ABOUT: Mapping[str, str] = {
   **_SUBJECT,
   'data_fingerprint': 'Eight hexadecimal digits that runs on the same data have in common.',
@@ -98,6 +118,10 @@ ABOUT: Mapping[str, str] = {
   'channels and border; absent where the data are not made of such files.',
   'layers': 'The number of layers, counted as Keras counts them.',
   **_SIZES,
+}
+
+ABOUT_OF_LABELS: Mapping[str, str] = {
+  'task': "'multi_label'; absent where an image has one label.",
 }
 
 FILES: Mapping[str, str] = {

@@ -15,6 +15,7 @@ from cifar_jax import config as configs
 from cifar_jax.augment.normalize import Normalize, Statistics, make_normalize
 from cifar_jax.run_dir import history
 from cifar_jax.run_dir.checkpoint import Checkpoints
+from cifar_jax.run_dir.meanings import SUMMARY_OF_LABELS
 from cifar_jax.utils import json_files
 from cifar_jax.utils.errors import UserError
 
@@ -23,14 +24,13 @@ ABOUT = 'about.json'
 # With whitening they are many numbers, and no checkpoint need repeat them.
 NORMALIZATION = 'normalization.npz'
 
-_OF_SETS = ('map', 'macro_f1', 'micro_f1')  # of runs on images with several labels
 _NUMBERS = (
   *('val_loss', 'val_accuracy', 'test_loss', 'test_accuracy', 'train_loss', 'train_accuracy'),
   *('best_epoch', 'best_val_loss', 'best_val_accuracy', 'epochs', 'last_epoch', 'max_steps'),
   *('steps', 'batch_size', 'parameters', 'non_trainable_params', 'seconds', 'macs', 'layers'),
   *('images_per_second', 'flops_per_second', 'mfu', 'input_bound_fraction', 'seed'),
   *('train_examples', 'validation_examples', 'test_examples'),
-  *(f'{split}_{name}' for split in ('val', 'test', 'best_val') for name in _OF_SETS),
+  *SUMMARY_OF_LABELS,
 )
 _UNKNOWN_AT_TIMES = ('images_per_second', 'flops_per_second', 'mfu')  # null, then
 _TEXTS = (

@@ -14,7 +14,7 @@ from cifar_jax.exchange import safetensors_export
 from cifar_jax.exchange.targets import Options
 from cifar_jax.predict import classifier
 from cifar_jax.predict.evaluate import evaluate
-from cifar_jax.run_dir import model_folder, run_files
+from cifar_jax.run_dir import meanings, model_folder, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.search import objectives
 from cifar_jax.serve import web_app
@@ -97,6 +97,16 @@ def test_what_it_measures_is_scikit_learn_s(run, corners) -> None:
   assert float(rows_of(run)[-1]['val_map']) == summary['val_map']
   with Checkpoints(run, read_only=True) as checkpoints:
     assert tuple(checkpoints.facts('best')['thresholds']) == classifier.load(run, 'best').thresholds
+
+
+def test_what_a_run_writes_is_explained(run) -> None:
+  header, *_ = (run / 'metrics.csv').read_text().splitlines()
+  assert header.split(',') == [*meanings.METRICS, *meanings.METRICS_OF_LABELS]
+  summary, about = (
+    set(json.loads((run / name).read_text())) for name in ('summary.json', 'about.json')
+  )
+  assert summary == {*meanings.SUMMARY, *meanings.SUMMARY_OF_LABELS} - {'runs_together'}
+  assert about == {*meanings.ABOUT, *meanings.ABOUT_OF_LABELS}
 
 
 def test_goes_on_as_if_it_had_never_stopped(run, corners, tmp_path) -> None:
