@@ -108,7 +108,7 @@ def _class_lines(matrix: np.ndarray, class_names: Sequence[str]) -> list[str]:
   for label in present:
     row, of_class, as_class = matrix[label], int(matrix[label].sum()), int(matrix[:, label].sum())
     taken_for = collections.Counter(
-      {class_names[other]: int(row[other]) for other in np.flatnonzero(row) if other != label}
+      {class_names[other]: int(row[other]) for other in present if other != label and row[other]}
     )
     cells = [
       f'{class_names[label]:<{width}}',
