@@ -243,6 +243,19 @@ def test_a_source_without_groups_and_a_group_that_is_too_large() -> None:
     split(dataset(labels, np.arange(150) // 50), '0.1', 'random', 0, grouped=True)
 
 
+@pytest.mark.parametrize('stratified', [False, True])
+def test_one_group_is_kept_however_much_is_asked_for(stratified: bool) -> None:
+  """Of two halves, both of which together are nearer to nine tenths than one."""
+  labels = np.arange(150, dtype=np.int32) % 2
+  options = {'grouped': True, 'stratified': stratified}
+  splits = split(dataset(labels, np.arange(150) // 75), '0.9', 'random', 0, **options)
+  assert (len(splits.train), len(splits.validation)) == (75, 75)
+  with pytest.raises(UserError, match='finds no group of images of one group as small as the 135'):
+    split(dataset(labels, np.zeros(150, int)), '0.9', 'random', 0, **options)
+  with pytest.raises(UserError, match=r'folds=2 and fold=0: there is one group, which stays whole'):
+    split(dataset(labels, np.zeros(150, int)), '0.9', 'random', 0, **options, folds=2)
+
+
 def test_a_class_with_all_its_images_in_one_fold_is_told() -> None:
   labels = np.int32([0, 1, 1, 2, 2, 3, 3])
   found = [split(dataset(labels), '1', 'last', 0, folds=7, fold=fold) for fold in range(7)]
