@@ -41,6 +41,7 @@ class Recipe:
     draw: What the examples of an epoch are drawn by, in place of each of them once; or None.
     class_weights: The factor of the training loss of each class, as `training_loss` has them; ():
       all 1.
+    positive_weights: Likewise the factor of each class's loss where an image has its label; (): 1.
     training_loss: A function like `loss` that is minimized in its place, as with label smoothing or
       class weights; None where both are one.
     penalty: params -> float32 [], added to the mean loss of training; or None.
@@ -69,6 +70,7 @@ class Recipe:
   task: Task = SINGLE_LABEL
   draw: Draw | None = None
   class_weights: tuple[float, ...] = ()
+  positive_weights: tuple[float, ...] = ()
   training_loss: Loss | None = None
   penalty: Callable[[Any], Scalar] | None = None
   grad_accum_steps: int = 1
