@@ -150,6 +150,19 @@ def test_report_and_any_set_measure_the_same(run, corners, capsys) -> None:
   )
 
 
+@pytest.mark.thorough
+def test_the_report_on_a_label_that_no_image_has(run, corners, tmp_path) -> None:
+  pytest.importorskip('matplotlib')
+  pytest.importorskip('jinja2')
+  with np.load(corners) as arrays:
+    labels = arrays['y_test'] * [1, 0, 1]
+    np.savez(tmp_path / 'absent.npz', **{**arrays, 'y_test': labels})
+  commands.main(['report', str(run), '--data.name=absent', f'--data.dir={tmp_path}'])
+  found = json.loads((run / 'report' / 'absent' / 'scores.json').read_text())['labels']
+  assert [found[name]['average_precision'] is None for name in NAMES] == [False, True, False]
+  assert found['upper']['support'] == 0
+
+
 def test_a_model_folder_keeps_the_thresholds(run, tmp_path) -> None:
   config, about, variables, _ = parts_of(run, 'latest')
   place = tmp_path / 'model'
