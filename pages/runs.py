@@ -22,6 +22,15 @@ def metrics() -> str:
     + _table('key', meanings.SUMMARY)
     + '\n## about.json\n\nWhat is known before the first step.\n\n'
     + _table('key', meanings.ABOUT)
+    + '\n## Images with several labels\n\nRuns on such images write the following as well, '
+    'after the others. Their losses are the mean binary cross-entropy of the labels, their '
+    'accuracies the share of all labels that a probability above 1/2 predicts right.\n\n'
+    '### Columns of metrics.csv\n\n'
+    + _table('column', meanings.FURTHER_METRICS)
+    + '\n### Keys of summary.json\n\n'
+    + _table('key', meanings.FURTHER_SUMMARY)
+    + '\n### Keys of about.json\n\n'
+    + _table('key', meanings.FURTHER_ABOUT)
   )
 
 

@@ -12,14 +12,14 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cifar_jax.run_dir.meanings import METRICS
+from cifar_jax.run_dir.meanings import FURTHER_METRICS, METRICS
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import replacing
 
 CSV_NAME = 'metrics.csv'
 COLUMNS = tuple(METRICS)
 # What runs on images with several labels have as well, after those of every run.
-FURTHER = ('val_map', 'val_macro_f1', 'val_micro_f1')
+FURTHER = tuple(FURTHER_METRICS)
 Row = Mapping[str, float]
 _FACT, _FURTHER_FACT = 'history', 'history_further'
 _LINE_END = '\r\n'  # of CSV, by RFC 4180

@@ -100,6 +100,26 @@ ABOUT: Mapping[str, str] = {
   **_SIZES,
 }
 
+# What runs on images that may have several labels write as well.
+FURTHER_METRICS: Mapping[str, str] = {
+  'val_map': 'The mean over the labels of the average precision on the validation images, 0 to 1; '
+  'labels that no image has are left out, and nan is left where none has one.',
+  'val_macro_f1': 'The mean over the labels of F1 on the validation images, 0 to 1, each label at '
+  'the threshold that is best for it on them, which flatters it.',
+  'val_micro_f1': 'F1 of the decisions on all labels together, at the same thresholds.',
+}
+FURTHER_SUMMARY: Mapping[str, str] = {
+  **dict.fromkeys(FURTHER_METRICS, 'That column of metrics.csv, after the last update.'),
+  'test_map': 'The same of the test images; absent where the test set stays unopened.',
+  'test_macro_f1': 'The same of the test images, at the thresholds chosen on the validation '
+  'images; absent where the test set stays unopened.',
+  'test_micro_f1': 'Likewise.',
+  **{f'best_{name}': 'That column of metrics.csv in that epoch.' for name in FURTHER_METRICS},
+}
+FURTHER_ABOUT: Mapping[str, str] = {
+  'task': "'multi_label': an image may have several labels or none.",
+}
+
 FILES: Mapping[str, str] = {
   'config.json': 'Every option of the run. A command that would resume it with other options that '
   'matter is refused.',

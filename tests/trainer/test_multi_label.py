@@ -12,7 +12,7 @@ from cifar_jax import commands, data
 from cifar_jax.cards.pack import parts_of
 from cifar_jax.predict import classifier
 from cifar_jax.predict.evaluate import evaluate
-from cifar_jax.run_dir import model_folder, run_files
+from cifar_jax.run_dir import meanings, model_folder, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.search import objectives
 from cifar_jax.serve import web_app
@@ -95,6 +95,15 @@ def test_what_it_measures_is_scikit_learn_s(run, corners) -> None:
   assert float(rows_of(run)[-1]['val_map']) == summary['val_map']
   with Checkpoints(run, read_only=True) as checkpoints:
     assert tuple(checkpoints.facts('best')['thresholds']) == classifier.load(run, 'best').thresholds
+
+
+def test_what_it_writes_is_explained(run) -> None:
+  header = (run / 'metrics.csv').read_text().splitlines()[0].split(',')
+  assert header == [*meanings.METRICS, *meanings.FURTHER_METRICS]
+  summary, about = (json.loads((run / name).read_text()) for name in ('summary.json', 'about.json'))
+  everywhere = set(meanings.SUMMARY) - {'runs_together'}
+  assert set(summary) == everywhere | set(meanings.FURTHER_SUMMARY)
+  assert set(about) == {*meanings.ABOUT, *meanings.FURTHER_ABOUT}
 
 
 def test_goes_on_as_if_it_had_never_stopped(run, corners, tmp_path) -> None:
