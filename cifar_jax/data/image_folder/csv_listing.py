@@ -59,7 +59,7 @@ def list_csv(path: pathlib.Path, multi_label: bool = False) -> Listing:
       f'{path} holds tables with a column a label and others with one column of labels; give all '
       'the same columns'
     )
-  flags = any(columns.label is None for _, _, columns in read)
+  flags = kinds == {True}
   if unused := sorted({name for _, _, columns in read for name in columns.unused}):
     notes.append(f'columns that are not used: {listed(unused, _NAMED)}')
   names_of, known = [], set()

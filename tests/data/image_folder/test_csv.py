@@ -127,6 +127,7 @@ REFUSED = {
   'another case': ('file,label\n000,Cat\n001,cat\n', "written alike, 'Cat', 'cat'"),
   'inner blanks': ('file,label\n000,big cat\n001,big  cat\n', 'written alike'),
   'perhaps several': ('file,label\n000,cat;dog\n001,cat\n', 'set --config.data.multi_label=True'),
+  'several or none': ('file,label\n000,\n001,a;b\n', 'set --config.data.multi_label=True'),
   'missing': ('file,label\n000,a\n9,b\n8,a\n', "'9' (line 3), '8' (line 4); looked in"),
   'no label': ('file,label\n000,a\n001,\n', 'line 3: it has no label'),
   'contradiction': ('file,label\n000,a\n001,b\n000.png,b\n', "line 4: 000.png is 'b', but 'a'"),
