@@ -1,7 +1,8 @@
-"""A small network on images with several labels each, named by a table; labels in one cell, divided
-by semicolons or bars, or in a column of 0 and 1 a label.
+"""A small network on images with several labels each, which a table names.
 
-python launch.py --config=configs/multi_label.py --config.data.dir=photos/labels.csv
+Labels stand in one cell, divided by semicolons or bars, or in a column of 0 and 1 for each label.
+
+  python launch.py --config=configs/multi_label.py --config.data.dir=photos/labels.csv
 """
 
 from ml_collections import ConfigDict

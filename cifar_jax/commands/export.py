@@ -38,7 +38,7 @@ def add_parser(verbs: Any) -> None:
   about = 'the network of a run for other software, with proof'
   listed = '\n'.join(f'  {name:<12} {target.about}' for name, target in TARGETS.items())
   description = __doc__.replace('{targets}', listed)
-  parser = parsing.add_verb(verbs, 'export', run, about, description, computes=True)
+  parser = parsing.add_verb(verbs, 'export', run, about, description, computes=True, group='Share')
   parsing.add_options(parser, 'run')
   parser.add_argument('--to', required=True, choices=TARGETS, metavar='TARGET', help='see above')
   parser.add_argument(

@@ -28,7 +28,9 @@ _SHOWN = 5  # classes
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   about = 'weights of Keras or PyTorch as a model folder'
-  parser = parsing.add_verb(verbs, 'import', run, about, __doc__, takes_overrides=True)
+  parser = parsing.add_verb(
+    verbs, 'import', run, about, __doc__, takes_overrides=True, group='Share'
+  )
   parser.add_argument('file', type=parsing.path, metavar='FILE', help='file of weights')
   parsing.add_options(parser, '--config')
   parser.add_argument(

@@ -10,7 +10,6 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from cifar_jax.run_dir import references
 from cifar_jax.utils import paths
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
@@ -167,8 +166,14 @@ def _type_of(read: Callable[[str], pathlib.Path]) -> Callable[[str], pathlib.Pat
   return parse
 
 
+def _resolve(text: str) -> pathlib.Path:
+  from cifar_jax.run_dir import references  # which imports JAX, and no help needs it
+
+  return references.resolve(text)
+
+
 path, run_path = _type_of(paths.user_path), _type_of(paths.run_path)
-run_reference = _type_of(references.resolve)
+run_reference = _type_of(_resolve)
 _OPTIONS: dict[str, dict[str, Any]] = {
   'run': {
     'type': run_reference,

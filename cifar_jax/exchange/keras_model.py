@@ -23,8 +23,6 @@ def keras() -> Any:
     UserError: it is not installed, or has no such backend.
   """
   os.environ.setdefault('KERAS_BACKEND', 'jax')
-  # It imports TensorFlow where that is installed, which says much to nobody.
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   try:
     return require('keras', 'keras')[0]
   except ValueError as error:

@@ -14,7 +14,7 @@ from cifar_jax import layers, models
 from cifar_jax.augment.normalize import Statistics, zca
 from cifar_jax.config import get_config
 from cifar_jax.data.expected import expected
-from cifar_jax.exchange import imports, torch_export, torch_module
+from cifar_jax.exchange import imports, torch_export, torch_lines
 from cifar_jax.utils.errors import UserError
 
 NAMES = ('a', 'b', 'c', 'd', 'e')
@@ -73,7 +73,7 @@ def test_every_word_of_a_sequential_network_becomes_a_layer() -> None:
 
 
 def test_every_activation_has_a_class() -> None:
-  assert torch_module._ACTIVATIONS.keys() == set(layers.activation_names())
+  assert torch_lines.ACTIVATIONS.keys() == set(layers.activation_names())
 
 
 def test_maps_are_flattened_channels_first() -> None:

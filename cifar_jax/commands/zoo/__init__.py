@@ -1,9 +1,11 @@
-"""Trained weights that come with the package: every command that takes RUN takes zoo:NAME.
+"""Trained weights that come with the package.
 
-python -m cifar_jax zoo list
-python -m cifar_jax zoo show fast90
-python -m cifar_jax predict zoo:fast90 cat.jpg
-python launch.py --config=configs/fast90.py --config.init_from=zoo:fast90
+Every command that takes RUN takes zoo:NAME, and --config.init_from does.
+
+  python -m cifar_jax zoo list
+  python -m cifar_jax zoo show fast90
+  python -m cifar_jax predict zoo:fast90 cat.jpg
+  python launch.py --config=configs/fast90.py --config.init_from=zoo:fast90
 """
 
 from typing import Any
