@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import optax
 from flax import linen as nn
 
@@ -15,9 +16,11 @@ from cifar_jax.augment import Augmentation, Mix
 from cifar_jax.augment.normalize import Normalize, Statistics
 from cifar_jax.optim import Average
 from cifar_jax.training.losses import Loss
-from cifar_jax.training.sampling import Draw
 from cifar_jax.training.tasks import SINGLE_LABEL, Task
 from cifar_jax.utils.array_types import Scalar
+
+# (key, how many) -> int32 [how many], the numbers of examples.
+Draw = Callable[[jax.Array, int], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
