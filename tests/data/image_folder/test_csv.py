@@ -155,6 +155,9 @@ def test_what_is_refused(folder, what) -> None:
 
 
 def test_many_missing_are_counted(folder) -> None:
+  with pytest.raises(UserError) as error:
+    listed(folder, f'file,label\n000,a\n{"x" * 5000}.png,b\n')
+  assert len(str(error.value)) < 1000
   text = 'file,label\n' + ''.join(f'{name},a\n' for name in range(100, 120))
   with pytest.raises(UserError, match=r'20 of the 20 images .* and 12 more; looked in'):
     listed(folder, text)
