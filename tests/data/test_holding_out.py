@@ -182,6 +182,15 @@ def test_the_first_fold_is_what_a_count_holds_out() -> None:
     assert not fold.validation_is_test
 
 
+def test_a_fold_takes_the_place_of_validation_images_of_the_source() -> None:
+  whole = dataset(drawn(0)[0])
+  own = dataclasses.replace(whole, validation=whole.train.take(slice(7)))
+  assert len(split(own, '0.1', 'random', 3).validation) == 7
+  splits = split(own, '0.1', 'random', 3, folds=5)
+  assert len(splits.validation) == 30
+  assert [note for note in splits.notes if 'the 7 validation images of the source are not' in note]
+
+
 def test_without_them_the_parts_are_those_of_earlier_versions() -> None:
   """A permutation by the seed, whose first are held out: written down here by itself."""
   labels, _ = drawn(0)
