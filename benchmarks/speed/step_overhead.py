@@ -58,7 +58,7 @@ def _runners(config: Any) -> dict[str, Any]:
   from benchmarks.speed.systems.worker import random_splits
   from cifar_jax.trainer.build import build_trainer
   from cifar_jax.trainer.input_pipeline import make_input_pipeline
-  from cifar_jax.training import steps
+  from cifar_jax.training import sampling, steps
 
   splits = random_splits()
   split = splits.train
@@ -66,7 +66,7 @@ def _runners(config: Any) -> dict[str, Any]:
   step = jax.jit(steps.make_train_steps(trainer.recipe), donate_argnums=1, static_argnums=5)
   images, labels = jnp.asarray(split.images), jnp.asarray(split.labels)
   keys = steps.random_keys(config.seed)
-  order = jax.jit(steps.make_epoch_order(trainer.recipe))(keys, 0)
+  order = jax.jit(sampling.make_epoch_order(trainer.recipe))(keys, 0)
   bare_state = jax.jit(lambda keys: steps.init_state(trainer.recipe, keys))(keys)
   state = trainer.init()
   feed = make_input_pipeline(trainer, split, 0)

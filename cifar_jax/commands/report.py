@@ -59,8 +59,9 @@ def run(arguments: argparse.Namespace) -> None:
     )
   if own_test:
     test_looks.record(arguments.run, 'report', f'checkpoint {arguments.checkpoint}')
+  ranked = f', mean average precision {100 * measured["map"]:.2f} %' if 'map' in measured else ''
   print(
-    f'{what} accuracy {100 * measured["accuracy"]:.2f} %, loss {measured["loss"]:.4f}\n'
+    f'{what} accuracy {100 * measured["accuracy"]:.2f} %, loss {measured["loss"]:.4f}{ranked}\n'
     f'look at     {page}'
   )
 

@@ -7,10 +7,9 @@ from cifar_jax.data.splits import (
   Splits,
   check_classes_left,
   limit_validation_batches,
-  load_splits,
-  split,
   with_shared_images_noted,
 )
+from cifar_jax.data.splitting import load_splits, split
 
 __all__ = [
   'Dataset',

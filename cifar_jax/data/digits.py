@@ -80,19 +80,27 @@ def _read(path: pathlib.Path) -> Split:
         content = unpacked.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
       raise ValueError(f'it holds more than {_MOST_BYTES:,} bytes')
-    rows = np.loadtxt(io.StringIO(content.decode('ascii')), delimiter=',', ndmin=2)
-    if rows.shape[1] != _PIXELS + 1 or not len(rows):
+    if not content.strip():
+      raise ValueError('it is empty')
+    rows = np.loadtxt(io.StringIO(content.decode('ascii')), delimiter=',', ndmin=2, comments=None)
+    if rows.shape[1] != _PIXELS + 1:
       raise ValueError(f'expected {_PIXELS} pixels and a digit in each line')
   return _split(rows[:, :_PIXELS], rows[:, _PIXELS], str(path))
 
 
 def _split(pixels: np.ndarray, labels: np.ndarray, where: str) -> Split:
-  """The split of pixels [N, 64] and digits [N], both whole numbers of any type."""
-  whole = (pixels == np.round(pixels)).all() and (labels == np.round(labels)).all()
-  if not whole or pixels.min() < 0 or pixels.max() > _BRIGHTEST:
+  """The split of pixels [N, 64] and digits [N], both whole numbers of any type.
+
+  Raises:
+    UserError: they are something else.
+  """
+  if not (pixels == np.round(pixels)).all() or pixels.min() < 0 or pixels.max() > _BRIGHTEST:
     raise UserError(
       f'{where} holds pixels from {pixels.min():g} to {pixels.max():g}; expected whole numbers '
-      f'from 0 to {_BRIGHTEST}, and digits'
+      f'from 0 to {_BRIGHTEST}'
     )
+  wrong = labels[~np.isin(labels, range(len(CLASSES)))]
+  if len(wrong):
+    raise UserError(f'{where} holds the label {wrong[0]:g}; expected digits')
   images = (pixels * (255 / _BRIGHTEST)).round().astype(np.uint8)
   return make_split(images.reshape(-1, *SHAPE), labels.astype(np.int64), len(CLASSES), where)

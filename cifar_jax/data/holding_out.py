@@ -21,7 +21,7 @@ def choose(
     labels: int32 [N], from 0; read where `stratified` asks for classes.
     count: How many are wanted, below N.
     groups: Numbers of groups, int [N], or None. By groups alone a few fewer than `count` are held
-      out: the groups that still fit, as they come.
+      out: the groups that still fit, as they come. One group at least is kept.
     stratified: Whether each class gets its share of `count`, see `shares`: exactly without groups;
       with them, groups are held out as they come that bring the numbers of the classes nearer to
       their shares, by the sum of squares.
@@ -44,7 +44,7 @@ def choose(
       fits = np.square(held + classes - wanted).sum() < np.square(held - wanted).sum()
     else:
       fits = (held + classes).sum() <= count
-    if fits:
+    if fits and chosen.sum() < len(table) - 1:
       chosen[number] = True
       held += classes
   return np.flatnonzero(chosen[numbers])

@@ -77,7 +77,7 @@ def _scale(images: np.ndarray) -> int:
   """What pixels of another type than uint8 are multiplied by: 1 for whole numbers from 0 to 255,
   255 for floating numbers from 0 to 1, 0 where they are neither.
   """
-  if images.dtype.kind not in 'iuf' or not images.size:
+  if images.dtype.kind not in 'iuf' or not images.size or not images.ndim:
     return 0
   low, high = images.min(), images.max()
   if images.dtype.kind == 'f' and low >= 0 and 0 < high <= 1:

@@ -65,5 +65,10 @@ def _read(image_path: pathlib.Path, label_path: pathlib.Path) -> Split:
   with as_user_error(f'{image_path.parent} cannot be read', '; get the files again'):
     planes = np.fromfile(image_path, np.uint8).reshape(-1, *SHAPE[::-1])  # [N, C, W, H]
     labels = np.fromfile(label_path, np.uint8).astype(np.int64)
+  wrong = labels[(labels < 1) | (labels > len(CLASSES))]
+  if len(wrong):
+    raise UserError(
+      f'{label_path} holds the label {wrong[0]}; expected labels from 1 to {len(CLASSES)}'
+    )
   images = np.ascontiguousarray(planes.transpose(0, 3, 2, 1))
   return make_split(images, labels - 1, len(CLASSES), str(label_path))

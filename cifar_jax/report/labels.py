@@ -2,33 +2,16 @@
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from cifar_jax.data import Examples, label_text
 from cifar_jax.figures import charts, files, image_utils
 from cifar_jax.predict.classifier import Classifier
+from cifar_jax.report.findings import Findings
 from cifar_jax.training import multi_label
 from cifar_jax.training.multi_label import Counts, Curve
-
-
-class Findings(NamedTuple):
-  """What is found in the predictions of a split.
-
-  Attributes:
-    tiles: (value, name), the numbers at the top of the page.
-    sections: What the template shows.
-    measured: The numbers that commands print and scores.json begins with.
-    details: What else it holds.
-    files: Name -> text of files beside the page.
-  """
-
-  tiles: list[tuple[str, str]]
-  sections: dict[str, Any]
-  measured: dict[str, float]
-  details: dict[str, Any]
-  files: dict[str, str]
 
 
 def of_labels(
@@ -53,9 +36,8 @@ def of_labels(
   counts = multi_label.decisions(labels, probabilities, thresholds)
   curves = [multi_label.curve(*each) for each in zip(labels.T, probabilities.T, strict=True)]
   table = _table(names, thresholds, counts, curves)
+  ranked = [row for row in table if row['average_precision'] is not None]
   wrong = _most_wrong(labels, probabilities, thresholds)
-  columns = list(zip(labels.T, probabilities.T, strict=True))
-  base = [float(each.mean()) for each, _ in columns]
   return Findings(
     tiles=[
       (f'{100 * measured["map"]:.2f} %', f'{what} mean average precision'),
@@ -72,8 +54,8 @@ def of_labels(
       ),
       'label_chart': files.save_figure(
         charts.class_bars(
-          [curve.average_precision for curve in curves if curve.recall.any()],
-          [name for name, share in zip(names, base, strict=True) if share],
+          [row['average_precision'] for row in ranked],
+          [row['name'] for row in ranked],
           'Average precision by label (%)',
         ),
         folder,

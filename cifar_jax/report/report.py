@@ -1,7 +1,6 @@
 """The report of a run: one page with everything about it, and the same images as files."""
 
 import dataclasses
-import functools
 import math
 import pathlib
 import re
@@ -9,17 +8,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from cifar_jax.analysis import layer_table, scores, tracing
-from cifar_jax.analysis.scores import with_article
 from cifar_jax.data import Examples
-from cifar_jax.figures import charts, files, image_utils, interpretability
+from cifar_jax.figures import charts, files, interpretability
 from cifar_jax.predict import any_set, classifier
 from cifar_jax.predict.any_set import OtherSet
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.predict.run_data import load_known
-from cifar_jax.report.labels import Findings, of_labels
+from cifar_jax.report.classes import of_classes
+from cifar_jax.report.labels import of_labels
 from cifar_jax.report.leaderboard import tags
 from cifar_jax.run_dir import references, run_files
 from cifar_jax.run_dir.progress import duration
@@ -29,47 +26,6 @@ from cifar_jax.trainer import run_summary
 from cifar_jax.training import multi_label
 from cifar_jax.utils.files import disk_errors, make_folder, write_json
 from cifar_jax.utils.optional_deps import require
-
-_CONFUSIONS, _EXAMPLES = 6, 8
-
-
-@dataclasses.dataclass(frozen=True)
-class _Judged:
-  """A split and what the network makes of it."""
-
-  network: Classifier
-  split: Examples
-  probabilities: np.ndarray  # float32 [N, classes]
-  epoch: int
-
-  @functools.cached_property
-  def predicted(self) -> np.ndarray:
-    return self.probabilities.argmax(1)
-
-  @functools.cached_property
-  def matrix(self) -> np.ndarray:
-    names = self.network.class_names
-    return scores.confusion(self.split.labels, self.predicted, len(names))
-
-  @functools.cached_property
-  def by_class(self) -> dict[str, dict[str, float]]:
-    return scores.class_report(self.matrix, self.network.class_names)
-
-  @functools.cached_property
-  def calibration(self) -> scores.Calibration:
-    return scores.calibration(self.probabilities, self.split.labels)
-
-  @functools.cached_property
-  def wrong(self) -> np.ndarray:
-    return scores.mistakes(self.probabilities, self.split.labels)
-
-  @property
-  def accuracy(self) -> float:
-    return float(np.trace(self.matrix) / self.matrix.sum())
-
-  @property
-  def loss(self) -> float:
-    return scores.cross_entropy(self.probabilities, self.split.labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,8 +147,7 @@ def _write(
     found = of_labels(network, chosen, logits, subject.split, mistakes, folder)
   else:
     probabilities = network.probabilities_of_set(chosen.images)
-    judged = _Judged(network, chosen, probabilities, epoch)
-    found = _of_classes(judged, subject.split, mistakes, folder)
+    found = of_classes(network, chosen, probabilities, subject.split, mistakes, folder, epoch)
   records = tracing.trace(network.module, network.image_shape, network.task.activation)
   content = {
     'title': f'{run.resolve().name} on {subject.data}',
@@ -227,34 +182,6 @@ def _write(
   return folder / 'index.html', found.measured
 
 
-def _of_classes(judged: _Judged, what: str, mistakes: int, folder: pathlib.Path) -> Findings:
-  """What the page shows of a split whose images have one label each."""
-  sections = {
-    'labels': (),
-    **_classes(judged, folder),
-    'confusions': _confusions(judged),
-    'mistakes': _gallery(judged, mistakes, folder),
-    'reliability': files.save_figure(charts.reliability(judged.calibration), folder, 'reliability'),
-    'confidence_remark': _confidence(judged.calibration, judged.accuracy),
-  }
-  return Findings(
-    tiles=[
-      (f'{100 * judged.accuracy:.2f} %', f'{what} accuracy'),
-      (f'{judged.loss:.4f}', f'{what} loss (cross-entropy)'),
-      (f'{100 * judged.calibration.error:.2f} %', 'expected calibration error'),
-      (f'{len(judged.wrong):,}', f'mistakes of {len(judged.split):,}'),
-    ],
-    sections=sections,
-    measured={
-      'loss': judged.loss,
-      'accuracy': judged.accuracy,
-      'calibration_error': judged.calibration.error,
-    },
-    details={'classes': judged.by_class, 'confusion': judged.matrix.tolist()},
-    files={'confusion.txt': f'{sections["matrix"]}\n'},
-  )
-
-
 def _training(
   rows: Sequence[dict[str, float]], validation: str, folder: pathlib.Path
 ) -> dict[str, Any]:
@@ -277,60 +204,6 @@ def _training(
   }
 
 
-def _classes(judged: _Judged, folder: pathlib.Path) -> dict[str, Any]:
-  """The confusion matrix and the numbers of each class."""
-  names = judged.network.class_names
-  present = [name for name in names if name in judged.by_class]
-  recalls = [judged.by_class[name]['recall'] for name in present]
-  return {
-    'heat_map': files.save_figure(charts.heat_map(judged.matrix, names), folder, 'confusion'),
-    'matrix': scores.matrix_text(judged.matrix, names),
-    'class_chart': files.save_figure(
-      charts.class_bars(recalls, present, 'Accuracy by class (%)'), folder, 'classes'
-    ),
-    'class_report': judged.by_class,
-    'absent': len(names) - len(present),
-  }
-
-
-def _confusions(judged: _Judged) -> list[dict[str, Any]]:
-  """The most frequent ones with examples, the most confident first."""
-  names, wrong = judged.network.class_names, judged.wrong
-  found = []
-  for true, predicted, count in scores.worst_confusions(judged.matrix, _CONFUSIONS):
-    alike = (judged.split.labels[wrong] == true) & (judged.predicted[wrong] == predicted)
-    images = judged.split.images[wrong[alike][:_EXAMPLES]]
-    found.append(
-      {
-        'true': names[true],
-        'predicted': names[predicted],
-        'count': count,
-        'images': [image_utils.data_uri(image) for image in images],
-        'alt': f'{with_article(names[true])} taken for {with_article(names[predicted])}',
-      }
-    )
-  return found
-
-
-def _gallery(judged: _Judged, count: int, folder: pathlib.Path) -> list[dict[str, str]]:
-  """The misclassified images with their scores; mistakes.png shows the images."""
-  names = judged.network.class_names
-  indices = judged.wrong if count < 0 else judged.wrong[:count]
-  if not len(indices):
-    return []
-  images = judged.split.images[indices]
-  image_utils.save(image_utils.sheet(list(images), 8), folder / 'mistakes.png')
-  labels = judged.split.labels[indices].tolist()
-  return [
-    {
-      'image': image_utils.data_uri(image),
-      'title': scores.mistake_title(judged.epoch, names[judged.predicted[index]], names[label]),
-      'scores': scores.score_lines(judged.probabilities[index], label, names),
-    }
-    for index, image, label in zip(indices, images, labels, strict=True)
-  ]
-
-
 def _epoch(rows: Sequence[Mapping[str, float]], step: int) -> int:
   """The epoch that a step ends, or lies in."""
   past = [int(row['epoch']) for row in rows if row['step'] <= step]
@@ -346,16 +219,6 @@ def _times(
   if speed := images_per_second(rows):
     tiles.append((f'{speed:,.0f}', 'images per second'))
   return tiles
-
-
-def _confidence(found: scores.Calibration, accuracy: float) -> str:
-  weights = found.counts / max(found.counts.sum(), 1)
-  mean = float(np.nansum(found.confidence * weights))
-  word = 'over' if mean > accuracy else 'under'
-  return (
-    f'the mean confidence is {100 * mean:.2f} %, the accuracy {100 * accuracy:.2f} %, so the '
-    f'network is {word}confident by {100 * abs(mean - accuracy):.2f} points on average.'
-  )
 
 
 def _command(run: pathlib.Path, finished: Mapping[str, Any]) -> str:

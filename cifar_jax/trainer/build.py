@@ -24,7 +24,7 @@ from cifar_jax.trainer import cached_features
 from cifar_jax.trainer.evaluator import Evaluator
 from cifar_jax.trainer.init_from import starting_variables
 from cifar_jax.trainer.recipe import check_fits, make_plan, make_recipe, make_schedule
-from cifar_jax.training import steps
+from cifar_jax.training import sampling, steps
 from cifar_jax.training.recipe import Recipe
 from cifar_jax.utils.errors import UserError
 
@@ -128,7 +128,7 @@ class Trainer:
   @functools.cached_property
   def epoch_order(self) -> Callable[[steps.RandomKeys, jax.Array], jax.Array]:
     """(keys, epoch) -> the order of the examples, int32, on every device."""
-    return sharding.jit_replicated(steps.make_epoch_order(self.recipe), self.mesh)
+    return sharding.jit_replicated(sampling.make_epoch_order(self.recipe), self.mesh)
 
   @functools.cached_property
   def train_steps(self) -> Callable[[int], Callable[..., Update]]:

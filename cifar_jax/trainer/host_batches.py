@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from cifar_jax.data import Examples
 from cifar_jax.devices import sharding
-from cifar_jax.training import steps
+from cifar_jax.training import sampling, steps
 from cifar_jax.training.evaluation import evaluation_rows
 from cifar_jax.training.recipe import Recipe
 
@@ -21,7 +21,7 @@ def train_batches(
 ) -> Iterator[steps.Batch]:
   """The batches of updates first_step .. total_steps - 1, each spread over the mesh."""
   # On this process's own device: a program of all processes must not be started by a thread.
-  keys, order_of = steps.random_keys(seed), jax.jit(steps.make_epoch_order(recipe))
+  keys, order_of = steps.random_keys(seed), jax.jit(sampling.make_epoch_order(recipe))
   size, per_epoch = recipe.batch_size, recipe.steps_per_epoch
 
   def rows_and_masks() -> Iterator[tuple[np.ndarray, np.ndarray | None]]:

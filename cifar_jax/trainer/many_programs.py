@@ -16,7 +16,7 @@ import numpy as np
 from cifar_jax.data import Examples, Splits
 from cifar_jax.devices import sharding
 from cifar_jax.trainer.build import Trainer
-from cifar_jax.training import steps
+from cifar_jax.training import sampling, steps
 from cifar_jax.training.evaluation import make_eval_step
 from cifar_jax.training.losses import Metrics
 from cifar_jax.training.recipe import Recipe
@@ -115,7 +115,7 @@ class ManyPrograms:
   @functools.cached_property
   def epoch_order(self) -> Callable[[steps.RandomKeys, Any], jax.Array]:
     """(keys, epoch) -> the order of the examples of each run."""
-    order = steps.make_epoch_order(self.trainer.recipe)
+    order = sampling.make_epoch_order(self.trainer.recipe)
     return sharding.jit_replicated(jax.vmap(order, in_axes=(0, None)), self.trainer.mesh)
 
   @functools.cached_property

@@ -59,52 +59,66 @@ def check_fits(config: ConfigDict, splits: Splits, plan: Plan) -> None:
 
 def _check_task(config: ConfigDict, splits: Splits) -> None:
   """Raises UserError where a config asks for what the labels have no meaning for."""
-  measured = tasks.of_labels(splits.train.labels).measured
+  _check_watched(config, splits)
+  several = tasks.of_labels(splits.train.labels) is tasks.MULTI_LABEL
+  if config.loss.positive_weights == 'balanced':
+    if not several:
+      raise UserError(
+        "--config.loss.positive_weights='balanced' is for images that may have several labels; use "
+        '--config.loss.class_weights'
+      )
+    counts = class_counts(splits.train, splits.num_classes)
+    if not counts.all():
+      raise UserError(
+        f"--config.loss.positive_weights='balanced': no training image has the label "
+        f"{splits.class_names[int(counts.argmin())]}; use 'none'"
+      )
+  if not several:
+    return
+  source = splits.source
+  for asked, said in (
+    (
+      config.loss.class_weights == BALANCED,
+      f"loss.class_weights='balanced' goes by the one class of an image, and those of {source} may "
+      "have several; use --config.loss.positive_weights='balanced'",
+    ),
+    (
+      config.data.sampling == 'balanced',
+      f"data.sampling='balanced' goes by the one class of an image, and those of {source} may have "
+      "several; use --config.data.sampling='shuffle'",
+    ),
+    (
+      tta.is_selective(config.evaluate.tta, config.evaluate.tta_fraction),
+      f'evaluate.tta_fraction goes by the probability of one class, and the images of {source} may '
+      'have several; use 1',
+    ),
+    (
+      config.evaluate.images_every_epochs,
+      f'evaluate.images_every_epochs draws the confusion of single classes, and the images of '
+      f'{source} may have several; use 0, and python -m cifar_jax report',
+    ),
+  ):
+    if asked:
+      raise UserError(f'--config.{said}')
+
+
+def _check_watched(config: ConfigDict, splits: Splits) -> None:
+  """Raises UserError where a run would go by a mean average precision that there is not."""
   watching = {f'{name}.monitor': config[name] for name in ('early_stopping', 'plateau')}
   watched = {name: section.monitor for name, section in watching.items() if section.patience}
   for name, metric in {**watched, 'checkpoint.best': config.checkpoint.best}.items():
-    if metric == 'val_map' and not measured:
+    if metric != 'val_map':
+      continue
+    if tasks.of_labels(splits.train.labels) is not tasks.MULTI_LABEL:
       raise UserError(
         f"--config.{name}='val_map' is a mean over labels of which an image may have several, and "
         f'the images of {splits.source} have one each; use val_accuracy or val_loss'
       )
-  balanced = config.loss.positive_weights == 'balanced'
-  if balanced and not measured:
-    raise UserError(
-      "--config.loss.positive_weights='balanced' is for images that may have several labels; use "
-      '--config.loss.class_weights'
-    )
-  counts = class_counts(splits.train, splits.num_classes)
-  if balanced and not counts.all():
-    raise UserError(
-      f"--config.loss.positive_weights='balanced': no training image has the label "
-      f"{splits.class_names[int(counts.argmin())]}; use 'none'"
-    )
-  if not measured:
-    return
-  for name, value, remedy in (
-    (
-      'loss.class_weights',
-      config.loss.class_weights == BALANCED,
-      "loss.positive_weights='balanced'",
-    ),
-    ('data.sampling', config.data.sampling == 'balanced', "data.sampling='shuffle'"),
-  ):
-    if value:
+    if not splits.validation.labels.any():
       raise UserError(
-        f"--config.{name}='balanced' goes by the one class of an image, and those of "
-        f'{splits.source} may have several; use --config.{remedy}'
+        f"--config.{name}='val_map' is a mean over the labels that validation images have, and "
+        f'those of {splits.source} have none; hold other images out, or use val_loss'
       )
-  if tta.is_selective(config.evaluate.tta, config.evaluate.tta_fraction):
-    raise UserError(
-      '--config.evaluate.tta_fraction goes by the probability of one class, and the images of '
-      f'{splits.source} may have several; use 1'
-    )
-  if config.evaluate.images_every_epochs:
-    raise UserError(
-      '--config.evaluate.images_every_epochs draws the confusion of single classes, and the images '
-      f'of {splits.source} may have several; use 0, and python -m cifar_jax report'
-    )
 
 
 def make_recipe(
@@ -143,6 +157,7 @@ def make_recipe(
     task=task,
     draw=make_balanced_draw(splits.train.labels) if balanced else None,
     class_weights=weights,
+    positive_weights=positive_weights,
     training_loss=make_training_loss(task, config.loss.label_smoothing, weights, positive_weights),
     penalty=losses.kernel_penalty(config.loss.l1, config.loss.l2),
     grad_accum_steps=config.grad_accum_steps,
@@ -167,7 +182,7 @@ def make_training_loss(
   task: Task,
   smoothing: Any,
   weights: tuple[float, ...],
-  positive_weights: tuple[float, ...] = (),
+  positive_weights: tuple[float, ...],
 ) -> Loss | None:
   """What is minimized, where it is not the plain cross-entropy that is reported.
 

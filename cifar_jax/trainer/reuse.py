@@ -40,7 +40,7 @@ def _same_programs(old: Trainer, new: Trainer) -> bool:
   shapes = [
     (
       *(one.recipe.examples, one.recipe.image_shape, one.recipe.module, one.plan, one.mesh),
-      one.recipe.class_weights,
+      *(one.recipe.class_weights, one.recipe.positive_weights),
     )
     for one in (old, new)
   ]

@@ -83,10 +83,15 @@ def header(
 def _balance(trainer: Trainer, splits: Splits) -> list[str]:
   """Sentences on classes that count more than others, or are drawn more often."""
   notes = []
-  if trainer.recipe.class_weights:
-    weights = zip(splits.class_names, trainer.recipe.class_weights, strict=True)
-    named = listed([f'{name} {weight:.3g}' for name, weight in weights], _CLASSES)
-    notes.append(f'weights in the training loss: {named}')
+  recipe = trainer.recipe
+  for what, weights in (
+    ('weights', recipe.class_weights),
+    ('weights of images with the label', recipe.positive_weights),
+  ):
+    if weights:
+      each = zip(splits.class_names, weights, strict=True)
+      named = listed([f'{name} {weight:.3g}' for name, weight in each], _CLASSES)
+      notes.append(f'{what} in the training loss: {named}')
   if trainer.recipe.draw is not None:
     notes.append('every class is drawn as often, so training loss and accuracy are of such images')
   return notes

@@ -107,7 +107,7 @@ def make_varied_recipe(
     if LABEL_SMOOTHING in names:
       smoothing = jnp.asarray([config.loss.label_smoothing for config in several], jnp.float32)
       changes['training_loss'] = make_training_loss(
-        recipe.task, smoothing[run], recipe.class_weights
+        recipe.task, smoothing[run], recipe.class_weights, recipe.positive_weights
       )
     return dataclasses.replace(recipe, **changes)
 

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import optax
 from flax import linen as nn
 
@@ -15,9 +16,11 @@ from cifar_jax.augment import Augmentation, Mix
 from cifar_jax.augment.normalize import Normalize, Statistics
 from cifar_jax.optim import Average
 from cifar_jax.training.losses import Loss
-from cifar_jax.training.sampling import Draw
 from cifar_jax.training.tasks import SINGLE_LABEL, Task
 from cifar_jax.utils.array_types import Scalar
+
+# (key, how many) -> int32 [how many], the numbers of examples.
+Draw = Callable[[jax.Array, int], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Recipe:
     draw: What the examples of an epoch are drawn by, in place of each of them once; or None.
     class_weights: The factor of the training loss of each class, as `training_loss` has them; ():
       all 1.
+    positive_weights: Likewise the factor of each class's loss where an image has its label; (): 1.
     training_loss: A function like `loss` that is minimized in its place, as with label smoothing or
       class weights; None where both are one.
     penalty: params -> float32 [], added to the mean loss of training; or None.
@@ -69,6 +73,7 @@ class Recipe:
   task: Task = SINGLE_LABEL
   draw: Draw | None = None
   class_weights: tuple[float, ...] = ()
+  positive_weights: tuple[float, ...] = ()
   training_loss: Loss | None = None
   penalty: Callable[[Any], Scalar] | None = None
   grad_accum_steps: int = 1

@@ -11,7 +11,6 @@ A run may therefore stop after any step and go on, on any number of devices, wit
 The keys are arguments, so that one program serves every seed.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +25,7 @@ from cifar_jax.layers.batch_axis import DataParallel
 from cifar_jax.training.gradients import AugmentedBatch, compute_gradients
 from cifar_jax.training.losses import Metrics, MixedLabels
 from cifar_jax.training.recipe import Recipe
-from cifar_jax.utils.array_types import Images, Labels, Pixels, Step, StoredImages
+from cifar_jax.utils.array_types import Images, Labels, Pixels, StoredImages
 
 WHOLE = DataParallel()  # all rows on one device
 
@@ -191,29 +190,6 @@ def _key_of_step(keys: RandomKeys, step: jax.Array) -> jax.Array:
   if jax.random.key_impl(key) != 'rbg':
     return key
   return jax.random.wrap_key_data(jax.random.key_data(key), impl='unsafe_rbg')
-
-
-def make_epoch_order(recipe: Recipe) -> Callable[[RandomKeys, Step], jax.Array]:
-  """Returns `order(keys, epoch) -> int32 [steps * batch_size]`: the examples in the epoch's order.
-
-  The permutation is cut or filled to whole batches; what fills it is masked by the step. Where the
-  recipe draws examples, there are as many batches.
-  """
-  length = recipe.steps_per_epoch * recipe.batch_size
-  if (draw := recipe.draw) is None:
-    return _epoch_order(recipe.examples, length)
-  return lambda keys, epoch: draw(jax.random.fold_in(keys.order, epoch), length)
-
-
-@functools.cache
-def _epoch_order(examples: int, length: int) -> Callable[[RandomKeys, Step], jax.Array]:
-  """One function for equal numbers, so that JAX traces and compiles it once in a process."""
-
-  def order(keys: RandomKeys, epoch: Step) -> jax.Array:
-    permutation = jax.random.permutation(jax.random.fold_in(keys.order, epoch), examples)
-    return jnp.resize(permutation, (length,)).astype(jnp.int32)
-
-  return order
 
 
 def make_train_step(

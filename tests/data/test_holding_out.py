@@ -182,6 +182,15 @@ def test_the_first_fold_is_what_a_count_holds_out() -> None:
     assert not fold.validation_is_test
 
 
+def test_a_fold_takes_the_place_of_validation_images_of_the_source() -> None:
+  whole = dataset(drawn(0)[0])
+  own = dataclasses.replace(whole, validation=whole.train.take(slice(7)))
+  assert len(split(own, '0.1', 'random', 3).validation) == 7
+  splits = split(own, '0.1', 'random', 3, folds=5)
+  assert len(splits.validation) == 30
+  assert [note for note in splits.notes if 'the 7 validation images of the source are not' in note]
+
+
 def test_without_them_the_parts_are_those_of_earlier_versions() -> None:
   """A permutation by the seed, whose first are held out: written down here by itself."""
   labels, _ = drawn(0)
@@ -241,6 +250,19 @@ def test_a_source_without_groups_and_a_group_that_is_too_large() -> None:
     split(dataset(labels), '0.1', 'random', 0, grouped=True)
   with pytest.raises(UserError, match='finds no group of images of one group as small as the 15'):
     split(dataset(labels, np.arange(150) // 50), '0.1', 'random', 0, grouped=True)
+
+
+@pytest.mark.parametrize('stratified', [False, True])
+def test_one_group_is_kept_however_much_is_asked_for(stratified: bool) -> None:
+  """Of two halves, both of which together are nearer to nine tenths than one."""
+  labels = np.arange(150, dtype=np.int32) % 2
+  options = {'grouped': True, 'stratified': stratified}
+  splits = split(dataset(labels, np.arange(150) // 75), '0.9', 'random', 0, **options)
+  assert (len(splits.train), len(splits.validation)) == (75, 75)
+  with pytest.raises(UserError, match='finds no group of images of one group as small as the 135'):
+    split(dataset(labels, np.zeros(150, int)), '0.9', 'random', 0, **options)
+  with pytest.raises(UserError, match=r'folds=2 and fold=0: there is one group, which stays whole'):
+    split(dataset(labels, np.zeros(150, int)), '0.9', 'random', 0, **options, folds=2)
 
 
 def test_a_class_with_all_its_images_in_one_fold_is_told() -> None:

@@ -182,6 +182,7 @@ def test_is_found_by_path_or_by_name(tmp_path: pathlib.Path) -> None:
   [
     ({'y_test': None}, 'no complete set of the arrays x_train, y_train, x_test, y_test'),
     ({'x_train': np.zeros((6, 4, 5, 3), np.float32)}, 'x_train, holds images of type float32'),
+    ({'x_train': np.array(7)}, r'x_train, holds images of type int64 .*shape \[\]'),
     ({'x_train': np.zeros((6, 4), np.uint8)}, r'shape \[6, 4\]'),
     ({'x_train': np.zeros((0, 4, 5, 3), np.uint8)}, r'shape \[0, 4, 5, 3\]'),
     ({'y_train': np.zeros(5, int)}, '6 images but 5 labels'),

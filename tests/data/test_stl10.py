@@ -31,9 +31,11 @@ def test_images_are_upright_and_labels_from_0(tmp_path: pathlib.Path) -> None:
 
 
 def test_what_is_wrong_is_told(tmp_path: pathlib.Path) -> None:
-  folder = write(tmp_path / 'x', bytes([1, 11]))
-  with pytest.raises(UserError, match=r'train_y\.bin holds the label 10; expected'):
-    stl10.read('stl10', folder)
+  for label in (0, 11):
+    folder = write(tmp_path / f'{label}', bytes([1, label]))
+    said = rf'train_y\.bin holds the label {label}; expected labels from 1 to 10'
+    with pytest.raises(UserError, match=said):
+      stl10.read('stl10', folder)
   (folder / 'train_y.bin').write_bytes(bytes([1]))
   with pytest.raises(UserError, match=r'train_X\.bin has 55296 bytes and train_y\.bin 1 labels'):
     stl10.read('stl10', folder)

@@ -72,11 +72,13 @@ def lines_of_page(path: pathlib.Path) -> list[Line]:
   text = path.read_text('utf-8')
   name = path.relative_to(REPOSITORY).as_posix()
   found = []
-  for block in re.finditer(r'^( *)```(bash|sh|shell|console|)\n(.*?)^\1```', text, re.M | re.S):
+  # Each block up to its own end, or what is between two of them would count as one.
+  for block in re.finditer(r'^( *)```([^\n]*)\n(.*?)^\1```$', text, re.M | re.S):
+    if block[2] not in ('bash', 'sh', 'shell', 'console', ''):
+      continue
     number = text.count('\n', 0, block.start()) + 1
-    shell = block[2] != ''
     for line in split(textwrap.dedent(block[3])):
-      if shell or _OURS.match(line):
+      if block[2] or _OURS.match(line):
         found.append(Line(f'{name}:{number}', line))
   return found
 

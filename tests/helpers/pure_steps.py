@@ -14,7 +14,7 @@ from cifar_jax import layers
 from cifar_jax.augment import Augmentation
 from cifar_jax.augment.normalize import make_normalize, scale
 from cifar_jax.optim import Average
-from cifar_jax.training import losses, steps
+from cifar_jax.training import losses, sampling, steps
 from cifar_jax.training.recipe import Recipe
 
 CLASSES = 3
@@ -79,7 +79,7 @@ def recipe_of(module: nn.Module, **parts: Any) -> Recipe:
 
 def epoch_order(seed: int, examples: int, batch_size: int, drop_remainder: bool):
   parts = {'examples': examples, 'batch_size': batch_size, 'drop_remainder': drop_remainder}
-  order = steps.make_epoch_order(recipe_of(Linear(), **parts))
+  order = sampling.make_epoch_order(recipe_of(Linear(), **parts))
   return functools.partial(order, steps.random_keys(seed))
 
 
@@ -114,7 +114,7 @@ class Trainer:
     )
     self.per_epoch, self.short = self.recipe.steps_per_epoch, self.recipe.short_last_batch
     self.keys = steps.random_keys(seed)
-    self.order = functools.partial(jax.jit(steps.make_epoch_order(self.recipe)), self.keys)
+    self.order = functools.partial(jax.jit(sampling.make_epoch_order(self.recipe)), self.keys)
     self._compiled: dict[int, Any] = {}
     self.start = jax.jit(functools.partial(steps.init_state, self.recipe))(self.keys)
 

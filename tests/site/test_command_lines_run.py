@@ -29,6 +29,7 @@ NOT_RUN = {
   r'cifar_jax (search|evolve|final)': 'trains for minutes; tests/search has them',
   r'cifar_jax data fetch': 'no network',
   r'cifar_jax data organize': 'a folder of the reader; tests/data/image_folder has it',
+  r'configs/multi_label': 'a table of the reader; tests/trainer/test_multi_label.py trains it',
   r'cifar_jax (export|import)': 'optional packages and files of theirs',
   r'--data\.|--labels|evaluate zoo:': 'data that are not at hand',
   r'cifar_jax push|hub:': 'no network',

@@ -117,6 +117,7 @@ def test_commands_have_an_example_first() -> None:
 
 def test_pages_of_runs_explain_each_column_and_file() -> None:
   assert '| `learning_rate` | The learning rate of the last update' in runs.metrics()
+  assert '| `val_map` | The mean over the labels of the average precision' in runs.metrics()
   assert '| `checkpoints/` |' in runs.files()
 
 

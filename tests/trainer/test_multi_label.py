@@ -18,7 +18,7 @@ from cifar_jax.run_dir import meanings, model_folder, run_files
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.search import objectives
 from cifar_jax.serve import web_app
-from cifar_jax.trainer import loop, together
+from cifar_jax.trainer import loop, reuse, together
 from cifar_jax.utils.errors import UserError
 from tests.helpers import tiny
 from tests.helpers.runs import SILENT, assert_identical, changed, rows_of, state_of
@@ -162,6 +162,19 @@ def test_report_and_any_set_measure_the_same(run, corners, capsys) -> None:
   )
 
 
+@pytest.mark.thorough
+def test_the_report_on_a_label_that_no_image_has(run, corners, tmp_path) -> None:
+  pytest.importorskip('matplotlib')
+  pytest.importorskip('jinja2')
+  with np.load(corners) as arrays:
+    labels = arrays['y_test'] * [1, 0, 1]
+    np.savez(tmp_path / 'absent.npz', **{**arrays, 'y_test': labels})
+  commands.main(['report', str(run), '--data.name=absent', f'--data.dir={tmp_path}'])
+  found = json.loads((run / 'report' / 'absent' / 'scores.json').read_text())['labels']
+  assert [found[name]['average_precision'] is None for name in NAMES] == [False, True, False]
+  assert found['upper']['support'] == 0
+
+
 def test_a_model_folder_keeps_the_thresholds(run, tmp_path) -> None:
   network = classifier.load(run)
   config, about, variables, _ = pack.parts_of(run, 'latest')
@@ -241,6 +254,15 @@ def test_what_several_labels_have_no_meaning_for(corners, tmp_path, option) -> N
     loop.train(config_on(corners, **{option: REFUSED[option]}), tmp_path, SILENT)
 
 
+def test_no_precision_without_a_label_to_be_found(corners, tmp_path) -> None:
+  with np.load(corners) as arrays:
+    empty = {'x_val': arrays['x_test'], 'y_val': np.zeros_like(arrays['y_test'])}
+    np.savez(tmp_path / 'empty.npz', **arrays, **empty)
+  config = config_on(tmp_path / 'empty.npz', **{'data.validation': '20'})
+  with pytest.raises(UserError, match=r"--config\.checkpoint\.best='val_map' .* have none"):
+    loop.train(config, tmp_path / 'run', SILENT)
+
+
 def test_a_part_in_several_views_is_refused(corners, tmp_path) -> None:
   config = config_on(corners, **{'evaluate.tta': 'flip', 'evaluate.tta_fraction': 0.5})
   with pytest.raises(UserError, match='tta_fraction goes by the probability of one class'):
@@ -261,6 +283,20 @@ def test_a_part_in_several_views_is_refused(corners, tmp_path) -> None:
 def test_what_one_label_has_no_meaning_for(tiny_config, tmp_path, values, said) -> None:
   with pytest.raises(UserError, match=f'--config.{said}=.* several'):
     loop.train(changed(tiny_config, **values), tmp_path, SILENT)
+
+
+@pytest.mark.parametrize('weights', ['none', 'balanced'])
+def test_weights_by_the_images_of_a_seed_need_programs_of_their_own(corners, weights) -> None:
+  build = reuse.SameButSeed()
+  programs = []
+  for seed in (0, 1):
+    config = config_on(corners, seed=seed, **{'loss.positive_weights': weights})
+    trainer = build(config, data.load_splits(config))
+    programs.append(trainer.train_steps)
+    labels = data.load_splits(config).train.labels
+    balanced = tuple((labels == 0).sum(0) / (labels == 1).sum(0)) if weights == 'balanced' else ()
+    assert trainer.recipe.positive_weights == pytest.approx(balanced)
+  assert (programs[0] is programs[1]) == (weights == 'none')
 
 
 def test_no_runs_together(corners, tmp_path) -> None:

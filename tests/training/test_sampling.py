@@ -10,7 +10,7 @@ from cifar_jax.devices import sharding
 from cifar_jax.trainer import loop, together
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.trainer.host_batches import train_batches
-from cifar_jax.training import steps
+from cifar_jax.training import sampling, steps
 from cifar_jax.training.sampling import make_balanced_draw
 from tests.helpers import tiny
 from tests.helpers.npz_files import write
@@ -24,7 +24,7 @@ LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 3], [3, 40, 7])).
 def order():
   """epoch -> what 60 batches of 50 are made of."""
   recipe = recipe_of(Linear(), examples=3000, batch_size=50, draw=make_balanced_draw(LABELS))
-  compiled = jax.jit(steps.make_epoch_order(recipe))
+  compiled = jax.jit(sampling.make_epoch_order(recipe))
   return lambda seed, epoch: np.asarray(compiled(steps.random_keys(seed), epoch))
 
 

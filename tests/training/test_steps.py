@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from cifar_jax import optim
-from cifar_jax.training import losses, steps
+from cifar_jax.training import losses, sampling, steps
 from tests.helpers.optimizers import with_schedule
 from tests.helpers.pure_steps import (
   CLASSES,
@@ -162,7 +162,7 @@ def test_state_is_arrays_only_and_keeps_its_types(rule) -> None:
 
   def run(keys, images, labels):
     start = steps.init_state(recipe, keys)
-    after, _ = step(keys, start, images, labels, steps.make_epoch_order(recipe)(keys, 0))
+    after, _ = step(keys, start, images, labels, sampling.make_epoch_order(recipe)(keys, 0))
     return start, after
 
   start, after = jax.eval_shape(run, steps.random_keys(5), IMAGES, LABELS)

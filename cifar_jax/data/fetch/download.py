@@ -19,6 +19,7 @@ from typing import Any
 import requests
 import urllib3
 
+from cifar_jax.data.fetch import reasons
 from cifar_jax.data.fetch.mirrors import RemoteFile
 
 _CHUNK = 1 << 14
@@ -216,12 +217,14 @@ class Download:
     """Refuses what is not the file; after it the part is what the body is to be added to."""
     status = response.status_code
     if status in _TRANSIENT:
-      raise _InterruptedError(f'answers {_status(response)}', True, _retry_after(response))
+      raise _InterruptedError(
+        f'answers {reasons.status(response)}', True, reasons.retry_after(response)
+      )
     if status == 416 and self.received:  # It is another version than the one that was begun.
       self._discard()
       raise _InterruptedError('does not have the part that is missing', True)
     if status not in (200, 206):
-      raise RefusedError(f'answers {_status(response)}')
+      raise RefusedError(f'answers {reasons.status(response)}')
     if 'html' in response.headers.get('content-type', '').lower():
       raise RefusedError('answers with a web page (a login or an error) instead of the file')
     if status == 206:
@@ -284,7 +287,7 @@ class Download:
     except requests.exceptions.ProxyError:
       raise RefusedError('the proxy does not reach it') from None
     except requests.ConnectionError as error:
-      raise _InterruptedError(_cause(error)) from None
+      raise _InterruptedError(reasons.cause(error)) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
       raise RefusedError(f'is no address ({type(error).__name__})') from None
     except OSError as error:  # certificates that $REQUESTS_CA_BUNDLE names and nobody has
@@ -330,29 +333,3 @@ class Download:
   def _write_about(self, validator: str | None, length: int | None) -> None:
     about = {'url': self._file.url, 'validator': validator, 'length': length}
     self._about.write_text(json.dumps(about), 'utf-8')
-
-
-def _status(response: requests.Response) -> str:
-  return f'{response.status_code} {response.reason or ""}'.strip()[:60]
-
-
-def _retry_after(response: requests.Response) -> float:
-  """The seconds after which a busy server wants to be asked again; 0 where it does not say."""
-  text = response.headers.get('retry-after', '')
-  return float(text) if re.fullmatch(r'[0-9]{1,6}', text) else 0.0
-
-
-def _cause(error: BaseException) -> str:
-  """What is at the bottom of a failed connection."""
-  cause: BaseException | None = error
-  while cause is not None:
-    if isinstance(cause, urllib3.exceptions.NameResolutionError):
-      return 'its name cannot be looked up'
-    if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, requests.Timeout):
-      return cause.strerror.lower()
-    nested = [part for part in cause.args if isinstance(part, BaseException)]
-    reason = getattr(cause, 'reason', None)
-    if isinstance(reason, BaseException):
-      nested.append(reason)
-    cause = nested[0] if nested else cause.__cause__ or cause.__context__
-  return 'closed the connection without an answer'

@@ -171,15 +171,15 @@ def written(table: Table, place: int, several: bool) -> list[tuple[str, ...]]:
       for cell in cells
     ]
   else:
-    for cell, line in zip(cells, table.lines, strict=True):
-      if not cell:
-        raise UserError(f'{table.path}, line {line}: it has no label; add it, or take the line out')
     joined = [cell for cell in cells if any(mark in cell for mark in _SEPARATORS)]
     if joined:
       raise UserError(
         f'{table.path} holds the label {joined[0]!r}; if its images have several labels each, set '
         '--config.data.multi_label=True, else take ; and | out of its labels'
       )
+    for cell, line in zip(cells, table.lines, strict=True):
+      if not cell:
+        raise UserError(f'{table.path}, line {line}: it has no label; add it, or take the line out')
     found = [(cell,) for cell in cells]
   return found
 

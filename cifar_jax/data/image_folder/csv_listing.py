@@ -21,6 +21,7 @@ from cifar_jax.utils.suggestions import listed
 _NAMES = ('labels', 'label', 'annotations', 'metadata', 'data', 'dataset', 'index')
 _BESIDE = ('images', 'image', 'imgs', 'img', 'files', 'photos', 'pictures', 'data', 'jpg', 'png')
 _NAMED = 8  # files named in a message; the rest are counted
+_SHOWN = 100  # letters of the name of each
 _HOW = (
   'give a CSV file of file and label, or a folder with labels.csv, or with train.csv and, beside '
   'it, validation.csv and test.csv'
@@ -59,7 +60,7 @@ def list_csv(path: pathlib.Path, multi_label: bool = False) -> Listing:
       f'{path} holds tables with a column a label and others with one column of labels; give all '
       'the same columns'
     )
-  flags = any(columns.label is None for _, _, columns in read)
+  flags = kinds == {True}
   if unused := sorted({name for _, _, columns in read for name in columns.unused}):
     notes.append(f'columns that are not used: {listed(unused, _NAMED)}')
   names_of, known = [], set()
@@ -144,7 +145,7 @@ def _rows(
         'suffix too'
       )
     if not found:
-      missing.append(f'{row[columns.file]!r} (line {line})')
+      missing.append(f'{row[columns.file][:_SHOWN]!r} (line {line})')
       continue
     of_row = split
     if columns.split is not None:

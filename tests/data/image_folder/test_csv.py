@@ -127,6 +127,7 @@ REFUSED = {
   'another case': ('file,label\n000,Cat\n001,cat\n', "written alike, 'Cat', 'cat'"),
   'inner blanks': ('file,label\n000,big cat\n001,big  cat\n', 'written alike'),
   'perhaps several': ('file,label\n000,cat;dog\n001,cat\n', 'set --config.data.multi_label=True'),
+  'several or none': ('file,label\n000,\n001,a;b\n', 'set --config.data.multi_label=True'),
   'missing': ('file,label\n000,a\n9,b\n8,a\n', "'9' (line 3), '8' (line 4); looked in"),
   'no label': ('file,label\n000,a\n001,\n', 'line 3: it has no label'),
   'contradiction': ('file,label\n000,a\n001,b\n000.png,b\n', "line 4: 000.png is 'b', but 'a'"),
@@ -140,6 +141,11 @@ REFUSED = {
   'open quote': ('file,label\n"000,a\n001,b\n', 'unexpected end of data'),
   'empty': ('', 'names no column'),
   'header alone': ('file,label\n', 'holds no line of an image'),
+  'two groups': (
+    'file,label,group\n000,a,p\n001,b,q\n000.png,a,r\n',
+    'line 4: 000.png is of the g',
+  ),
+  'no group': ('file,label,group\n000,a,p\n001,b,\n', 'line 3: it has no group'),
   'no text': (b'\x89PNG\r\n\x1a\n\x00\x00', 'is no text'),
 }
 
@@ -153,7 +159,26 @@ def test_what_is_refused(folder, what) -> None:
   assert 'labels.csv' in str(error.value)
 
 
+def test_two_separators_are_one_too_many(folder) -> None:
+  with pytest.raises(UserError, match=r'divides labels by ; in some cells and by \| in others'):
+    listed(folder, 'file,labels\n000,a;b\n001,a|b\n', multi_label=True)
+
+
+def test_tables_that_contradict_each_other(tmp_path) -> None:
+  write_tree(tmp_path, {'images': 2})
+  (tmp_path / 'train.csv').write_text(PLAIN)
+  (tmp_path / 'test.csv').write_text('file,cat,dog\n000,1,0\n001,0,1\n')
+  with pytest.raises(UserError, match='tables with a column a label and others with one column'):
+    list_csv(tmp_path)
+  (tmp_path / 'test.csv').write_text('file,label,split\n000,cat,test\n')
+  with pytest.raises(UserError, match='is the table of test by its name and has a column of spli'):
+    list_csv(tmp_path)
+
+
 def test_many_missing_are_counted(folder) -> None:
+  with pytest.raises(UserError) as error:
+    listed(folder, f'file,label\n000,a\n{"x" * 5000}.png,b\n')
+  assert len(str(error.value)) < 1000
   text = 'file,label\n' + ''.join(f'{name},a\n' for name in range(100, 120))
   with pytest.raises(UserError, match=r'20 of the 20 images .* and 12 more; looked in'):
     listed(folder, text)
