@@ -14,6 +14,7 @@ from cifar_jax.utils.errors import UserError
 _ANY_ORDER = ('Add', 'Maximum', 'Multiply')
 _FRONT = ('Dense', 'Flatten', 'Identity', 'Normalization', 'Rescaling', 'Reshape')
 _CLOSE = 1e-5  # how far numbers of a description may be apart, of themselves
+_HUGE = 1e300  # what no number of a layer is; a whole number may be too large for a float
 _VECTORS = 'it takes vectors; they are taken for images flattened row by row, channels last'
 
 
@@ -346,7 +347,7 @@ def _never_padded(op: Op) -> bool:
 
 
 def _alike(wanted: Any, found: Any) -> bool:
-  if isinstance(wanted, float) and isinstance(found, int | float):
+  if isinstance(wanted, float) and isinstance(found, int | float) and abs(found) < _HUGE:
     return abs(wanted - found) <= _CLOSE * max(abs(wanted), abs(found), 1e-30)
   return wanted == found
 

@@ -124,7 +124,6 @@ def _variables(
     if t.name in tensors and tensors[t.name].shape != t.shape
   ]
   reasons = (('it lacks', missing), ('there is no place for', unused), ('it has', wrong))
-  reasons = (('it lacks', missing), ('there is no place for', unused), ('it has', wrong))
   for what, names in reasons:
     if names:
       raise UserError(

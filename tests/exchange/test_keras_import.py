@@ -6,6 +6,7 @@ computed here by loops. tests/exchange/test_keras.py has Keras itself as the tru
 
 import copy
 import json
+import math
 import pathlib
 import zipfile
 from typing import Any
@@ -316,6 +317,32 @@ def test_the_normalization_in_a_file_is_that_of_the_import(target, tmp_path) -> 
   assert keras_import.read(same, target).normalization is None  # it is that of the config
 
 
+@pytest.mark.parametrize(
+  ('kind', 'options', 'arrays', 'message'),
+  [
+    ('Rescaling', {'scale': 'x'}, {}, "'new' has no scale of numbers"),
+    ('Rescaling', {'scale': 0}, {}, 'a number that is not above 0'),
+    ('Rescaling', {'scale': 1, 'offset': math.inf}, {}, 'a number that is not above 0, or is none'),
+    ('Rescaling', {'scale': [1, 2, 3]}, {}, 'other channels than the 2'),
+    ('Normalization', {}, {}, "'new' has no mean of numbers"),
+    ('Dense', {}, {}, "'new' is no matrix of 32 x 32"),
+    ('Dense', {}, {'kernel': np.ones((2, 2), np.float32)}, "'new' is no matrix of 32 x 32"),
+    (
+      'Dense',
+      {},
+      {'kernel': np.eye(32, dtype=np.float32), 'bias': np.ones(32, np.float32)},
+      "'new' has a bias",
+    ),
+  ],
+)
+def test_what_is_no_normalization_of_images_is_named(
+  kind, options, arrays, message, target, tmp_path
+) -> None:
+  layers = [(kind, {'name': 'new', **options}, arrays), *layers_of()]
+  with pytest.raises(UserError, match=f'a.h5: .*{message}'):
+    keras_import.read(write_h5(tmp_path / 'a.h5', layers), target)
+
+
 def changed(number: int, **options: Any) -> list[Layer]:
   layers = layers_of()
   layers[number][1].update(options)
@@ -434,12 +461,15 @@ def test_an_archive_that_unpacks_to_more_than_a_network_has_is_refused(
 
 def test_forged_descriptions_are_one_sentence(target, tmp_path, monkeypatch) -> None:
   """Each of 300 has one value replaced by another, anywhere in the description."""
-  layers = layers_of()
+  layers = [('Rescaling', {'name': 'scale', 'scale': 0.5, 'offset': 1}, {}), *layers_of()]
+  center = {'name': 'center', 'axis': [-1], 'mean': [0.5, 0.5], 'variance': [1, 2]}
+  layers.insert(1, ('Normalization', center, {}))
   whole = keras_files.load(write_h5(tmp_path / 'a.h5', layers))
   nodes = keras_import.trace(target.module, target.shapes, target.image_shape)
   monkeypatch.setattr(keras_import, 'trace', lambda *network: nodes)
   generator = np.random.default_rng(0)
-  values = (None, -1, 10**30, 'x', '', [], {}, [[]], True, 1.5, {'class_name': 'Lambda'}, 'relu')
+  values = (None, -1, 10**30, 10**400, math.inf, 'x', '', [], {}, [[]], True, 1.5, [1, 2, 3], 'relu')
+  values += ({'class_name': 'Lambda'},)
   refused = 0
   for _ in range(300):
     config = copy.deepcopy(dict(whole.config or {}))
