@@ -12,9 +12,10 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from cifar_jax.augment.normalize import Statistics
-from cifar_jax.exchange import torch_families, torch_order
+from cifar_jax.exchange import torch_order
 from cifar_jax.exchange.imports import Imported, Target
 from cifar_jax.exchange.layer_calls import layer_calls
+from cifar_jax.exchange.torch_families import known
 from cifar_jax.exchange.torch_names import NORMALIZE, Layer, Tensor, layers_of
 from cifar_jax.models.resnet import ResNet
 from cifar_jax.utils.errors import UserError
@@ -45,7 +46,7 @@ def read(path: pathlib.Path, target: Target) -> Imported:
     if not _IGNORED.fullmatch(name)
   }
   with _naming(path):
-    torch_families.check_is_here(tensors)
+    known.check_is_here(tensors)
     _check_numbers(tensors)
   ours = layers_of(layer_calls(target.module, target.image_shape), target.shapes)
   names = {t.name for layer in ours for t in layer.tensors.values() if t.path is not None}
@@ -55,7 +56,7 @@ def read(path: pathlib.Path, target: Target) -> Imported:
   if buffers or names <= tensors.keys():
     tensors = {k: v for k, v in tensors.items() if k not in buffers}
     normalization = _normalization(path, buffers, target.image_shape)
-  elif family := torch_families.find(target.module, tensors):
+  elif family := known.find(target.module, tensors):
     with _naming(path):
       tensors = family.rename(target.module, tensors)
     remarks += [f'its tensors have the names of {family.name}', *family.remarks]

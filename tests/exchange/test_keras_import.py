@@ -468,7 +468,22 @@ def test_forged_descriptions_are_one_sentence(target, tmp_path, monkeypatch) -> 
   nodes = keras_import.trace(target.module, target.shapes, target.image_shape)
   monkeypatch.setattr(keras_import, 'trace', lambda *network: nodes)
   generator = np.random.default_rng(0)
-  values = (None, -1, 10**30, 10**400, math.inf, 'x', '', [], {}, [[]], True, 1.5, [1, 2, 3], 'relu')
+  values = (
+    None,
+    -1,
+    10**30,
+    10**400,
+    math.inf,
+    'x',
+    '',
+    [],
+    {},
+    [[]],
+    True,
+    1.5,
+    [1, 2, 3],
+    'relu',
+  )
   values += ({'class_name': 'Lambda'},)
   refused = 0
   for _ in range(300):
