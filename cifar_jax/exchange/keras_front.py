@@ -4,7 +4,6 @@ A network here takes normalized images; a model of Keras's may take pixels 0..25
 itself. Both directions are here, so that one undoes the other.
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -18,19 +17,6 @@ from cifar_jax.utils.errors import UserError
 
 _LEAST_STD = 1e-7  # what Keras divides by at least
 _SAME = 1e-5  # how far normalizations may be apart and still be one
-
-
-@dataclasses.dataclass(frozen=True)
-class Front:
-  """What stands before a network in a file.
-
-  Attributes:
-    ops: The operations from the images on.
-    arrays: The arrays of the layers of the file.
-  """
-
-  ops: Sequence[Op]
-  arrays: Mapping[str, Mapping[str, np.ndarray]]
 
 
 def front_of(normalization: Statistics, image_shape: Sequence[int]) -> list[Step]:
@@ -57,18 +43,24 @@ def front_of(normalization: Statistics, image_shape: Sequence[int]) -> list[Step
   ]
 
 
-def statistics_of(front: Front, target: Target, remarks: list[str]) -> Statistics | None:
+def statistics_of(
+  front: Sequence[Op],
+  arrays: Mapping[str, Mapping[str, np.ndarray]],
+  target: Target,
+  remarks: list[str],
+) -> Statistics | None:
   """What a file normalizes images by; None where it says nothing, or what the config says.
 
   Args:
-    front: What stands before the network.
+    front: What stands before the network in a file, from the images on.
+    arrays: Those of the layers of the file.
     target: The network.
     remarks: Sentences for a person, to which one is added.
 
   Raises:
     UserError: that is no normalization of the networks here.
   """
-  ops = [op for op in front.ops if op.kind not in ('Identity', 'InputLayer')]
+  ops = [op for op in front if op.kind not in ('Identity', 'InputLayer')]
   if not ops:
     remarks.append('it does not normalize its images: that of the config is taken')
     return None
@@ -77,7 +69,7 @@ def statistics_of(front: Front, target: Target, remarks: list[str]) -> Statistic
   whitening = None
   try:
     for op in ops:
-      arrays = front.arrays.get(op.layer, {})
+      own = arrays.get(op.layer, {})
       if op.kind in ('Flatten', 'Reshape'):
         continue
       if whitening is not None:
@@ -86,11 +78,11 @@ def statistics_of(front: Front, target: Target, remarks: list[str]) -> Statistic
         scale, shift = (_numbers(op, key, {}) for key in ('scale', 'offset'))
         factor, offset = factor * scale, offset * scale + shift
       elif op.kind == 'Normalization':
-        mean, variance = (_numbers(op, key, arrays) for key in ('mean', 'variance'))
+        mean, variance = (_numbers(op, key, own) for key in ('mean', 'variance'))
         std = np.maximum(np.sqrt(np.maximum(variance, 0)), _LEAST_STD)
         factor, offset = factor / std, (offset - mean) / std
       else:
-        whitening = _matrix(op, arrays, math.prod(target.image_shape))
+        whitening = _matrix(op, own, math.prod(target.image_shape))
     factor = 255 * factor  # of the images in 0..1
     size = channels if whitening is None else len(whitening)
     with np.errstate(all='ignore'):  # what comes of a 0 is refused below

@@ -5,6 +5,7 @@ computed here by loops. tests/exchange/test_keras.py has Keras itself as the tru
 """
 
 import copy
+import dataclasses
 import json
 import math
 import pathlib
@@ -253,6 +254,11 @@ def test_another_epsilon_goes_into_the_variances(target, tmp_path) -> None:
   variances = layers[1][2]['moving_variance'].astype(np.float64) + 0.499
   np.testing.assert_allclose(found.variables['batch_stats']['BatchNorm_0']['var'], variances, 1e-6)
   assert any('adds 0.5 to variances' in remark for remark in found.remarks)
+  given = dataclasses.replace(target, epsilon=0.25)
+  said = keras_import.read(tmp_path / 'a.h5', given)
+  var, same = (f.variables['batch_stats']['BatchNorm_0']['var'] for f in (found, said))
+  np.testing.assert_array_equal(var, same)
+  assert any('--epsilon is not used' in remark for remark in said.remarks)
 
 
 def test_what_a_layer_does_not_learn_is_the_neutral_number(target, tmp_path) -> None:

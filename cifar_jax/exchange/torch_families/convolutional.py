@@ -145,7 +145,7 @@ def lite_of_timm(_: Pretrained, tensors: Tensors) -> dict[str, np.ndarray]:
     return f'base.blocks_{firsts[int(stage)] + int(repeat)}.{name}.{rest}'
 
   table: Table = (
-    (r'blocks\.([0-6])\.(\d+)\.(\w+)\.(\w+)', part),
+    (r'blocks\.([0-6])\.(\d+)\.(bn\d+|conv_\w+)\.(\w+)', part),
     (r'bn([12])\.(\w+)', lambda n, rest: f'base.bn{int(n) - 1}.{rest}'),
     (r'classifier\.(\w+)', lambda rest: f'head.logits.{rest}'),
     (r'(conv_\w+\.\w+)', lambda rest: f'base.{rest}'),

@@ -21,7 +21,7 @@ def encoder(table: Callable[[int], Table], fused: str = '') -> Rename:
     apart = {}
     for name, array in tensors.items():
       match = re.fullmatch(fused, name) if fused else None
-      if match and len(array) % 3 == 0:
+      if match and array.ndim and len(array) % 3 == 0:
         for part, piece in zip(('query', 'key', 'value'), np.split(array, 3), strict=True):
           apart[f'block{match[1]}_attention.{part}.{match[2]}'] = piece
       else:
