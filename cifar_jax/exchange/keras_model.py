@@ -23,7 +23,6 @@ def keras() -> Any:
     UserError: it is not installed, or has no such backend.
   """
   os.environ.setdefault('KERAS_BACKEND', 'jax')
-  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # Keras imports TensorFlow where it is there
   try:
     return require('keras', 'keras')[0]
   except ValueError as error:
