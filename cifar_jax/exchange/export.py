@@ -9,7 +9,6 @@ The folder is there whole, with a parity that holds, or not at all.
 
 import dataclasses
 import pathlib
-import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from cifar_jax.exchange.parity import Parity
 from cifar_jax.exchange.targets import TARGETS, Options, Written
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import disk_errors, make_folder, replacing, write_json
+from cifar_jax.utils.files import is_free, replacing_folder, write_json
 
 PARITY = 'parity.json'
 
@@ -69,10 +68,7 @@ def export(
   out = out.absolute()
   check_place(out, overwrite)
   module = entry.load()
-  make_folder(out.parent)
-  with disk_errors(out.parent), replacing(out) as draft:
-    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
-    draft.mkdir()
+  with replacing_folder(out) as draft:
     written = module.write(exported.in_float32(network), draft, options)
     numbers = exported.statistics(network)
     if options.preprocessing == 'beside' and numbers.whitening is not None:
@@ -93,12 +89,9 @@ def export(
 
 def check_place(out: pathlib.Path, overwrite: bool) -> None:
   """Raises UserError where something is at `out` that an export must not replace."""
-  if out.is_dir() and not any(out.iterdir()):
+  if is_free(out):
     return
-  if not out.exists():
-    return
-  earlier = (out / exported.FACTS).is_file()
-  if not earlier:
+  if not (out / exported.FACTS).is_file():
     raise UserError(f'{out} is there already and no export; choose another folder by --out')
   if not overwrite:
     raise UserError(

@@ -21,6 +21,7 @@ from cifar_jax.data.image_folder.listing import list_folder
 from cifar_jax.data.preprocessing import Preprocessing, of_arrays, of_folder
 from cifar_jax.run_dir import model_folder
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import is_free
 from cifar_jax.utils.paths import user_path
 
 KERAS = ('.keras', '.h5', '.hdf5')
@@ -228,7 +229,7 @@ def make_model_folder(
 
 def check_is_new(folder: pathlib.Path) -> None:
   """Raises UserError where a folder has something in it, before anything is computed."""
-  if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+  if not is_free(folder):
     raise UserError(f'--workdir={folder} is there already; choose another folder, or move it away')
 
 

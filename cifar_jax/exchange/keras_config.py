@@ -69,6 +69,10 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
   'Rescaling': {'offset': 0.0},
   'ZeroPadding2D': {'padding': 1},
 }
+# What is raised by values that no Keras writes.
+_OF_DAMAGE = (
+  *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+)
 _PAIRS = ('kernel_size', 'strides', 'dilation_rate', 'pool_size')
 _SYNONYMS = {'swish': 'silu', 'hard_swish': 'hard_silu', 'SiLU': 'silu'}
 
@@ -125,7 +129,7 @@ def parse(config: Mapping[str, Any], version: str) -> Description:
     return _Parser(int((version or '3').partition('.')[0])).parsed(config)
   except UserError:
     raise
-  except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
+  except _OF_DAMAGE as error:
     text = ' '.join(str(error).split())[:120]
     raise UserError(f'its description is damaged ({type(error).__name__}: {text})') from None
 

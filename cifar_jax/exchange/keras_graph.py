@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.extend.core import Literal, Primitive
 
 from cifar_jax import models
+from cifar_jax.exchange.keras_config import Op, deciding
 from cifar_jax.exchange.keras_layers import STEPS, Step, Weight, between
 from cifar_jax.utils.errors import UserError
 
@@ -111,6 +112,28 @@ def trace(
   if logits != _Tensor(len(reader.nodes) - 1):
     raise UserError('its logits do not follow from the images by layers of Keras')
   return tuple(reader.nodes)
+
+
+def operations(nodes: Sequence[Node]) -> tuple[list[Op], list[int]]:
+  """A network in the terms of a description, and of each operation the node that it is of."""
+  ops: list[Op] = []
+  owners: list[int] = []
+  places: list[int] = []
+  for index, node in enumerate(nodes):
+    inputs = tuple(places[number] for number in node.inputs)
+    if node.kind == 'Dropout':
+      places.append(inputs[0])
+      continue
+    options = deciding(node.kind, node.options)
+    ops.append(Op(node.name, node.kind, options, inputs, True, node.input_shape))
+    owners.append(index)
+    activation = node.options.get('activation', 'linear')
+    if node.kind != 'Activation' and activation != 'linear':
+      options = {'activation': activation}
+      ops.append(Op(node.name, 'Activation', options, (len(ops) - 1,), False))
+      owners.append(index)
+    places.append(len(ops) - 1)
+  return ops, owners
 
 
 class _Reader:

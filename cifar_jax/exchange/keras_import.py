@@ -1,8 +1,8 @@
 """Weights of a network that Keras trained: .keras, .h5 of Keras 1 to 3, .weights.h5.
 
 A file that describes its model is compared with the network layer by layer, whatever its layers are
-called: a different window, activation or epsilon is an error, not a wrong prediction. A file of
-weights alone is matched by the order of its layers, and by the shapes of their arrays.
+called: a different window or activation is an error, not a wrong prediction. A file of weights
+alone is matched by the order of its layers, and by the shapes of their arrays.
 """
 
 import pathlib
@@ -15,7 +15,7 @@ import numpy as np
 from cifar_jax.exchange import keras_config, keras_match
 from cifar_jax.exchange.imports import Imported, Target
 from cifar_jax.exchange.keras_arrays import class_keys, named, taken
-from cifar_jax.exchange.keras_front import Front, statistics_of
+from cifar_jax.exchange.keras_front import statistics_of
 from cifar_jax.exchange.keras_graph import Node, trace
 from cifar_jax.exchange.keras_match import Match
 from cifar_jax.utils.errors import UserError
@@ -56,6 +56,10 @@ def _by_description(nodes: Sequence[Node], saved: Saved, target: Target) -> Impo
   match = keras_match.match(nodes, described, arrays)
   layers = {nodes[ours].name: theirs for ours, theirs in match.layers.items()}
   remarks = list(match.remarks)
+  if target.epsilon is not None:
+    remarks.append(
+      'the file says itself what its BatchNorm adds to variances, so --epsilon is not used'
+    )
   turned = _turned(saved, match, remarks)
   epsilons = {
     name: keras_config.epsilon_of(described.options[name])
@@ -64,8 +68,7 @@ def _by_description(nodes: Sequence[Node], saved: Saved, target: Target) -> Impo
   }
   _shift_variances(nodes, layers, arrays, epsilons, remarks)
   variables = taken(nodes, layers, arrays, target.shapes, match, turned)
-  front = Front(match.front, arrays)
-  normalization = statistics_of(front, target, remarks)
+  normalization = statistics_of(match.front, arrays, target, remarks)
   return Imported(variables, normalization, tuple(remarks))
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from cifar_jax.exchange.keras_config import Description, Op, deciding
-from cifar_jax.exchange.keras_graph import Node
+from cifar_jax.exchange.keras_config import Description, Op
+from cifar_jax.exchange.keras_graph import Node, operations
 from cifar_jax.utils.errors import UserError
 
 _ANY_ORDER = ('Add', 'Maximum', 'Multiply')
 _FRONT = ('Dense', 'Flatten', 'Identity', 'Normalization', 'Rescaling', 'Reshape')
 _CLOSE = 1e-5  # how far numbers of a description may be apart, of themselves
+_HUGE = 1e300  # what no number of a layer is; a whole number may be too large for a float
 _VECTORS = 'it takes vectors; they are taken for images flattened row by row, channels last'
 
 
@@ -52,7 +53,7 @@ def match(
   Raises:
     UserError: they differ; the message names the first layers that do.
   """
-  ours, owners = _operations(nodes)
+  ours, owners = operations(nodes)
   matching = _Matching(ours, described.ops, arrays, nodes, owners)
   last, two_logits = matching.without_probabilities()
   matching.compare(len(ours) - 1, last)
@@ -70,28 +71,6 @@ def match(
     two_logits,
     tuple(matching.remarks),
   )
-
-
-def _operations(nodes: Sequence[Node]) -> tuple[list[Op], list[int]]:
-  """A network in the terms of a description, and of each operation the node that it is of."""
-  ops: list[Op] = []
-  owners: list[int] = []
-  places: list[int] = []
-  for index, node in enumerate(nodes):
-    inputs = tuple(places[number] for number in node.inputs)
-    if node.kind == 'Dropout':
-      places.append(inputs[0])
-      continue
-    options = deciding(node.kind, node.options)
-    ops.append(Op(node.name, node.kind, options, inputs, True, node.input_shape))
-    owners.append(index)
-    activation = node.options.get('activation', 'linear')
-    if node.kind != 'Activation' and activation != 'linear':
-      options = {'activation': activation}
-      ops.append(Op(node.name, 'Activation', options, (len(ops) - 1,), False))
-      owners.append(index)
-    places.append(len(ops) - 1)
-  return ops, owners
 
 
 class _Matching:
@@ -346,7 +325,7 @@ def _never_padded(op: Op) -> bool:
 
 
 def _alike(wanted: Any, found: Any) -> bool:
-  if isinstance(wanted, float) and isinstance(found, int | float):
+  if isinstance(wanted, float) and isinstance(found, int | float) and abs(found) < _HUGE:
     return abs(wanted - found) <= _CLOSE * max(abs(wanted), abs(found), 1e-30)
   return wanted == found
 

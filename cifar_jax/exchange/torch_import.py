@@ -12,9 +12,10 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from cifar_jax.augment.normalize import Statistics
-from cifar_jax.exchange import torch_families, torch_order
+from cifar_jax.exchange import torch_order
 from cifar_jax.exchange.imports import Imported, Target
 from cifar_jax.exchange.layer_calls import layer_calls
+from cifar_jax.exchange.torch_families import known
 from cifar_jax.exchange.torch_names import NORMALIZE, Layer, Tensor, layers_of
 from cifar_jax.models.resnet import ResNet
 from cifar_jax.utils.errors import UserError
@@ -45,24 +46,22 @@ def read(path: pathlib.Path, target: Target) -> Imported:
     if not _IGNORED.fullmatch(name)
   }
   with _naming(path):
-    torch_families.check_is_here(tensors)
+    known.check_is_here(tensors)
     _check_numbers(tensors)
   ours = layers_of(layer_calls(target.module, target.image_shape), target.shapes)
   names = {t.name for layer in ours for t in layer.tensors.values() if t.path is not None}
   remarks: list[str] = []
-  normalization = None
+  normalization, epsilon = None, target.epsilon
   buffers = {name: array for name, array in tensors.items() if name.startswith(_NORMALIZE)}
   if buffers or names <= tensors.keys():
     tensors = {k: v for k, v in tensors.items() if k not in buffers}
     normalization = _normalization(path, buffers, target.image_shape)
-  elif family := torch_families.find(target.module, tensors):
+  elif family := known.find(target.module, tensors):
     with _naming(path):
       tensors = family.rename(target.module, tensors)
     remarks += [f'its tensors have the names of {family.name}', *family.remarks]
-    tensors = _with_epsilon(tensors, ours, target.epsilon)
   else:
     tensors, remarks = torch_order.match(path, tensors, ours, is_sorted)
-    epsilon = target.epsilon
     if epsilon is None and any(layer.epsilon == torch_order.KERAS_EPSILON for layer in ours):
       epsilon = torch_order.USUAL_EPSILON
       remarks.append(
@@ -70,7 +69,7 @@ def read(path: pathlib.Path, target: Target) -> Imported:
         f'otherwise (--epsilon), where this network adds {torch_order.KERAS_EPSILON:g}; the '
         'difference was put into the running variances'
       )
-    tensors = _with_epsilon(tensors, ours, epsilon)
+  tensors = _with_epsilon(tensors, ours, epsilon)
   if remarks and isinstance(target.module, ResNet) and target.module.shortcut == 'pad':
     remarks.append(_PADS)
   return Imported(_variables(path, tensors, ours), normalization, tuple(remarks))
@@ -124,7 +123,6 @@ def _variables(
     if t.name in tensors and tensors[t.name].shape != t.shape
   ]
   reasons = (('it lacks', missing), ('there is no place for', unused), ('it has', wrong))
-  reasons = (('it lacks', missing), ('there is no place for', unused), ('it has', wrong))
   for what, names in reasons:
     if names:
       raise UserError(
@@ -165,6 +163,7 @@ def _normalization(
     order = np.arange(size).reshape(channels, height, width).transpose(1, 2, 0).ravel()
     mean, matrix = kinds['mean'][order], kinds['whitening'][np.ix_(order, order)]
     return Statistics(mean, np.ones(size, np.float32), matrix)
-  if shapes.keys() == {'mean', 'std'} and {*shapes.values()} <= {(1, 1, 1), (channels, 1, 1)}:
+  sized = {*shapes.values()} <= {(1, 1, 1), (channels, 1, 1)}
+  if shapes.keys() == {'mean', 'std'} and sized and kinds['std'].min() > 0:
     return Statistics(kinds['mean'].ravel(), kinds['std'].ravel())
   raise UserError(f'{path} is damaged: {listed(list(buffers), _NAMED)} are no normalization')

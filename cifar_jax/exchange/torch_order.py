@@ -199,7 +199,8 @@ def _rename(
     if bias is None or 'bias' in mine.tensors or not bias.any():
       continue
     after = follower.get(mine.path)
-    if after is None or after.kind != 'batch_norm':
+    fits = bias.shape == theirs.tensors['weight'].shape[:1]
+    if after is None or after.kind != 'batch_norm' or not fits:
       raise UserError(
         f'{path} is of another network: {theirs.name} has a bias, and {"/".join(mine.path)} has '
         'none'

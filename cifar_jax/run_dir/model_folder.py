@@ -15,7 +15,6 @@ is `read_variables`.
 
 import hashlib
 import pathlib
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,7 +30,7 @@ from cifar_jax.run_dir.checkpoint import BEST, LATEST, Checkpoints
 from cifar_jax.training.multi_label import THRESHOLDS
 from cifar_jax.utils import json_files
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import disk_errors, make_folder, replacing, write_json
+from cifar_jax.utils.files import is_free, replacing_folder, write_json
 from cifar_jax.weights import safetensors_files
 
 WEIGHTS, CARD, README = 'model.safetensors', 'card.json', 'README.md'
@@ -113,19 +112,14 @@ def write(
   """
   if dtype not in ('float16', 'float32'):
     raise UserError(f"dtype is {dtype!r}; it is 'float16' or 'float32'")
-  if folder.exists() and not (replace and is_model_folder(folder)):
-    if not folder.is_dir() or any(folder.iterdir()):
-      raise UserError(f'{folder} is there already; choose another folder, or move it away')
-    folder.rmdir()
+  if not is_free(folder) and not (replace and is_model_folder(folder)):
+    raise UserError(f'{folder} is there already; choose another folder, or move it away')
   originals = flatten(variables)
   tensors = {name: _rounded(name, array, dtype) for name, array in originals.items()}
   difference, where = max(
     ((_difference(originals[name], tensors[name]), name) for name in tensors), default=(0.0, '')
   )
-  make_folder(folder.absolute().parent)
-  with disk_errors(folder), replacing(folder.absolute()) as draft:
-    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
-    draft.mkdir()
+  with replacing_folder(folder.absolute()) as draft:
     safetensors_files.write(draft / WEIGHTS, tensors, {'format': 'flax'})
     checksum = _sha256(draft / WEIGHTS)
     configs.save(config, draft)

@@ -50,6 +50,25 @@ def replacing(path: pathlib.Path, shared: bool = False) -> Iterator[pathlib.Path
     raise
 
 
+@contextlib.contextmanager
+def replacing_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+  """As `replacing`, of a folder: gives an empty one, and makes those around it.
+
+  Raises:
+    UserError: a disk is full, or forbids to write.
+  """
+  make_folder(path.parent)
+  with disk_errors(path), replacing(path) as draft:
+    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+    draft.mkdir()
+    yield draft
+
+
+def is_free(path: pathlib.Path) -> bool:
+  """Whether nothing is at a path, or an empty folder."""
+  return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
 def _rename(draft: pathlib.Path, path: pathlib.Path) -> None:
   """Puts a draft in its place. Windows refuses that while anybody reads what is there: it is tried
   again for a second.

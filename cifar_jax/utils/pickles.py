@@ -121,7 +121,8 @@ class RestrictedUnpickler(pickle._Unpickler):
   """An unpickler that knows the names it is given, and no key but text.
 
   Keys are hashed, and hashing a tuple in a tuple in a tuple ... runs out of C stack, which no
-  exception reports. So sets are unknown, and dictionaries are filled by code of our own.
+  exception reports. So sets are unknown, and dictionaries are filled by code of our own. Nor are
+  there bytearrays, which are made as large as a pickle says before a byte of them is read.
   """
 
   def __init__(
@@ -136,7 +137,7 @@ class RestrictedUnpickler(pickle._Unpickler):
   dispatch: ClassVar[dict[int, Any]] = {
     code: load
     for code, load in pickle._Unpickler.dispatch.items()
-    if code not in (*pickle.ADDITEMS, *pickle.FROZENSET)
+    if code not in (*pickle.ADDITEMS, *pickle.FROZENSET, *pickle.BYTEARRAY8)
   }
 
   def _load_dict(self) -> None:

@@ -173,11 +173,12 @@ def _read_zip(path: pathlib.Path) -> Any:
     root = found[0].removesuffix('data.pkl')
     if f'{root}byteorder' in members and archive.read(f'{root}byteorder') != b'little':
       raise pickle.UnpicklingError('it was written on a big-endian machine')
-    size = path.stat().st_size
-    for info in members.values():
-      # PyTorch does not compress, so no member is larger than the file.
-      if info.file_size > size or info.compress_type != zipfile.ZIP_STORED:
-        raise pickle.UnpicklingError(f'{info.filename} is compressed')
+    # PyTorch does not compress, so all members together are no larger than the file.
+    compressed = [info for info in members.values() if info.compress_type != zipfile.ZIP_STORED]
+    if compressed:
+      raise pickle.UnpicklingError(f'{compressed[0].filename} is compressed')
+    if sum(info.file_size for info in members.values()) > path.stat().st_size:
+      raise pickle.UnpicklingError('its parts overlap')
     unpickler = _Unpickler(io.BytesIO(archive.read(found[0])))
     content = unpickler.load()
     for key, storage in unpickler.storages.items():

@@ -1,8 +1,4 @@
-"""Damaged files of Keras's: one sentence each, read in a process that ends.
-
-300 files of each kind, a third of them cut off, a third with flipped bits, a third with a forged
-stretch of bytes.
-"""
+"""Damaged files of Keras's: one sentence each, read in a process that ends."""
 
 import concurrent.futures
 import pathlib
@@ -16,6 +12,7 @@ from cifar_jax.exchange import imports, keras_import
 from cifar_jax.utils.errors import UserError
 from cifar_jax.weights import keras_files, keras_process
 from tests.helpers.keras_layouts import Layer, write_h5, write_keras
+from tests.helpers.mutations import mutations
 from tests.helpers.only_user_errors import only_user_errors
 
 pytest.importorskip('h5py')
@@ -50,30 +47,15 @@ def write(path: pathlib.Path) -> pathlib.Path:
   return write_keras(path, layers_of(), ('conv2d', 'flatten', 'dense'))
 
 
-def damaged(whole: bytes, number: int, generator: np.random.Generator) -> bytes:
-  data = bytearray(whole)
-  if number % 3 == 0:
-    return bytes(data[: generator.integers(len(data))])
-  if number % 3 == 1:
-    for _ in range(generator.integers(1, 12)):
-      data[generator.integers(len(data))] ^= 1 << int(generator.integers(8))
-    return bytes(data)
-  start = int(generator.integers(len(data) - 8))
-  forged = (b'\xff' * 8, b'\x00' * 8, (2**40).to_bytes(8, 'little'), bytes(generator.bytes(8)))
-  data[start : start + 8] = forged[generator.integers(len(forged))]
-  return bytes(data)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize('suffix', ['.h5', '.keras'])
 def test_damaged_files_are_one_sentence_and_end(suffix, target, tmp_path, monkeypatch) -> None:
   """A process has 5 seconds of a processor here, so that those that would hang end sooner."""
   monkeypatch.setattr(keras_process, 'PROCESSOR_SECONDS', 5)
   whole = write(tmp_path / f'whole{suffix}').read_bytes()
-  generator = np.random.default_rng(0)
   paths = [tmp_path / f'{number}{suffix}' for number in range(FILES)]
-  for number, path in enumerate(paths):
-    path.write_bytes(damaged(whole, number, generator))
+  for path, content in zip(paths, mutations(whole, FILES, header=2**12), strict=True):
+    path.write_bytes(content)
 
   def refused(path: pathlib.Path) -> bool:
     with only_user_errors(path.name):

@@ -5,7 +5,9 @@ computed here by loops. tests/exchange/test_keras.py has Keras itself as the tru
 """
 
 import copy
+import dataclasses
 import json
+import math
 import pathlib
 import zipfile
 from typing import Any
@@ -252,6 +254,11 @@ def test_another_epsilon_goes_into_the_variances(target, tmp_path) -> None:
   variances = layers[1][2]['moving_variance'].astype(np.float64) + 0.499
   np.testing.assert_allclose(found.variables['batch_stats']['BatchNorm_0']['var'], variances, 1e-6)
   assert any('adds 0.5 to variances' in remark for remark in found.remarks)
+  given = dataclasses.replace(target, epsilon=0.25)
+  said = keras_import.read(tmp_path / 'a.h5', given)
+  var, same = (f.variables['batch_stats']['BatchNorm_0']['var'] for f in (found, said))
+  np.testing.assert_array_equal(var, same)
+  assert any('--epsilon is not used' in remark for remark in said.remarks)
 
 
 def test_what_a_layer_does_not_learn_is_the_neutral_number(target, tmp_path) -> None:
@@ -314,6 +321,32 @@ def test_the_normalization_in_a_file_is_that_of_the_import(target, tmp_path) -> 
   scale: Layer = ('Rescaling', {'name': 'scale', 'scale': 1 / 255}, {})
   same = write_h5(tmp_path / 'b.h5', [scale, *layers_of()])
   assert keras_import.read(same, target).normalization is None  # it is that of the config
+
+
+@pytest.mark.parametrize(
+  ('kind', 'options', 'arrays', 'message'),
+  [
+    ('Rescaling', {'scale': 'x'}, {}, "'new' has no scale of numbers"),
+    ('Rescaling', {'scale': 0}, {}, 'a number that is not above 0'),
+    ('Rescaling', {'scale': 1, 'offset': math.inf}, {}, 'a number that is not above 0, or is none'),
+    ('Rescaling', {'scale': [1, 2, 3]}, {}, 'other channels than the 2'),
+    ('Normalization', {}, {}, "'new' has no mean of numbers"),
+    ('Dense', {}, {}, "'new' is no matrix of 32 x 32"),
+    ('Dense', {}, {'kernel': np.ones((2, 2), np.float32)}, "'new' is no matrix of 32 x 32"),
+    (
+      'Dense',
+      {},
+      {'kernel': np.eye(32, dtype=np.float32), 'bias': np.ones(32, np.float32)},
+      "'new' has a bias",
+    ),
+  ],
+)
+def test_what_is_no_normalization_of_images_is_named(
+  kind, options, arrays, message, target, tmp_path
+) -> None:
+  layers = [(kind, {'name': 'new', **options}, arrays), *layers_of()]
+  with pytest.raises(UserError, match=f'a.h5: .*{message}'):
+    keras_import.read(write_h5(tmp_path / 'a.h5', layers), target)
 
 
 def changed(number: int, **options: Any) -> list[Layer]:
@@ -434,12 +467,30 @@ def test_an_archive_that_unpacks_to_more_than_a_network_has_is_refused(
 
 def test_forged_descriptions_are_one_sentence(target, tmp_path, monkeypatch) -> None:
   """Each of 300 has one value replaced by another, anywhere in the description."""
-  layers = layers_of()
+  layers = [('Rescaling', {'name': 'scale', 'scale': 0.5, 'offset': 1}, {}), *layers_of()]
+  center = {'name': 'center', 'axis': [-1], 'mean': [0.5, 0.5], 'variance': [1, 2]}
+  layers.insert(1, ('Normalization', center, {}))
   whole = keras_files.load(write_h5(tmp_path / 'a.h5', layers))
   nodes = keras_import.trace(target.module, target.shapes, target.image_shape)
   monkeypatch.setattr(keras_import, 'trace', lambda *network: nodes)
   generator = np.random.default_rng(0)
-  values = (None, -1, 10**30, 'x', '', [], {}, [[]], True, 1.5, {'class_name': 'Lambda'}, 'relu')
+  values = (
+    None,
+    -1,
+    10**30,
+    10**400,
+    math.inf,
+    'x',
+    '',
+    [],
+    {},
+    [[]],
+    True,
+    1.5,
+    [1, 2, 3],
+    'relu',
+  )
+  values += ({'class_name': 'Lambda'},)
   refused = 0
   for _ in range(300):
     config = copy.deepcopy(dict(whole.config or {}))

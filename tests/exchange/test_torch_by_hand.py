@@ -14,6 +14,8 @@ from cifar_jax.config import get_config
 from cifar_jax.exchange import imports
 from cifar_jax.predict import classifier
 from cifar_jax.utils.errors import UserError
+from tests.helpers.memory import little_memory
+from tests.helpers.mutations import mutated
 from tests.helpers.only_user_errors import only_user_errors
 from tests.helpers.tiny_network import write_safetensors
 
@@ -235,26 +237,6 @@ def target() -> imports.Target:
   return imports.make_target(config, list('0123456789'), (28, 28, 1))
 
 
-def damaged(whole: bytes, number: int) -> bytes:
-  """The file cut off, with bits flipped, with bytes written over, or with a forged header."""
-  generator = np.random.default_rng(number)
-  data = bytearray(whole)
-  match number % 4:
-    case 0:
-      return bytes(data[: generator.integers(0, len(data))])
-    case 1:
-      for _ in range(1 + number % 8):
-        data[generator.integers(min(len(data), 600))] ^= 1 << int(generator.integers(8))
-    case 2:
-      start = int(generator.integers(len(data) - 16))
-      data[start : start + 16] = generator.bytes(16)
-    case 3:  # numbers of JSON and of pickles become others
-      places = [place for place, byte in enumerate(data[:900]) if 48 <= byte <= 57]
-      for place in generator.choice(places or [0], 3):
-        data[place] = 48 + int(generator.integers(10))
-  return bytes(data)
-
-
 @pytest.mark.thorough
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
 def test_damaged_files(suffix, tmp_path, monkeypatch) -> None:
@@ -269,10 +251,10 @@ def test_damaged_files(suffix, tmp_path, monkeypatch) -> None:
   made = target()
   monkeypatch.setattr(imports, 'make_target', lambda *_: made)
   refused = 0
-  for number in range(300):
-    file.write_bytes(damaged(whole, number))
+  for number, content in enumerate(mutated(whole, 300, 0)):
+    file.write_bytes(content)
     folder = tmp_path / str(number)
-    with only_user_errors(str(file)):
+    with little_memory(), only_user_errors(str(file)):
       imports.make_model_folder(file, made.config, folder)
       continue
     refused += 1

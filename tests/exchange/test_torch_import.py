@@ -13,6 +13,7 @@ from cifar_jax import models
 from cifar_jax.config import get_config
 from cifar_jax.exchange import imports, torch_order
 from cifar_jax.exchange.layer_calls import layer_calls
+from cifar_jax.exchange.torch_families import known
 from cifar_jax.exchange.torch_names import layers_of
 from cifar_jax.utils.errors import UserError
 from tests.helpers import published_names
@@ -170,6 +171,10 @@ def test_layers_of_a_network_written_by_hand_are_matched_in_order(tmp_path) -> N
 def test_the_epsilon_of_the_other_program_can_be_given(tmp_path) -> None:
   var = read(by_hand(), tmp_path, epsilon=1e-3).variables['batch_stats']['BatchNorm_0']['var']
   assert np.array_equal(var, np.full(4, 2, np.float32))
+  layers = {'0': 'Conv_0', '2': 'Conv_1', '3': 'BatchNorm_0', '7': 'logits'}
+  ours = {f'{layers[n[0]]}{n[1:]}': array for n, array in by_hand().items()}
+  var = read(ours, tmp_path, epsilon=0.251).variables['batch_stats']['BatchNorm_0']['var']
+  np.testing.assert_allclose(var, np.full(4, 2.25), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +191,20 @@ def test_another_network_is_told_by_its_layer(change, said, tmp_path) -> None:
   extra = {name: np.zeros(shape, np.float32) for name, shape in change.items()}
   with pytest.raises(UserError, match=said):
     read({**by_hand(), **extra}, tmp_path)
+
+
+@pytest.mark.parametrize(
+  ('title', 'name', 'shape'),
+  [
+    ('timm vit', 'blocks.0.attn.qkv.bias', ()),
+    ('timm tf_efficientnet_lite0', 'blocks.0.0.bn.bias', (3,)),
+  ],
+)
+def test_shapes_and_names_that_no_library_writes_stay(title, name, shape) -> None:
+  module = models.create(ConfigDict(NETWORKS[title]), 5)
+  family = known.find(module, {n: np.zeros(s) for n, s in PUBLISHED[title]['tensors'].items()})
+  assert family is not None
+  assert family.rename(module, {name: np.zeros(shape)}).keys() == {name}
 
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf])
@@ -235,6 +254,9 @@ def test_a_bias_before_batch_norm_goes_into_its_mean() -> None:
   # What (x + bias - mean) is with a bias is (x - (mean - bias)) without.
   assert np.array_equal(found['stem.BatchNorm_0.running_mean'], 1 - np.arange(8.0))
   assert any('1 convolutions have a bias' in remark for remark in remarks)
+  tensors['stem.Conv_0.bias'] = np.arange(5.0)
+  with pytest.raises(UserError, match=r'stem\.Conv_0 has a bias, and stem/Conv_0 has none'):
+    torch_order.match(pathlib.Path('net'), tensors, ours, is_sorted=False)
 
 
 def test_shortcuts_are_told_from_branches_by_their_names() -> None:

@@ -1,6 +1,7 @@
 """Files of weights in every format, what is told about wrong ones, and that none of them is run."""
 
 import contextlib
+import copy
 import io
 import json
 import pathlib
@@ -146,6 +147,34 @@ def test_nothing_is_run(form, tmp_path) -> None:
   with pytest.raises(UserError, match=r'wants to use (io|_io|__builtin__|builtins)\.open'):
     torch_files.read(path)
   assert not witness.exists()
+
+
+def test_few_bytes_do_not_reserve_much_memory(tmp_path) -> None:
+  path = tmp_path / 'evil.pth'
+  with zipfile.ZipFile(path, 'w') as archive:
+    size = struct.pack('<Q', 2**62)
+    archive.writestr('evil/data.pkl', b'\x80\x05' + pickle.BYTEARRAY8 + size + pickle.STOP)
+  with pytest.raises(UserError, match=r'damaged \(KeyError'):  # no MemoryError: it is not tried
+    torch_files.read(path)
+  header = b'[' * 20_000_000
+  path = tmp_path / 'evil.safetensors'
+  path.write_bytes(struct.pack('<Q', len(header)) + header)
+  with pytest.raises(UserError, match='header has more than 10,000,000 bytes'):
+    safetensors_files.read(path)
+
+
+def test_parts_of_an_archive_that_lie_in_the_same_bytes_are_refused(tmp_path) -> None:
+  path = tmp_path / 'evil.pth'
+  with zipfile.ZipFile(path, 'w') as archive:
+    archive.writestr('a/data.pkl', storage_pickle(0, (600,), (1,), 600))
+    archive.writestr('a/data/0', np.ones(600, '<f4').tobytes())
+    there = archive.getinfo('a/data/0')
+    for number in range(1, 4):  # further names of the same member
+      again = copy.copy(there)
+      again.filename = again.orig_filename = f'a/data/{number}'
+      archive.filelist.append(again)
+  with pytest.raises(UserError, match='its parts overlap'):
+    torch_files.read(path)
 
 
 def storage_pickle(offset: int, shape: tuple, strides: tuple, count: int) -> bytes:
