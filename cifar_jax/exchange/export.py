@@ -9,7 +9,6 @@ The folder is there whole, with a parity that holds, or not at all.
 
 import dataclasses
 import pathlib
-import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,7 +20,8 @@ from cifar_jax.exchange.parity import Parity
 from cifar_jax.exchange.targets import TARGETS, Options, Written
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import disk_errors, make_folder, replacing, write_json
+from cifar_jax.utils.files import write_json
+from cifar_jax.utils.locks import new_folder
 
 PARITY = 'parity.json'
 
@@ -69,10 +69,7 @@ def export(
   out = out.absolute()
   check_place(out, overwrite)
   module = entry.load()
-  make_folder(out.parent)
-  with disk_errors(out.parent), replacing(out) as draft:
-    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
-    draft.mkdir()
+  with new_folder(out) as draft:
     written = module.write(exported.in_float32(network), draft, options)
     numbers = exported.statistics(network)
     if options.preprocessing == 'beside' and numbers.whitening is not None:

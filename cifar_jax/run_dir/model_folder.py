@@ -15,7 +15,6 @@ is `read_variables`.
 
 import hashlib
 import pathlib
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,12 +30,14 @@ from cifar_jax.run_dir.checkpoint import BEST, LATEST, Checkpoints
 from cifar_jax.training.multi_label import THRESHOLDS
 from cifar_jax.utils import json_files
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import disk_errors, make_folder, replacing, write_json
+from cifar_jax.utils.files import write_json
+from cifar_jax.utils.locks import new_folder
 from cifar_jax.weights import safetensors_files
 
 WEIGHTS, CARD, README = 'model.safetensors', 'card.json', 'README.md'
 CURVES, CONFUSION = 'curves.png', 'confusion.png'  # pictures of the card
 COLLECTIONS = ('params', 'batch_stats')
+_LONGEST_NAME = 255  # letters of a class, as file systems have it for the folders of classes
 _MOST_PARTS = 100  # of a name: JAX's trees cannot be much deeper
 _STEP, _DATA, _CHECKSUM = 'step', 'data_facts', 'weights_sha256'  # keys of about.json
 
@@ -71,6 +72,24 @@ def check_not_trained_in(folder: pathlib.Path) -> None:
       'could go on from; choose another --workdir, and start there from these weights by '
       f'--config.init_from={name}'
     )
+
+
+def check_class_names(folder: pathlib.Path, names: Sequence[str]) -> None:
+  """Raises UserError where a model folder, which may come from anywhere, calls a class what would
+  not be one word on a terminal, or two classes the same.
+  """
+  if not is_model_folder(folder):
+    return
+  path = folder / run_files.ABOUT
+  for name in names:
+    if not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME:
+      raise json_files.damaged(
+        path,
+        f'class_names holds {name[:20]!r} of {len(name)} letters; a name has 1 to '
+        f'{_LONGEST_NAME} printable ones',
+      )
+  if len(set(names)) < len(names):
+    raise json_files.damaged(path, 'class_names holds a name more than once')
 
 
 def write(
@@ -112,7 +131,7 @@ def write(
   if dtype not in ('float16', 'float32'):
     raise UserError(f"dtype is {dtype!r}; it is 'float16' or 'float32'")
   if folder.exists() and not (replace and is_model_folder(folder)):
-    if not folder.is_dir() or any(folder.iterdir()):
+    if not folder.is_dir() or folder.is_symlink() or any(folder.iterdir()):
       raise UserError(f'{folder} is there already; choose another folder, or move it away')
     folder.rmdir()
   originals = flatten(variables)
@@ -120,10 +139,7 @@ def write(
   difference, where = max(
     ((_difference(originals[name], tensors[name]), name) for name in tensors), default=(0.0, '')
   )
-  make_folder(folder.absolute().parent)
-  with disk_errors(folder), replacing(folder.absolute()) as draft:
-    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
-    draft.mkdir()
+  with new_folder(folder) as draft:
     safetensors_files.write(draft / WEIGHTS, tensors, {'format': 'flax'})
     checksum = _sha256(draft / WEIGHTS)
     configs.save(config, draft)
