@@ -7,6 +7,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -88,6 +89,25 @@ def make_folder(folder: pathlib.Path, what: str = 'folder') -> pathlib.Path:
   except OSError as error:
     raise UserError(f'cannot make the {what} {folder}: {error.strerror}') from error
   return folder
+
+
+def read_regular(path: pathlib.Path, most: int) -> bytes:
+  """The content of a regular file: a pipe would be waited for, and some devices have no end.
+
+  Args:
+    path: The file.
+    most: The most bytes that it may have.
+
+  Raises:
+    FileNotFoundError: there is nothing.
+    OSError: it is something else, too large, or cannot be read; `strerror` says it.
+  """
+  status = path.stat()
+  if not stat.S_ISREG(status.st_mode):
+    raise OSError(errno.EINVAL, 'it is no regular file')
+  if status.st_size > most:
+    raise OSError(errno.EFBIG, f'it has {status.st_size:,} bytes, more than {most:,}')
+  return path.read_bytes()
 
 
 def nearest_folder(folder: pathlib.Path) -> pathlib.Path:
