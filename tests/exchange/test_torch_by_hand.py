@@ -210,6 +210,10 @@ def test_what_the_user_can_mend(tmp_path) -> None:
     command(tmp_path, file, '--labels=a,b,a')
   with pytest.raises(UserError, match='there is no such file; write NAME,NAME'):
     command(tmp_path, file, '--labels=names.txt')
+  with pytest.raises(UserError, match='there is no such file; write NAME,NAME'):
+    command(tmp_path, file, '--labels=')
+  with pytest.raises(UserError, match=r"'b\\x1b' is no name of a class"):
+    command(tmp_path, file, '--labels=a,b\x1b,c')
   with pytest.raises(UserError, match='no such file of weights'):
     command(tmp_path, tmp_path / 'none.pth')
   (tmp_path / 'net.onnx').touch()
