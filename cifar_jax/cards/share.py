@@ -33,9 +33,12 @@ def prepare(
     license_id: What the hub calls the license of the weights; None: what a card.json says.
 
   Raises:
-    UserError: the run has not finished, or cannot be read.
+    UserError: the run has not finished, or cannot be read; the model folder is damaged.
   """
   reference = f'{hub.PREFIX}{address.repository}'
+  # Of a model folder too, whose readers would meet what is damaged.
+  config, about, variables, normalization = pack.parts_of(run, checkpoint)
+  known = facts.facts_of(run)
   if model_folder.is_model_folder(run):
     with disk_errors(folder):
       folder.mkdir()
@@ -44,10 +47,8 @@ def prepare(
     if not (folder / model_folder.README).exists() or license_id:
       card.write(run, folder, license_id, reference)
     return
-  config, about, variables, normalization = pack.parts_of(run, checkpoint)
   if not run_files.read_summary(run):
     raise UserError(f'{run} has not finished; what is shared is a finished run')
-  known = facts.facts_of(run)
   model_folder.write(
     folder,
     config=config,

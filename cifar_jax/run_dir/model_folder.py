@@ -217,6 +217,8 @@ def read_variables(
   with Checkpoints(run, read_only=True) as checkpoints:
     restored = checkpoints.restore_variables(checkpoint, averaged)
   if restored is None:
+    if _CHECKSUM in run_files.read_about(run):
+      raise UserError(f'{run} is a model folder without its {WEIGHTS}; restore that from a copy')
     raise UserError(f"{run} has no '{checkpoint}' checkpoint yet; train it first")
   return restored
 

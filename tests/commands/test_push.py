@@ -9,6 +9,7 @@ import pytest
 from cifar_jax import commands
 from cifar_jax.predict.evaluate import evaluate
 from cifar_jax.run_dir import references
+from cifar_jax.zoo import entries
 from tests.helpers.hub_server import Hub, serving
 
 pytest.importorskip('huggingface_hub')
@@ -57,7 +58,7 @@ def test_there_and_back(site, tiny_run, tiny_data, tmp_path, capsys) -> None:
   assert references.report_folder(run) == pathlib.Path('reports/hub_me_tiny')
 
 
-def test_mistakes_are_one_sentence(site, tiny_run, tmp_path, capsys) -> None:
+def test_mistakes_are_one_sentence(site, tiny_run, tmp_path, capsys, monkeypatch) -> None:
   unfinished = shutil.copytree(tiny_run, tmp_path / 'run')
   (unfinished / 'summary.json').unlink()
   for words, complaint in (
@@ -74,5 +75,20 @@ def test_mistakes_are_one_sentence(site, tiny_run, tmp_path, capsys) -> None:
   site.token = 'another'
   with pytest.raises(SystemExit):
     commands.main(['push', str(tiny_run), '--repo=me/tiny'])
-  assert 'cannot be uploaded to me/tiny' in capsys.readouterr().err
+  assert 'the model cannot be uploaded to me/tiny' in capsys.readouterr().err
+  monkeypatch.setenv('HF_TOKEN', 'hf_Schlüssel')
+  with pytest.raises(SystemExit):
+    commands.main(['push', str(tiny_run), '--repo=me/tiny'])
+  assert 'has a letter that none has' in capsys.readouterr().err
   assert site.files == {}
+
+
+@pytest.mark.parametrize('name', ['config.json', 'about.json', 'model.safetensors', 'card.json'])
+def test_a_damaged_model_folder_is_not_shared(site, tmp_path, capsys, name) -> None:
+  folder = shutil.copytree(entries.find('quickstart'), tmp_path / 'model')
+  content = (folder / name).read_bytes()
+  (folder / name).write_bytes(content[: len(content) // 2])
+  with pytest.raises(SystemExit):
+    commands.main(['push', str(folder), '--repo=me/tiny'])
+  assert f'{name} is ' in capsys.readouterr().err
+  assert site.requests == []

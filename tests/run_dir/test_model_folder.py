@@ -235,3 +235,11 @@ def test_names_of_classes_are_words(exact, tmp_path, names, sentence) -> None:
   (folder / 'about.json').write_text(json.dumps({**about, 'class_names': names}))
   with pytest.raises(UserError, match=sentence):
     classifier.load(folder)
+
+
+def test_without_its_weights_it_says_so(exact, tmp_path) -> None:
+  folder = tmp_path / 'model'
+  shutil.copytree(exact, folder)
+  (folder / 'model.safetensors').unlink()
+  with pytest.raises(UserError, match=r'is a model folder without its model\.safetensors'):
+    classifier.load(folder)
