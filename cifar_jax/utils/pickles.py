@@ -168,7 +168,9 @@ class RestrictedUnpickler(pickle._Unpickler):
 
 
 def _text(key: Any) -> str:
-  """The key of an entry, which Python 2 wrote as bytes."""
+  """The key of an entry, which Python 2 wrote as bytes; an optimizer numbers its entries."""
+  if isinstance(key, int):
+    return str(key)
   if not isinstance(key, bytes | str):
     raise pickle.UnpicklingError('the name of an entry is no text')
   return key.decode('latin1') if isinstance(key, bytes) else key
