@@ -55,6 +55,8 @@ def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
   lock = folder.with_name(f'.{folder.name}.lock')
 
   def refuse() -> None:
+    if not lock.exists():  # nothing can be made there, which filelock takes for a claim
+      raise OSError(errno.EACCES, f'no file can be made in {folder.parent}')
     raise UserError(
       f'another process is writing {folder}; wait for its end, or choose another folder'
     )

@@ -1,6 +1,7 @@
 """Folders that one process at a time writes."""
 
 import pathlib
+import sys
 
 import pytest
 
@@ -30,3 +31,9 @@ def test_what_a_killed_process_left_is_cleared(tmp_path: pathlib.Path) -> None:
     assert list(draft.iterdir()) == []
   assert list(out.iterdir()) == []
   assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='it has no such folder')
+def test_where_nothing_can_be_made_no_other_process_is_blamed() -> None:
+  with pytest.raises(UserError, match='cannot write to /proc'), new_folder(pathlib.Path('/proc/x')):
+    pass
