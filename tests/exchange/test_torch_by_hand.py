@@ -234,7 +234,7 @@ def test_what_the_user_can_mend(tmp_path) -> None:
 
 @pytest.mark.parametrize('key', ['model_state_dict', 'state_dict', 'model', 'net'])
 def test_a_checkpoint_of_a_training_has_its_network_read(tmp_path, key) -> None:
-  """As PyTorch's tutorials save it, beside the state of an optimizer, which has numbers for names."""
+  """As tutorials save it, beside the state of an optimizer, whose entries are numbers."""
   torch = pytest.importorskip('torch')
   network = torch.nn.Linear(2, 3)
   optimizer = torch.optim.Adam(network.parameters())
