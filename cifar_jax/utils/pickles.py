@@ -130,6 +130,7 @@ class RestrictedUnpickler(pickle._Unpickler):
     super().__init__(stream, encoding=encoding)
     self._allowed = allowed
 
+  _takes_numbers = False  # as keys, which become text
   stack: list[Any]  # as the base class calls it; what was pushed since the last mark
   pop_mark: Callable[[], list[Any]]
 
@@ -153,7 +154,8 @@ class RestrictedUnpickler(pickle._Unpickler):
 
   def _fill(self, items: list[Any]) -> None:
     for key, value in zip(items[::2], items[1::2], strict=True):
-      self.stack[-1][_text(key)] = value
+      is_number = self._takes_numbers and isinstance(key, int)
+      self.stack[-1][str(key) if is_number else _text(key)] = value
 
   dispatch[pickle.DICT[0]] = _load_dict
   dispatch[pickle.SETITEM[0]] = _load_setitem
@@ -168,9 +170,7 @@ class RestrictedUnpickler(pickle._Unpickler):
 
 
 def _text(key: Any) -> str:
-  """The key of an entry, which Python 2 wrote as bytes; an optimizer numbers its entries."""
-  if isinstance(key, int):
-    return str(key)
+  """The key of an entry, which Python 2 wrote as bytes."""
   if not isinstance(key, bytes | str):
     raise pickle.UnpicklingError('the name of an entry is no text')
   return key.decode('latin1') if isinstance(key, bytes) else key

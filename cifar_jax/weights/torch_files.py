@@ -149,6 +149,8 @@ _ALLOWED: Mapping[tuple[str, str], Any] = {
 class _Unpickler(RestrictedUnpickler):
   """Knows tensors, and collects the storages that they look at."""
 
+  _takes_numbers = True  # of an optimizer, which numbers its entries
+
   def __init__(self, stream: io.BytesIO):
     super().__init__(stream, _ALLOWED, encoding='utf-8')
     self.storages: dict[str, _Storage] = {}
