@@ -1,7 +1,6 @@
 """The facts of a model card: collected from a run, or read from the card.json of a model folder."""
 
 import datetime
-import math
 import pathlib
 import re
 import shlex
@@ -44,6 +43,7 @@ _RESULT: Mapping[str, Any] = {
   'of': str,
   'views': str,
 }
+_LARGEST = 1e300  # of a number
 MEASURED = ('accuracy', 'loss', 'map')
 _OTHER_RUN: Mapping[str, Any] = {'n': int, 'mean': _NUMBER, 'sd': _NUMBER, 'of': str, 'table': str}
 _NAMES_OF_VIEWS = {
@@ -99,7 +99,7 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: it cannot be read, or a value is of another type.
   """
-  content = json_files.read(path)
+  content = _present(json_files.read(path))
   if content.get('format') != FORMAT:
     raise json_files.damaged(path, f'its format is {str(content.get("format"))[:80]}, not {FORMAT}')
   _validate(content, path)
@@ -243,7 +243,14 @@ def _remarks(note: str) -> list[str]:
 
 
 def _present(content: Mapping[str, Any]) -> dict[str, Any]:
-  return {name: value for name, value in content.items() if value is not None}
+  """What is known, in objects and lists of objects within it too."""
+
+  def inner(value: Any) -> Any:
+    if isinstance(value, list):
+      return [inner(each) for each in value]
+    return _present(value) if isinstance(value, dict) else value
+
+  return {name: inner(value) for name, value in content.items() if value is not None}
 
 
 def _list(content: Mapping[str, Any], name: str, path: pathlib.Path) -> list[Any]:
@@ -259,5 +266,5 @@ def _check(holder: Any, kinds: Mapping[str, Any], what: str, path: pathlib.Path)
   for name, kind in kinds.items():
     value = holder.get(name)
     wrong = not isinstance(value, kind) or isinstance(value, bool)
-    if value is not None and (wrong or (isinstance(value, float) and not math.isfinite(value))):
+    if value is not None and (wrong or (kind is not str and not abs(value) < _LARGEST)):
       raise json_files.damaged(path, f'{name} is {str(value)[:80]!r}')

@@ -54,12 +54,13 @@ def _copy(
   """Copies a model folder that can be read; returns its facts."""
   if dtype:
     raise UserError(f'{run} is a model folder, whose weights are uploaded as they are: no --dtype')
-  model_folder.read_variables(run, checkpoint)
+  pack.parts_of(run, checkpoint)  # what is damaged is not for others
+  known = facts.facts_of(run)
   with disk_errors(folder):
     folder.mkdir()
     for name in hub.files_of(run):
       shutil.copyfile(run / name, folder / name)
-  return facts.facts_of(run)
+  return known
 
 
 def _make(

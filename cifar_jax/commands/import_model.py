@@ -21,6 +21,7 @@ from typing import Any
 
 from cifar_jax.commands import parsing
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.paths import user_path
 
 _SHOWN = 5  # classes
 
@@ -84,7 +85,7 @@ def _labels(text: str | None) -> tuple[str, ...]:
   if text is None:
     return ()
   if ',' not in text:
-    path = parsing.path(text)
+    path = user_path(text)
     if not path.is_file():
       raise UserError(f'--labels={text}: there is no such file; write NAME,NAME,... or a file')
     try:
@@ -92,6 +93,10 @@ def _labels(text: str | None) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
       raise UserError(f'--labels={path} cannot be read as text ({error})') from None
   names = tuple(name.strip() for name in text.split(',') if name.strip())
+  if odd := [name for name in names if not name.isprintable()]:
+    raise UserError(
+      f'--labels: {odd[0][:80]!r} is no name of a class; take what cannot be printed out'
+    )
   if len(set(names)) < max(len(names), 1):
     raise UserError(f'--labels={text[:80]}: each class needs a name of its own')
   return names

@@ -20,7 +20,8 @@ from cifar_jax.exchange.parity import Parity
 from cifar_jax.exchange.targets import TARGETS, Options, Written
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import is_free, replacing_folder, write_json
+from cifar_jax.utils.files import is_free, write_json
+from cifar_jax.utils.locks import new_folder
 
 PARITY = 'parity.json'
 
@@ -68,7 +69,7 @@ def export(
   out = out.absolute()
   check_place(out, overwrite)
   module = entry.load()
-  with replacing_folder(out) as draft:
+  with new_folder(out) as draft:
     written = module.write(exported.in_float32(network), draft, options)
     numbers = exported.statistics(network)
     if options.preprocessing == 'beside' and numbers.whitening is not None:

@@ -188,6 +188,7 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     about = {'class_names': splits.class_names, 'image_shape': splits.image_shape}
     if splits.preprocessing is not None:
       about['preprocessing'] = dataclasses.asdict(splits.preprocessing)
+  model_folder.check_class_names(run, about['class_names'])
   averaged = averaging.is_evaluated(config.weight_averaging)
   variables, step = model_folder.read_variables(run, checkpoint, averaged)
   height, width, channels = about['image_shape']

@@ -146,8 +146,12 @@ def push(folder: pathlib.Path, address: Address, private: bool) -> str:
       'no token of the hub: set $HF_TOKEN to one that may write, or log in by `hf auth login`; '
       'https://huggingface.co/settings/tokens makes them'
     )
+  if not (token.isascii() and token.isprintable()):
+    raise UserError(
+      'the token of the hub, perhaps $HF_TOKEN, has a letter that none has; copy it again'
+    )
   api = hub.HfApi(endpoint=endpoint(), token=token)
-  with _sentences(f'{folder} cannot be uploaded to {address.repository}', address, token):
+  with _sentences(f'the model cannot be uploaded to {address.repository}', address, token):
     api.create_repo(address.repository, private=private or None, exist_ok=True, repo_type='model')
     done = api.upload_folder(
       repo_id=address.repository,

@@ -30,12 +30,14 @@ from cifar_jax.run_dir.checkpoint import BEST, LATEST, Checkpoints
 from cifar_jax.training.multi_label import THRESHOLDS
 from cifar_jax.utils import json_files
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import is_free, replacing_folder, write_json
+from cifar_jax.utils.files import is_free, write_json
+from cifar_jax.utils.locks import new_folder
 from cifar_jax.weights import safetensors_files
 
 WEIGHTS, CARD, README = 'model.safetensors', 'card.json', 'README.md'
 CURVES, CONFUSION = 'curves.png', 'confusion.png'  # pictures of the card
 COLLECTIONS = ('params', 'batch_stats')
+_LONGEST_NAME = 255  # letters of a class, as file systems have it for the folders of classes
 _MOST_PARTS = 100  # of a name: JAX's trees cannot be much deeper
 STEP = 'step'  # this and the next are keys of about.json
 _DATA, _CHECKSUM = 'data_facts', 'weights_sha256'
@@ -72,6 +74,24 @@ def check_not_trained_in(folder: pathlib.Path) -> None:
       'could go on from; choose another --workdir, and start there from these weights by '
       f'--config.init_from={name}'
     )
+
+
+def check_class_names(folder: pathlib.Path, names: Sequence[str]) -> None:
+  """Raises UserError where a model folder, which may come from anywhere, calls a class what would
+  not be one word on a terminal, or two classes the same.
+  """
+  if not is_model_folder(folder):
+    return
+  path = folder / run_files.ABOUT
+  for name in names:
+    if not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME:
+      raise json_files.damaged(
+        path,
+        f'class_names holds {name[:20]!r} of {len(name)} letters; a name has 1 to '
+        f'{_LONGEST_NAME} printable ones',
+      )
+  if len(set(names)) < len(names):
+    raise json_files.damaged(path, 'class_names holds a name more than once')
 
 
 def write(
@@ -119,7 +139,7 @@ def write(
   difference, where = max(
     ((_difference(originals[name], tensors[name]), name) for name in tensors), default=(0.0, '')
   )
-  with replacing_folder(folder.absolute()) as draft:
+  with new_folder(folder) as draft:
     safetensors_files.write(draft / WEIGHTS, tensors, {'format': 'flax'})
     checksum = _sha256(draft / WEIGHTS)
     configs.save(config, draft)
@@ -197,6 +217,8 @@ def read_variables(
   with Checkpoints(run, read_only=True) as checkpoints:
     restored = checkpoints.restore_variables(checkpoint, averaged)
   if restored is None:
+    if _CHECKSUM in run_files.read_about(run):
+      raise UserError(f'{run} is a model folder without its {WEIGHTS}; restore that from a copy')
     raise UserError(f"{run} has no '{checkpoint}' checkpoint yet; train it first")
   return restored
 

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import run_path
 from cifar_jax.zoo import entries
 
@@ -25,7 +26,10 @@ def resolve(text: str) -> pathlib.Path:
     return hub.fetch(hub.parse(text))
   if text.startswith(entries.PREFIX):
     return entries.find(text.removeprefix(entries.PREFIX))
-  return run_path(text)
+  path = run_path(text)
+  if text in entries.names() and not path.exists():
+    raise UserError(f'{text} is no folder here; the entry of the zoo is {entries.PREFIX}{text}')
+  return path
 
 
 def shown(run: pathlib.Path) -> str:

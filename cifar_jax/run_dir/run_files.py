@@ -3,7 +3,6 @@
 import math
 import os
 import pathlib
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -172,9 +171,11 @@ def load_normalization(run: pathlib.Path, data_config: ConfigDict) -> Normalize:
     return make_normalize(data_config.mean, data_config.std)
   path = run / NORMALIZATION
   try:
+    if not path.is_file():  # a pipe would be waited for
+      raise FileNotFoundError
     with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
       return Statistics(**{name: arrays[name] for name in arrays.files})
-  except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+  except Exception as error:  # zipfile, zlib and numpy have many of their own for damaged files
     raise UserError(
       f'{path} cannot be read ({type(error).__name__}); it holds what the images of this run are '
       'normalized by, and going on with its training writes it again'

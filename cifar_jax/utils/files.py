@@ -7,6 +7,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -50,23 +51,10 @@ def replacing(path: pathlib.Path, shared: bool = False) -> Iterator[pathlib.Path
     raise
 
 
-@contextlib.contextmanager
-def replacing_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  """As `replacing`, of a folder: gives an empty one, and makes those around it.
-
-  Raises:
-    UserError: a disk is full, or forbids to write.
-  """
-  make_folder(path.parent)
-  with disk_errors(path), replacing(path) as draft:
-    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
-    draft.mkdir()
-    yield draft
-
-
 def is_free(path: pathlib.Path) -> bool:
-  """Whether nothing is at a path, or an empty folder."""
-  return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+  """Whether nothing is at a path, or an empty folder, which no link is."""
+  empty = path.is_dir() and not any(path.iterdir())
+  return not path.is_symlink() and (empty or not path.exists())
 
 
 def _rename(draft: pathlib.Path, path: pathlib.Path) -> None:
@@ -107,6 +95,25 @@ def make_folder(folder: pathlib.Path, what: str = 'folder') -> pathlib.Path:
   except OSError as error:
     raise UserError(f'cannot make the {what} {folder}: {error.strerror}') from error
   return folder
+
+
+def read_regular(path: pathlib.Path, most: int) -> bytes:
+  """The content of a regular file: a pipe would be waited for, and some devices have no end.
+
+  Args:
+    path: The file.
+    most: The most bytes that it may have.
+
+  Raises:
+    FileNotFoundError: there is nothing.
+    OSError: it is something else, too large, or cannot be read; `strerror` says it.
+  """
+  status = path.stat()
+  if not stat.S_ISREG(status.st_mode):
+    raise OSError(errno.EINVAL, 'it is no regular file')
+  if status.st_size > most:
+    raise OSError(errno.EFBIG, f'it has {status.st_size:,} bytes, more than {most:,}')
+  return path.read_bytes()
 
 
 def nearest_folder(folder: pathlib.Path) -> pathlib.Path:

@@ -2,12 +2,15 @@
 
 import contextlib
 import json
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import read_regular
 
+_MOST = 2**28  # bytes
 # Their content is known to the checkpoints, or measured again.
 _WRITTEN_AGAIN = ('config.json', 'summary.json')
 
@@ -21,8 +24,10 @@ def read(path: pathlib.Path) -> dict[str, Any]:
   """
   try:
     # Some editors begin a file with a mark of its encoding.
-    content = json.loads(path.read_text(encoding='utf-8-sig'))
+    content = json.loads(read_regular(path, _MOST).decode('utf-8-sig'))
   except FileNotFoundError:
+    if os.path.lexists(path):
+      raise damaged(path, 'it is a link to nothing') from None
     raise
   except OSError as error:
     raise damaged(path, str(error.strerror)) from None

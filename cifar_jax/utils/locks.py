@@ -3,7 +3,11 @@
 import contextlib
 import errno
 import pathlib
+import shutil
 from collections.abc import Callable, Iterator
+
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import disk_errors, make_folder, replacing
 
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -36,3 +40,33 @@ def locked(path: pathlib.Path, on_wait: Callable[[], object]) -> Iterator[None]:
     yield
   finally:
     lock.release()
+
+
+@contextlib.contextmanager
+def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Gives an empty folder to write into, which then takes the place of `folder`, as of `replacing`;
+  those around it are made.
+
+  Raises:
+    UserError: another process is writing that folder, or it cannot be written.
+  """
+  folder = folder.absolute()
+  make_folder(folder.parent)
+  lock = folder.with_name(f'.{folder.name}.lock')
+
+  def refuse() -> None:
+    if not lock.exists():  # nothing can be made there, which filelock takes for a claim
+      raise OSError(errno.EACCES, f'no file can be made in {folder.parent}')
+    raise UserError(
+      f'another process is writing {folder}; wait for its end, or choose another folder'
+    )
+
+  with disk_errors(folder.parent), locked(lock, refuse):
+    try:
+      with replacing(folder) as draft:
+        shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+        draft.mkdir()
+        yield draft
+    finally:
+      with contextlib.suppress(OSError):  # Windows keeps what is open
+        lock.unlink(missing_ok=True)

@@ -131,6 +131,7 @@ class RestrictedUnpickler(pickle._Unpickler):
     super().__init__(stream, encoding=encoding)
     self._allowed = allowed
 
+  _takes_numbers = False  # as keys, which become text
   stack: list[Any]  # as the base class calls it; what was pushed since the last mark
   pop_mark: Callable[[], list[Any]]
 
@@ -154,7 +155,8 @@ class RestrictedUnpickler(pickle._Unpickler):
 
   def _fill(self, items: list[Any]) -> None:
     for key, value in zip(items[::2], items[1::2], strict=True):
-      self.stack[-1][_text(key)] = value
+      is_number = self._takes_numbers and isinstance(key, int)
+      self.stack[-1][str(key) if is_number else _text(key)] = value
 
   dispatch[pickle.DICT[0]] = _load_dict
   dispatch[pickle.SETITEM[0]] = _load_setitem

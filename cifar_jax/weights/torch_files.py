@@ -21,6 +21,8 @@ from cifar_jax.utils.pickles import Allowed, ForbiddenError, RestrictedUnpickler
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
+# What checkpoints of a training call the state dict of the network.
+_NETWORKS = ('state_dict', 'model_state_dict', 'model', 'net')
 _BFLOAT16 = 'bfloat16'
 _TYPES: Mapping[str, str] = {
   'FloatStorage': '<f4',
@@ -37,7 +39,7 @@ _TYPES: Mapping[str, str] = {
 
 
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """The tensors of a state dict, by name; below 'state_dict' or 'model' if that is where they are.
+  """The tensors of a state dict, by name; in a checkpoint of a training, those of its network.
 
   Raises:
     UserError: the file cannot be read, is damaged, or wants to use anything but tensors.
@@ -45,7 +47,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
   try:
     content = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path.read_bytes())
     while isinstance(content, dict):
-      inner = next((content[key] for key in ('state_dict', 'model') if key in content), None)
+      inner = next((content[key] for key in _NETWORKS if key in content), None)
       if not isinstance(inner, dict):
         break
       content = inner
@@ -146,6 +148,8 @@ _ALLOWED: Mapping[tuple[str, str], Any] = {
 
 class _Unpickler(RestrictedUnpickler):
   """Knows tensors, and collects the storages that they look at."""
+
+  _takes_numbers = True  # of an optimizer, which numbers its entries
 
   def __init__(self, stream: io.BytesIO):
     super().__init__(stream, _ALLOWED, encoding='utf-8')

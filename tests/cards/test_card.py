@@ -4,6 +4,8 @@ import json
 import pathlib
 import re
 import shutil
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import yaml
@@ -210,7 +212,35 @@ def test_values_of_another_type_are_named(tmp_path: pathlib.Path) -> None:
     ({'remarks': [3]}, 'a remark is '),
     ({'parameters': True}, 'parameters is '),
     ({'trained': {'seconds': '3'}}, 'seconds is '),
+    ({'parameters': 10**400}, 'parameters is '),
+    ({'results': [{'accuracy': float('nan')}]}, 'accuracy is '),
   ):
     (folder / 'card.json').write_text(json.dumps({**content, **change}))
     with pytest.raises(UserError, match=f'card.json is damaged .*{said}'):
       card.of_run(folder)
+
+
+def test_null_is_what_is_not_known(tmp_path: pathlib.Path) -> None:
+  """Each value, at any depth: none of them is spoken of, and nothing stops."""
+  folder = tmp_path / 'fast83'
+  shutil.copytree(entries.find('fast83'), folder)
+  path = folder / 'card.json'
+  content = json.loads(path.read_text())
+  del content['format']
+
+  def without(value: Any) -> Iterator[Any]:
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in pairs:
+      yield changed(value, key, None)
+      if isinstance(inner, dict | list):
+        yield from (changed(value, key, each) for each in without(inner))
+
+  def changed(value: Any, key: Any, new: Any) -> Any:
+    return (
+      {**value, key: new} if isinstance(value, dict) else [*value[:key], new, *value[key + 1 :]]
+    )
+
+  for each in without(content):
+    path.write_text(json.dumps({'format': 1, **each}))
+    with only_user_errors(str(folder)):
+      assert 'None' not in card.of_run(folder)

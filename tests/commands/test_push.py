@@ -12,6 +12,7 @@ from cifar_jax.cards import facts, share
 from cifar_jax.predict.evaluate import evaluate
 from cifar_jax.run_dir import hub, model_folder, references, run_files
 from cifar_jax.utils.errors import UserError
+from cifar_jax.zoo import entries
 from tests.helpers.hub_server import Hub, serving
 
 pytest.importorskip('huggingface_hub')
@@ -60,7 +61,7 @@ def test_there_and_back(site, tiny_run, tiny_data, tmp_path, capsys) -> None:
   assert references.report_folder(run) == pathlib.Path('reports/hub_me_tiny')
 
 
-def test_mistakes_are_one_sentence(site, tiny_run, tmp_path, capsys) -> None:
+def test_mistakes_are_one_sentence(site, tiny_run, tmp_path, capsys, monkeypatch) -> None:
   unfinished = shutil.copytree(tiny_run, tmp_path / 'run')
   (unfinished / 'summary.json').unlink()
   for words, complaint in (
@@ -77,7 +78,11 @@ def test_mistakes_are_one_sentence(site, tiny_run, tmp_path, capsys) -> None:
   site.token = 'another'
   with pytest.raises(SystemExit):
     commands.main(['push', str(tiny_run), '--repo=me/tiny'])
-  assert 'cannot be uploaded to me/tiny' in capsys.readouterr().err
+  assert 'the model cannot be uploaded to me/tiny' in capsys.readouterr().err
+  monkeypatch.setenv('HF_TOKEN', 'hf_Schlüssel')
+  with pytest.raises(SystemExit):
+    commands.main(['push', str(tiny_run), '--repo=me/tiny'])
+  assert 'has a letter that none has' in capsys.readouterr().err
   assert site.files == {}
 
 
@@ -109,3 +114,14 @@ def test_the_card_speaks_of_the_weights_that_go(tiny_run, tmp_path) -> None:
   with pytest.raises(UserError, match='there is no --checkpoint=best2'):
     share.prepare(half, tmp_path / 'other', address, 'best2')
   assert not (tmp_path / 'other').exists()
+
+
+@pytest.mark.parametrize('name', ['config.json', 'about.json', 'model.safetensors', 'card.json'])
+def test_a_damaged_model_folder_is_not_shared(site, tmp_path, capsys, name) -> None:
+  folder = shutil.copytree(entries.find('quickstart'), tmp_path / 'model')
+  content = (folder / name).read_bytes()
+  (folder / name).write_bytes(content[: len(content) // 2])
+  with pytest.raises(SystemExit):
+    commands.main(['push', str(folder), '--repo=me/tiny'])
+  assert f'{name} is ' in capsys.readouterr().err
+  assert site.requests == []

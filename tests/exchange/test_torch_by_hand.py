@@ -14,6 +14,7 @@ from cifar_jax.config import get_config
 from cifar_jax.exchange import imports
 from cifar_jax.predict import classifier
 from cifar_jax.utils.errors import UserError
+from cifar_jax.weights import torch_files
 from tests.helpers.memory import little_memory
 from tests.helpers.mutations import mutated
 from tests.helpers.only_user_errors import only_user_errors
@@ -212,6 +213,10 @@ def test_what_the_user_can_mend(tmp_path) -> None:
     command(tmp_path, file, '--labels=a,b,a')
   with pytest.raises(UserError, match='there is no such file; write NAME,NAME'):
     command(tmp_path, file, '--labels=names.txt')
+  with pytest.raises(UserError, match='there is no such file; write NAME,NAME'):
+    command(tmp_path, file, '--labels=')
+  with pytest.raises(UserError, match=r"'b\\x1b' is no name of a class"):
+    command(tmp_path, file, '--labels=a,b\x1b,c')
   with pytest.raises(UserError, match='no such file of weights'):
     command(tmp_path, tmp_path / 'none.pth')
   (tmp_path / 'net.onnx').touch()
@@ -227,6 +232,21 @@ def test_what_the_user_can_mend(tmp_path) -> None:
   assert classifier.load(made).class_names == ('cat', 'dog', 'cow')
   with pytest.raises(UserError, match='made is there already'):
     command(tmp_path, file, '--labels=a,b,c')
+
+
+@pytest.mark.parametrize('key', ['model_state_dict', 'state_dict', 'model', 'net'])
+def test_a_checkpoint_of_a_training_has_its_network_read(tmp_path, key) -> None:
+  """As tutorials save it, beside the state of an optimizer, whose entries are numbers."""
+  torch = pytest.importorskip('torch')
+  network = torch.nn.Linear(2, 3)
+  optimizer = torch.optim.Adam(network.parameters())
+  network(torch.ones(1, 2)).sum().backward()
+  optimizer.step()
+  content = {'epoch': 2, key: network.state_dict(), 'optimizer': optimizer.state_dict()}
+  torch.save({**content, 'loss': torch.tensor(0.5)}, tmp_path / 'last.pth')
+  found = torch_files.read(tmp_path / 'last.pth')
+  assert sorted(found) == ['bias', 'weight']
+  np.testing.assert_array_equal(found['weight'], network.weight.detach().numpy())
 
 
 def target() -> imports.Target:

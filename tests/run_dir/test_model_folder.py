@@ -221,3 +221,31 @@ def test_damaged_files_get_a_sentence(exact, tmp_path, name, count) -> None:
       classifier.load(folder)
       refused -= 1
   assert refused > count // 3
+
+
+@pytest.mark.parametrize(
+  ('names', 'sentence'),
+  [
+    (['\x1b[2J', 'b', 'c', 'd'], r"class_names holds '\\x1b\[2J' of 4 letters"),
+    (['a\nerror: b', 'b', 'c', 'd'], r"class_names holds 'a\\nerror: b'"),
+    (['', 'b', 'c', 'd'], "class_names holds '' of 0 letters"),
+    (['a' * 300, 'b', 'c', 'd'], 'of 300 letters; a name has 1 to 255 printable ones'),
+    (['a', 'b', 'b', 'd'], 'holds a name more than once'),
+  ],
+)
+def test_names_of_classes_are_words(exact, tmp_path, names, sentence) -> None:
+  """They are printed by every command, and such a folder may come from anywhere."""
+  folder = tmp_path / 'model'
+  shutil.copytree(exact, folder)
+  about = json.loads((folder / 'about.json').read_text())
+  (folder / 'about.json').write_text(json.dumps({**about, 'class_names': names}))
+  with pytest.raises(UserError, match=sentence):
+    classifier.load(folder)
+
+
+def test_without_its_weights_it_says_so(exact, tmp_path) -> None:
+  folder = tmp_path / 'model'
+  shutil.copytree(exact, folder)
+  (folder / 'model.safetensors').unlink()
+  with pytest.raises(UserError, match=r'is a model folder without its model\.safetensors'):
+    classifier.load(folder)

@@ -1,5 +1,7 @@
 """What a run normalizes its images by, kept in its folder."""
 
+import zipfile
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from ml_collections import ConfigDict
 from cifar_jax.augment import normalize
 from cifar_jax.run_dir import run_files
 from cifar_jax.utils.errors import UserError
+from tests.helpers.mutations import mutated
+from tests.helpers.only_user_errors import only_user_errors
 
 
 @pytest.mark.parametrize(
@@ -34,4 +38,19 @@ def test_statistics_that_are_missing_or_damaged(tmp_path) -> None:
     run_files.load_normalization(tmp_path, section)
   (tmp_path / 'normalization.npz').write_bytes(b'PK\x03\x04 nothing')
   with pytest.raises(UserError, match=r'normalization\.npz cannot be read'):
+    run_files.load_normalization(tmp_path, section)
+
+
+def test_a_damaged_archive_gets_a_sentence(tmp_path) -> None:
+  """Packed, so that zlib has a word too; one that says it holds terabytes."""
+  section, path = ConfigDict({'normalize': 'channel'}), tmp_path / 'normalization.npz'
+  np.savez_compressed(path, mean=np.zeros(3, np.float32), std=np.ones(3, np.float32))
+  for changed in mutated(path.read_bytes(), 150, 0):
+    path.write_bytes(changed)
+    with only_user_errors(str(tmp_path)):
+      run_files.load_normalization(tmp_path, section)
+  header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,)}".ljust(117)
+  with zipfile.ZipFile(path, 'w') as archive:
+    archive.writestr('mean.npy', b'\x93NUMPY\x01\x00v\x00' + header + b'\n')
+  with pytest.raises(UserError, match=r'normalization\.npz cannot be read \(MemoryError\)'):
     run_files.load_normalization(tmp_path, section)

@@ -245,3 +245,11 @@ def test_entries_are_compared_by_what_their_cards_say(capsys) -> None:
   (row,) = json.loads(capsys.readouterr().out)
   expected, *_ = facts.read(entries.find('lr') / 'card.json')['results']
   assert row == {'run': 'lr', 'test_accuracy': expected['accuracy'], 'state': 'weights'}
+
+
+def test_a_forgotten_prefix_is_hinted_at(tmp_path, monkeypatch) -> None:
+  monkeypatch.chdir(tmp_path)
+  with pytest.raises(UserError, match='no folder here; the entry of the zoo is zoo:fast90'):
+    references.resolve('fast90')
+  (tmp_path / 'fast90').mkdir()
+  assert references.resolve('fast90') == pathlib.Path('fast90')

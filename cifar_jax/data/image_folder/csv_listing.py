@@ -88,8 +88,8 @@ def list_csv(path: pathlib.Path, multi_label: bool = False) -> Listing:
 
 def _tables(path: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
   """(split, file), the split being '' where the table itself may say it."""
-  if path.is_file():
-    if path.suffix.lower() not in tables.SUFFIXES:
+  if not path.is_dir():
+    if path.suffix.lower() not in tables.SUFFIXES or not path.is_file():
       raise UserError(f'--config.data.dir={path} is no table; {_HOW}')
     return [('', path)]
   files = sorted(

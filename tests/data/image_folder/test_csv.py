@@ -1,5 +1,6 @@
 """Image files named by a table: what is understood, what is asked about, and their images."""
 
+import os
 import pathlib
 
 import numpy as np
@@ -197,6 +198,8 @@ def test_folders_without_the_table(tmp_path) -> None:
     (tmp_path / name).write_text(PLAIN)
   with pytest.raises(UserError, match=r'holds a.csv, b.csv; give a CSV file'):
     list_csv(tmp_path)
+  with pytest.raises(UserError, match='null is no table; give a CSV file'):
+    list_csv(pathlib.Path(os.devnull))
 
 
 def test_damaged_tables_end_in_a_sentence(folder) -> None:
