@@ -48,6 +48,7 @@ OTHERS = {
   'uv': 'installs',
   'unzip': 'an archive of the reader',
 }
+_SHELLS = ('', 'bash', 'console', 'sh', 'shell')
 _VARIABLE = re.compile(r'[A-Z_]+=\S* ')
 _OURS = re.compile(
   r'(?:\S*/)?python3?(?:\.\d+)? (?:\S*/)?(launch\.py|-m cifar_jax|-m benchmarks)\b'
@@ -69,15 +70,13 @@ def pages() -> list[pathlib.Path]:
 
 def lines_of_page(path: pathlib.Path) -> list[Line]:
   """The lines in a page's blocks of the shell, and in those that name no language."""
-  text = path.read_text('utf-8')
   name = path.relative_to(REPOSITORY).as_posix()
   found = []
-  for block in re.finditer(r'^( *)```(bash|sh|shell|console|)\n(.*?)^\1```', text, re.M | re.S):
-    number = text.count('\n', 0, block.start()) + 1
-    shell = block[2] != ''
-    for line in split(textwrap.dedent(block[3])):
-      if shell or _OURS.match(line):
-        found.append(Line(f'{name}:{number}', line))
+  for number, language, _, text in _blocks(path):
+    if language in _SHELLS:
+      found += [
+        Line(f'{name}:{number}', line) for line in split(text) if language or _OURS.match(line)
+      ]
   return found
 
 
@@ -85,10 +84,18 @@ def files_of_page(path: pathlib.Path) -> dict[str, str]:
   """What a page has its reader write, by name: the blocks with a title, as in
   ```python title="configs/mine.py".
   """
-  found = re.findall(
-    r'^( *)```\w+ title="([^"]+)"[^\n]*\n(.*?)^\1```', path.read_text('utf-8'), re.M | re.S
-  )
-  return {name: textwrap.dedent(text) for _, name, text in found}
+  return {title: text for _, _, title, text in _blocks(path) if title}
+
+
+def _blocks(path: pathlib.Path) -> Iterator[tuple[int, str, str, str]]:
+  """Each fenced block of a page: the number of its first line, its language and title, or '', and
+  its text. All are read in order, since the end of one looks like the beginning of another.
+  """
+  page = path.read_text('utf-8')
+  fenced = r'^( *)```(\w*)(?: +title="([^"]+)")?[^\n]*\n(.*?)^\1```'
+  for block in re.finditer(fenced, page, re.M | re.S):
+    number = page.count('\n', 0, block.start()) + 1
+    yield number, block[2], block[3] or '', textwrap.dedent(block[4])
 
 
 def lines_of_text(place: str, text: str) -> list[Line]:
