@@ -1,5 +1,6 @@
 """The command lines that the README, the pages of docs/ and the docstrings of configs show."""
 
+import functools
 import pathlib
 import re
 import shlex
@@ -171,14 +172,18 @@ def check(line: str, own_files: Collection[str] = ()) -> None:
     if program == 'launch.py':
       _check_launch(words, own_files)
       return
-    parser = commands.make_parser() if program == 'cifar_jax' else command_line.make_parser()
-    arguments = parsing.parse(parser, words)
+    arguments = parsing.parse(_parser(program), words)
     file = getattr(arguments, 'config', None)
     if file and arguments.takes_overrides:
       _check_config(file, arguments.overrides, own_files)
   except SystemExit as end:
     if end.code:
       raise AssertionError('refused') from None
+
+
+@functools.cache
+def _parser(program: str) -> parsing.Program:
+  return commands.make_parser() if program == 'cifar_jax' else command_line.make_parser()
 
 
 def _check_launch(words: list[str], own_files: Collection[str]) -> None:
@@ -201,6 +206,10 @@ def _check_launch(words: list[str], own_files: Collection[str]) -> None:
 
 
 def _check_config(file: str, overrides: list[str], own_files: Collection[str]) -> None:
-  if file in own_files:
-    return
+  if file not in own_files:
+    _load(file, tuple(overrides))
+
+
+@functools.cache
+def _load(file: str, overrides: tuple[str, ...]) -> None:
   configs.validate(configs.load(file, overrides))

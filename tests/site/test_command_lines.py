@@ -36,6 +36,7 @@ def test_command_lines_of_a_page(path: pathlib.Path) -> None:
   check(command_lines.lines_of_page(path), command_lines.files_of_page(path))
 
 
+@pytest.mark.thorough
 def test_command_lines_of_configs() -> None:
   found = []
   for path in sorted((REPOSITORY / 'configs').rglob('[!_]*.py')):
