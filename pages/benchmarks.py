@@ -25,8 +25,8 @@ def page() -> str:
     [
       '# Benchmarks\n',
       'Every number on this page comes from a table in `results/`, or is a mean or deviation of '
-      'its rows. Accuracy is that after the last update, never that of the best epoch, on the whole '
-      'test set of CIFAR-10 unless a table says otherwise. A mean is given with its standard '
+      'its rows. Accuracy is that after the last update, never that of the best epoch, on the '
+      'whole test set of CIFAR-10 unless a table says otherwise. A mean is given with its standard '
       'deviation and the number n of seeds. [How each table was measured, and what counts as '
       'evidence](../results/README.md).\n',
       *_section(
