@@ -105,7 +105,7 @@ def prepared(home: pathlib.Path, words: list[str]) -> list[str]:
     held_out = str(configs.load(str(home / file), overrides).data.validation)
     few = ['--config.data.validation=8'] if held_out.isdigit() else []
     return [*words, *TINY, *data, *few]
-  return [*words, *data, *(['--steps=4', '--config.batch_size=8'] if verb == 'lr_range' else [])]
+  return [*words, *data, *(['--steps=30', '--config.batch_size=8'] if verb == 'lr_range' else [])]
 
 
 @pytest.mark.parametrize('path', PAGES, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
