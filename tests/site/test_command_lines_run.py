@@ -34,6 +34,7 @@ NOT_RUN = {
   r'cifar_jax push|hub:': 'no network',
   r'cifar_jax predict .*https?:': 'no network',
   r'cifar_jax doctor': 'tests/commands/test_doctor.py runs it, for minutes where others compute',
+  r'densenet': 'compiles for minutes where others compute; tests/models has it',
   r'efficientnet|vgg16_bottleneck|pretrained': 'weights that pip or Keras brings',
   r'config\.data\.name=(?!folder|synthetic|cifar10\b)': 'data that are not at hand',
   r'\s-\s*$|<': 'reads what the reader types',
