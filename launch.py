@@ -2,15 +2,15 @@
 
   python launch.py --config=configs/cnn_adv.py
 
-The run's folder (--workdir, by default runs/<config name>) receives the config, metrics.csv,
-TensorBoard events, checkpoints and, at the end, summary.json. Ctrl-C or SIGTERM saves and stops;
-the same command goes on from there.
+The config, metrics.csv, TensorBoard events, checkpoints and, at the end, summary.json are written
+to the run's folder (--workdir, by default runs/<config name>). Ctrl-C or SIGTERM saves and stops;
+the same command resumes.
 
-Every option can be changed on the command line; python -m cifar_jax options explains them all:
+Every option can be changed on the command line; python -m cifar_jax options explains all of them:
 
   python launch.py --config=configs/cnn_adv.py --config.optimizer.learning_rate=3e-4
 
-On several hosts the same command runs on each of them (docs/start/many_devices.md). Afterwards:
+On several hosts, run the same command on each of them (docs/start/many_devices.md). Afterwards:
 
   python -m cifar_jax evaluate runs/cnn_adv
 """
@@ -40,7 +40,7 @@ _PROGRESS = flags.DEFINE_enum(
   'auto: a bar on a terminal, one line per epoch elsewhere.',
 )
 _COORDINATOR = flags.DEFINE_string(
-  'coordinator', '', "HOST:PORT of process 0 of several; 'auto': as the cluster says."
+  'coordinator', '', "HOST:PORT of process 0, where there are several; 'auto' asks the cluster."
 )
 _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many processes there are.')
 _PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')

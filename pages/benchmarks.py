@@ -24,9 +24,9 @@ def page() -> str:
   return '\n'.join(
     [
       '# Benchmarks\n',
-      'Every number on this page is one of a table in `results/`, or a mean or deviation of its '
-      'rows. Accuracy is that of the last update on the whole test set of CIFAR-10, unless a '
-      'table says otherwise, never that of the best epoch; a mean stands with its standard '
+      'Every number on this page comes from a table in `results/`, or is a mean or deviation of '
+      'its rows. Accuracy is that after the last update, never that of the best epoch, on the '
+      'whole test set of CIFAR-10 unless a table says otherwise. A mean is given with its standard '
       'deviation and the number n of seeds. [How each table was measured, and what counts as '
       'evidence](../results/README.md).\n',
       *_section(
@@ -62,7 +62,7 @@ def page() -> str:
       *_section(
         'The same, of an earlier version',
         'throughput_before',
-        'Beside Keras and Flax as it comes, too.',
+        'Also beside Keras and unmodified Flax.',
         'python -m benchmarks throughput --configs=cnn_adv --systems=plain,keras_tensorflow',
         table(measured.THROUGHPUT, measured.throughput(file='throughput_before'), '--:--:::--'),
       ),
@@ -70,7 +70,7 @@ def page() -> str:
         'How a step grows',
         'scaling',
         'A step of training by batch size, width, depth and number of devices, medians of turns. '
-        'The devices are those that the cores of one processor pose as.',
+        'The devices are simulated by the cores of one processor.',
         'python -m benchmarks scaling --option=batch_size --values=32;128;512',
         _plain('scaling', ('config', 'option', 'value', 'batch_size', 'step_ms',
                            'images_per_second', 'repeats', 'version', 'machine')),
@@ -101,15 +101,15 @@ def page() -> str:
       *_section(
         'Programs by the TPU compiler',
         'tpu',
-        'What the compiler makes of the programs for slices that were not at hand. Nothing in this '
-        'table ran on a TPU.',
+        'What the compiler reports of the programs, for slices that were not available. Nothing in '
+        'this table ran on a TPU.',
         'python -m benchmarks tpu',
         _plain('tpu', ('config', 'overrides', 'topology', 'program', 'commit', 'compile_seconds',
                        'arguments_mib', 'temporaries_mib', 'collectives', 'estimated_cycles')),
       ),
       '## What was not measured\n',
-      'No row here was measured on a TPU, on an AMD or Apple GPU, or on several hosts. Of the '
-      'published figures, these have no run of ours:\n',
+      'No row here was measured on a TPU, on an AMD or Apple GPU, or on several hosts. We '
+      'have no run for these published figures:\n',
       _not_run(),
       '\nAnd these configs have no measured run at all: '
       + ', '.join(f'[`{name}`](configs/{name}.md)' for name in _unmeasured())

@@ -16,7 +16,7 @@ def page() -> str:
   """The text of the page."""
   parts = [
     '# Commands\n',
-    'Training is `python launch.py`; all else is `python -m cifar_jax VERB`. What stands here is '
+    '`python launch.py` trains; `python -m cifar_jax VERB` does everything else. This page shows '
     'what `--help` prints.\n',
     '## launch.py\n',
     *_launch(),
@@ -39,7 +39,7 @@ def _launch() -> list[str]:
   return [
     example_first(about),
     code('text', '\n'.join(['flags:', *lines])),
-    'All options of the config are flags too, as in `--config.epochs=3`: see '
+    'All options of the config are flags, too, such as `--config.epochs=3`: see '
     '[options](options.md).\n',
   ]
 

@@ -114,7 +114,11 @@ def page(each: Described) -> str:
     '## Network\n',
     drawing.network(each.network.layers),
     table(('quantity', 'number'), facts, '-:'),
-    *(['\nClasses are those of the folder of images; here two are assumed.\n'] if assumed else []),
+    *(
+      ['\nThe classes are those of the folder of images; two are assumed here.\n']
+      if assumed
+      else []
+    ),
     '\n??? note "Layer by layer"\n',
     '    Printed by\n',
     _indented(
@@ -145,11 +149,11 @@ def _size(each: Described, assumed: bool) -> str:
 
 
 def _trained(name: str) -> Iterator[str]:
-  """How its network is had without training, where the package brings it, and given away."""
+  """How to use its network without training, where the package has its weights, and to share it."""
   if name in entries.names():
     yield 'Trained weights come with the package:\n'
     yield code('bash', f'python -m cifar_jax predict zoo:{name} cat.jpg')
-  yield 'How a finished run is exported and given away: [Share](../share.md).\n'
+  yield 'To export or share a finished run, see [Share](../share.md).\n'
 
 
 def _curves(name: str) -> Iterator[str]:

@@ -73,8 +73,8 @@ def network(layers: Sequence[LayerRecord]) -> str:
   return (
     f'<div class="network"><svg viewBox="0 0 {_WIDTH} {height}" role="img" '
     f'aria-label="{title}" font-size="13" font-family="inherit">{"".join(parts)}</svg></div>\n\n'
-    'Blocks are as wide as what they put out, on a logarithmic scale; beside them the shape of '
-    'that (height \xd7 width \xd7 channels), and parameters with their share.\n'
+    'The width of a block shows the size of its output, on a logarithmic scale. Beside it are the '
+    'shape of the output (height \xd7 width \xd7 channels), and its parameters with their share.\n'
   )
 
 

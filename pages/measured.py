@@ -196,7 +196,7 @@ def _photographs(name: str) -> Iterator[str]:
 
 SYSTEMS = {
   'ours': 'cifar_jax',
-  'plain': 'Flax and XLA as they come',
+  'plain': 'Flax and XLA, unmodified',
   'pytorch': 'PyTorch',
   'pytorch_compiled': 'PyTorch, compiled',
   'keras_tensorflow': 'Keras on TensorFlow',

@@ -36,7 +36,7 @@ def files() -> str:
     '# Files of a run\n\nThe folder of a run (`--workdir`, by default `runs/` and the name of the '
     'config) belongs to one run; the same command on the same folder resumes it. A file is written '
     'under another name first and then renamed, so that a process killed at any moment leaves no '
-    'half of one. The numbers in them are explained under [metrics](metrics.md).\n\n'
+    'partial file. [Metrics](metrics.md) explains the numbers in them.\n\n'
     + _table('file', meanings.FILES)
   )
 

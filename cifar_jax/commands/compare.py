@@ -1,4 +1,4 @@
-"""Runs side by side, data set by data set, the best first; also while they go on.
+"""Runs side by side, data set by data set, the best first, even while they train.
 
 RUN may be a folder of runs, and of folders of runs. Runs that differ in their seeds alone are one
 row: mean ± standard deviation, their number n, and the interval in which the mean of all such runs
@@ -14,11 +14,11 @@ Two folders or more are tested against the first: is there a difference, or is i
   python -m cifar_jax compare runs/cnn_simple_seeds runs/cnn_adv_seeds
   python -m cifar_jax compare runs/a_seeds runs/b_seeds --difference=0.2
 
-Where both have the same seeds they are compared seed by seed, otherwise by Welch's test; a test by
-permutation, which assumes no normal distribution, stands beside it. One run of each tells nothing.
-That is done on the validation images, on which one chooses. --column=test_accuracy compares on the
-test set instead, and whoever chooses by that has no test set left (docs/trials/index.md). That test
-numbers of a study's runs were shown, sorted by or tested stands in STUDY/test_looks.csv.
+If both have the same seeds, they are compared seed by seed, otherwise by Welch's test, beside a
+permutation test, which does not assume a normal distribution. One run of each shows nothing. The
+comparison uses the validation images, by which you may choose. --column=test_accuracy compares on
+the test set instead, but if you choose by that, you have no test set left (docs/trials/index.md).
+STUDY/test_looks.csv records that test numbers of a study's runs were shown, sorted by or tested.
 
 A damaged run is named on stderr and left out; the exit status is then 1.
 """

@@ -1,6 +1,6 @@
 """A web page of runs and studies while they train: a leaderboard whose columns, order, filter and
-groups are chosen in it, curves of training and validation, and the misclassified images of each
-epoch of runs with --config.evaluate.images_every_epochs=1.
+groups you choose on the page, curves of training and validation, and, for runs with
+--config.evaluate.images_every_epochs=1, the misclassified images of each epoch.
 
 RUN may be a run, a study, or a folder around them; new ones appear by themselves.
 
@@ -8,8 +8,8 @@ RUN may be a run, a study, or a folder around them; new ones appear by themselve
   python -m cifar_jax dashboard runs/cnn_adv runs/cnn_simple_study --port=8000
   python -m cifar_jax dashboard --host=0.0.0.0   (for the whole network)
 
-The address keeps what is chosen, so that it can be shared. python -m cifar_jax compare RUN
---html=FILE keeps the page as a file.
+The address holds your choices, so you can share it. python -m cifar_jax compare RUN --html=FILE
+saves the page as a file.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Loss and accuracy of a checkpoint over a split, every example once; prints one line, or one JSON
-object.
+"""Prints the loss and accuracy of a checkpoint on a split, every example counted once, as one line
+or one JSON object.
 
   python -m cifar_jax evaluate runs/cnn_adv --checkpoint=best
 
-Other data than the run's own are named by options of the section `data` of a config; images become
-inputs as they did in training, and classes are matched by their names. Of a set with parts the test
-images are taken unless --split says otherwise.
+To use other data than the run's own, name them by options of the section `data` of a config. Images
+become inputs as they did in training, and classes are matched by their names. If the data set has
+splits, its test images are used unless --split says otherwise.
 
   python -m cifar_jax evaluate runs/cnn_adv --data.name=folder --data.dir=photos
   python -m cifar_jax evaluate runs/cnn_adv --data.name=mine --data.dir=mine.npz

@@ -1,10 +1,10 @@
-"""Evolves convolutional networks and their optimizers; the same command goes on.
+"""Evolves convolutional networks and their optimizers; the same command resumes.
 
   [[CONV -> ACT] x N -> POOL?] x M -> [DENSE -> ACT] x K -> logits
 
-FILE says all else: data, augmentation, batch size, schedule and length. Each trial looks at those
-that ended, chooses the best of a few of them, and changes its network; the oldest die (Real et al.,
-2019). The first networks are that of FILE, those of --first, and random ones.
+FILE decides everything else: data, augmentation, batch size, schedule and length. Each trial picks
+a few of the trials that have ended and changes the network of the best one; the oldest die (Real et
+al., 2019). The first networks are that of FILE, those of --first, and random ones.
 
   python -m cifar_jax evolve --config=configs/cnn_adv.py --config.data.validation=5000 --trials=60
   python -m cifar_jax evolve --config=configs/cnn_adv.py --config.data.validation=5000 \\
@@ -12,14 +12,14 @@ that ended, chooses the best of a few of them, and changes its network; the olde
   python -m cifar_jax evolve --config=configs/cnn_adv.py --config.data.validation=5000 \\
     --trials=60 --random
 
---stages=0.5:24,2:16,6 trains 24 networks on half of the images, once, then 16 for 2 epochs and the
-others for 6. The best of each stage are the first of the next, trained anew; accuracies of two
-stages are never compared. Networks above the limits are drawn anew before any training. --random is
-the control: the same first networks, limits, stages and budget, but each other network is drawn
-afresh, and none is a child.
+--stages=0.5:24,2:16,6 trains 24 networks once on half of the images, then 16 for 2 epochs and the
+others for 6. The best of each stage are the first of the next, trained anew; accuracies of
+different stages are never compared. Networks above the limits are drawn again before any training.
+--random is the control: the same first networks, limits, stages and budget, but every other network
+is drawn at random, and none is a child.
 
-Budget, workers, storage, and going on after Ctrl-C or kill -9 are as of `search`; so is the test
-set, which `final` alone opens.
+Budget, workers, storage, and continuing after Ctrl-C or kill -9 work as for `search`. As there,
+only `final` opens the test set.
 """
 
 import argparse

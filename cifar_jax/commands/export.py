@@ -1,18 +1,20 @@
-"""The network of a run as a file for other software, with a proof that it gives the same.
+"""Writes the network of a run as a file for other software, and proves that its outputs are the
+same.
 
-What every export takes: images uint8 [N, H, W, C], 0..255, channels last; N is free, and the
-normalization is inside. What it gives: logits, float32 [N, classes]. --preprocessing=beside takes
+Every export takes images, uint8 [N, H, W, C], 0..255, channels last; N is free, and the
+normalization is inside. It returns logits, float32 [N, classes]. --preprocessing=beside takes
 normalized float32 images instead, --output=probabilities gives the probabilities of the classes. A
-network that was trained in bfloat16 computes in float32 there. Test-time views
+network that was trained in bfloat16 computes in float32 in the export. Test-time views
 (--config.evaluate.tta) are not exported: an export sees one view of each image. The target torch
 takes channels first, as PyTorch has them, and its export.json says so.
 
 The result is a folder: the network, export.json (what it takes and gives, class names, image size,
 mean and standard deviation or whitening matrix) and parity.json, the report that is printed too:
-the largest difference of the outputs of 1,000 images from the run's network, accuracies on the
-whole test set there and here, times and versions. Without the data random pictures are compared. An
-export that is not equal (largest difference above 1e-4 of the largest output) is not kept, and the
-exit status is 2; so it is where a target lacks an operation, and the layer is named.
+the largest difference between its outputs and those of the run's network on 1,000 images, the
+accuracies of both on the whole test set, times and versions. If the data are not there, random
+pictures are compared. An export that is not equal (largest difference above 1e-4 of the largest
+output) is not kept, and the exit status is 2. It is also 2 where a target lacks an operation; the
+layer is then named.
 
 Targets:
 

@@ -3,12 +3,12 @@
   python -m cifar_jax final runs/cnn_simple_study --seeds=5
 
 The best config and the study's baseline are trained anew, with seeds that no trial had, and are
-measured on the test set, which no trial has opened. STUDY/final.json receives the means, their
-intervals and the p-value of the difference, STUDY/final/best/seed_<n> and
-STUDY/final/baseline/seed_<n> the runs. That the test set was opened, and when, stands in
-STUDY/test_looks.csv, with every later look by evaluate, report or compare.
+measured on the test set, which no trial has opened. The means, their intervals and the p-value of
+the difference are written to STUDY/final.json, the runs to STUDY/final/best/seed_<n> and
+STUDY/final/baseline/seed_<n>. STUDY/test_looks.csv records when the test set was opened, and every
+later look by evaluate, report or compare.
 
-It is compared with the baseline that the space names, or with another config or run:
+The best config is compared with the baseline that the space names, or with another config or run:
 
   python -m cifar_jax final runs/cnn_simple_study --against=configs/cnn_simple.py
   python -m cifar_jax final runs/cnn_simple_study --against=runs/cnn_simple --seeds=10
@@ -17,10 +17,10 @@ Options of the config may follow, for both sides, such as more epochs than the t
 
   python -m cifar_jax final runs/cnn_simple_study --config.epochs=20
 
-Ctrl-C saves and stops, and the same line goes on, after kill -9 too; seeds that failed, as where
-memory ran out, are trained by it again. Once there is a result of all, the same line shows it and
-trains nothing; --again trains once more, which is written down: a test set that is asked until it
-says yes says nothing.
+Ctrl-C saves and stops, and the same line continues, even after kill -9; it also trains seeds again
+that failed, for example because memory ran out. Once all seeds have a result, the same line shows
+it and trains nothing; --again trains once more, which is recorded: a test set that is asked until
+it says yes says nothing.
 """
 
 import argparse

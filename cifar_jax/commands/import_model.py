@@ -1,5 +1,5 @@
-"""Weights that Keras or PyTorch trained, as a model folder, which every command that takes a run
-takes.
+"""Turns weights that Keras or PyTorch trained into a model folder, which works with every command
+that takes a run.
 
   python -m cifar_jax import cnn.pth --config=configs/cnn_adv.py --workdir=runs/from_torch
   python -m cifar_jax import cnn.h5 --config=configs/cnn_adv.py --workdir=runs/from_keras
@@ -7,13 +7,13 @@ takes.
   python launch.py --config=configs/cnn_adv.py --config.init_from=runs/from_torch
 
 The config says which network it is, and which data it was trained on. FILE is a state dict of
-PyTorch (.pth, .pt, .safetensors) or a model or weights of Keras (.keras, .h5). Nothing in it is
+PyTorch (.pth, .pt, .safetensors) or a model or weights of Keras (.keras, .h5). No code in it is
 run. Tensors are found by the names of `export --to=torch`, by those of torchvision, timm and
 transformers where a published family is also one of ours, or else in order, by kind and shape.
 
 Classes are those of the config's data; --labels names others, in the order of the logits. Images
 are normalized as the config says: by --config.data.mean and .std, or by its training images, which
-must be there then.
+must then be available.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Shows what the layers of a network do, on an image, computed with the layers of this toolkit, or
+"""Shows what the layers of a network do to an image, computed with the layers of this toolkit, or
 lists the kinds of layers.
 
   python -m cifar_jax lesson kernels cat.jpg

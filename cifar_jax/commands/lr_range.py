@@ -1,19 +1,19 @@
-"""The learning-rate range test (Smith, 2017): a few hundred updates whose rate rises with each, the
-loss beside it, and where it falls fastest and begins to rise.
+"""The learning-rate range test (Smith, 2017): a few hundred updates, each with a higher rate than
+the one before, show at which rates the loss falls fastest and begins to rise.
 
   python -m cifar_jax lr_range --config=configs/cnn_simple.py
   python -m cifar_jax lr_range --config=configs/fast83.py --highest=100 --config.batch_size=256
 
-Everything else is as the config says, for any optimizer; the factors of parameter groups multiply
+Everything else is as the config says, with any optimizer; the factors of parameter groups multiply
 the rate, and the schedule is left out. The loss is smoothed by s <- 0.95 s + 0.05 loss, corrected
-for its start, which lags some 20 updates behind: more --steps show more. The test ends where that
-is four times its lowest value. The folder --out receives lr_range.csv and the picture
-lr_range.png and .svg; no run is made.
+for its start, which lags some 20 updates behind: more --steps show more. The test ends where the
+smoothed loss is four times its lowest value. lr_range.csv and the picture, lr_range.png and .svg,
+are written to the folder --out; no run is made.
 
-It is no oracle. What it shows is the start of one training with one seed; a rate that is good for
-all of it may be several times lower, or higher with a warm-up. The range moves with the batch size
-(a larger batch bears a larger rate), the optimizer, its momentum and decay. Try several rates of
-the range, for example with `repeat --vary` or `search`.
+It is not an oracle. It shows the start of one training with one seed; a rate that is good for the
+whole training may be several times lower, or higher with a warm-up. The range depends on the batch
+size (a larger batch tolerates a larger rate), the optimizer, its momentum and decay. Try several
+rates in the range, for example with `repeat --vary` or `search`.
 """
 
 import argparse

@@ -1,5 +1,5 @@
-"""Every option of a config with its default and what it may be, or those in whose name or sentence
-all the words occur.
+"""Lists every option of a config with its default and allowed values, or only those whose name or
+description contains all the words.
 
   python -m cifar_jax options weight decay
 """

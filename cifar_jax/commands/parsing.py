@@ -68,7 +68,7 @@ class Program(argparse.ArgumentParser):
       self.exit(2, self.format_help())
     word, known = argv[0], self.verbs.choices
     if word == 'train' and word not in known:
-      self.exit(2, 'error: what trains is python launch.py --config=configs/NAME.py\n')
+      self.exit(2, 'error: to train, run python launch.py --config=configs/NAME.py\n')
     if word not in known and not word.startswith('-'):
       self.exit(2, f'error: there is no verb {word!r}{did_you_mean(word, known)}\n')
 
@@ -187,7 +187,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     'help': 'folder of a run, a model folder, zoo:NAME or hub:OWNER/NAME',
   },
   '--checkpoint': {'default': 'latest', 'help': "'latest' (default), 'best' or a step number"},
-  '--data_dir': {'help': 'where the data is now, if it has moved since training'},
+  '--data_dir': {'help': 'where the data are now, if they have moved since training'},
   '--split': {
     'choices': ['train', 'validation', 'test'],
     'help': 'which images to measure the network on; default: test, or validation where the '
@@ -200,7 +200,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
   },
   '--skip_unknown_classes': {
     'action': 'store_true',
-    'help': 'of other data: leave out the images of classes that the run lacks',
+    'help': 'of other data: leave out images of classes that the run does not have',
   },
   '--progress': {
     'default': 'auto',

@@ -1,17 +1,16 @@
-"""The most probable classes of images of any size: files, folders, addresses, - for stdin.
+"""Prints the most probable classes of images of any size: files, folders, URLs, or - for stdin.
 
-Of a run on images with several labels, all labels are shown whose probabilities reach the
-thresholds that were chosen on its validation images.
-
-They become inputs of the network as those of its training did; where it was trained on arrays, an
-image of their size is taken as it is, and others are cut to the middle part. What cannot be read is
-named on stderr and skipped; the exit status is then 1.
+Images become inputs of the network just as those of its training did. If it was trained on arrays,
+an image of their size is used as it is, and others are cropped to the middle. Files that cannot be
+read are named on stderr and skipped; the exit status is then 1. For a run on images with several
+labels, all labels are shown whose probabilities reach the thresholds that were chosen on its
+validation images.
 
   python -m cifar_jax predict runs/cnn_adv holiday.jpg photos/ https://example.org/cat.png
   python -m cifar_jax predict runs/cnn_adv photos/ --format=csv > found.csv
 
 With --labels, predictions are compared with the names of the folders that the images are in, or
-with a table of file and label; the wrong ones are marked, and accuracy and classes come last.
+with a table of file and label. Wrong ones are marked, and accuracy and classes come last.
 
   python -m cifar_jax predict runs/cnn_adv photos/ --labels --classes=car=automobile
   python -m cifar_jax predict runs/cnn_adv photos/ --labels=labels.csv

@@ -3,10 +3,10 @@
   python -m cifar_jax push runs/cnn_adv --repo=me/cnn_adv --dry_run
   python -m cifar_jax push runs/cnn_adv --repo=me/cnn_adv --private --license=apache-2.0
 
-What goes where is shown before it goes. Of a run these are its config, its weights, its history and
-a model card, with no path of this machine; nothing of its data. $HF_TOKEN, or else `hf auth login`,
-says who uploads; the token is never shown. hub:me/cnn_adv is a RUN then, for everybody who may read
-the repository.
+What goes where is shown before it goes. Of a run, these are its config, its weights, its history
+and a model card, without any path of this machine and without its data. $HF_TOKEN, or else `hf auth
+login`, says who uploads; the token is never shown. Afterwards, everybody who may read the
+repository can use hub:me/cnn_adv as a RUN.
 """
 
 import argparse

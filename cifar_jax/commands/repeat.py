@@ -1,42 +1,42 @@
-"""Trains a config with several seeds: over how many runs is that number?
+"""Trains a config with several seeds, to show how much its results vary.
 
   python -m cifar_jax repeat --config=configs/cnn_simple.py --seeds=5
 
 Each seed's run has its own folder, runs/cnn_simple_seeds/seed_0 and so on (--workdir names another
-place for them), which is what launch.py leaves with that seed. A seed decides
-which images are held out for validation, the first weights, the order of the images, augmentation
-and dropout; all of that scatters the result, and the table that is printed after each run says how
-much: the mean, the standard deviation, and the interval in which the mean of all such runs lies
-with a probability of 95 %.
+place for them), which is what launch.py leaves with that seed. A seed decides which images are held
+out for validation, the first weights, the order of the images, augmentation and dropout; all of
+that varies the result, and the table that is printed after each run says how much: the mean, the
+standard deviation, and the interval in which the mean of all such runs lies with a probability of
+95 %.
 
-Ctrl-C and SIGTERM save and stop. The same line goes on, after kill -9 too, and with more --seeds it
-adds to those that are there. One of them alone is
+Ctrl-C and SIGTERM save and stop. The same line continues, even after kill -9, and with more --seeds
+it adds to those that are there. To train one of them alone:
 
   python launch.py --config=configs/cnn_simple.py --config.seed=3 \\
       --workdir=runs/cnn_simple_seeds/seed_3
 
-Where that is faster, as on a GPU and for small networks, as many runs as the memory holds are
+Where that is faster, as on a GPU and for small networks, as many runs as fit into memory are
 trained together, in one program: the batches are those of launch.py, the weights the same up to
-rounding. One run after the other gives them to the last bit: --together=no. Numbers may differ from
-group to group of seeds, each in a folder that says so:
+rounding. --together=no trains one run after the other and gives the same weights to the last bit.
+--vary trains a group of seeds for each value of an option, each in a folder that names the value:
 
   python -m cifar_jax repeat --config=configs/lr.py --seeds=3 \\
       --vary=optimizer.learning_rate=1e-4,1e-3,1e-2
 
-Instead of seeds, the folds of a cross-validation: the training images are divided into parts, of
-which each is held out once by a run that learns from the others. Runs are in FOLDER/fold_0/seed_0
-and so on; --config.data.stratified=True gives each part its share of each class,
---config.data.keep_groups_together=True keeps a patient, say, on one side. The test set stays
+--folds trains the folds of a cross-validation instead: the training images are divided into parts,
+and each part is held out once by a run that learns from the others. Runs are in
+FOLDER/fold_0/seed_0 and so on; --config.data.stratified=True gives each part its share of each
+class, --config.data.keep_groups_together=True keeps a patient, say, on one side. The test set stays
 unopened, unless --config.evaluate.test=True:
 
   python -m cifar_jax repeat --config=configs/cnn_simple.py --folds=5
 
-A seed that ends in NaN, or fails otherwise, is told of and the next one begins; the exit status is
+A seed that ends in NaN, or fails otherwise, is reported and the next one begins; the exit status is
 then 1. Options of the config may follow, all but --config.seed:
 
   python -m cifar_jax repeat --config=configs/cnn_simple.py --seeds=0,3,7 --config.epochs=5
 
-Afterwards two such folders are tested for a difference:
+Afterwards, test two such folders for a difference:
 
   python -m cifar_jax compare runs/cnn_simple_seeds runs/cnn_adv_seeds
 """

@@ -1,11 +1,11 @@
 """Writes RUN/report/: a page that needs no other file and no network, and its images.
 
-Another split or checkpoint has a folder below that, as RUN/report/validation_best. The report of
-zoo:NAME is written to reports/zoo_NAME in the current folder.
+The report of another split or checkpoint is in a folder below that, such as
+RUN/report/validation_best; that of zoo:NAME is in reports/zoo_NAME in the current folder.
 
   python -m cifar_jax report runs/cnn_adv --checkpoint=best
 
-On other data than the run's own, named as for evaluate, it is in RUN/report/<name of the data>.
+For other data than the run's own, named as for evaluate, it is in RUN/report/<name of the data>.
 
   python -m cifar_jax report runs/cnn_adv --data.name=folder --data.dir=photos --classes=cars=car
 """

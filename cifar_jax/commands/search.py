@@ -1,4 +1,4 @@
-"""Tries many configs of a space and finds the best by validation; the same command goes on.
+"""Tries many configs of a search space and finds the best by validation; the same command resumes.
 
 SPACE.py is a config file whose get_config(trial) asks an Optuna trial what to try:
 
@@ -14,10 +14,10 @@ SPACE.py is a config file whose get_config(trial) asks an Optuna trial what to t
     --sampler=nsga2 --trials=50
   python -m cifar_jax search configs/spaces/cnn_simple.py --show
 
-The budget is that of the whole study, over all its sessions and workers. Ctrl-C saves the trials
-that run; after that, and after kill -9 or a power failure, the same command goes on with them. The
-same line on other machines, with the same --storage, adds their workers. Trials never open the test
-set: python -m cifar_jax final STUDY does, once.
+The budget is that of the whole study, over all its sessions and workers. Ctrl-C saves the running
+trials; after that, and after kill -9 or a power failure, the same command continues them. The same
+line on other machines, with the same --storage, adds workers. Trials never open the test set:
+python -m cifar_jax final STUDY does, once.
 """
 
 import argparse

@@ -1,5 +1,5 @@
-"""A web page where images are dropped and the network's opinion is shown: its classes, what they
-depend on, and the training images that look most alike.
+"""A web page on which you drop images and see what the network makes of them: its classes, what
+they depend on, and the training images that are most alike.
 
   python -m cifar_jax serve runs/cnn_adv
   python -m cifar_jax serve runs/cnn_adv --host=0.0.0.0 --port=8000  # for the whole network

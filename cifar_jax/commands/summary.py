@@ -1,5 +1,5 @@
-"""The network of a config, traced from the real module, without any data: a drawing of its layers,
-or a table with totals.
+"""Shows the network of a config, traced from the real module, without any data: as a drawing of its
+layers, or as a table with totals.
 
   python -m cifar_jax summary --config=configs/cnn_adv.py --table
 """

@@ -56,7 +56,7 @@ def read(
     UserError: no image has a label, the table is none, or there are classes that the network lacks.
   """
   found, unused = _of_table(names, pathlib.Path(table)) if table else (_of_folders(names), 0)
-  source = table or 'the folder tree of the images'
+  source = table or 'the folder of images'
   if not found:
     raise UserError(
       f'--labels: {source} says of no image what it shows'

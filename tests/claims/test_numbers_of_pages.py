@@ -166,7 +166,7 @@ def test_sentences_below_the_first_table() -> None:
   last = [row for row in measured_curve('cnn_adv')][-11:]
   accuracies = [100 * float(row['val_accuracy']) for row in last]
   low, high, mean = min(accuracies), max(accuracies), statistics.mean(accuracies)
-  assert f'between {low:.2f} and {high:.2f} %, {mean:.2f} % in the mean' in text
+  assert f'between {low:.2f} and {high:.2f} %, {mean:.2f} % on average' in text
   zen5 = seeds_of('fast83', 'Zen 5')
   accuracy = deviation([100 * float(row['test_accuracy']) for row in zen5], 2)
   seconds = deviation([float(row['seconds']) for row in zen5], 1)
@@ -203,7 +203,7 @@ SYSTEMS = {
   'cifar_jax': 'ours',
   'Keras 3 on TensorFlow': 'keras_tensorflow',
   'PyTorch': 'pytorch',
-  'Flax and XLA as they come': 'plain',
+  'Flax and XLA, unmodified': 'plain',
   'Keras 3 on JAX': 'keras_jax',
 }
 
@@ -250,7 +250,8 @@ def test_images_per_second_on_the_gpu() -> None:
   ours, peer = (
     throughput('resnet18', s, 128, machine='H200') for s in ('ours_bfloat16', 'pytorch_bfloat16')
   )
-  assert f'{ours:,.0f} images per second in bfloat16, in PyTorch, as it is, at {peer:,.0f}' in text
+  assert f'{ours:,.0f} images per second in bfloat16; in PyTorch, without `torch.compile`,' in text
+  assert f'without `torch.compile`, at {peer:,.0f}' in text
 
 
 def test_how_a_step_grows() -> None:
@@ -296,9 +297,10 @@ def test_startup() -> None:
     (row['system'], row['cache']): float(row['first_step_seconds']) for row in measured('startup')
   }
   text = ' '.join(MEASURED.split())
-  assert f'first step {first["ours", "warm"]:.1f} s, {first["ours", "cold"]:.1f} s where' in text
+  warm, cold = first['ours', 'warm'], first['ours', 'cold']
+  assert f'first step, `cnn_adv` takes {warm:.1f} s, or {cold:.1f} s if' in text
   assert f'TensorFlow takes {first["keras_tensorflow", "cold"]:.1f} s' in text
-  assert f'PyTorch {first["pytorch", "cold"]:.1f} s' in text
+  assert f'PyTorch takes {first["pytorch", "cold"]:.1f} s' in text
 
 
 PAGES = [*sorted((DOCS / 'tutorials').glob('*.md')), DOCS / 'explanations' / 'index.md']

@@ -85,7 +85,7 @@ def test_a_verb_of_the_other_command_is_sent_there(capsys) -> None:
   ('word', 'answer'),
   [
     ('evalute', "error: there is no verb 'evalute'; did you mean 'evaluate'?\n"),
-    ('train', 'error: what trains is python launch.py --config=configs/NAME.py\n'),
+    ('train', 'error: to train, run python launch.py --config=configs/NAME.py\n'),
   ],
 )
 def test_a_wrong_verb_is_answered_with_the_right_one(word, answer, capsys) -> None:

@@ -1,5 +1,6 @@
 """The command lines that the README, the pages of docs/ and the docstrings of configs show."""
 
+import functools
 import pathlib
 import re
 import shlex
@@ -48,6 +49,7 @@ OTHERS = {
   'uv': 'installs',
   'unzip': 'an archive of the reader',
 }
+_SHELLS = ('', 'bash', 'console', 'sh', 'shell')
 _VARIABLE = re.compile(r'[A-Z_]+=\S* ')
 _OURS = re.compile(
   r'(?:\S*/)?python3?(?:\.\d+)? (?:\S*/)?(launch\.py|-m cifar_jax|-m benchmarks)\b'
@@ -69,17 +71,13 @@ def pages() -> list[pathlib.Path]:
 
 def lines_of_page(path: pathlib.Path) -> list[Line]:
   """The lines in a page's blocks of the shell, and in those that name no language."""
-  text = path.read_text('utf-8')
   name = path.relative_to(REPOSITORY).as_posix()
   found = []
-  # Each block up to its own end, or what is between two of them would count as one.
-  for block in re.finditer(r'^( *)```([^\n]*)\n(.*?)^\1```$', text, re.M | re.S):
-    if block[2] not in ('bash', 'sh', 'shell', 'console', ''):
-      continue
-    number = text.count('\n', 0, block.start()) + 1
-    for line in split(textwrap.dedent(block[3])):
-      if block[2] or _OURS.match(line):
-        found.append(Line(f'{name}:{number}', line))
+  for number, language, _, text in _blocks(path):
+    if language in _SHELLS:
+      found += [
+        Line(f'{name}:{number}', line) for line in split(text) if language or _OURS.match(line)
+      ]
   return found
 
 
@@ -87,10 +85,18 @@ def files_of_page(path: pathlib.Path) -> dict[str, str]:
   """What a page has its reader write, by name: the blocks with a title, as in
   ```python title="configs/mine.py".
   """
-  found = re.findall(
-    r'^( *)```\w+ title="([^"]+)"[^\n]*\n(.*?)^\1```', path.read_text('utf-8'), re.M | re.S
-  )
-  return {name: textwrap.dedent(text) for _, name, text in found}
+  return {title: text for _, _, title, text in _blocks(path) if title}
+
+
+def _blocks(path: pathlib.Path) -> Iterator[tuple[int, str, str, str]]:
+  """Each fenced block of a page: the number of its first line, its language and title, or '', and
+  its text. All are read in order, since the end of one looks like the beginning of another.
+  """
+  page = path.read_text('utf-8')
+  fenced = r'^( *)```(\w*)(?: +title="([^"]+)")?[^\n]*\n(.*?)^\1```'
+  for block in re.finditer(fenced, page, re.M | re.S):
+    number = page.count('\n', 0, block.start()) + 1
+    yield number, block[2], block[3] or '', textwrap.dedent(block[4])
 
 
 def lines_of_text(place: str, text: str) -> list[Line]:
@@ -166,14 +172,18 @@ def check(line: str, own_files: Collection[str] = ()) -> None:
     if program == 'launch.py':
       _check_launch(words, own_files)
       return
-    parser = commands.make_parser() if program == 'cifar_jax' else command_line.make_parser()
-    arguments = parsing.parse(parser, words)
+    arguments = parsing.parse(_parser(program), words)
     file = getattr(arguments, 'config', None)
     if file and arguments.takes_overrides:
       _check_config(file, arguments.overrides, own_files)
   except SystemExit as end:
     if end.code:
       raise AssertionError('refused') from None
+
+
+@functools.cache
+def _parser(program: str) -> parsing.Program:
+  return commands.make_parser() if program == 'cifar_jax' else command_line.make_parser()
 
 
 def _check_launch(words: list[str], own_files: Collection[str]) -> None:
@@ -196,6 +206,10 @@ def _check_launch(words: list[str], own_files: Collection[str]) -> None:
 
 
 def _check_config(file: str, overrides: list[str], own_files: Collection[str]) -> None:
-  if file in own_files:
-    return
+  if file not in own_files:
+    _load(file, tuple(overrides))
+
+
+@functools.cache
+def _load(file: str, overrides: tuple[str, ...]) -> None:
   configs.validate(configs.load(file, overrides))

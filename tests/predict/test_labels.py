@@ -21,9 +21,7 @@ def test_folders_say_it() -> None:
   names = ['photos/cat/1.jpg', 'photos/Dog/1.jpg', '-', 'https://example.org/cat/1.jpg']
   found = labels.read(names, '', OURS, 'Dog=dog')
   assert found.of_image == {'photos/cat/1.jpg': 'cat', 'photos/Dog/1.jpg': 'dog'}
-  with pytest.raises(
-    UserError, match=r'folder tree of the images has the classes Dog, cat, but .* cat'
-  ):
+  with pytest.raises(UserError, match=r'folder of images has the classes Dog, cat, but .* cat'):
     labels.read(names, '', OURS)
   found = labels.read(names, '', OURS, skip_unknown=True)
   assert found.of_image == {'photos/cat/1.jpg': 'cat', 'photos/Dog/1.jpg': None}

@@ -36,6 +36,7 @@ def test_command_lines_of_a_page(path: pathlib.Path) -> None:
   check(command_lines.lines_of_page(path), command_lines.files_of_page(path))
 
 
+@pytest.mark.thorough
 def test_command_lines_of_configs() -> None:
   found = []
   for path in sorted((REPOSITORY / 'configs').rglob('[!_]*.py')):
@@ -54,6 +55,23 @@ def test_command_lines_of_help() -> None:
     f'{name} --help' for name in commands.make_parser().verbs.choices
   }
   check(found)
+
+
+def test_blocks_of_a_page_are_read_in_order(tmp_path, monkeypatch) -> None:
+  """The end of a block of Python is not taken for the beginning of one without a language."""
+  monkeypatch.setattr(command_lines, 'REPOSITORY', tmp_path)
+  page = tmp_path / 'page.md'
+  page.write_text(
+    'Write\n\n```python title="mine.py"\nx = 1\n```\n\n```diff\n-python -m cifar_jax no\n```\n\n'
+    '```bash\npython -m cifar_jax data\npip install it\n```\n\n'
+    '```\npython launch.py --help\nprints\n```\n'
+  )
+  assert command_lines.lines_of_page(page) == [
+    Line('page.md:11', 'python -m cifar_jax data'),
+    Line('page.md:11', 'pip install it'),
+    Line('page.md:16', 'python launch.py --help'),
+  ]
+  assert command_lines.files_of_page(page) == {'mine.py': 'x = 1\n'}
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ NOT_RUN = {
   r'cifar_jax push|hub:': 'no network',
   r'cifar_jax predict .*https?:': 'no network',
   r'cifar_jax doctor': 'tests/commands/test_doctor.py runs it, for minutes where others compute',
+  r'densenet': 'compiles for minutes where others compute; tests/models has it',
   r'efficientnet|vgg16_bottleneck|pretrained': 'weights that pip or Keras brings',
   r'config\.data\.name=(?!folder|synthetic|cifar10\b)': 'data that are not at hand',
   r'\s-\s*$|<': 'reads what the reader types',
@@ -106,7 +107,7 @@ def prepared(home: pathlib.Path, words: list[str]) -> list[str]:
     held_out = str(configs.load(str(home / file), overrides).data.validation)
     few = ['--config.data.validation=8'] if held_out.isdigit() else []
     return [*words, *TINY, *data, *few]
-  return [*words, *data, *(['--steps=4', '--config.batch_size=8'] if verb == 'lr_range' else [])]
+  return [*words, *data, *(['--steps=30', '--config.batch_size=8'] if verb == 'lr_range' else [])]
 
 
 @pytest.mark.parametrize('path', PAGES, ids=lambda path: path.relative_to(REPOSITORY).as_posix())

@@ -49,6 +49,7 @@ def test_a_drawing_has_all_parameters_and_few_blocks(name) -> None:
   assert svg.count('<rect') == len(blocks) + 1  # the images are one, too
 
 
+@pytest.mark.thorough
 def test_equal_parts_of_a_network_are_drawn_once() -> None:
   """ResNet-20 has three stages of three blocks; the first of the later stages halves the maps."""
   labels = [block.label for block in drawing.blocks(described('resnet20').network.layers)]
@@ -170,10 +171,11 @@ def examples(path: pathlib.Path) -> list[str]:
 @pytest.mark.parametrize(
   'name',
   [
-    *('index', 'models', 'layers', 'data', 'augment', 'optim'),
-    pytest.param('ops', marks=pytest.mark.thorough),
-    pytest.param('training', marks=pytest.mark.thorough),
-    pytest.param('predict', marks=pytest.mark.thorough),
+    *('index', 'layers'),
+    *(
+      pytest.param(name, marks=pytest.mark.thorough)
+      for name in ('models', 'data', 'augment', 'optim', 'ops', 'training', 'predict')
+    ),
   ],
 )
 def test_examples_of_the_python_pages_run(name, monkeypatch, tmp_path, capsys) -> None:

@@ -1,5 +1,5 @@
-"""Views of a data set, and work with data sets. Without a VERB: prints what a data set holds and
-writes a page of images of it.
+"""Shows, downloads and organizes data sets. Without a VERB, it prints what a data set holds and
+writes a page of its images.
 
   python -m cifar_jax data
   python -m cifar_jax data --config=configs/airbench94.py --out=views
@@ -17,7 +17,7 @@ from cifar_jax.commands import parsing
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb with its own verbs to the command line."""
-  about = 'views of a data set, and work with data sets'
+  about = 'shows, downloads and organizes data sets'
   parser = parsing.add_verb(
     verbs, 'data', run, about, __doc__, takes_overrides=True, group='Data and machine'
   )

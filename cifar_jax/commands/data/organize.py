@@ -1,9 +1,9 @@
-"""Builds OUT/train/CLASS and OUT/validation/CLASS by the names of images that lie side by side.
+"""Sorts images that lie side by side into OUT/train/CLASS and OUT/validation/CLASS by their names.
 
   python -m cifar_jax data organize photos tree --class cats=cat --class dogs=dog
   python -m cifar_jax data organize photos tree --class cats=cat --class dogs=dog --count=4000
 
-A second call with the same OUT removes what the first one made there, and nothing else.
+A second call with the same OUT removes only what the first one made there.
 """
 
 import argparse

@@ -1,5 +1,5 @@
-"""Makes an entry of the zoo of a finished run, for those who maintain it: rounds its weights to
-half precision, measures exactly these on the whole test set, and writes them with a card.
+"""For maintainers: makes an entry of the zoo from a finished run. It rounds the weights to half
+precision, measures exactly these weights on the whole test set, and writes them with a card.
 
   python -m cifar_jax zoo pack runs/fast90 --purpose='90 % in five minutes on two CPU cores'
 

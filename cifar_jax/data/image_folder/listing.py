@@ -268,7 +268,7 @@ def _check_classes(root: pathlib.Path, train: pathlib.Path, class_names: Sequenc
   if not class_names:
     hint = f'; its images lie side by side: see {_organize(root)}' if _holds_images(root) else ''
     raise UserError(
-      f'--config.data.dir={root} holds no folder a class; expected train/CLASS/*.jpg or '
+      f'--config.data.dir={root} has no folder for each class; expected train/CLASS/*.jpg or '
       f'CLASS/*.jpg in it{hint}'
     )
   raise UserError(

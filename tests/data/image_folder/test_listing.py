@@ -205,7 +205,7 @@ def test_links_to_themselves(tmp_path) -> None:
       ('train/a/1.jpg', 'train/b/1.jpg', 'val/a/1.jpg', 'valid/a/1.jpg'),
       r'/val and \S*/valid are both named like the validation split',
     ),
-    ((), r'holds no folder a class; expected train/CLASS/\*\.jpg or CLASS'),
+    ((), r'has no folder for each class; expected train/CLASS/\*\.jpg or CLASS'),
     (('1.jpg', '2.jpg'), r'side by side: see python -m cifar_jax data organize'),
     (
       ('train/a/1.jpg', 'train/c/1.jpg', 'test/b/1.jpg'),
