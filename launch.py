@@ -1,18 +1,11 @@
 """Trains a network; the same command again resumes it.
 
   python launch.py --config=configs/cnn_adv.py
-
-The config, metrics.csv, TensorBoard events, checkpoints and, at the end, summary.json are written
-to the run's folder (--workdir, by default runs/<config name>). Ctrl-C or SIGTERM saves and stops;
-the same command resumes.
-
-Every option can be changed on the command line; python -m cifar_jax options explains all of them:
-
   python launch.py --config=configs/cnn_adv.py --config.optimizer.learning_rate=3e-4
 
-On several hosts, run the same command on each of them (docs/start/many_devices.md). Afterwards:
-
-  python -m cifar_jax evaluate runs/cnn_adv
+Everything is written to the run's folder (--workdir, by default runs/<config name>). Ctrl-C or
+SIGTERM saves and stops. python -m cifar_jax options explains every option. On several hosts, run
+the same command on each of them (docs/start/many_devices.md).
 """
 
 from cifar_jax.startup import process
@@ -73,10 +66,6 @@ def main(argv: Sequence[str]) -> None:
 
 def _parse(argv: Sequence[str]) -> list[str]:
   with exit_on_user_error():
-    if len(argv) > 1 and not argv[1].startswith('-'):
-      raise UserError(
-        f'{argv[1]!r} is no option, and launch.py has no verbs; python -m cifar_jax lists them'
-      )
     others, overrides = configs.split_overrides(argv)
     configs.parse_flags(others)
   return [argv[0], *overrides]

@@ -91,6 +91,10 @@ def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> 
   Raises:
     UserError: An unknown flag, a wrong value, a word that belongs to none.
   """
+  if len(argv) > 1 and not argv[1].startswith('-'):
+    raise UserError(
+      f'{argv[1]!r} is no option, and launch.py has no verbs; python -m cifar_jax lists them'
+    )
   try:
     with _sentences():
       rest = values(argv)

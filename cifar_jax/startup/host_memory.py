@@ -1,4 +1,4 @@
-"""How much memory the host has; and how the C library keeps it from step to step.
+"""How much memory the host has, how the C library keeps it from step to step, and a limit to it.
 
 XLA's CPU backend allocates all temporary arrays of a program, 100 to 500 MB, when it starts and
 frees them when it ends. The C library of most Linux systems (glibc) returns blocks that large to
@@ -74,6 +74,24 @@ def peak() -> int:
     return getattr(memory, 'peak_wset', memory.rss)
   unit = 1 if sys.platform == 'darwin' else 1024
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def limit(seconds: int, memory: int) -> None:
+  """Ends this process where it takes more time or memory, if the system can; Windows cannot.
+
+  Args:
+    seconds: Of processors.
+    memory: Bytes of addresses.
+  """
+  if resource is None:
+    return
+  for what, most in (
+    (resource.RLIMIT_CPU, seconds),
+    (resource.RLIMIT_AS, memory),
+    (resource.RLIMIT_CORE, 0),
+  ):
+    hard = resource.getrlimit(what)[1]
+    resource.setrlimit(what, (most if hard < 0 else min(most, hard), hard))
 
 
 def give_back() -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from cifar_jax.startup import host_memory
 from cifar_jax.utils.child_process import run_bounded
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.optional_deps import require
@@ -21,9 +22,8 @@ from cifar_jax.weights import keras_files
 _ROOT = pathlib.Path(__file__).parents[2]  # where the package lies
 PROCESSOR_SECONDS = 20  # beside one for each 100 MB that the arrays may have
 SECONDS = 300
-_MEMORY = (
-  2**29
-)  # bytes beside those of the file and its arrays; 2**27 are what Python and HDF5 need
+# Bytes beside those of the file and its arrays; 2**27 are what Python and HDF5 need.
+_MEMORY = 2**29
 _THREADS = {'OPENBLAS_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1'}  # each would reserve memory
 _FACTS, _ARRAYS = 'facts.json', 'arrays.npz'
 
@@ -63,7 +63,7 @@ def load(path: pathlib.Path, most_bytes: int) -> keras_files.Saved:
 
 def main(path: str, folder: str, most_bytes: str, seconds: str, memory: str) -> None:
   """The program: writes what it reads, or the sentence of an error, into a folder."""
-  _bound(int(seconds), int(memory))
+  host_memory.limit(int(seconds), int(memory))
   facts = pathlib.Path(folder, _FACTS)
   try:
     saved = keras_files.load(pathlib.Path(path), int(most_bytes))
@@ -80,21 +80,6 @@ def main(path: str, folder: str, most_bytes: str, seconds: str, memory: str) -> 
   said: dict[str, Any] = {'layers': layers, 'config': saved.config, 'version': saved.version}
   said |= {'backend': saved.backend, 'by_class': saved.by_class, 'names': saved.names}
   facts.write_text(json.dumps(said), 'utf-8')
-
-
-def _bound(seconds: int, memory: int) -> None:
-  """Limits the time and the memory of this process, where the system can."""
-  try:
-    import resource
-  except ImportError:  # Windows; there the time alone is limited, by the process that waits
-    return
-  for what, limit in (
-    (resource.RLIMIT_CPU, seconds),
-    (resource.RLIMIT_AS, memory),
-    (resource.RLIMIT_CORE, 0),
-  ):
-    hard = resource.getrlimit(what)[1]
-    resource.setrlimit(what, (limit if hard < 0 else min(limit, hard), hard))
 
 
 if __name__ == '__main__':

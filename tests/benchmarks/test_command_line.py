@@ -20,7 +20,7 @@ SPEED = {
   'together',
   'tpu',
 }
-VERBS = SPEED | {'claims', 'collect', 'draw_curves', 'queue', 'reproduction'}
+VERBS = SPEED | {'claims', 'collect', 'draw_curves', 'exports', 'queue', 'reproduction'}
 
 
 def test_the_verbs_are_those_with_a_help_text(capsys) -> None:

@@ -71,7 +71,17 @@ def without_encoding(tree: ast.AST) -> Iterator[int]:
         yield node.lineno
 
 
-OTHER_OPENS = {'os', 'gzip', 'tarfile', 'PIL', 'pillow', 'pillow()', 'Image', 'webbrowser'}
+OTHER_OPENS = {
+  'os',
+  'archive',
+  'gzip',
+  'tarfile',
+  'PIL',
+  'pillow',
+  'pillow()',
+  'Image',
+  'webbrowser',
+}
 
 
 def test_texts_have_an_encoding() -> None:

@@ -72,8 +72,8 @@ def test_order_and_bits_of_slow_saves(config, tmp_path, one_after_the_other, mon
     noted.append(('best' if best else 'latest', int(state.step)))
     saving.release()
 
-  def noted_append(run, rows) -> None:
-    append(run, rows)
+  def noted_append(run, rows, *further) -> None:
+    append(run, rows, *further)
     noted.append(('row', int(rows[-1]['step'])))
 
   def noted_dispatch(self, state, step, count):
