@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 
+from tests.helpers.serving import address_of
+
 
 @dataclasses.dataclass
 class Site:
@@ -113,26 +115,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
           return
 
 
-class _Server(http.server.ThreadingHTTPServer):
-  daemon_threads = True
-  block_on_close = False
-
-  def handle_error(self, *_: object) -> None:
-    pass
-
-
 @contextlib.contextmanager
 def serving(site: Site) -> Iterator[Site]:
   """Serves a site, whose `url` is set, in threads of this process."""
   over = threading.Event()
   handler = type('Handler', (_Handler,), {'site': site, 'over': over})
-  with _Server(('127.0.0.1', 0), handler) as server:
-    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01})
-    thread.start()
-    site.url = f'http://127.0.0.1:{server.server_address[1]}'
+  with address_of(handler) as site.url:
     try:
       yield site
     finally:
       over.set()
-      server.shutdown()
-      thread.join()

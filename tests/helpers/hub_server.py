@@ -6,9 +6,10 @@ import dataclasses
 import http.server
 import json
 import re
-import threading
 from collections.abc import Iterator
 from typing import Any
+
+from tests.helpers.serving import address_of
 
 COMMIT = 'c0ffee0123456789c0ffee0123456789c0ffee01'
 
@@ -165,24 +166,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
       self.wfile.write(content[: self.hub.cut] if is_file else content)
 
 
-class _Server(http.server.ThreadingHTTPServer):
-  daemon_threads = True
-  block_on_close = False
-
-  def handle_error(self, *_: object) -> None:
-    pass
-
-
 @contextlib.contextmanager
 def serving(hub: Hub) -> Iterator[Hub]:
   """Serves it, whose `url` is set, in threads of this process."""
-  handler = type('Handler', (_Handler,), {'hub': hub})
-  with _Server(('127.0.0.1', 0), handler) as server:
-    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.01})
-    thread.start()
-    hub.url = f'http://127.0.0.1:{server.server_address[1]}'
-    try:
-      yield hub
-    finally:
-      server.shutdown()
-      thread.join()
+  with address_of(type('Handler', (_Handler,), {'hub': hub})) as hub.url:
+    yield hub
