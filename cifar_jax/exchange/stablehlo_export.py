@@ -10,6 +10,7 @@ from jax import export
 from cifar_jax.exchange import blame, exported
 from cifar_jax.exchange.targets import Options, Predict, Written
 from cifar_jax.predict.classifier import Classifier
+from cifar_jax.utils.optional_deps import require
 
 MAIN = 'model.jax_export'
 PLATFORMS = ('cpu', 'cuda', 'tpu')
@@ -21,6 +22,7 @@ def write(network: Classifier, folder: pathlib.Path, options: Options) -> Writte
   Raises:
     UserError: It has operations that XLA's stable format does not have; the layer is named.
   """
+  require('export', 'flatbuffers')  # in which JAX writes and reads exports
   (batch,) = export.symbolic_shape('N')
   images = jax.ShapeDtypeStruct((batch, *network.image_shape), jnp.dtype(options.input_dtype))
   function = exported.function(network, options)
@@ -43,6 +45,7 @@ def write(network: Classifier, folder: pathlib.Path, options: Options) -> Writte
 
 def open_exported(folder: pathlib.Path, options: Options) -> Predict:
   """Opens the program on the default device, by JAX alone."""
+  require('export', 'flatbuffers')  # in which JAX writes and reads exports
   del options
   program = export.deserialize(bytearray((folder / MAIN).read_bytes()))
   call = jax.jit(program.call)

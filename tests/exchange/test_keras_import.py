@@ -435,13 +435,13 @@ def test_compressed_arrays_and_more_bytes_than_a_network_has_are_refused(target,
   with h5py.File(path, 'a') as file:
     group = file['model_weights/hidden/hidden']
     del group['kernel:0']
-    group.create_dataset('kernel:0', (2**14, 2**14), compression='gzip')
+    group.create_dataset('kernel:0', (2**14, 2**14), 'f4', compression='gzip')
   with pytest.raises(UserError, match='is compressed'):
     keras_import.read(path, target)
   with h5py.File(path, 'a') as file:
     group = file['model_weights/hidden/hidden']
     del group['kernel:0']
-    group.create_dataset('kernel:0', (2**20, 2**20), chunks=(4, 4))  # nothing is on the disk
+    group.create_dataset('kernel:0', (2**20, 2**20), 'f4', chunks=(4, 4))  # nothing is on the disk
   assert path.stat().st_size < 10**5
   with pytest.raises(
     UserError, match=r'hidden/hidden/kernel:0 it has more than .* bytes of weights'
