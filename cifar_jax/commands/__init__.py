@@ -1,11 +1,11 @@
-"""The commands beside training: python -m cifar_jax VERB ...
+"""The commands other than training: python -m cifar_jax VERB ...
 
 Every module in this folder but `parsing` is a verb and has two functions:
 
 * `add_parser(verbs)` adds the verb with `parsing.add_verb` and then its options;
-* `run(arguments)` does the work; imports of other packages stand inside it, so that `--help` of any
-  verb comes at once, JAX starts with what `startup` sets before, and the doctor can be asked
-  whatever is missing.
+* `run(arguments)` does the work; imports of other packages are inside it, so that `--help` of any
+  verb appears at once, JAX starts with what `startup` has set, and the doctor works whatever is
+  missing.
 
 A large verb, or one with verbs of its own, is a folder whose `__init__` has the same two functions.
 """
@@ -18,7 +18,7 @@ from cifar_jax.startup import accelerators, host_memory, xla_flags
 from cifar_jax.utils.errors import exit_on_user_error
 
 _DESCRIPTION = """\
-Works with runs of launch.py, finished or not, and with configs.
+Works with configs, and with runs of launch.py, finished or not.
 
   python launch.py --config=configs/cnn_adv.py       # trains; the same line again resumes
   python -m cifar_jax evaluate runs/cnn_adv

@@ -4,8 +4,8 @@ network is, what it was measured on, how it was trained, what its limits are and
   python -m cifar_jax card runs/cnn_adv
   python -m cifar_jax card runs/cnn_adv --out=card --license=apache-2.0
 
-Without --out it is printed. A folder gets README.md, and beside it the curves and, where `report`
-has drawn it, the confusion matrix.
+Without --out, the card is printed. With --out, the folder gets README.md, the curves and, once
+`report` has drawn it, the confusion matrix.
 """
 
 import argparse
@@ -16,17 +16,20 @@ from cifar_jax.commands import parsing
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = 'a model card: what a run is, knows and cannot do'
+  about = 'writes a model card: numbers, data, recipe and limits of a run'
   parser = parsing.add_verb(verbs, 'card', run, about, __doc__, group='Share')
   parsing.add_options(parser, 'run')
   parser.add_argument(
-    '--out', type=parsing.path, metavar='FOLDER', help='for README.md and pictures; made if missing'
+    '--out',
+    type=parsing.path,
+    metavar='FOLDER',
+    help='for README.md and pictures; created if missing',
   )
   parser.add_argument(
     '--license',
     metavar='ID',
-    help="of the weights, as the hub calls it, as 'apache-2.0'; default: what the model folder "
-    "says, else 'unknown'",
+    help="license of the weights, by the hub's name for it, such as 'apache-2.0'; default: what "
+    "the model folder says, or 'unknown'",
   )
 
 

@@ -1,8 +1,8 @@
-"""Runs side by side, data set by data set, the best first, even while they train.
+"""Shows runs side by side, the best first, in a table for each data set, even while they train.
 
-RUN may be a folder of runs, and of folders of runs. Runs that differ in their seeds alone are one
-row: mean ± standard deviation, their number n, and the interval in which the mean of all such runs
-lies with a probability of 95 %. --each lists them too. Runs that have not finished stand alone.
+RUN may also be a folder that contains runs at any depth. Runs that differ only in their seeds are
+one row: mean ± standard deviation, their number n, and the interval in which the mean of all such
+runs lies with a probability of 95 %. --each lists them, too. An unfinished run has its own row.
 
   python -m cifar_jax compare runs
   python -m cifar_jax compare runs --sort=seconds --format=markdown
@@ -14,8 +14,9 @@ Two folders or more are tested against the first: is there a difference, or is i
   python -m cifar_jax compare runs/cnn_simple_seeds runs/cnn_adv_seeds
   python -m cifar_jax compare runs/a_seeds runs/b_seeds --difference=0.2
 
-If both have the same seeds, they are compared seed by seed, otherwise by Welch's test, beside a
-permutation test, which does not assume a normal distribution. One run of each shows nothing. The
+If both have the same seeds, they are compared seed by seed, otherwise by Welch's test. A
+permutation test, which does not assume a normal distribution, is shown as well. One run of each
+shows nothing. The
 comparison uses the validation images, by which you may choose. --column=test_accuracy compares on
 the test set instead, but if you choose by that, you have no test set left (docs/trials/index.md).
 STUDY/test_looks.csv records that test numbers of a study's runs were shown, sorted by or tested.
@@ -43,14 +44,16 @@ _LONGEST_WATCH = 1_000_000
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = 'a leaderboard of runs, and charts of them'
+  about = 'shows a leaderboard of runs, and tests for differences'
   parser = parsing.add_verb(verbs, 'compare', run, about, __doc__, group='Look')
   parsing.add_options(parser, 'runs')
-  parser.add_argument('--sort', default='val_accuracy', help='column; default: val_accuracy')
+  parser.add_argument(
+    '--sort', default='val_accuracy', help='column to sort by; default: val_accuracy'
+  )
   parser.add_argument(
     '--order', default='best', choices=['best', 'ascending', 'descending'], help='default: best'
   )
-  parser.add_argument('--columns', default='', help='with commas between; default: the usual ones')
+  parser.add_argument('--columns', default='', help='separated by commas; default: the usual ones')
   parser.add_argument(
     '--tag', action='append', default=[], help='only runs with this tag; may be repeated'
   )
@@ -64,7 +67,11 @@ def add_parser(verbs: Any) -> None:
     help='also write the page of the dashboard, as a file',
   )
   parser.add_argument(
-    '--watch', type=float, default=0.0, metavar='SECONDS', help='look again so often, until Ctrl-C'
+    '--watch',
+    type=float,
+    default=0.0,
+    metavar='SECONDS',
+    help='update the table at this interval, until Ctrl-C',
   )
   parser.add_argument('--each', action='store_true', help='also list each run of a group')
   parser.add_argument(

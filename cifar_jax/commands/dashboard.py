@@ -1,8 +1,8 @@
-"""A web page of runs and studies while they train: a leaderboard whose columns, order, filter and
-groups you choose on the page, curves of training and validation, and, for runs with
+"""Serves a web page of runs and studies while they train: a leaderboard whose columns, order,
+filter and groups you choose on the page, curves of training and validation, and, for runs with
 --config.evaluate.images_every_epochs=1, the misclassified images of each epoch.
 
-RUN may be a run, a study, or a folder around them; new ones appear by themselves.
+RUN may be a run, a study, or a folder that contains them; new ones appear by themselves.
 
   python -m cifar_jax dashboard
   python -m cifar_jax dashboard runs/cnn_adv runs/cnn_simple_study --port=8000
@@ -25,7 +25,7 @@ from cifar_jax.web import http_server
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = 'a web page of runs while they train'
+  about = 'serves a web page of runs while they train'
   parser = parsing.add_verb(
     verbs, 'dashboard', run, about, __doc__, keeps_memory=False, starts_jax=False, group='Look'
   )
@@ -35,7 +35,7 @@ def add_parser(verbs: Any) -> None:
     type=parsing.path,
     metavar='RUN',
     default=[paths.user_path('runs')],
-    help='folder of a run or a study, or one around them; default: runs',
+    help='folder of a run or a study, or one that contains them; default: runs',
   )
   parsing.add_options(parser, '--host', '--name')
   parser.add_argument('--port', type=int, default=7870, help='default: 7870; 0: any free one')

@@ -1,5 +1,5 @@
-"""Prints the loss and accuracy of a checkpoint on a split, every example counted once, as one line
-or one JSON object.
+"""Prints the loss and accuracy of a checkpoint on a split, as one line, a table or one JSON object.
+Every example counts once.
 
   python -m cifar_jax evaluate runs/cnn_adv --checkpoint=best
 
@@ -31,7 +31,7 @@ def add_parser(verbs: Any) -> None:
     verbs,
     'evaluate',
     run,
-    'loss and accuracy of a checkpoint',
+    'measures the loss and accuracy of a checkpoint',
     __doc__,
     computes=True,
     takes_data=True,

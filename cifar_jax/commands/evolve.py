@@ -3,7 +3,7 @@
   [[CONV -> ACT] x N -> POOL?] x M -> [DENSE -> ACT] x K -> logits
 
 FILE decides everything else: data, augmentation, batch size, schedule and length. Each trial picks
-a few of the trials that have ended and changes the network of the best one; the oldest die (Real et
+a few finished trials and changes the network of the best one; the oldest are discarded (Real et
 al., 2019). The first networks are that of FILE, those of --first, and random ones.
 
   python -m cifar_jax evolve --config=configs/cnn_adv.py --config.data.validation=5000 --trials=60
@@ -36,7 +36,7 @@ def add_parser(verbs: Any) -> None:
     verbs,
     'evolve',
     run,
-    'the best network of its kind, by evolution',
+    'finds a better network of the same kind by evolution',
     __doc__,
     takes_overrides=True,
     group='Try many',
@@ -47,7 +47,7 @@ def add_parser(verbs: Any) -> None:
     '--stages',
     default='',
     metavar='EPOCHS:TRIALS,...',
-    help='how long networks are trained, and how many; default: an eighth, a third and all of '
+    help='how long to train, and how many networks; default: an eighth, a third and all of '
     "FILE's epochs for half, three tenths and the rest of the trials",
   )
   parser.add_argument(
@@ -57,14 +57,14 @@ def add_parser(verbs: Any) -> None:
     help=f"configs whose networks come first, after that of --config; default: {_FIRST}; '': none",
   )
   parser.add_argument(
-    '--population', type=int, default=16, metavar='N', help='networks that live; default: 16'
+    '--population', type=int, default=16, metavar='N', help='number of living networks; default: 16'
   )
   parser.add_argument(
     '--tournament',
     type=int,
     default=4,
     metavar='N',
-    help='living networks of which the best is a parent; default: 4',
+    help='number of living networks picked, of which the best is the parent; default: 4',
   )
   parser.add_argument(
     '--crossover', type=float, default=0.3, help='share of children with two parents; default: 0.3'
@@ -74,21 +74,23 @@ def add_parser(verbs: Any) -> None:
     type=int,
     default=2_000_000,
     metavar='N',
-    help='default: 2000000; 0: no limit',
+    help='parameters of a network; default: 2000000; 0: no limit',
   )
   parser.add_argument(
     '--max_macs',
     type=int,
     default=60_000_000,
     metavar='N',
-    help='multiply-adds of the forward pass of an image; default: 60000000; 0: no limit',
+    help='multiply-adds of the forward pass of one image; default: 60000000; 0: no limit',
   )
   parser.add_argument(
     '--inherit',
     action='store_true',
-    help="children begin with those of their first parent's weights that fit",
+    help="let children start from those of their first parent's weights that fit",
   )
-  parser.add_argument('--random', action='store_true', help='draw each network afresh: the control')
+  parser.add_argument(
+    '--random', action='store_true', help='draw every network at random: the control'
+  )
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -1,20 +1,20 @@
 """Writes the network of a run as a file for other software, and proves that its outputs are the
 same.
 
-Every export takes images, uint8 [N, H, W, C], 0..255, channels last; N is free, and the
-normalization is inside. It returns logits, float32 [N, classes]. --preprocessing=beside takes
-normalized float32 images instead, --output=probabilities gives the probabilities of the classes. A
-network that was trained in bfloat16 computes in float32 in the export. Test-time views
-(--config.evaluate.tta) are not exported: an export sees one view of each image. The target torch
-takes channels first, as PyTorch has them, and its export.json says so.
+An export takes images as uint8 [N, H, W, C] from 0 to 255, channels last, for any N, normalizes
+them and returns logits, float32 [N, classes]. With --preprocessing=beside it takes normalized
+float32 images instead, and with --output=probabilities it returns the probabilities of the classes.
+It computes in float32 even if the network was trained in bfloat16. Test-time views
+(--config.evaluate.tta) are not exported: it sees one view of each image. The target torch takes
+channels first, as is usual in PyTorch, and its export.json says so.
 
 The result is a folder: the network, export.json (what it takes and gives, class names, image size,
-mean and standard deviation or whitening matrix) and parity.json, the report that is printed too:
+mean and standard deviation or whitening matrix) and parity.json, the report that is also printed:
 the largest difference between its outputs and those of the run's network on 1,000 images, the
-accuracies of both on the whole test set, times and versions. If the data are not there, random
-pictures are compared. An export that is not equal (largest difference above 1e-4 of the largest
-output) is not kept, and the exit status is 2. It is also 2 where a target lacks an operation; the
-layer is then named.
+accuracies of both on the whole test set, times and versions. Without the data, random pictures are
+compared. If the largest difference is above 1e-4 of the largest output, the export is not kept and
+the exit status is 2. The status is also 2 if the target lacks an operation; the message then names
+the layer.
 
 Targets:
 
@@ -37,7 +37,7 @@ def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   from cifar_jax.exchange.targets import OUTPUTS, PREPROCESSING, TARGETS
 
-  about = 'the network of a run for other software, with proof'
+  about = 'writes a network for other software, and proves that it is the same'
   listed = '\n'.join(f'  {name:<12} {target.about}' for name, target in TARGETS.items())
   description = __doc__.replace('{targets}', listed)
   parser = parsing.add_verb(verbs, 'export', run, about, description, computes=True, group='Share')
@@ -47,28 +47,26 @@ def add_parser(verbs: Any) -> None:
     '--out',
     type=parsing.path,
     metavar='FOLDER',
-    help='the folder to be; default: NAME-TARGET in the current folder, NAME being that of RUN',
+    help='new folder; default: NAME-TARGET in the current folder, where NAME is that of RUN',
   )
-  parser.add_argument(
-    '--overwrite', action='store_true', help='replace an export that is there already'
-  )
+  parser.add_argument('--overwrite', action='store_true', help='replace an existing export')
   parsing.add_options(parser, '--checkpoint', '--data_dir')
   parser.add_argument(
     '--preprocessing',
     choices=PREPROCESSING,
     default='inside',
-    help='inside (default): takes images uint8; beside: takes normalized float32, and export.json '
-    'has the numbers',
+    help='inside (default): takes uint8 images; beside: takes normalized float32 images, and '
+    'export.json has the numbers',
   )
   parser.add_argument(
-    '--output', choices=OUTPUTS, default='logits', help='what it gives; default: logits'
+    '--output', choices=OUTPUTS, default='logits', help='what the export returns; default: logits'
   )
   parser.add_argument(
     '--images',
     type=int,
     metavar='N',
-    help='judge the accuracies on the first N images; default: all of the test set, which is '
-    'downloaded if it must be; 0 compares random pictures and needs no data',
+    help='compare the accuracies on the first N images; default: the whole test set, which is '
+    'downloaded if necessary; 0: compare random pictures, which needs no data',
   )
 
 

@@ -17,10 +17,10 @@ Options of the config may follow, for both sides, such as more epochs than the t
 
   python -m cifar_jax final runs/cnn_simple_study --config.epochs=20
 
-Ctrl-C saves and stops, and the same line continues, even after kill -9; it also trains seeds again
-that failed, for example because memory ran out. Once all seeds have a result, the same line shows
-it and trains nothing; --again trains once more, which is recorded: a test set that is asked until
-it says yes says nothing.
+Ctrl-C saves and stops. The same line continues, even after kill -9, and retrains seeds that failed,
+for example because memory ran out. Once all seeds have a result, the same line shows it and trains
+nothing. --again trains once more, and that is recorded: if you ask a test set until it says yes,
+its answer means nothing.
 """
 
 import argparse
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = "a study's best config on the test set, once, with seeds and a p-value"
+  about = "tests a study's best config on the test set, once, with several seeds"
   parser = parsing.add_verb(
     verbs, 'final', run, about, __doc__, takes_overrides=True, computes=True, group='Try many'
   )
   parser.add_argument('study', type=parsing.run_path, metavar='STUDY', help='folder of the study')
   parser.add_argument(
-    '--seeds', default='5', help='of each side, as repeat takes them; default: 5', metavar='N'
+    '--seeds', default='5', help='seeds of each side, given as for repeat; default: 5', metavar='N'
   )
   parser.add_argument(
     '--first_seed',
     type=int,
     metavar='SEED',
-    help='of --seeds=N; default: the first that no trial had',
+    help='the first of --seeds=N; default: the first that no trial had',
   )
   parser.add_argument(
     '--against',
@@ -58,9 +58,9 @@ def add_parser(verbs: Any) -> None:
     metavar='CONFIG',
     help="config file or run to compare with; default: the study's baseline",
   )
-  parser.add_argument('--again', action='store_true', help='train anew though there is a result')
+  parser.add_argument('--again', action='store_true', help='train again although there is a result')
   parser.add_argument(
-    '--storage', default='', help='of the study, where study.json does not say it whole'
+    '--storage', default='', help='storage of the study, if study.json does not have all of it'
   )
   parsing.add_options(parser, '--progress')
 

@@ -28,7 +28,7 @@ _SHOWN = 5  # classes
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = 'weights of Keras or PyTorch as a model folder'
+  about = 'turns weights of Keras or PyTorch into a model folder'
   parser = parsing.add_verb(
     verbs, 'import', run, about, __doc__, takes_overrides=True, group='Share'
   )
@@ -39,19 +39,19 @@ def add_parser(verbs: Any) -> None:
     type=parsing.run_path,
     required=True,
     metavar='FOLDER',
-    help='the model folder to be made',
+    help='the new model folder',
   )
   parser.add_argument(
     '--labels',
     metavar='NAME,NAME,...',
-    help='names of the classes in the order of the logits, or a file with a name a line; default: '
+    help='names of the classes in the order of the logits, or a file with one per line; default: '
     "those of the config's data",
   )
   parser.add_argument(
     '--epsilon',
     type=float,
-    help='what BatchNorm adds to the variance in the other program; default: as in this network, '
-    "but 1e-5 where PyTorch's default takes the place of Keras's",
+    help='what BatchNorm adds to the variance in the other program; default: the same as in this '
+    "network, or PyTorch's 1e-5 if this network has Keras's 1e-3",
   )
 
 

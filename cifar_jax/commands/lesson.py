@@ -16,7 +16,7 @@ from cifar_jax.commands import parsing
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb with its lessons to the command line."""
-  about = 'convolution, ReLU and pooling shown on an image'
+  about = 'shows convolution, ReLU and pooling on an image'
   parser = parsing.add_verb(verbs, 'lesson', run, about, __doc__, group='Look')
   own = parser.add_subparsers(dest='lesson', required=True, metavar='LESSON')
   for name, about in (

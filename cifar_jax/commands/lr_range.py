@@ -6,14 +6,14 @@ the one before, show at which rates the loss falls fastest and begins to rise.
 
 Everything else is as the config says, with any optimizer; the factors of parameter groups multiply
 the rate, and the schedule is left out. The loss is smoothed by s <- 0.95 s + 0.05 loss, corrected
-for its start, which lags some 20 updates behind: more --steps show more. The test ends where the
-smoothed loss is four times its lowest value. lr_range.csv and the picture, lr_range.png and .svg,
-are written to the folder --out; no run is made.
+for its start; it lags about 20 updates behind, so more --steps show more detail. The test ends when
+the smoothed loss is four times its lowest value. lr_range.csv and the picture, lr_range.png and
+.svg, are written to the folder --out; no run is made.
 
-It is not an oracle. It shows the start of one training with one seed; a rate that is good for the
-whole training may be several times lower, or higher with a warm-up. The range depends on the batch
-size (a larger batch tolerates a larger rate), the optimizer, its momentum and decay. Try several
-rates in the range, for example with `repeat --vary` or `search`.
+The test is only a hint. It shows the start of one training with one seed; a rate that is good for
+the whole training may be several times lower, or higher with a warm-up. The range depends on the
+batch size (a larger batch tolerates a larger rate), the optimizer, its momentum and decay. Try
+several rates in the range, for example with `repeat --vary` or `search`.
 """
 
 import argparse
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = 'a short training with a rising learning rate, and which rates to try'
+  about = 'finds learning rates to try, by a short training with a rising rate'
   parser = parsing.add_verb(
     verbs, 'lr_range', run, about, __doc__, takes_overrides=True, computes=True, group='Train'
   )
@@ -38,7 +38,7 @@ def add_parser(verbs: Any) -> None:
   parser.add_argument('--highest', type=float, default=10.0, help='last rate; default: 10')
   parser.add_argument('--steps', type=int, default=300, help='updates; default: 300')
   parser.add_argument(
-    '--linear', action='store_true', help='rise by equal steps instead of equal factors'
+    '--linear', action='store_true', help='raise the rate by equal steps instead of equal factors'
   )
   parser.add_argument(
     '--out', type=parsing.path, metavar='FOLDER', help='default: runs/<config name>_lr_range'

@@ -12,10 +12,10 @@ from cifar_jax.commands import parsing
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = 'every option of a config, or those that have some words in them'
+  about = 'lists the options of a config, or those that contain some words'
   parser = parsing.add_verb(verbs, 'options', run, about, __doc__, group='Train')
-  parser.add_argument('words', nargs='*', metavar='WORD', help='that must occur')
-  parser.add_argument('--markdown', action='store_true', help='the text of docs/options.md')
+  parser.add_argument('words', nargs='*', metavar='WORD', help='a word that must occur')
+  parser.add_argument('--markdown', action='store_true', help='print the text of docs/options.md')
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -190,30 +190,30 @@ _OPTIONS: dict[str, dict[str, Any]] = {
   '--data_dir': {'help': 'where the data are now, if they have moved since training'},
   '--split': {
     'choices': ['train', 'validation', 'test'],
-    'help': 'which images to measure the network on; default: test, or validation where the '
-    'run leaves the test set unopened (--config.evaluate.test=False)',
+    'help': 'which images to measure the network on; default: test, or validation if the run '
+    'leaves the test set unopened (--config.evaluate.test=False)',
   },
   '--classes': {
     'default': '',
     'metavar': 'A=B,...',
-    'help': 'of other data: class A of theirs is class B of the run, where the names differ',
+    'help': 'for other data: their class A is class B of the run, where the names differ',
   },
   '--skip_unknown_classes': {
     'action': 'store_true',
-    'help': 'of other data: leave out images of classes that the run does not have',
+    'help': 'for other data: leave out images of classes that the run does not have',
   },
   '--progress': {
     'default': 'auto',
     'choices': ['auto', 'bar', 'lines', 'silent'],
     'help': 'auto: a bar on a terminal, one line per epoch elsewhere',
   },
-  '--host': {'default': '127.0.0.1', 'help': 'default: 127.0.0.1, this machine alone'},
+  '--host': {'default': '127.0.0.1', 'help': 'default: 127.0.0.1, only this machine'},
   '--name': {
     'action': 'append',
     'default': [],
     'metavar': 'HOST',
-    'help': 'another name in the address bar, as behind a proxy or a forwarded port; may be '
-    'repeated',
+    'help': 'another name by which browsers reach the page, for example through a proxy or a '
+    'forwarded port; may be repeated',
   },
   '--config': {'required': True, 'metavar': 'FILE', 'help': 'path of the config file'},
 }

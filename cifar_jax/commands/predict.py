@@ -27,13 +27,16 @@ from cifar_jax.utils.errors import UserError
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = 'classes of new images, with probabilities'
+  about = 'classifies new images, with probabilities'
   parser = parsing.add_verb(verbs, 'predict', run, about, __doc__, computes=True, group='Use')
   parsing.add_options(parser, 'run')
   parser.add_argument('images', nargs='+', metavar='IMAGE', help='file, folder, address or -')
   parsing.add_options(parser, '--checkpoint', '--data_dir')
   parser.add_argument(
-    '--top', type=int, default=3, help='classes shown, where an image has one; default: 3'
+    '--top',
+    type=int,
+    default=3,
+    help='how many classes to show, if an image has one label; default: 3',
   )
   parser.add_argument(
     '--format', default='table', choices=['table', 'json', 'csv'], help='json: one object per line'
@@ -43,8 +46,8 @@ def add_parser(verbs: Any) -> None:
     nargs='?',
     const='',
     metavar='FILE.csv',
-    help='what the images show: a table of file and label; without a file, the names of the '
-    "images' folders",
+    help='compare with the true labels: a table of file and label; without a file, the names of '
+    "the images' folders",
   )
   parsing.add_options(parser, '--classes', '--skip_unknown_classes')
 

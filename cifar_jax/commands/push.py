@@ -3,9 +3,9 @@
   python -m cifar_jax push runs/cnn_adv --repo=me/cnn_adv --dry_run
   python -m cifar_jax push runs/cnn_adv --repo=me/cnn_adv --private --license=apache-2.0
 
-What goes where is shown before it goes. Of a run, these are its config, its weights, its history
-and a model card, without any path of this machine and without its data. $HF_TOKEN, or else `hf auth
-login`, says who uploads; the token is never shown. Afterwards, everybody who may read the
+It first shows what goes where: the config of the run, its weights, its history and a model card,
+without any path of this machine and without its data. $HF_TOKEN, or else `hf auth
+login`, says who uploads; the token is never shown. Afterwards, everyone who may read the
 repository can use hub:me/cnn_adv as a RUN.
 """
 
@@ -23,20 +23,23 @@ def add_parser(verbs: Any) -> None:
   parser = parsing.add_verb(verbs, 'push', run, about, __doc__, group='Share')
   parsing.add_options(parser, 'run')
   parser.add_argument(
-    '--repo', required=True, metavar='OWNER/NAME', help='the repository, made where it is missing'
+    '--repo',
+    required=True,
+    metavar='OWNER/NAME',
+    help='the repository, created if it does not exist',
   )
-  parser.add_argument(
-    '--private', action='store_true', help='a repository that is made is for its owner alone'
-  )
-  parser.add_argument('--dry_run', action='store_true', help='show what would go where, no more')
+  parser.add_argument('--private', action='store_true', help='make a new repository private')
+  parser.add_argument('--dry_run', action='store_true', help='only show what would go where')
   parsing.add_options(parser, '--checkpoint')
   parser.add_argument(
     '--dtype',
     choices=['float16', 'float32'],
-    help='of the weights of a run: float16 is half the size, and rounds them; default: float32',
+    help='of the weights of a run: float16 halves their size and rounds them; default: float32',
   )
   parser.add_argument(
-    '--license', metavar='ID', help="of the weights, as the hub calls it, as 'apache-2.0'"
+    '--license',
+    metavar='ID',
+    help="license of the weights, by the hub's name for it, such as 'apache-2.0'",
   )
 
 

@@ -3,20 +3,20 @@
   python -m cifar_jax repeat --config=configs/cnn_simple.py --seeds=5
 
 Each seed's run has its own folder, runs/cnn_simple_seeds/seed_0 and so on (--workdir names another
-place for them), which is what launch.py leaves with that seed. A seed decides which images are held
-out for validation, the first weights, the order of the images, augmentation and dropout; all of
-that varies the result, and the table that is printed after each run says how much: the mean, the
+place for them), with the files that launch.py writes for that seed. A seed decides which images are
+held out for validation, the initial weights, the order of the images, augmentation and dropout. The
+table that is printed after each run says how much the result varies because of that: the mean, the
 standard deviation, and the interval in which the mean of all such runs lies with a probability of
 95 %.
 
-Ctrl-C and SIGTERM save and stop. The same line continues, even after kill -9, and with more --seeds
-it adds to those that are there. To train one of them alone:
+Ctrl-C and SIGTERM save and stop. The same line continues, even after kill -9; with more --seeds, it
+adds to the existing runs. To train one of them alone:
 
   python launch.py --config=configs/cnn_simple.py --config.seed=3 \\
       --workdir=runs/cnn_simple_seeds/seed_3
 
-Where that is faster, as on a GPU and for small networks, as many runs as fit into memory are
-trained together, in one program: the batches are those of launch.py, the weights the same up to
+If that is faster, as on a GPU and for small networks, as many runs as fit into memory are trained
+together in one program. The batches are those of launch.py, and the weights are the same up to
 rounding. --together=no trains one run after the other and gives the same weights to the last bit.
 --vary trains a group of seeds for each value of an option, each in a folder that names the value:
 
@@ -26,8 +26,8 @@ rounding. --together=no trains one run after the other and gives the same weight
 --folds trains the folds of a cross-validation instead: the training images are divided into parts,
 and each part is held out once by a run that learns from the others. Runs are in
 FOLDER/fold_0/seed_0 and so on; --config.data.stratified=True gives each part its share of each
-class, --config.data.keep_groups_together=True keeps a patient, say, on one side. The test set stays
-unopened, unless --config.evaluate.test=True:
+class, and --config.data.keep_groups_together=True keeps all images of a patient, say, on one side.
+The test set stays unopened unless you set --config.evaluate.test=True:
 
   python -m cifar_jax repeat --config=configs/cnn_simple.py --folds=5
 
@@ -62,26 +62,28 @@ _MOST_FOLDS = 1000
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = 'one config with several seeds: mean, deviation, interval'
+  about = 'trains a config with several seeds: mean, deviation, interval'
   parser = parsing.add_verb(
     verbs, 'repeat', run, about, __doc__, takes_overrides=True, computes=True, group='Try many'
   )
   parsing.add_options(parser, '--config')
   parser.add_argument(
-    '--seeds', help='how many, or which, as in 0,3,7; default: 5, with --folds 1', metavar='N'
+    '--seeds',
+    help='how many seeds, or which, as in 0,3,7; default: 5, or 1 with --folds',
+    metavar='N',
   )
   parser.add_argument(
     '--folds', type=int, default=0, help='cross-validation: hold out each of N parts', metavar='N'
   )
   parser.add_argument(
-    '--first_seed', type=int, default=0, metavar='SEED', help='of --seeds=N; default: 0'
+    '--first_seed', type=int, default=0, metavar='SEED', help='the first of --seeds=N; default: 0'
   )
   parser.add_argument(
     '--vary',
     action='append',
     default=[],
     metavar='OPTION=VALUE,...',
-    help='the seeds with each of these values; may be repeated, then with each combination',
+    help='train the seeds with each of these values; repeated: with each combination of values',
   )
   parser.add_argument(
     '--together',
@@ -89,13 +91,13 @@ def add_parser(verbs: Any) -> None:
     const='yes',
     default='auto',
     choices=['auto', 'yes', 'no'],
-    help='train the runs in one program; auto: where that is possible and faster',
+    help='train the runs in one program; auto: if that is possible and faster',
   )
   parser.add_argument(
     '--workdir',
     type=parsing.run_path,
     metavar='FOLDER',
-    help='around the folders of the runs; default: runs/<config name>_seeds, or _folds',
+    help='folder for the runs; default: runs/<config name>_seeds, or _folds',
   )
   parsing.add_options(parser, '--progress')
 

@@ -1,11 +1,13 @@
-"""Writes RUN/report/: a page that needs no other file and no network, and its images.
+"""Writes a page about a run, and its images, to RUN/report/. The page needs no other file and no
+network.
 
-The report of another split or checkpoint is in a folder below that, such as
-RUN/report/validation_best; that of zoo:NAME is in reports/zoo_NAME in the current folder.
+The report of another split or checkpoint goes to a subfolder, such as RUN/report/validation_best;
+that of zoo:NAME goes to reports/zoo_NAME in the current folder.
 
   python -m cifar_jax report runs/cnn_adv --checkpoint=best
 
-For other data than the run's own, named as for evaluate, it is in RUN/report/<name of the data>.
+The report on other data than the run's own, named as for evaluate, goes to
+RUN/report/<name of the data>.
 
   python -m cifar_jax report runs/cnn_adv --data.name=folder --data.dir=photos --classes=cars=car
 """
@@ -19,14 +21,18 @@ from cifar_jax.commands import parsing
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = 'curves, confusion, mistakes, filters: a page about a run'
+  about = 'writes a page about a run: curves, confusion, mistakes, filters'
   parser = parsing.add_verb(
     verbs, 'report', run, about, __doc__, computes=True, takes_data=True, group='Look'
   )
   parsing.add_options(parser, 'run', '--checkpoint', '--data_dir', '--split')
   parsing.add_options(parser, '--classes', '--skip_unknown_classes')
   parser.add_argument(
-    '--mistakes', type=int, default=24, metavar='N', help='how many to show; -1: all; default: 24'
+    '--mistakes',
+    type=int,
+    default=24,
+    metavar='N',
+    help='how many mistakes to show; -1: all; default: 24',
   )
   parser.add_argument(
     '--image',

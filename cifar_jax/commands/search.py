@@ -32,7 +32,7 @@ def add_parser(verbs: Any) -> None:
     verbs,
     'search',
     run,
-    'the best config of a space, by Optuna',
+    'finds the best config of a search space, with Optuna',
     __doc__,
     takes_overrides=True,
     group='Try many',
@@ -50,25 +50,33 @@ def add_parser(verbs: Any) -> None:
     '--pruner',
     default='none',
     choices=('none', 'median', 'asha', 'hyperband'),
-    help='what ends trials early by the validation of their epochs; default: none',
+    help='what ends unpromising trials early, by their validation accuracy; default: none',
   )
 
 
 def add_study_options(parser: argparse.ArgumentParser) -> None:
   """Adds what every command on a study takes."""
-  parser.add_argument('--folder', type=parsing.run_path, metavar='STUDY', help='of the study')
-  parser.add_argument('--trials', type=int, metavar='N', help='budget; default: 20 trials')
-  parser.add_argument('--epochs', type=int, metavar='N', help='budget over all trials')
   parser.add_argument(
-    '--minutes', type=float, metavar='N', help='budget: of work, summed over all workers'
+    '--folder', type=parsing.run_path, metavar='STUDY', help='folder of the study'
+  )
+  parser.add_argument('--trials', type=int, metavar='N', help='budget; default: 20 trials')
+  parser.add_argument(
+    '--epochs', type=int, metavar='N', help='budget: epochs of all trials together'
   )
   parser.add_argument(
-    '--seeds', type=int, default=1, metavar='N', help='runs per trial, their mean counts'
+    '--minutes', type=float, metavar='N', help='budget: minutes of work, summed over all workers'
+  )
+  parser.add_argument(
+    '--seeds',
+    type=int,
+    default=1,
+    metavar='N',
+    help='runs per trial, whose mean counts; default: 1',
   )
   parser.add_argument(
     '--objectives',
     default='val_accuracy',
-    help='with commas between: val_accuracy (default), val_loss, seconds, parameters, macs',
+    help='separated by commas: val_accuracy (default), val_loss, seconds, parameters, macs',
   )
   parser.add_argument('--workers', type=int, default=1, metavar='N', help='processes; default: 1')
   parser.add_argument(
@@ -78,9 +86,9 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
     "study's folder",
   )
   parser.add_argument(
-    '--sampler_seed', type=int, default=0, metavar='N', help='of the proposals; default: 0'
+    '--sampler_seed', type=int, default=0, metavar='N', help='seed of the proposals; default: 0'
   )
-  parser.add_argument('--show', action='store_true', help='show the state and go on with nothing')
+  parser.add_argument('--show', action='store_true', help='only show the state of the study')
   parser.add_argument('--as_worker', action='store_true', help=argparse.SUPPRESS)
 
 

@@ -1,5 +1,5 @@
-"""A web page on which you drop images and see what the network makes of them: its classes, what
-they depend on, and the training images that are most alike.
+"""Serves a web page on which you drop images and see what the network makes of them: the classes it
+predicts, which pixels they depend on, and the most similar training images.
 
   python -m cifar_jax serve runs/cnn_adv
   python -m cifar_jax serve runs/cnn_adv --host=0.0.0.0 --port=8000  # for the whole network
@@ -16,7 +16,7 @@ from cifar_jax.web import http_server
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = 'a web page that classifies images'
+  about = 'serves a web page that classifies images'
   # A page that is open for days must not hold what one large image took.
   parser = parsing.add_verb(
     verbs, 'serve', run, about, __doc__, keeps_memory=False, computes=True, group='Use'
@@ -29,7 +29,7 @@ def add_parser(verbs: Any) -> None:
     type=int,
     default=5000,
     metavar='N',
-    help='training images to compare with; 0: none; default: 5000',
+    help='how many training images to compare with; 0: none; default: 5000',
   )
 
 

@@ -15,7 +15,7 @@ from cifar_jax.utils.errors import UserError
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = 'the network of a config, layer by layer'
+  about = 'shows the network of a config, layer by layer'
   parser = parsing.add_verb(
     verbs, 'summary', run, about, __doc__, takes_overrides=True, group='Look'
   )
@@ -23,11 +23,11 @@ def add_parser(verbs: Any) -> None:
   parser.add_argument(
     '--image_shape',
     metavar='H,W,C',
-    help='size of the images; default: as the config says, else 32,32,3',
+    help='size of the images; default: that of the config, or 32,32,3',
   )
-  parser.add_argument('--num_classes', type=int, help='default: as the config says, else 10')
+  parser.add_argument('--num_classes', type=int, help='default: that of the config, or 10')
   parser.add_argument(
-    '--table', action='store_true', help='a table with totals instead of the drawing'
+    '--table', action='store_true', help='print a table with totals instead of the drawing'
   )
 
 

@@ -31,7 +31,7 @@ def add_parser(verbs: Any) -> None:
     '--out',
     type=parsing.path,
     metavar='FOLDER',
-    help='for the page; default: runs/views/NAME; made if missing',
+    help='for the page; default: runs/views/NAME; created if missing',
   )
   own = parser.add_subparsers(dest='data_verb', metavar='VERB')
   parsing.add_verbs(own, __name__, __path__)

@@ -6,28 +6,29 @@ from typing import Any
 from cifar_jax.commands import parsing
 
 _DESCRIPTION = """\
-Downloads CIFAR-10, CIFAR-100, MNIST or Fashion-MNIST from their official place or a mirror of it,
-whichever is the fastest here. Training does the same at first use.
+Downloads CIFAR-10, CIFAR-100, MNIST or Fashion-MNIST from the official site or a mirror, whichever
+is fastest here. Training does the same when the data are first used.
 
-  python -m cifar_jax data fetch                            # what there is, and what is here
+  python -m cifar_jax data fetch                            # what exists, and what is already here
   python -m cifar_jax data fetch cifar10
   python -m cifar_jax data fetch cifar10 cifar100 --dir=data
   python -m cifar_jax data fetch mnist --mirror=http://localhost:8000
 
-Two mirrors are asked at a time, and the faster one goes on; one that falls silent or sends other
-bytes is left for the next. The same command goes on where an interrupted one stopped, and several
-at once download once. Images and labels are compared with published checksums before anything
-takes its place. The files stay as their authors publish them, so other programs can use them too.
+Two mirrors are asked at a time, and the faster one continues; one that stops responding or sends
+the wrong bytes is replaced by the next. The same command continues an interrupted download, and
+several commands at once download only once. Images and labels are compared with the published
+checksums before the files are put in place. The files stay as their authors publish them, so other
+programs can use them, too.
 
 Without --dir they are kept in the folder datasets of the cache ($CIFAR_JAX_CACHE, else
 ~/.cache/cifar_jax), where --config.data.name=NAME finds them with no other option. With --dir=DIR
 they are found by --config.data.dir=DIR or CIFAR_JAX_DATA=DIR, and in ./data always.
 
-An own mirror has the official files: cifar-10-python.tar.gz, cifar-100-python.tar.gz,
-mnist/train-images-idx3-ubyte.gz ..., fashion-mnist/train-images-idx3-ubyte.gz ... It is named by
---mirror or by $CIFAR_JAX_MIRROR, several separated by spaces, and then no other host is asked.
-$HTTPS_PROXY, $HTTP_PROXY and $NO_PROXY are honored; $HF_ENDPOINT is a copy of the Hugging Face hub.
-Without a network: copy these files into DIR by hand.
+A mirror of your own holds the official files: cifar-10-python.tar.gz, cifar-100-python.tar.gz,
+mnist/train-images-idx3-ubyte.gz ..., fashion-mnist/train-images-idx3-ubyte.gz ... Name
+it with --mirror or $CIFAR_JAX_MIRROR (several, separated by spaces); no other host is then asked.
+$HTTPS_PROXY, $HTTP_PROXY and $NO_PROXY are honored; $HF_ENDPOINT names a copy of the Hugging Face
+hub. Without a network, copy these files into DIR by hand.
 """
 
 
@@ -45,7 +46,7 @@ def add_parser(verbs: Any) -> None:
     action='append',
     default=[],
     metavar='URL',
-    help='below which the official files lie; asked instead of all others; may be repeated',
+    help='address of a mirror of your own, which is asked instead of all others; may be repeated',
   )
 
 

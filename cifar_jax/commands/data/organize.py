@@ -14,7 +14,7 @@ from cifar_jax.commands import parsing
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = 'class folders out of a flat folder of images'
+  about = 'sorts a flat folder of images into class folders'
   parser = parsing.add_verb(verbs, 'organize', run, about, __doc__)
   parser.add_argument('flat', type=parsing.path, metavar='FLAT', help='folder with the images')
   parser.add_argument('out', type=parsing.path, metavar='OUT', help='where the tree is made')
@@ -26,9 +26,9 @@ def add_parser(verbs: Any) -> None:
     metavar='NAME=PATTERN',
     help='a class, and the regular expression searched for in the names of its images',
   )
-  parser.add_argument('--count', type=int, default=0, help='images in all; default: as there are')
-  parser.add_argument('--ratio', type=float, default=0.2, help='for validation; default: 0.2')
-  parser.add_argument('--seed', type=int, default=0, help='of the draw; default: 0')
+  parser.add_argument('--count', type=int, default=0, help='number of images to take; default: all')
+  parser.add_argument('--ratio', type=float, default=0.2, help='share for validation; default: 0.2')
+  parser.add_argument('--seed', type=int, default=0, help='seed of the random choice; default: 0')
   parser.add_argument(
     '--how', default='copy', choices=['copy', 'link', 'symlink'], help='default: copy'
   )

@@ -1,7 +1,7 @@
 """python -m cifar_jax doctor: whether this machine and this installation can train.
 
-Nothing here, nor anything that it imports, needs a package beside Python's own: what is broken may
-be any of them. JAX is asked, and trains, in processes of its own, which may hang or crash.
+Nothing here, nor anything that it imports, needs a package other than Python's own, since any
+package may be the one that is broken. JAX runs in separate processes, which may hang or crash.
 """
 
 import argparse
@@ -13,15 +13,15 @@ from cifar_jax.commands.doctor import findings, installation, machine, training
 from cifar_jax.startup import process
 
 _DESCRIPTION = """\
-Looks at Python, packages, accelerators, kernels, memory, disks and data, then trains ten steps of a
-small network on every kind of device, stops and resumes it, and compares. Each fault comes with
-what to do about it.
+Checks Python, packages, accelerators, kernels, memory, disks and data, then trains a small network
+for ten steps on every kind of device, stops and resumes it, and compares. For each problem, it says
+what to do.
 
   python -m cifar_jax doctor
   python -m cifar_jax doctor --json
 
-The exit status is 1 if something is at fault, and 0 if all works; notes, as on data that are not
-there yet, do not change it.
+The exit status is 1 if there is a problem and 0 if everything works. Notes, for example about data
+that are not there yet, do not change it.
 """
 _CHECKS: dict[str, findings.Check] = {
   'python': installation.check_python,
@@ -45,7 +45,7 @@ def add_parser(verbs: Any) -> None:
     verbs,
     'doctor',
     run,
-    'whether this machine and this installation can train',
+    'checks whether this machine and this installation can train',
     _DESCRIPTION,
     keeps_memory=False,
     starts_jax=False,

@@ -1,6 +1,6 @@
-"""Trained weights that come with the package.
+"""Lists and shows the trained weights that come with the package.
 
-Every command that takes RUN takes zoo:NAME, and --config.init_from does.
+Every command that takes a RUN also takes zoo:NAME, and so does --config.init_from.
 
   python -m cifar_jax zoo list
   python -m cifar_jax zoo show fast90
@@ -17,11 +17,11 @@ def add_parser(verbs: Any) -> None:
   """Adds the verb with its own verbs to the command line."""
   parser = verbs.add_parser(
     'zoo',
-    help='trained weights that come with the package',
+    help='lists the trained weights that come with the package',
     description=__doc__,
     formatter_class=parsing.HelpShape,
     allow_abbrev=False,
   )
-  parser.set_defaults(about='trained weights that come with the package', group='Share')
+  parser.set_defaults(about='lists the trained weights that come with the package', group='Share')
   own = parser.add_subparsers(dest='zoo_verb', metavar='VERB', required=True)
   parsing.add_verbs(own, __name__, __path__)

@@ -1,10 +1,10 @@
-"""A table of the trained weights that come with the package.
+"""Prints a table of the trained weights that come with the package.
 
   python -m cifar_jax zoo list
   python -m cifar_jax zoo list --format=json
 
-The accuracy is that of exactly these weights on the whole test set; where the test set served as
-validation during the training, a star says so.
+The accuracy is that of exactly these weights on the whole test set. A star marks those for which
+the test set served as validation during training.
 """
 
 import argparse

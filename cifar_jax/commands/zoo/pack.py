@@ -3,7 +3,7 @@ precision, measures exactly these weights on the whole test set, and writes them
 
   python -m cifar_jax zoo pack runs/fast90 --purpose='90 % in five minutes on two CPU cores'
 
-No path of this machine is kept. An entry of that name is replaced.
+No path of this machine is kept. An existing entry of that name is replaced.
 """
 
 import argparse
@@ -15,13 +15,13 @@ from cifar_jax.commands import parsing
 
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
-  about = 'makes an entry of a finished run (for maintainers)'
+  about = 'makes a finished run an entry (for maintainers)'
   parser = parsing.add_verb(verbs, 'pack', run, about, __doc__, computes=True)
   parsing.add_options(parser, 'run', '--checkpoint', '--data_dir')
-  parser.add_argument('--purpose', required=True, help='what the entry is for, a sentence')
-  parser.add_argument('--name', help="what the entry is called; default: the name of RUN's folder")
+  parser.add_argument('--purpose', required=True, help='a sentence that says what the entry is for')
+  parser.add_argument('--name', help="name of the entry; default: the name of RUN's folder")
   parser.add_argument(
-    '--hardware', default='', help='what it was trained on; default: what the run noted'
+    '--hardware', default='', help='what it was trained on; default: what the run recorded'
   )
   parser.add_argument(
     '--dtype', default='float16', choices=['float16', 'float32'], help='default: float16'
@@ -31,13 +31,13 @@ def add_parser(verbs: Any) -> None:
     type=parsing.path,
     default=pathlib.Path('results'),
     metavar='FOLDER',
-    help='tables in which other runs of the recipe are looked for; default: results',
+    help='folder of tables with other runs of the recipe; default: results',
   )
   parser.add_argument(
     '--into',
     type=parsing.path,
     metavar='FOLDER',
-    help='where entries are; default: those of the package',
+    help='folder of the entries; default: that of the package',
   )
 
 

@@ -1,4 +1,5 @@
-"""The card of an entry: its numbers and what they were measured on, its data, recipe and limits.
+"""Prints the card of an entry: its numbers and what they were measured on, its data, recipe and
+limits.
 
 python -m cifar_jax zoo show fast90
 """
@@ -12,7 +13,7 @@ from cifar_jax.commands import parsing
 def add_parser(verbs: Any) -> None:
   """Adds the verb to the command line."""
   parser = parsing.add_verb(verbs, 'show', run, 'the card of an entry', __doc__)
-  parser.add_argument('name', metavar='NAME', help='as zoo list has it')
+  parser.add_argument('name', metavar='NAME', help='name of the entry, from zoo list')
 
 
 def run(arguments: argparse.Namespace) -> None:
