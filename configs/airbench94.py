@@ -1,15 +1,15 @@
 """94 % in 9.9 epochs; 1,971,640 parameters, 346 TFLOP of training.
 
-After "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (Keller Jordan, 2024), which reports a mean
-of 94.01 % over 1,000 runs. Rates and decays are its own, divided by the batch size where it sums
-the loss over the batch and this takes the mean.
+Follows "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (Keller Jordan, 2024), which reports a
+mean of 94.01 % over 1,000 runs. Learning rates and decays are the paper's, adapted to a loss that
+is the mean over the batch, not the sum.
 
   python launch.py --config=configs/airbench94.py --config.model.dtype=bfloat16
 
-Measured on 2 cores of an AMD EPYC (Zen 4) in bfloat16: 94.11 % in 30 min, validation included and
-interrupted once, on a machine shared with other work (n = 1, seed 0). On one NVIDIA H200 in
-bfloat16: 94.01 +- 0.23 % in 14.1 +- 0.7 s from the start of the process, about 1.7 in updates (n
-= 5, seeds 0 to 4; python -m benchmarks time_to_accuracy).
+Measured on 2 cores of an AMD EPYC (Zen 4) in bfloat16: 94.11 % in 30 min, including validation and
+one interruption, on a machine shared with other work (n = 1, seed 0). On one NVIDIA H200 in
+bfloat16: 94.01 +- 0.23 % in 14.1 +- 0.7 s from the start of the process, about 1.7 s of it in
+updates (n = 5, seeds 0 to 4; python -m benchmarks time_to_accuracy).
 """
 
 from ml_collections import ConfigDict

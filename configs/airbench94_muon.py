@@ -1,8 +1,8 @@
-"""94 % in 8 epochs of 25 steps, the 3x3 kernels under Muon; 1,971,640 parameters, 284 TFLOP.
+"""94 % in 8 epochs of 25 steps, with Muon for the 3x3 kernels; 1,971,640 parameters, 284 TFLOP.
 
-After airbench94_muon of "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (Keller Jordan, 2024),
-which reports a mean of 94.01 % over 200 runs. Rates are its own times the batch size, since it sums
-the loss over the batch and this takes the mean; Muon's does not depend on that.
+Follows airbench94_muon of "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (Keller Jordan, 2024),
+which reports a mean of 94.01 % over 200 runs. Learning rates are the paper's times the batch size,
+because it sums the loss over the batch and we take the mean; Muon's rate does not depend on that.
 
   python launch.py --config=configs/airbench94_muon.py
 """

@@ -1,7 +1,7 @@
-"""95 % in 15 epochs: airbench94, wider; 4,604,728 parameters, 1.33 PFLOP of training.
+"""95 % in 15 epochs with a wider airbench94; 4,604,728 parameters, 1.33 PFLOP of training.
 
-After "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (Keller Jordan, 2024), which reports a mean
-of 95.01 % over 200 runs.
+Follows "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (Keller Jordan, 2024), which reports a
+mean of 95.01 % over 200 runs.
 
   python launch.py --config=configs/airbench95.py
 """

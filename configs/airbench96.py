@@ -1,7 +1,7 @@
-"""96 % in 37 epochs: three convolutions a group, residual; 9,915,704 parameters, 4.9 PFLOP.
+"""96 % in 37 epochs, with residual groups of three convolutions; 9,915,704 parameters, 4.9 PFLOP.
 
-After "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (Keller Jordan, 2024), which reports a mean
-of 96.05 %.
+Follows "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (Keller Jordan, 2024), which reports a
+mean of 96.05 %.
 
   python launch.py --config=configs/airbench96.py
 """

@@ -1,9 +1,9 @@
 """AlexNet for images of 32x32; 2,472,266 parameters.
 
 The convolutions of "ImageNet Classification with Deep Convolutional Neural Networks" (Krizhevsky et
-al., 2012) in the widths of its single-column successor, without local response normalization, with
-pools of 2x2 and one dense layer, for which public programs report 77.22 % test accuracy. The last
-line has two dense layers as the paper does.
+al., 2012) with the widths of its single-column successor, without local response normalization,
+with pools of 2x2 and one dense layer; public programs report 77.22 % test accuracy for this form.
+The second line below has two dense layers, as in the paper.
 
   python launch.py --config=configs/alexnet.py
   python launch.py --config=configs/alexnet.py --config.model.head="('flatten',

@@ -1,7 +1,7 @@
 """Every option at its default; the other configs start from this one and change what differs.
 
-docs/options.md lists and explains them all, and so does `python -m cifar_jax options [WORD]`.
-Override on the command line: --config.optimizer.learning_rate=3e-4
+docs/options.md explains all of them, and so does `python -m cifar_jax options [WORD]`. Any option
+can be set on the command line, such as --config.optimizer.learning_rate=3e-4 or
 --config.model.widths='(64,128,256)'; --config.optimizer.momentum=None unsets what a config sets.
 """
 

@@ -1,15 +1,16 @@
 """Cats and dogs from scratch, at 150x150 pixels; 1,355,938 parameters.
 
-After "Understanding Deep Convolutional Neural Networks with a practical use-case in Tensorflow and
-Keras" (Ahmed Besbes, 2017), which reports 89.4 % after 34 epochs on 20,000 training photographs.
-Pixels are read by nearest neighbor and warped without interpolation as by Keras 2.0; the run stops
-after the third epoch in a row without a better validation loss. All validation images count; the
-article leaves the last incomplete batch of 32 out, as --config.evaluate.drop_remainder does.
+Follows "Understanding Deep Convolutional Neural Networks with a practical use-case in Tensorflow
+and Keras" (Ahmed Besbes, 2017), which reports 89.4 % after 34 epochs on 20,000 training
+photographs. As in Keras 2.0, images are resized with nearest-neighbor interpolation and warped
+without interpolation; the run stops after the third epoch in a row without a better validation
+loss. All validation images count here; the article leaves out the last incomplete batch of 32, as
+--config.evaluate.drop_remainder=True does.
 
   python launch.py --config=configs/catsdogs_scratch.py --config.data.dir=catsdogs
 
-Measured on 1,602 training and 400 validation photographs: 57.33 +- 2.53 % after 9 to 11 epochs (n =
-3, seeds 0 to 2), since an epoch has 51 updates where the article's had 625.
+Measured on 1,602 training and 400 validation photographs: 57.33 +- 2.53 % after 9 to 11 epochs
+(n = 3, seeds 0 to 2), since an epoch has 51 updates here and had 625 in the article.
 """
 
 from ml_collections import ConfigDict

@@ -2,15 +2,15 @@
 
 Of these, 448 are running statistics, which no gradient changes.
 
-After "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr Migdał,
+Follows "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr Migdał,
 deepsense.ai, 2017), which reports about 83 % accuracy on the test set used as validation, after
 half an hour on one cloud GPU.
 
   python launch.py --config configs/cnn_adv.py
   python launch.py --config configs/cnn_adv.py --config.model.widths='(64,128,256,512)'
 
-Measured on 2 cores of an AMD EPYC (Zen 4): 83.82 % after 100 epochs in 69 min, validation included;
-83.31 % after 55 in 40 min, the first time above 83 (n = 1, seed 0).
+Measured on 2 cores of an AMD EPYC (Zen 4): 83.82 % after 100 epochs in 69 min, including
+validation; above 83 % for the first time after 55 epochs and 40 min, with 83.31 % (n = 1, seed 0).
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """The convolutional network of the Keras examples (François Chollet); 1,250,858 parameters.
 
-After "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr Migdał,
+Follows "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr Migdał,
 deepsense.ai, 2017), which trains it without the augmentation of the original and reports no score;
 the original claims 75 % accuracy after 25 epochs and 79 % after 50.
 

@@ -1,16 +1,16 @@
 """Three blocks of two convolutions and two dense layers (Parneet Kaur); 1,172,410 parameters.
 
-After "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr Migdał,
+Follows "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr Migdał,
 deepsense.ai, 2017), which reports no score; the network's author reports 84.07 % accuracy on the
 test set after 200 epochs without augmentation.
 
   python launch.py --config=configs/cnn_pkaur.py
   python launch.py --config=configs/cnn_pkaur.py --config.epochs=40 --config.schedule.name=cosine
 
-The second line is not the author's: its rate falls. Measured with it on 2 cores of an AMD EPYC (Zen
-4) in bfloat16: 84.50 % in 43 min, validation included (n = 1, seed 0). The first for 114 epochs on
-one NVIDIA H100 beside four other trainings: 82.87 %, in 5 min (n = 1, seed 0); between 82.50 and
-83.92 % since epoch 80.
+The falling learning rate of the second line is ours, not the author's. With it, measured on 2 cores
+of an AMD EPYC (Zen 4) in bfloat16: 84.50 % in 43 min, including validation (n = 1, seed 0). With
+the first line, after 114 epochs on one NVIDIA H100 beside four other trainings: 82.87 % in 5 min
+(n = 1, seed 0), and between 82.50 and 83.92 % from epoch 80 on.
 """
 
 from ml_collections import ConfigDict

@@ -1,9 +1,9 @@
-"""`cnn_pkaur` trained on for 200 epochs with zoom and flips; 1,172,410 parameters.
+"""`cnn_pkaur` trained for 200 more epochs with zoom and flips; 1,172,410 parameters.
 
-After a notebook of Parneet Kaur, which "Starting deep learning hands-on: image classification on
-CIFAR-10" (Piotr Migdał, deepsense.ai, 2017) points to: the network that reached 84.07 % in 200
-epochs goes on from there, with zoom by up to 20 % and left-right flips, to 85.97 %; so that stands
-for 400 epochs. This is both in one run.
+Follows a notebook of Parneet Kaur, which "Starting deep learning hands-on: image classification on
+CIFAR-10" (Piotr Migdał, deepsense.ai, 2017) points to. There, the network that reached 84.07 % in
+200 epochs is trained for 200 more, with zoom by up to 20 % and left-right flips, and reaches
+85.97 %. This config does both in one run of 400 epochs.
 
   python launch.py --config=configs/cnn_pkaur_augmented.py
 """

@@ -1,6 +1,6 @@
 """Two convolutions with max-pooling, no hidden dense layer; 42,442 parameters.
 
-After "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr Migdał,
+Follows "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr Migdał,
 deepsense.ai, 2017), which reports 70 % accuracy on the test set used as validation.
 
   python launch.py --config configs/cnn_simple.py

@@ -1,7 +1,7 @@
 """ConvNeXt-T on patches of 2x2; 27,824,362 parameters.
 
 The network is that of "A ConvNet for the 2020s" (Liu et al., 2022) with smaller patches; the recipe
-is ours, untuned.
+is ours and untuned.
 
   python launch.py --config=configs/convnext_tiny.py
   python launch.py --config=configs/convnext_tiny.py --config.model.depths='(2,2,6,2)' \

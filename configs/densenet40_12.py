@@ -1,7 +1,7 @@
 """DenseNet of 40 layers that add 12 filters each; 1,019,722 parameters.
 
-After "Densely Connected Convolutional Networks" (Huang et al., 2017), which reports 93.00 % test
-accuracy without augmentation and 94.76 % with it: second line.
+Follows "Densely Connected Convolutional Networks" (Huang et al., 2017), which reports 93.00 % test
+accuracy without augmentation and 94.76 % with it, which is the second line.
 
   python launch.py --config=configs/densenet40_12.py
   python launch.py --config=configs/densenet40_12.py --config.model.dropout=0 \

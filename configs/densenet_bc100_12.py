@@ -1,7 +1,7 @@
 """DenseNet-BC of 100 layers, and deeper ones; 769,162 parameters.
 
-After "Densely Connected Convolutional Networks" (Huang et al., 2017), which reports 94.08 % test
-accuracy without augmentation and 95.49 % with it.
+Follows "Densely Connected Convolutional Networks" (Huang et al., 2017), which reports 94.08 % test
+accuracy without augmentation and 95.49 % with it, which is the second line.
 
   python launch.py --config=configs/densenet_bc100_12.py
   python launch.py --config=configs/densenet_bc100_12.py --config.model.dropout=0 \

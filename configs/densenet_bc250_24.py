@@ -1,6 +1,6 @@
 """DenseNet-BC of 250 layers that add 24 filters each; 15,324,406 parameters.
 
-After "Densely Connected Convolutional Networks" (Huang et al., 2017), which reports 94.81 % test
+Follows "Densely Connected Convolutional Networks" (Huang et al., 2017), which reports 94.81 % test
 accuracy without augmentation and 96.38 % with it.
 
   python launch.py --config=configs/densenet_bc250_24.py

@@ -1,17 +1,17 @@
 """Three convolutions with dropout and a dense layer; 257,978 parameters.
 
-After "[Deep Learning Lab] Episode-2: CIFAR-10" (Deep Learning Turkey, 2018), which trains on
+Follows "[Deep Learning Lab] Episode-2: CIFAR-10" (Deep Learning Turkey, 2018), which trains on
 40,000 images, validates on 10,000 and reports on the test set 77.37 % after 100 epochs (loss
 0.670), 78.22 % after 150 (0.646) and 77.77 % after 200 (0.670), the first in about four hours on a
-GPU of Google Colab. The available copies of the article lack activations, dropout and the head;
-these are those of two public notebooks of its readers, which agree. `episode2_as_printed` adds no
-more than it must.
+GPU of Google Colab. The available copies of the article lack the activations, dropout and the head;
+we took them from two public notebooks by its readers, which agree. `episode2_as_printed` adds only
+what it must.
 
   python launch.py --config=configs/episode2.py
   python launch.py --config=configs/episode2.py --config.epochs=150
 
-Measured on 2 cores of an AMD EPYC (Zen 4) in bfloat16: 77.96 % after 100 epochs, a loss of 0.647,
-in 28 min, validation included, on a machine shared with other work (n = 1, seed 0).
+Measured on 2 cores of an AMD EPYC (Zen 4) in bfloat16: 77.96 % after 100 epochs, with a loss of
+0.647, in 28 min including validation, on a machine shared with other work (n = 1, seed 0).
 """
 
 from ml_collections import ConfigDict

@@ -1,8 +1,8 @@
 """Three linear convolutions with max-pools between them; 113,738 parameters.
 
-After "[Deep Learning Lab] Episode-2: CIFAR-10" (Deep Learning Turkey, 2018), of which
-copies at hand show three convolutions and pools, without activations; the softmax layer is added.
-The accuracies that it reports, see `episode2`, belong to a network with more in it.
+Follows "[Deep Learning Lab] Episode-2: CIFAR-10" (Deep Learning Turkey, 2018), of which the
+available copies show three convolutions and pools without activations; we added the softmax layer.
+The accuracies that the article reports (see `episode2`) belong to a network that has more in it.
 
   python launch.py --config=configs/episode2_as_printed.py
 """

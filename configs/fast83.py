@@ -1,8 +1,8 @@
 """83 % test accuracy on a small CPU, in as little time as possible from the start of the process.
 
-The recipe of airbench94_muon (Jordan, 2024) with a network of an eighth of the arithmetic, 15
-million multiply-adds an image, for one and a half epochs: 279,056 parameters, 6.7 TFLOP in all. In
-bfloat16 where the processor has products of it.
+This is the recipe of airbench94_muon (Jordan, 2024) with a network that needs an eighth of the
+arithmetic, 15 million multiply-adds per image, for one and a half epochs: 279,056 parameters, 6.7
+TFLOP in all. It computes in bfloat16 if the processor multiplies that in hardware.
 
   python launch.py --config=configs/fast83.py
 

@@ -1,7 +1,8 @@
-"""90 % test accuracy on a small CPU in as little time as possible from the start of the process.
+"""90 % test accuracy on a small CPU, in as little time as possible from the start of the process.
 
-As fast83, but wider and for 7.3 epochs: 36 million multiply-adds an image, 747,096 parameters, 78
-TFLOP of training. In bfloat16 where the processor has products of it.
+This is fast83 with a wider network and 7.3 epochs: 36 million multiply-adds per image, 747,096
+parameters, 78 TFLOP of training. It computes in bfloat16 if the processor multiplies that in
+hardware.
 
   python launch.py --config=configs/fast90.py
 

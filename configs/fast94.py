@@ -1,6 +1,6 @@
-"""94 % on a CPU: speedrun94 in bfloat16 where the processor has products of it, in fewer views.
+"""speedrun94 for CPUs: bfloat16 if the processor multiplies that, and fewer test-time views.
 
-Only the quarter of the test images that the network is least sure of is seen in all six views.
+Only the quarter of the test images that the network is least sure of is evaluated in all six views.
 
   python launch.py --config=configs/fast94.py
 """

@@ -1,7 +1,8 @@
 """GoogLeNet's nine inception modules on small images; 5,871,914 parameters.
 
 The modules are those of "Going Deeper with Convolutions" (Szegedy et al., 2015), each convolution
-with BatchNorm, after one 3x3 convolution; the recipe is the usual one for CIFAR-10 networks today.
+with BatchNorm, after a stem of one 3x3 convolution; the recipe is the one commonly used for
+CIFAR-10 today.
 
   python launch.py --config=configs/googlenet.py
   python launch.py --config=configs/googlenet.py --config.model.width=0.5

@@ -1,9 +1,9 @@
 """LeNet-5 (LeCun et al., 1998) on gray images of 32x32 pixels; 61,706 parameters.
 
-After "Understanding Deep Convolutional Neural Networks with a practical use-case in Tensorflow and
-Keras" (Ahmed Besbes, 2017), which draws it with full connections between the convolutions and
-trains nothing with it. Tanh and average pooling are historical; the recipe is ours. In color it
-has 62,006 parameters; images of 28x28 get a black border.
+Follows "Understanding Deep Convolutional Neural Networks with a practical use-case in Tensorflow
+and Keras" (Ahmed Besbes, 2017), which draws it with full connections between the convolutions and
+trains nothing with it. Tanh and average pooling are as in 1998; the recipe is ours. In color, the
+network has 62,006 parameters. Images of 28x28 get a black border.
 
   python launch.py --config=configs/lenet5.py
   python launch.py --config=configs/lenet5.py --config.data.channels=3

@@ -1,6 +1,6 @@
 """Multinomial logistic regression on the pixels; 30,730 parameters.
 
-After "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr Migdał,
+Follows "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr Migdał,
 deepsense.ai, 2017), which reports 41 % accuracy on the training set and 37 % on the test set used
 as validation.
 

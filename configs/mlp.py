@@ -1,8 +1,8 @@
 """Two hidden layers of 128 sigmoid units; 411,146 parameters.
 
-After "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr Migdał,
+Follows "Starting deep learning hands-on: image classification on CIFAR-10" (Piotr Migdał,
 deepsense.ai, 2017), which reports about 45 % accuracy on the test set used as validation, and
-suggests 2-3 hidden layers of 2 or 10 times the size.
+suggests trying 2 or 3 hidden layers of 2 or 10 times the size.
 
   python launch.py --config configs/mlp.py
   python launch.py --config configs/mlp.py --config.model.head="('flatten','dense 1280')"

@@ -1,7 +1,7 @@
 """An MLP-Mixer on patches of 4x4; 1,132,170 parameters.
 
 The network is that of "MLP-Mixer: An all-MLP Architecture for Vision" (Tolstikhin et al., 2021) in
-a small size; the recipe is ours, untuned.
+a small size; the recipe is ours and untuned.
 
   python launch.py --config=configs/mlp_mixer.py
   python launch.py --config=configs/mlp_mixer.py --config.model.depth=4

@@ -1,7 +1,7 @@
 """MobileNetV2 on small images; 2,236,682 parameters.
 
 The network is that of "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (Sandler et al.,
-2018) with two strides less; the recipe is the usual one for CIFAR-10 networks today.
+2018) with two fewer strides; the recipe is the one commonly used for CIFAR-10 today.
 
   python launch.py --config=configs/mobilenet_v2.py
   python launch.py --config=configs/mobilenet_v2.py --config.model.width=0.5

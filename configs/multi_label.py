@@ -1,6 +1,7 @@
-"""A small network on images with several labels each, which a table names.
+"""A small network for images with several labels each, which are listed in a table.
 
-Labels stand in one cell, divided by semicolons or bars, or in a column of 0 and 1 for each label.
+The labels of an image are in one cell, separated by semicolons or bars, or each label has a column
+of 0 and 1.
 
   python launch.py --config=configs/multi_label.py --config.data.dir=photos/labels.csv
 """

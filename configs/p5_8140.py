@@ -1,15 +1,15 @@
 """Seven convolutions with leaky ReLU and two dense layers; 293,002 parameters.
 
-After "Learning AI if You Suck at Math - P5 - Deep Learning and Convolutional Neural Nets in
-Plain English!" (Daniel Jeffries, 2017), which reports 81.40 % accuracy and a loss of 0.599
-on the test set used as validation, at 10 seconds per epoch on one GPU. The network is in the
-author's program only; the two convolutions that it calls atrous have the rate 1, which makes them
-ordinary ones. "conv3 x2 dilation=2" would dilate them.
+Follows "Learning AI if You Suck at Math - P5 - Deep Learning and Convolutional Neural Nets in Plain
+English!" (Daniel Jeffries, 2017), which reports 81.40 % accuracy and a loss of 0.599 on the test
+set used as validation, at 10 seconds per epoch on one GPU. Only the author's program has the
+network. The two convolutions that it calls atrous have a rate of 1, which makes them ordinary;
+"conv3 x2 dilation=2" would dilate them.
 
   python launch.py --config=configs/p5_8140.py
 
-Measured on one NVIDIA H100 beside four other trainings: 80.61 %, a loss of 0.607, in 3 min (n = 1,
-seed 1337); between 80.08 and 81.44 % in its last ten epochs.
+Measured on one NVIDIA H100 beside four other trainings: 80.61 %, with a loss of 0.607, in 3 min
+(n = 1, seed 1337), and between 80.08 and 81.44 % in its last ten epochs.
 """
 
 from ml_collections import ConfigDict

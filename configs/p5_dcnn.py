@@ -1,14 +1,14 @@
 """Four convolutions of 32 filters, nothing padded; 236,266 parameters.
 
-After "Learning AI if You Suck at Math - P5 - Deep Learning and Convolutional Neural Nets in
-Plain English!" (Daniel Jeffries, 2017), which reports 79.35 % accuracy and a loss of 0.614
-on the test set used as validation, after the 100 epochs of its log (its text says 45, its program
-35), at 3 to 4 seconds per epoch on one GPU.
+Follows "Learning AI if You Suck at Math - P5 - Deep Learning and Convolutional Neural Nets in Plain
+English!" (Daniel Jeffries, 2017), which reports 79.35 % accuracy and a loss of 0.614 on the test
+set used as validation, after the 100 epochs of its log (its text says 45, its program 35), at 3 to
+4 seconds per epoch on one GPU.
 
   python launch.py --config=configs/p5_dcnn.py
 
-Measured on 2 cores of an AMD EPYC (Zen 4) in bfloat16: 79.48 % after 100 epochs, a loss of 0.615,
-in 35 min, validation included, on a machine shared with other work (n = 1, seed 1337).
+Measured on 2 cores of an AMD EPYC (Zen 4) in bfloat16: 79.48 % after 100 epochs, with a loss of
+0.615, in 35 min including validation, on a machine shared with other work (n = 1, seed 1337).
 """
 
 from ml_collections import ConfigDict

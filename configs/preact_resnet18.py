@@ -1,7 +1,8 @@
 """ResNet-18 with pre-activation, and others by depth and widths; 11,172,170 parameters.
 
-The network is that of "Identity Mappings in Deep Residual Networks" (He et al., 2016), the recipe
-today's usual one for it on CIFAR-10. The last line is the paper's own network of depth 164.
+The network is that of "Identity Mappings in Deep Residual Networks" (He et al., 2016); the recipe
+is the one commonly used for it on CIFAR-10 today. The second line is the paper's network of depth
+164.
 
   python launch.py --config=configs/preact_resnet18.py
   python launch.py --config=configs/preact_resnet18.py --config.model.depth=164 \

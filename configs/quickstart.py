@@ -1,6 +1,9 @@
 """A small network on the built-in pictures: no download, no waiting.
 
-python launch.py --config=configs/quickstart.py
+  python launch.py --config=configs/quickstart.py
+
+The pictures show ten kinds of shapes. Use this config to try an installation; it is not a recipe
+for photographs.
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,8 @@
 """ResNet-18 with a stem for small images, or another depth; 11,173,962 parameters.
 
 The network is that of "Deep Residual Learning for Image Recognition" (He et al., 2016) with one 3x3
-convolution as its stem; the recipe is today's usual one for it on CIFAR-10, SGD with a cosine.
+convolution as its stem; the recipe is the one commonly used for it on CIFAR-10 today, SGD with a
+cosine schedule.
 
   python launch.py --config=configs/resnet18.py
   python launch.py --config=configs/resnet18.py --config.model.depth=34

@@ -1,9 +1,10 @@
 """ResNet-20, and 32, 44, 56 or 110 by depth; 269,722 parameters, 1,727,962 for 110.
 
-After "Deep Residual Learning for Image Recognition" (He et al., 2016), which reports 91.25 % test
-accuracy (92.49, 92.83, 93.03 and 93.57 % for the deeper ones): 64,000 updates on 45,000 images. It
-subtracts a mean for each pixel; here it is one for each channel. The deepest starts at a tenth of
-the rate until its training accuracy is above 20 %, here for an epoch: last line.
+Follows "Deep Residual Learning for Image Recognition" (He et al., 2016), which reports 91.25 % test
+accuracy (92.49, 92.83, 93.03 and 93.57 % for the deeper ones) after 64,000 updates on 45,000
+images. The paper subtracts a mean for each pixel; here it is one for each channel. The deepest
+network starts at a tenth of the rate until its training accuracy is above 20 %, or here for one
+epoch, as in the last line.
 
   python launch.py --config=configs/resnet20.py
   python launch.py --config=configs/resnet20.py --config.model.depth=56

@@ -1,6 +1,6 @@
 """ResNeXt-29, 8x64d; 34,426,698 parameters.
 
-After "Aggregated Residual Transformations for Deep Neural Networks" (Xie et al., 2017), which
+Follows "Aggregated Residual Transformations for Deep Neural Networks" (Xie et al., 2017), which
 reports 96.35 % test accuracy on CIFAR-10, and 96.42 % with 16 groups.
 
   python launch.py --config=configs/resnext29.py

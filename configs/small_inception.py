@@ -1,8 +1,8 @@
 """A small Inception network for CIFAR-10; 1,649,402 parameters.
 
-After "Understanding Deep Learning Requires Rethinking Generalization" (Zhang et al., 2017): SGD
+Follows "Understanding Deep Learning Requires Rethinking Generalization" (Zhang et al., 2017): SGD
 whose rate of 0.1 falls by 5 % each epoch. The paper crops images to 28x28 and reports 89.31 % test
-accuracy with random crops and 85.75 % without.
+accuracy with random crops and 85.75 % without them.
 
   python launch.py --config=configs/small_inception.py
   python launch.py --config=configs/small_inception.py --config.augment.crop_padding=4

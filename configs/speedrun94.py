@@ -1,17 +1,18 @@
 """94 % in 7.6 epochs of 32 steps; 1,971,640 parameters, 265 TFLOP of training.
 
-After the CIFAR-10 speedrun of Hive (2025), which reports a mean of 94.01 % in 2.0 s of updates on
-one A100, and descends from airbench94_muon (Jordan, 2024): SiLU, shifts and scales of all values of
-an image, other rates. Two things differ: the norm of the kernels is restored every fourth step,
-there every 2nd at the start and every 17th at the end; and every test image is seen in all views,
-with the weights of airbench94_muon, there in equal parts those that the network is least sure of
-(--config.evaluate.tta_fraction). Rates are its own times the batch size, since it sums the loss
-over the batch and this takes the mean.
+Follows the CIFAR-10 speedrun of Hive (2025), which reports a mean of 94.01 % in 2.0 s of updates on
+one A100, and descends from airbench94_muon (Jordan, 2024), with SiLU, shifts and scales of all
+values of an image, and other rates. Two things differ here. The norm of the kernels is restored
+every fourth step; in the original, every 2nd at the start and every 17th at the end. And every test
+image is evaluated in all views, weighted as in airbench94_muon; in the original, only images that
+the network is least sure of are, with equal weights (--config.evaluate.tta_fraction). Learning
+rates are the original's times the batch size, because it sums the loss over the batch and we take
+the mean.
 
   python launch.py --config=configs/speedrun94.py --config.model.dtype=bfloat16
 
 Measured on one NVIDIA H200: 94.01 +- 0.16 % in 10.1 +- 0.4 s from the start of the process, about
-1.3 in updates (n = 5, seeds 0 to 4; python -m benchmarks time_to_accuracy).
+1.3 s of it in updates (n = 5, seeds 0 to 4; python -m benchmarks time_to_accuracy).
 """
 
 from ml_collections import ConfigDict

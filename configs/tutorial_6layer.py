@@ -1,6 +1,6 @@
 """Six convolutions and a wide dense layer, SGD with momentum; 2,395,434 parameters.
 
-After "CIFAR-10 classification using Keras Tutorial" (simongeek, plon.io, 2017), whose author
+Follows "CIFAR-10 classification using Keras Tutorial" (simongeek, plon.io, 2017), whose author
 reports 75.61 %, 75.31 %, 69.93 % and 68.66 % accuracy on the test set used as validation after 10,
 20, 50 and 100 epochs, and 17 h 10 min for the last on 16 CPU cores. The optimizer, which the
 article leaves out, is that of the author's program.
@@ -10,8 +10,8 @@ article leaves out, is that of the author's program.
 Measured on 2 cores of an AMD EPYC (Zen 4) with --config.epochs=10 --config.model.dtype=bfloat16:
 75.76 % in at most 21 min, on a machine shared with other work (n = 1, seed 0). In float32, 67
 epochs on one NVIDIA H100 beside four other trainings and 33 on that EPYC: 74.33, 74.62, 68.93 and
-65.65 % after 10, 20, 50 and 100 epochs, in 73 min (n = 1, seed 0); the best, 76.41 %, in epoch 17,
-and between 59.71 and 67.37 % in the last twenty.
+65.65 % after 10, 20, 50 and 100 epochs, in 73 min (n = 1, seed 0). It was best in epoch 17, with
+76.41 %, and between 59.71 and 67.37 % in its last twenty epochs.
 """
 
 from ml_collections import ConfigDict

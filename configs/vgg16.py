@@ -2,7 +2,7 @@
 
 The convolutions are those of "Very Deep Convolutional Networks for Large-Scale Image Recognition"
 (Simonyan and Zisserman, 2015), 14,714,688 parameters without BatchNorm; the single dense layer and
-the recipe are today's usual ones for CIFAR-10. The last line has the paper's dense layers.
+the recipe are those commonly used for CIFAR-10 today. The last line has the paper's dense layers.
 
   python launch.py --config=configs/vgg16.py
   python launch.py --config=configs/vgg16.py --config.model.depth=19

@@ -1,10 +1,12 @@
-"""Cats and dogs by a small network on the frozen features of VGG16; 4,326,401 trained parameters.
+"""Cats and dogs, with a small network on the frozen features of VGG16; 4,326,401 trained
+parameters.
 
-After "Understanding Deep Convolutional Neural Networks with a practical use-case in Tensorflow and
-Keras" (Ahmed Besbes, 2017), which reports 90.7 % on 4,992 of 5,000 validation photographs. As
+Follows "Understanding Deep Convolutional Neural Networks with a practical use-case in Tensorflow
+and Keras" (Ahmed Besbes, 2017), which reports 90.7 % on 4,992 of 5,000 validation photographs. As
 there, pixels are only divided by 255, without the means that VGG16 was trained with. The labels are
-the true ones; the article assumed halves. The weights are those that Keras keeps in
-~/.keras/models, vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5, or config.model.weights.
+the true ones; the article assumed that each half of the images is one class. The weights are those
+that Keras keeps in ~/.keras/models, vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5, or
+config.model.weights.
 
   python launch.py --config=configs/vgg16_bottleneck.py --config.data.dir=catsdogs
 """

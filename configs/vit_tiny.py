@@ -1,7 +1,7 @@
-"""A vision transformer of the size Ti on patches of 4x4; 5,362,762 parameters.
+"""A vision transformer of size Ti on patches of 4x4; 5,362,762 parameters.
 
 The network is that of "An Image is Worth 16x16 Words" (Dosovitskiy et al., 2021); the recipe is
-ours, untuned. Transformers trained on 50,000 images alone stay behind convolutions.
+ours and untuned. Transformers trained on only 50,000 images fall behind convolutions.
 
   python launch.py --config=configs/vit_tiny.py
   python launch.py --config=configs/vit_tiny.py --config.model.depth=6

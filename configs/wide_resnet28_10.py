@@ -1,7 +1,7 @@
 """WRN-28-10, and others by depth and width; 36,479,194 parameters.
 
-After "Wide Residual Networks" (Zagoruyko and Komodakis, 2016), which reports 96.00 % test accuracy,
-and 96.11 % with dropout.
+Follows "Wide Residual Networks" (Zagoruyko and Komodakis, 2016), which reports 96.00 % test
+accuracy, and 96.11 % with dropout.
 
   python launch.py --config=configs/wide_resnet28_10.py
   python launch.py --config=configs/wide_resnet28_10.py --config.model.dropout=0.3

@@ -181,7 +181,7 @@ def _articles() -> dict[str, str]:
   for row in rows('published'):
     path = ROOT / f'configs/{row["system"]}.py'
     text = ' '.join(path.read_text('utf-8').split()) if path.exists() else ''
-    if match := re.search(r'After ("[^"]+" \([^)]*\))', text):
+    if match := re.search(r'Follows ("[^"]+" \([^)]*\))', text):
       found.setdefault(row['article'], match[1])
   return dict(sorted(found.items()))
 

@@ -1,4 +1,4 @@
-"""Learning rate, batch size, dropout, head and augmentation of cnn_simple.
+"""Searches learning rate, batch size, dropout, head and augmentation of cnn_simple.
 
   python -m cifar_jax search configs/spaces/cnn_simple.py --minutes=60 --pruner=asha
 

@@ -1,10 +1,10 @@
-"""Learning rate, momentum, batch size, widths and augmentation of fast83.
+"""Searches learning rate, momentum, batch size, widths and augmentation of fast83.
 
   python -m cifar_jax search configs/spaces/fast83.py --minutes=60 --workers=1
 
-A run takes seconds, so that many fit into an hour; its two epochs leave a pruner little to see.
-BASELINE, the first trial, is configs/fast83.py on the same images. With another batch size the run
-still sees as many images.
+A run takes less than a minute, so many fit into an hour; its two epochs give a pruner little to go
+by. BASELINE, the first trial, is configs/fast83.py on the same images. With another batch size, a
+run still sees the same number of images.
 """
 
 from ml_collections import ConfigDict
