@@ -32,41 +32,42 @@ _RUN = (
     'All random numbers follow from (seed, step).'
   ),
   resumable('rng', 'auto', one_of('auto', 'threefry', 'rbg'), since=2)(
-    "What makes the random numbers of augmentation and dropout. 'threefry': the same numbers on "
-    "every platform; 'rbg': by the generator of the hardware, fast on TPU, with other numbers on "
-    "each platform; 'auto': 'rbg' on TPU, elsewhere 'threefry'."
+    "The generator of the random numbers for augmentation and dropout. 'threefry' gives the same "
+    "numbers on every platform; 'rbg' uses the hardware's generator, which is fast on TPU but "
+    "gives different numbers on each platform; 'auto' is 'rbg' on TPU and 'threefry' elsewhere."
   ),
   free('epochs', 20, integer(1), 'epochs')('The length of the run.'),
   free('max_steps', 0, integer(0), 'steps')(
-    'The run ends after so many updates if its epochs are not over; 0: no limit.'
+    'The number of updates after which the run ends even if its epochs are not over; 0: no limit.'
   ),
   declare('batch_size', 128, integer(1), 'images')(
     'The number of images per step, over all devices together.'
   ),
   declare('grad_accum_steps', 1, integer(1), since=2)(
-    'The number of parts of a batch that are computed one after another, to save memory.'
+    'The number of parts into which a batch is divided, which are computed one after another to '
+    'save memory.'
   ),
   resumable('parallel', 'jit', one_of('jit', 'pmap'))(
     "'jit' compiles one program over a device mesh; 'pmap' maps the same step over the devices."
   ),
   resumable('pad_to_devices', False, BOOLEAN, since=2)(
-    'Whether a batch that does not divide by the devices is filled with rows that do not count; '
-    'otherwise it is an error.'
+    'Whether a batch that cannot be divided evenly among the devices is filled with rows that do '
+    'not count; otherwise it is an error.'
   ),
   free('devices', 0, integer(0))('The number of devices to use; 0: all.'),
   resumable('steps_per_dispatch', 0, integer(0), 'steps')(
-    'The number of updates per dispatch; 0: one on CPU, elsewhere as many as fit between two host '
-    'events.'
+    'The number of updates that are sent to the devices at once; 0: one on CPU, and elsewhere as '
+    'many as fit between two actions of the host, such as saving.'
   ),
   declare('init_from', '', TEXT, since=2)(
-    'The folder of a run whose best checkpoint gives the first parameters, a model folder, '
-    "'zoo:NAME' or 'hub:OWNER/NAME'; '': none."
+    'Where the initial parameters come from: the folder of a run, whose best checkpoint is used, a '
+    "model folder, 'zoo:NAME' or 'hub:OWNER/NAME'; '': they are drawn."
   ),
   declare('init_matching', False, BOOLEAN, since=2)(
-    'Whether `init_from` may be a run of another network: the arrays whose name and shape both '
-    'have are taken, the others are drawn.'
+    'Whether `init_from` may be a different network: arrays that have the same name and shape in '
+    'both are taken, and the others are drawn.'
   ),
-  free('tags', (), WORDS)('Words of your choice that are kept with the run.'),
+  free('tags', (), WORDS)('Words of your choice that are stored with the run.'),
   free('tensorboard', True, BOOLEAN)('Whether to write TensorBoard events.'),
 )
 
@@ -83,12 +84,12 @@ _LOSS = (
     'The share of each label that is divided among all classes.'
   ),
   declare('class_weights', (), _CLASS_WEIGHTS)(
-    "The factor of the training loss of each class; (): all 1; ('balanced',): N / (K * count) of N "
-    'training images of K classes. The loss that is reported has no such factors.'
+    "The factor of the training loss of each class; (): all 1; ('balanced',): N / (K * count) for "
+    'N training images of K classes. The reported loss has no such factors.'
   ),
   declare('positive_weights', 'none', one_of('none', 'balanced'), since=2)(
-    "Of images with several labels, the factor of each label's loss where an image has it: 1, or "
-    "'balanced', the number of training images without it over that of those with it."
+    "For images with several labels, the factor of a label's loss on images that have it. 'none': "
+    "1; 'balanced': the number of training images without the label divided by the number with it."
   ),
   declare('l1', 0.0, NOT_NEGATIVE)(
     "The factor of the sum of the kernels' absolute values, which is added to the training loss."
@@ -104,7 +105,8 @@ def _watching(declare: Callable[..., Callable[[str], Option]]) -> tuple[Option, 
   return (
     declare('monitor', 'val_loss', one_of(*MONITORS))('The metric that is watched.'),
     declare('patience_semantics', 'keras', one_of(*PATIENCE_SEMANTICS), since=2)(
-      "'keras' counts epochs as its later releases do; 'keras2.0' waits for one epoch more."
+      "How patience is counted: 'keras' as in later releases of Keras; 'keras2.0' waits one epoch "
+      'longer.'
     ),
   )
 
@@ -137,15 +139,15 @@ _PLATEAU = (
 )
 _BATCH_NORM = (
   declare('ghost_batch_size', 0, integer(0), 'images', since=2)(
-    'The rows over which statistics are taken ("ghost" batches); 0: the whole batch, whatever the '
-    'number of devices; batch_size / devices: each device by itself.'
+    'The number of rows over which statistics are taken ("ghost" batches); 0: the whole batch, '
+    'whatever the number of devices; batch_size / devices: each device separately.'
   ),
 )
 _EVALUATE = (
   free('every_epochs', 1, integer(0), 'epochs')('How often to validate; 0: only at the end.'),
   free('test', True, BOOLEAN, since=2)(
-    'Whether the test set is opened at the end. False leaves it unopened, for runs among which one '
-    'is chosen: `evaluate RUN --split=test` measures the one that was.'
+    'Whether the run is measured on the test set at the end. Set it to False for runs from which '
+    'you choose one; `evaluate RUN --split=test` then measures the chosen one.'
   ),
   resumable('drop_remainder', False, BOOLEAN, since=2)(
     'Whether to validate on whole batches only, as old articles did.'
@@ -154,15 +156,17 @@ _EVALUATE = (
     "The views of each image over which logits are averaged: 'flip' (2) or 'flip_translate' (6)."
   ),
   resumable('tta_fraction', 1.0, UP_TO_ONE, since=2)(
-    'The fraction of a set that is seen in all views of `tta`: after one plain look at all, the '
-    'images whose largest class probability is smallest. 1: all images, at once, without that '
-    'look. Images that do not come as a set, as those of `predict`, are always seen in all views.'
+    'The fraction of a set that is evaluated in all views of `tta`. If it is below 1, all images '
+    'are first evaluated once, and then those whose largest class probability is smallest in all '
+    'views. Images that are not a set, such as those of `predict`, are always evaluated in all '
+    'views.'
   ),
   free('images_every_epochs', 0, integer(0), 'epochs', since=2)(
-    'How often confusion, misclassified images and samples go to TensorBoard; 0: never.'
+    'How often the confusion matrix, misclassified images and samples are written to TensorBoard; '
+    '0: never.'
   ),
   free('max_misclassified', 20, integer(-1), 'images', since=2)(
-    'The number of misclassified images among them; -1: all.'
+    'How many misclassified images are written to TensorBoard each time; -1: all.'
   ),
 )
 _PROFILE = (
@@ -170,24 +174,27 @@ _PROFILE = (
     'The number of updates to record for TensorBoard and Perfetto, in RUN/tensorboard; 0: none.'
   ),
   free('after_steps', 20, integer(0), 'steps')(
-    'The number of updates per session before the recording, so that compilation is left out.'
+    'The number of updates in a session before the recording begins, so that compilation is left '
+    'out.'
   ),
 )
 _CHECKPOINT = (
   free('every_epochs', 1, integer(0), 'epochs')(
-    'How often to save; 0: only at the end and on a signal.'
+    'How often to save a checkpoint; 0: only at the end and on a signal.'
   ),
-  free('every_steps', 0, integer(0), 'steps')('How often to save within an epoch; 0: never.'),
+  free('every_steps', 0, integer(0), 'steps')(
+    'How often to save a checkpoint within an epoch; 0: never.'
+  ),
   free('keep', 2, integer(1))(
     'The number of latest checkpoints to keep, in addition to the best one.'
   ),
   free('read_back', False, BOOLEAN, since=2)(
-    'Whether each is read back before an older one is deleted, for folders that may lose what is '
-    'written, such as Google Drive.'
+    'Whether each checkpoint is read back before an older one is deleted, for folders that may '
+    'lose what was written, such as on Google Drive.'
   ),
   free('best', 'val_accuracy', one_of('val_accuracy', 'val_loss', 'val_map'))(
-    "The metric that chooses the best checkpoint; 'val_map', the mean average precision, is of "
-    'images with several labels.'
+    "The metric that chooses the best checkpoint; 'val_map', the mean average precision, exists "
+    'only for images with several labels.'
   ),
 )
 
@@ -195,19 +202,20 @@ _CHECKPOINT = (
 SECTIONS: Mapping[str, tuple[str, tuple[Option, ...]]] = {
   '': ('The run as a whole.', _RUN),
   'data': ('Where images come from, and how they become inputs.', DATA),
-  'data.folder': ("For data.name 'folder' and 'csv': image files.", FOLDER),
+  'data.folder': ("Image files, for data.name 'folder' and 'csv'.", FOLDER),
   'augment': ('Random changes of the training images.', AUGMENT),
-  'whitening': ('A convolution that gets its kernel from the data.', WHITENING),
-  'loss': ('What is minimized: cross-entropy and what is added to it.', _LOSS),
-  'early_stopping': ("Early stopping, as by Keras's EarlyStopping.", _EARLY_STOPPING),
+  'whitening': ('A convolution whose kernel is computed from the data.', WHITENING),
+  'loss': ('What training minimizes: cross-entropy, and terms added to it.', _LOSS),
+  'early_stopping': ("Early stopping, as in Keras's EarlyStopping.", _EARLY_STOPPING),
   'plateau': (
-    "A lower learning rate on a plateau, as by Keras's ReduceLROnPlateau, on top of the schedule.",
+    "A lower learning rate on a plateau, as in Keras's ReduceLROnPlateau, in addition to the "
+    'schedule.',
     _PLATEAU,
   ),
-  'batch_norm': ('The statistics of BatchNorm.', _BATCH_NORM),
+  'batch_norm': ('How BatchNorm takes its statistics.', _BATCH_NORM),
   'evaluate': ('Validation, and the evaluation at the end.', _EVALUATE),
-  'profile': ('A trace of some updates.', _PROFILE),
-  'checkpoint': ('The checkpoints that are kept, to resume from.', _CHECKPOINT),
+  'profile': ('A recording of some updates, to see where the time goes.', _PROFILE),
+  'checkpoint': ('When checkpoints are saved, and which are kept.', _CHECKPOINT),
 }
 
 

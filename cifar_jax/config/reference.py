@@ -14,10 +14,15 @@ from cifar_jax.utils.errors import UserError
 _HEAD = """\
 # Options
 
-Every option of a run, as `python -m cifar_jax options --markdown` prints it from the declarations
-in the package; `python -m cifar_jax options WORD` shows those that a word occurs in. An option is
-set in a config file, as in `config.epochs = 3`, or on the command line, as in `--config.epochs=3`.
-Those marked *resume* may change when a run is resumed: they alter no update already made.
+This page lists every option of a run. `python -m cifar_jax options --markdown` prints it from the
+declarations in the package; `python -m cifar_jax options WORD` shows the options that contain a
+word. Set an option in a config file, as in `config.epochs = 3`, or on the command line, as in
+`--config.epochs=3`. Options marked *resume* may change when a run is resumed, because they do not
+affect updates that were already made. Options marked *since format 2* did not exist in the first
+version, or had another name, which still works.
+
+In formulas, p are the parameters, g is their gradient, m, v and a are running averages of gradients
+or their squares, lr is the learning rate, and t of T updates have been made.
 """
 
 
@@ -53,7 +58,7 @@ def _parts() -> Iterator[_Part]:
     yield _Part(f"config.model.name = '{name}'", _about(network), 'model', tuple(declared.values()))
   yield _Part(
     'config.optimizer.groups.NAME',
-    'Parameters that are trained otherwise; a group also takes the options of its optimizer.',
+    'Parameters that are trained differently. A group also takes the options of its optimizer.',
     'optimizer.groups.NAME',
     tuple(options_of(Group).values()),
   )
@@ -67,7 +72,7 @@ def _about(network: Any) -> str:
 
 def markdown() -> str:
   """The text of docs/options.md."""
-  blocks = [_HEAD, 'What a name chooses is, where a config does not say otherwise:\n']
+  blocks = [_HEAD, 'These options choose what their sections contain. Their defaults are\n']
   blocks += [
     f'    config.{s}.{k} = {v!r}' for s, values in CHOSEN.items() for k, v in values.items()
   ]

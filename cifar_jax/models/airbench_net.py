@@ -28,12 +28,12 @@ from cifar_jax.utils.errors import UserError
 
 @register('airbench_net')
 class AirbenchNet(Network):
-  """Whitening, groups of convolutions, a linear head; see `configs/airbench94.py` and its kin."""
+  """A whitening layer, groups of convolutions and a linear head, as in `configs/airbench94.py`."""
 
   widths: tuple[int, ...] = option((64, 256, 256), INTS)(
-    'Filters of the convolutions of each group.'
+    'Number of filters of the convolutions in each group.'
   )
-  convolutions: tuple[int, ...] = option((2, 2, 2), INTS)('Number of convolutions of each group.')
+  convolutions: tuple[int, ...] = option((2, 2, 2), INTS)('Number of convolutions in each group.')
   residual: bool = option(False, BOOLEAN)(
     'Adds what left the first convolution of a group, BatchNorm and activation included, to what '
     'leaves its last one, before the activation.'
@@ -42,7 +42,7 @@ class AirbenchNet(Network):
     'Height and width of the first convolution, which has twice as many filters as a window has '
     'values; `config.whitening` gives it a kernel.'
   )
-  whitening_stride: int = option(1, POSITIVE_INT)('Step of the window of the first convolution.')
+  whitening_stride: int = option(1, POSITIVE_INT)('Stride of the first convolution.')
   whitening_bias: str = option('zeros', one_of('zeros', 'uniform'))(
     "Initial bias of the first convolution, 'zeros' or 'uniform' (PyTorch's default)."
   )
@@ -50,15 +50,15 @@ class AirbenchNet(Network):
     "Initial kernel of the linear layer, 'uniform' (PyTorch's default) or 'unit', the same with "
     'a standard deviation of 1.'
   )
-  logit_scale: float = option(1 / 9, POSITIVE)('Factor of the logits.')
+  logit_scale: float = option(1 / 9, POSITIVE)('Factor by which logits are multiplied.')
   activation: str = option('gelu', TEXT)('Activation after each BatchNorm and after the whitening.')
   whitening_activation: str = option('', TEXT, since=2)(
-    "Activation after the whitening alone; '': the same as elsewhere."
+    "Activation after the whitening; '': the same as elsewhere."
   )
   momentum: float = option(0.6, BELOW_ONE)(
     "Share of the old value in each update of BatchNorm's running statistics."
   )
-  epsilon: float = option(1e-12, POSITIVE)("What is added to BatchNorm's variance.")
+  epsilon: float = option(1e-12, POSITIVE)('What BatchNorm adds to the variance.')
 
   def check(self) -> None:
     """Raises UserError, as `Network.check` describes."""

@@ -41,19 +41,19 @@ _ONLY_IN_HEAD = (DenseSpec, FlattenSpec, GlobalAveragePoolSpec)
 
 @register('conv_net')
 class ConvNet(Network):
-  """A sequential network written in the specs of `layer_specs`."""
+  """A sequential network whose layers are written in words, which docs/networks.md explains."""
 
   widths: tuple[int, ...] = option((), INTS)(
-    'Filters of the convolutions of each block; () has no blocks.'
+    'Number of filters of the convolutions in each block; (): no blocks.'
   )
   block: tuple[str, ...] | tuple[tuple[str, ...], ...] = option((), SPECS)(
-    'The specs of every block, or one tuple of specs for each block.'
+    'The words of every block, or one tuple of words for each block.'
   )
   head: tuple[str, ...] = option(('flatten',), SPECS)(
-    'The specs after the last block; must make vectors of the maps.'
+    'The words after the last block, which must turn feature maps into vectors.'
   )
   activation: str = option('relu', TEXT)(
-    'Activation of every convolution and dense layer whose spec names none.'
+    'Activation of every convolution and dense layer whose word names none.'
   )
 
   def check(self) -> None:

@@ -17,7 +17,7 @@ _SCALE = 1e-6  # initial value of the factor of each channel of a branch
 
 @register('convnext')
 class ConvNeXt(Network):
-  """Patches, then stages of blocks of a 7x7 depthwise convolution and two dense layers."""
+  """Patches, then stages of blocks, each a 7x7 depthwise convolution and two dense layers."""
 
   depths: tuple[int, ...] = option((3, 3, 9, 3), WIDTHS)('Number of blocks of each stage.')
   widths: tuple[int, ...] = option((96, 192, 384, 768), WIDTHS)(

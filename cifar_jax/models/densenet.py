@@ -19,13 +19,15 @@ _BOTTLENECK = 4  # filters of the 1x1 convolution, in growths
 
 @register('densenet')
 class DenseNet(Network):
-  """Three dense blocks, in which each layer sees the maps of all before it."""
+  """Three dense blocks, in which each layer sees the maps of all earlier ones."""
 
   depth: int = option(40, POSITIVE_INT)(
     'Layers with a kernel: 3 n + 4 without bottlenecks, n layers per block (40, 100), 6 n + 4 with '
     'them (100, 190, 250).'
   )
-  growth: int = option(12, POSITIVE_INT)('Filters that each layer adds, "k".')
+  growth: int = option(12, POSITIVE_INT)(
+    'Number of filters that each layer adds, "k" in the paper.'
+  )
   bottleneck: bool = option(False, BOOLEAN)(
     'A 1x1 convolution to four growths before each 3x3 one, and twice the growth in the stem, '
     'which otherwise has 16 filters; "B".'

@@ -42,7 +42,7 @@ _SMALL_STEM = 96
 class GoogLeNet(Network):
   """Nine inception modules of four branches."""
 
-  width: float = option(1.0, FACTOR)('Factor of all filters.')
+  width: float = option(1.0, FACTOR)('Factor by which all numbers of filters are multiplied.')
   dropout: float = option(0.4, BELOW_ONE)('Rate of dropout before the logits; the paper uses 0.4.')
 
   @nn.compact
@@ -67,7 +67,7 @@ class GoogLeNet(Network):
 class SmallInception(Network):
   """Eight inception modules of two branches, and two that halve the maps."""
 
-  width: float = option(1.0, FACTOR)('Factor of all filters.')
+  width: float = option(1.0, FACTOR)('Factor by which all numbers of filters are multiplied.')
 
   @nn.compact
   def __call__(self, images: Images, train: bool, mask: Mask | None = None) -> ClassLogits:

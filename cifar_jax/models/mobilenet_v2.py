@@ -30,10 +30,11 @@ _STEM, _LAST = 32, 1280
 
 @register('mobilenet_v2')
 class MobileNetV2(Network):
-  """Inverted residual blocks."""
+  """Inverted residual blocks: narrow maps, widened for a depthwise convolution."""
 
   width: float = option(1.0, FACTOR)(
-    'Factor of all filters, which become multiples of 8; the last layer never has fewer than 1280.'
+    'Factor by which all numbers of filters are multiplied, rounded to multiples of 8; the last '
+    'layer never has fewer than 1280.'
   )
   dropout: float = option(0.2, BELOW_ONE)('Rate of dropout before the logits.')
 

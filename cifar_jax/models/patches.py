@@ -32,12 +32,12 @@ class VisionTransformer(Network):
   patch: int = _patch(4)
   width: int = option(192, POSITIVE_INT)('Length of a token.')
   depth: int = option(12, POSITIVE_INT)('Number of encoder blocks.')
-  heads: int = option(3, POSITIVE_INT)('Number of heads of the attention; must divide the width.')
+  heads: int = option(3, POSITIVE_INT)('Number of attention heads, which must divide the width.')
   hidden_factor: int = option(4, POSITIVE_INT)(
-    'Units of the MLP in a block, as a multiple of the width.'
+    'Number of units of the MLP in a block, as a multiple of the width.'
   )
   dropout: float = option(0.0, BELOW_ONE)(
-    'Rate of dropout after each dense layer of a branch and after the positions.'
+    'Rate of dropout after each dense layer of a branch and after the positions are added.'
   )
   drop_path: float = drop_path_rate(0.0)
 
@@ -71,13 +71,13 @@ class VisionTransformer(Network):
 
 @register('mixer')
 class MlpMixer(Network):
-  """Patches, mixed in turn across places and across channels by dense layers."""
+  """Patches that dense layers mix across places and across channels in turn."""
 
   patch: int = _patch(4)
   width: int = option(128, POSITIVE_INT)('Length of a token.')
   depth: int = option(8, POSITIVE_INT)('Number of blocks.')
-  token_units: int = option(64, POSITIVE_INT)('Units of the MLP across places.')
-  channel_units: int = option(512, POSITIVE_INT)('Units of the MLP across channels.')
+  token_units: int = option(64, POSITIVE_INT)('Number of units of the MLP across places.')
+  channel_units: int = option(512, POSITIVE_INT)('Number of units of the MLP across channels.')
   dropout: float = option(0.0, BELOW_ONE)('Rate of dropout after each dense layer of a branch.')
   drop_path: float = drop_path_rate(0.0)
 

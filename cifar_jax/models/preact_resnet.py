@@ -107,7 +107,7 @@ def preact_resnet(
   Args:
     num_classes: Number of logits.
     depth: 2 + 2 * stages * n with basic blocks, 2 + 3 * stages * n with bottlenecks: 18 for four
-      stages; 20, 32, 44, 56, 110 or, of bottlenecks, 164 and 1001 for three.
+      stages; 20, 32, 44, 56, 110 or, with bottlenecks, 164 and 1001 for three.
     widths: Filters of the stages.
     block: 'basic' or 'bottleneck'.
     dtype: Dtype of the computation.

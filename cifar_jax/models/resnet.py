@@ -40,7 +40,7 @@ class ResNet(Network):
     '44, 56, 110), 9 n + 2 for bottlenecks; with four stages 18, 34, 50, 101, 152.'
   )
   widths: tuple[int, ...] = option((16, 32, 64), WIDTHS)(
-    'Filters of the 3x3 convolutions of each stage, before `group_width`.'
+    'Number of filters of the 3x3 convolutions in each stage, before `group_width` is applied.'
   )
   block: str = option('basic', one_of(*_LAYERS))(
     "The branch: 'basic', two 3x3 convolutions, or 'bottleneck', 1x1, 3x3 and 1x1 with four times "
@@ -54,10 +54,10 @@ class ResNet(Network):
     'Number of groups of the 3x3 convolution of a bottleneck, the "cardinality" of ResNeXt.'
   )
   group_width: int = option(64, POSITIVE_INT)(
-    'Filters of such a group in a stage of width 64; 64 with one group is a ResNet.'
+    'Number of filters of such a group in a stage of width 64; 64 with one group is a ResNet.'
   )
   squeeze: int = option(0, integer(0))(
-    'Reduction of a squeeze-and-excitation unit at the end of each branch; 0 for none.'
+    'Reduction of the squeeze-and-excitation unit at the end of each branch; 0: none.'
   )
 
   def check(self) -> None:

@@ -29,11 +29,11 @@ def vgg(
 
   Args:
     num_classes: Number of logits.
-    depth: 11, 13, 16 or 19, the three dense layers of the paper counted.
+    depth: 11, 13, 16 or 19, counting the three dense layers of the paper.
     widths: Filters of the five blocks.
-    batch_norm: Whether BatchNorm stands between each convolution and ReLU.
-    head: Specs after the last block, maps of 1x1 for images of 32x32; the paper's is ('flatten',
-      'dense 4096', 'dropout 0.5', 'dense 4096', 'dropout 0.5').
+    batch_norm: Whether there is a BatchNorm between each convolution and ReLU.
+    head: Words for the layers after the last block, whose maps are 1x1 for images of 32x32; the
+      paper's are ('flatten', 'dense 4096', 'dropout 0.5', 'dense 4096', 'dropout 0.5').
     dtype: Dtype of the computation.
 
   Raises:

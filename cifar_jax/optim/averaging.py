@@ -83,14 +83,15 @@ class NoAverage(Averaging):
 
 @average('lookahead')
 class Lookahead(Averaging):
-  """A slow copy that the trained weights are set back to, which acts at the end of the run.
+  """A slow copy to which the trained weights are reset; it matters most at the end of the run.
 
   After every `every_steps` updates
 
     slow <- d slow + (1 - d) fast ; fast <- slow ; d = decay**every_steps * (t / T)**power
 
-  where t updates were made of T. After the last update the fast weights become the slow ones. This
-  is Lookahead (Zhang et al., 2019) with a step size that falls, as in airbench94 (Jordan, 2024).
+  where t of T updates have been made. After the last update the fast weights become the slow
+  ones. This is Lookahead (Zhang et al., 2019) with a step size that falls, as in airbench94
+  (Jordan, 2024).
   """
 
   is_evaluated = False
@@ -99,7 +100,7 @@ class Lookahead(Averaging):
     'The decay of the slow copy per step, at the end of the run.'
   )
   power: float = option(3.0, NOT_NEGATIVE)(
-    'The power of time with which the decay grows to that from 0.'
+    'The power of time with which the decay grows from 0 to that value.'
   )
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:
@@ -125,8 +126,8 @@ class Lookahead(Averaging):
 class EMA(Averaging):
   """The exponential moving average: slow <- d slow + (1 - d) fast after every `every_steps`.
 
-  d is the smaller of decay**every_steps and (1 + n) / (10 + n), n the averages taken before, so
-  that the first weights are soon forgotten.
+  d is the smaller of decay**every_steps and (1 + n) / (10 + n), where n averages were taken before,
+  so that the first weights are soon forgotten.
   """
 
   every_steps: int = _every_steps(1)
@@ -149,15 +150,15 @@ class SWA(Averaging):
   """Stochastic weight averaging (Izmailov et al., 2018): a plain mean from some epoch on.
 
   It is the mean of the weights at the end of `start_epoch` and then every `every_steps`. Running
-  statistics of BatchNorm are averaged like weights, where the paper computes them anew from the
-  training set. Until `start_epoch` the slow copy is the fast one.
+  statistics of BatchNorm are averaged like weights; the paper recomputes them from the training
+  set. Until `start_epoch`, the slow copy equals the fast one.
   """
 
   every_steps: int | None = option(None, _COUNT, 'steps')(
-    'How often the weights enter the mean; None: once per epoch.'
+    'How often the weights are added to the mean; None: once per epoch.'
   )
   start_epoch: float = option(REQUIRED, NOT_NEGATIVE, 'epochs')(
-    'The number of epochs after which weights are first averaged.'
+    'The number of epochs after which averaging begins.'
   )
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:
@@ -175,19 +176,20 @@ class SWA(Averaging):
 
 @average('schedule_free')
 class ScheduleFree(Averaging):
-  """Schedule-Free learning (Defazio et al., 2024), for any rule without momentum of its own.
+  """Schedule-Free learning (Defazio et al., 2024), for any optimizer without momentum.
 
   Gradients are taken between the average x, the slow copy, and the fast weights z:
 
     y = (1 - beta) z + beta x ; z <- z + the rule's update at y ; x <- (1 - c) x + c z
 
-  with c = r**2 / (the sum of r**2 so far), r the schedule's highest rate so far; where that is
-  constant, c is one over the number of updates. The rate may be warmed up and needs no decay.
+  where c = r**2 / (the sum of r**2 so far) and r is the schedule's highest rate so far; for a
+  constant rate, c is one over the number of updates. The rate may be warmed up and needs no decay.
   Running statistics of BatchNorm are those at y.
   """
 
   beta: float = option(0.9, BELOW_ONE)(
-    'The weight of the average at the point where gradients are taken; 1: at the average.'
+    'The weight of the average in the point at which gradients are taken; 1: they are taken at the '
+    'average.'
   )
 
   def build(self, plan: Plan, schedule: optax.Schedule) -> Average:

@@ -23,7 +23,7 @@ weight_decay = shared_option(
 )
 weight_decay_mask = shared_option(
   one_of('all', 'kernels'),
-  'What decays: all parameters, or kernels (rank 2 and up) alone, without biases and scales.',
+  'What decays: all parameters, or only kernels (rank 2 and up), without biases and scales.',
 )
 
 

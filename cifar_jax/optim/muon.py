@@ -55,12 +55,12 @@ def _product(left: jax.Array, right: jax.Array) -> jax.Array:
 
 @optimizer('airbench_muon')
 class AirbenchMuon(Optimizer):
-  """Muon (Jordan, 2024) for kernels of convolutions alone, as in airbench94_muon.
+  """Muon (Jordan, 2024) only for kernels of convolutions, as in airbench94_muon.
 
   v <- momentum v + g ; p <- (p sqrt(F) / |p| - lr O(g + momentum v)) (1 - lr weight_decay), where
   the kernel p has F filters and O orthogonalizes the matrix [F, the rest]; O(v) without nesterov.
-  The step's size does not depend on that of the gradient, and kernels keep their norm.
-  `optax.contrib.muon` scales otherwise, takes five iterations and leaves the norms alone.
+  The size of a step does not depend on that of the gradient, and kernels keep their norm.
+  `optax.contrib.muon` scales steps differently, uses five iterations and does not restore norms.
   """
 
   learning_rate: float = fields.learning_rate(0.24)
@@ -68,10 +68,10 @@ class AirbenchMuon(Optimizer):
   nesterov: bool = fields.nesterov(True)
   weight_decay: float = fields.weight_decay(0.0)
   coefficients: tuple[float, float, float] = option(COEFFICIENTS, _THREE, since=2)(
-    'Those of X, of (X X^T) X and of (X X^T)^2 X in each iteration of O.'
+    'The coefficients of X, (X X^T) X and (X X^T)^2 X in each iteration of O.'
   )
   renormalize_every: int = option(1, integer(1), 'steps', since=2)(
-    'How often kernels get back their norm sqrt(F); in between it drifts.'
+    'How often kernels are scaled back to the norm sqrt(F), which drifts in between.'
   )
 
   def build(self, schedule: optax.Schedule) -> optax.GradientTransformation:

@@ -43,8 +43,7 @@ class SGD(Optimizer):
   """v <- momentum v + g ; p <- p - lr v, with nesterov p <- p - lr (g + momentum v).
 
   The rate is outside the velocity, as in PyTorch and Optax: a new rate acts on the whole velocity
-  at once. weight_decay is coupled (L2), as in torch.optim.SGD: g + weight_decay p takes the place
-  of g.
+  at once. weight_decay is coupled (L2), as in torch.optim.SGD: g + weight_decay p replaces g.
   """
 
   learning_rate: float = fields.learning_rate(0.01)
@@ -110,7 +109,7 @@ class DecayedAdam(AdamLike):
 
 @optimizer('adam')
 class Adam(AdamLike):
-  """Kingma and Ba (2015), both moments bias-corrected before epsilon is added."""
+  """Kingma and Ba (2015); both moments are bias-corrected before epsilon is added."""
 
   rule = staticmethod(optax.adam)
 
@@ -133,7 +132,7 @@ class AdaBelief(AdamLike):
 
 @optimizer('adadelta')
 class AdaDelta(Optimizer):
-  """Zeiler (2012)."""
+  """Zeiler (2012): steps scaled by averages of squared gradients and of squared steps."""
 
   learning_rate: float = fields.learning_rate(1.0)
   rho: float = fields.rho(0.9)
@@ -146,7 +145,7 @@ class AdaDelta(Optimizer):
 
 @optimizer('adagrad')
 class AdaGrad(Optimizer):
-  """Duchi et al. (2011), the sum of squares from 0.1."""
+  """Duchi et al. (2011); the sum of squares starts at 0.1."""
 
   learning_rate: float = fields.learning_rate(0.01)
   epsilon: float = fields.epsilon(1e-7)
@@ -158,14 +157,14 @@ class AdaGrad(Optimizer):
 
 @optimizer('adamax')
 class AdaMax(AdamLike):
-  """Kingma and Ba (2015), the infinity norm in place of the second moment."""
+  """Kingma and Ba (2015): Adam with the infinity norm in place of the second moment."""
 
   rule = staticmethod(optax.adamax)
 
 
 @optimizer('lamb')
 class LAMB(DecayedAdam):
-  """You et al. (2020): adamw, the step of each array scaled to its norm."""
+  """You et al. (2020): adamw, with the step of each array scaled to the norm of the array."""
 
   rule = staticmethod(optax.lamb)
   epsilon: float = fields.epsilon(1e-6)
@@ -174,13 +173,13 @@ class LAMB(DecayedAdam):
 
 @optimizer('lars')
 class LARS(Optimizer):
-  """You et al. (2017): sgd, the step of each array scaled to `trust` times its norm."""
+  """You et al. (2017): sgd, with the step of each array scaled to `trust` times its norm."""
 
   learning_rate: float = fields.learning_rate(1.0)
   momentum: float = fields.momentum(0.9)
   nesterov: bool = fields.nesterov(False)
   trust: float = option(0.001, POSITIVE)(
-    'The length of a step as a share of the norm of its array.'
+    'The length of a step as a fraction of the norm of its array.'
   )
   weight_decay: float = fields.weight_decay(0.0)
   weight_decay_mask: str = fields.weight_decay_mask('all')
@@ -220,9 +219,9 @@ class Lion(Optimizer):
 
 @optimizer('muon')
 class Muon(Optimizer):
-  """Jordan (2024), `optax.contrib.muon`: kernels by orthogonalized momentum, all else by nadam.
+  """Jordan (2024), `optax.contrib.muon`: orthogonalized momentum for kernels, nadam for the rest.
 
-  Kernels of convolutions are matrices [window and channels, filters].
+  Kernels of convolutions are treated as matrices [window and channels, filters].
   """
 
   learning_rate: float = fields.learning_rate(0.02)
@@ -274,7 +273,7 @@ class RAdam(AdamLike):
 
 @optimizer('yogi')
 class Yogi(AdamLike):
-  """Zaheer et al. (2018)."""
+  """Zaheer et al. (2018): Adam whose second moment changes by (1 - beta2) g^2, up or down."""
 
   rule = staticmethod(optax.yogi)
   epsilon: float = fields.epsilon(1e-3)

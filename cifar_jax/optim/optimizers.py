@@ -39,7 +39,8 @@ class Optimizer(abc.ABC):
     'The largest norm of the weights of each unit or filter after an update; None: no bound.'
   )
   sam_rho: float | None = option(None, POSITIVE, since=2)(
-    'Sharpness-aware minimization: gradients are taken so far uphill; None: at the parameters.'
+    'Sharpness-aware minimization: how far uphill from the parameters gradients are taken; None: '
+    'it is not used.'
   )
 
   @abc.abstractmethod

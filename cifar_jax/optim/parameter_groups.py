@@ -34,17 +34,18 @@ class Group:
 
   name: str
   pattern: str = option(REQUIRED, _PATTERN)(
-    "A regular expression for whole paths, such as 'Group_0/Conv_1/kernel'."
+    "A regular expression that matches whole paths of parameters, such as 'Group_0/Conv_1/kernel'."
   )
   learning_rate_factor: float = option(1.0, NOT_NEGATIVE)('The factor of the learning rate.')
   weight_decay_factor: float = option(1.0, NOT_NEGATIVE)(
     "The factor of the optimizer's weight_decay."
   )
   schedule_epochs: float | None = option(None, POSITIVE, 'epochs')(
-    "The epochs into which the schedule is squeezed; None: the run's."
+    'The number of epochs over which the schedule is spread; None: those of the run.'
   )
   frozen_from_epoch: float | None = option(None, NOT_NEGATIVE, 'epochs')(
-    'The epoch from which on nothing is updated; 0: never anything; None: no such epoch.'
+    'The epoch from which on the group is no longer updated; 0: it is never updated; None: it '
+    'always is.'
   )
   rule: Mapping[str, Any]
 

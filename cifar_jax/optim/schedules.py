@@ -68,7 +68,7 @@ _start_factor = shared_option(NOT_NEGATIVE, 'The factor of the learning rate at 
 
 @schedule('constant')
 class Constant(Schedule):
-  """Keeps lr for the whole run."""
+  """The rate is lr for the whole run."""
 
   def build(self, learning_rate: float, plan: Plan) -> optax.Schedule:
     """Builds this schedule, as `Schedule.build` describes."""
@@ -77,7 +77,7 @@ class Constant(Schedule):
 
 @schedule('piecewise')
 class Piecewise(Schedule):
-  """Has the rate lr, and factors[i] * lr from the epoch boundaries[i] on."""
+  """The rate is lr, and factors[i] * lr from the epoch boundaries[i] on."""
 
   boundaries: tuple[float, ...] = option(REQUIRED, _BOUNDARIES, 'epochs')(
     'The epochs at whose first update the rate changes.'
@@ -149,9 +149,9 @@ class WarmupCosine(Schedule):
 
 @schedule('triangular')
 class Triangular(Schedule):
-  """A line from start_factor * lr to lr at peak_epoch, a line to end_factor * lr at T.
+  """A line from start_factor * lr to lr at peak_epoch, then a line to end_factor * lr at T.
 
-  By default it is that of airbench94 (Jordan, 2024).
+  The defaults are those of airbench94 (Jordan, 2024).
   """
 
   start_factor: float = _start_factor(0.2)
@@ -180,7 +180,7 @@ class Triangular(Schedule):
 
 @schedule('exponential')
 class Exponential(Schedule):
-  """lr * factor ** (t in epochs), smooth, as ExponentialDecay of Keras is by default."""
+  """lr * factor ** (t in epochs), smooth, as Keras's ExponentialDecay is by default."""
 
   factor: float = option(REQUIRED, POSITIVE)('The factor of the rate per epoch.')
 

@@ -29,8 +29,8 @@ def test_what_is_found(capsys) -> None:
   commands.main(['options', 'sharpness'])
   assert capsys.readouterr().out == (
     '--config.optimizer.sam_rho=None  config.optimizer\n'
-    '    Sharpness-aware minimization: gradients are taken so far uphill; None: at the '
-    'parameters.\n    (since format 2) It is a number above 0.\n'
+    '    Sharpness-aware minimization: how far uphill from the parameters gradients are taken; '
+    'None:\n    it is not used. (since format 2) It is a number above 0.\n'
   )
   commands.main(['options', 'EPOCHS', 'warmup'])
   (line, *_) = capsys.readouterr().out.splitlines()

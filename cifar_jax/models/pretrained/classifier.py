@@ -25,11 +25,15 @@ class Pretrained(Network):
 
   network: str = option('efficientnet_lite0', TEXT)('The name of a published network.')
   weights: str = option('', TEXT)(
-    "The file of the base's weights; '' looks in the usual places, 'random' takes none."
+    "The file of the base's weights; '': they are looked for in the usual places; 'random': none "
+    'are used.'
   )
-  pooled: bool = option(True, BOOLEAN)('Whether the head gets the average over each map.')
+  pooled: bool = option(True, BOOLEAN)(
+    'Whether the head gets the average of each map instead of the map.'
+  )
   head: tuple[str, ...] = option(('flatten',), SPECS)(
-    'Specs (`layer_specs`) that make vectors of the maps, before the dense layer of logits.'
+    'The words for the layers that turn feature maps into vectors, before the dense layer of '
+    'logits.'
   )
   one_sigmoid: bool = option(False, BOOLEAN)(
     'The head ends in one unit instead of two, the log-odds of the second class; its loss is the '
