@@ -60,7 +60,7 @@ def page() -> str:
         table(measured.THROUGHPUT, measured.throughput(), '--:--:::--'),
       ),
       *_section(
-        'The same, of an earlier version',
+        'The same, for an earlier version',
         'throughput_before',
         'Also beside Keras and unmodified Flax.',
         'python -m benchmarks throughput --configs=cnn_adv --systems=plain,keras_tensorflow',
@@ -99,10 +99,10 @@ def page() -> str:
         _plain('floor', ('config', 'layer', 'part', 'shape', 'ms', 'gflops', 'turns', 'machine')),
       ),
       *_section(
-        'Programs by the TPU compiler',
+        'Programs compiled for TPUs',
         'tpu',
-        'What the compiler reports of the programs, for slices that were not available. Nothing in '
-        'this table ran on a TPU.',
+        'What the TPU compiler reports for slices that were not available. Nothing in this table '
+        'ran on a TPU.',
         'python -m benchmarks tpu',
         _plain('tpu', ('config', 'overrides', 'topology', 'program', 'commit', 'compile_seconds',
                        'arguments_mib', 'temporaries_mib', 'collectives', 'estimated_cycles')),

@@ -19,7 +19,7 @@ def metrics() -> str:
     '## metrics.csv\n\nA row per epoch.\n\n'
     + _table('column', meanings.METRICS)
     + '\nRuns on images with several labels have these as well. Accuracy is then the share of all '
-    'decisions on labels, at probability 1/2, that are right.\n\n'
+    'decisions on labels, at probability 1/2, that are correct.\n\n'
     + _table('column', meanings.METRICS_OF_LABELS)
     + '\n## summary.json\n\nThe result of a finished run.\n\n'
     + _table('key', meanings.SUMMARY)
