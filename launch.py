@@ -33,10 +33,10 @@ _PROGRESS = flags.DEFINE_enum(
   'auto: a bar on a terminal, one line per epoch elsewhere.',
 )
 _COORDINATOR = flags.DEFINE_string(
-  'coordinator', '', "HOST:PORT of process 0, where there are several; 'auto' asks the cluster."
+  'coordinator', '', "HOST:PORT of process 0, if there are several; 'auto' asks the cluster."
 )
-_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'How many processes there are.')
-_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this one is, from 0.')
+_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'The number of processes.')
+_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this one is, counting from 0.')
 
 
 def main(argv: Sequence[str]) -> None:

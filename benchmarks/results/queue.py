@@ -6,16 +6,16 @@
 
 Each item is a config with seeds; a run is one seed of it, trained by launch.py in the folder
 RUNS/ITEM_seedS, with its output in RUNS/ITEM_seedS.log. The order is value per minute, highest
-first, because time ends before the queue does; what does not fit into the rest of --minutes starts
-only where nothing else runs. A finished run is added to the tables in results/ as by `collect`; a
+first, because there is less time than work; what does not fit into the rest of --minutes starts
+only if nothing else runs. A finished run is added to the tables in results/ as by `collect`; a
 run that has a row there, or a summary in its folder, is not trained again. One that fails is named,
 the seeds of its item that have not begun are left, and the next item begins; the exit status is 1.
 Each session in a log begins with the commit, which git or $CIFAR_JAX_COMMIT tells, and the command.
 
-Ctrl-C, SIGTERM and the end of --minutes let the runs save and stop; the same command goes on with
-them. A second Ctrl-C, or the first after the end of --minutes, ends all at once. Options of a
-config, after these, go to every run: a trial with others, such as --config.max_steps=2, needs a
---runs and a --results of its own.
+Ctrl-C, SIGTERM and the end of --minutes let the runs save and stop; the same command continues
+them. A second Ctrl-C, or the first after the end of --minutes, ends everything at once. Options of
+a config may follow and apply to every run; a trial with other options, such as
+--config.max_steps=2, needs its own --runs and --results.
 """
 
 import argparse

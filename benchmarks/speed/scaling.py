@@ -4,8 +4,8 @@
   python -m benchmarks scaling --option=model.widths --values='(32,64,128);(64,128,256)'
   python -m benchmarks scaling --option=devices --values='1;2;4;8'
 
-A process trains for each value, and they take turns. With `devices` the processor poses as that
-many of them. Rows are appended to the CSV file.
+A process trains for each value, and they take turns. With `devices`, the processor simulates
+that many devices. Rows are appended to the CSV file.
 """
 
 import argparse

@@ -35,8 +35,8 @@ def make_augment(augment_config: ConfigDict, normalize: Normalize) -> Augmentati
   """Returns the chain that `config.augment` asks for, with the normalization in its place.
 
   In order: mirroring, one affine map, crop, colors, policy, all on images in 0..1; normalization;
-  shift and scale of all values; boxes set to 0. Each has a key of its own, so that none tells
-  anything about another, and keeps it whatever else is asked for.
+  shift and scale of all values; boxes set to 0. Each uses a key of its own, so that they are
+  independent of each other, and keeps it whatever else is enabled.
 
   Args:
     augment_config: The section `augment` of a config; mixup and cutmix are for `make_mix`.

@@ -20,8 +20,8 @@ def load(path: str, overrides: Sequence[str] = (), option: str = '--config=') ->
   """The locked config of a file, with overrides such as '--config.epochs=3' applied.
 
   Args:
-    path: Of the file, as the user wrote it.
-    overrides: As they stand on the command line.
+    path: The path of the file, as the user wrote it.
+    overrides: Options, as they are written on the command line.
     option: What stands there before the path, for the error sentence.
 
   Raises:

@@ -21,7 +21,7 @@ def fingerprint(splits: Splits) -> str:
 
   They follow from the names of the classes, the shape of the images, how many there are of each
   class to train on and to hold out, and the labels and some images of the test set. Data that
-  differ in the pixels of training images alone are not told apart.
+  differ only in the pixels of training images are not told apart.
   """
   trained = [splits.train]
   if not splits.validation_is_test or not splits.has_test:

@@ -38,7 +38,7 @@ class Splits:
     preprocessing: How an image file becomes one of these images; None where nobody said it.
     held_out: Whether `validation` was taken out of the training images of the source.
     held_out_by: The option of `config.data` that asked for that, as in 'validation=0.1'.
-    lost_classes: The classes of which all training images were.
+    lost_classes: The classes all of whose training images were held out.
     names_shared: Whether `notes` name the images that are in two splits of the source.
     remarks: What else must stand beside every number measured on these images.
     left_out: The validation images that `limit_validation_batches` took out; None where it took

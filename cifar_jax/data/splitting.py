@@ -63,11 +63,11 @@ def split(
     validation_from: 'random' (a permutation drawn from `seed`) or 'last' (the last images of the
       arrays, which is what `validation_split` means in Keras). Either way both parts keep the
       order of the source.
-    seed: What decides the permutation, alone.
+    seed: The seed of the permutation.
     together: Whether training images with equal pixels go to the same side; a few fewer may then be
       held out than asked for.
     grouped: Whether the training images of a group of the source go to the same side, likewise.
-    stratified: Whether of each class its share is held out, see `holding_out`.
+    stratified: Whether the same share of each class is held out, see `holding_out`.
     folds: Into how many parts the training images are divided, of which one is held out in place of
       what `validation` says; 0: none. Validation images of the source are not used then.
     fold: The number of that part, from 0.

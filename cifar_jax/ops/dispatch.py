@@ -1,7 +1,7 @@
 """Which kernel a traced function gets: the reference, one for XLA on CPU, or oneDNN's.
 
-All that decides it is here: the environment, the processor, and one context, which holds for what
-is traced within.
+Everything that decides this is here: the environment, the processor, and one context, which holds
+for what is traced within it.
 """
 
 import contextlib

@@ -54,7 +54,7 @@ class Classifier:
     task: What its outputs mean.
     thresholds: The probability of each class at or above which it is among the labels of an image,
       where an image may have several; () where it has one.
-    normalize: The function that makes of images uint8 [B, H, W, C] what the network takes, float32.
+    normalize: Turns images uint8 [B, H, W, C] into what the network takes, float32.
   """
 
   run: pathlib.Path

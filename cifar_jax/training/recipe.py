@@ -53,7 +53,7 @@ class Recipe:
     mix: What makes mixtures of two images and their labels, or None.
     average: What follows each update, or None.
     data_dependent_init: (params, images uint8 [N, H, W, C]) -> params, the part of initialization
-      that looks at training images; or None.
+      that uses training images; or None.
     ghost_batch_size: Rows over which BatchNorm takes its statistics; 0 for the whole batch.
     batch_multiple: The batch is filled to a multiple of it with rows that do not count.
     tta: The key of `tta.TTA_TRANSFORMS` over which an example's logits are averaged in evaluation.

@@ -7,7 +7,8 @@ number:
 * augmentation and dropout of step s come from `fold_in(step key, s)`;
 * what belongs to example i throughout the run comes from `fold_in(example key, i)`.
 
-A run may therefore stop after any step and go on, on any number of devices, with the same batches.
+A run may therefore stop after any step and continue with the same batches, on any number of
+devices.
 The keys are arguments, so that one program serves every seed.
 """
 
@@ -80,7 +81,7 @@ class Batch:
 
 @struct.dataclass
 class StepMetrics:
-  """What the host may look at after a step, all scalars: averages of the epoch so far, and
+  """What the host may read after a step, all scalars: averages of the epoch so far, and
   `TrainState.bad_step`.
   """
 
@@ -111,9 +112,9 @@ def random_keys(seed: int | jax.Array, generator: str = 'threefry') -> RandomKey
 
   Args:
     seed: A number or an array, uint32 [].
-    generator: What makes the numbers that a step draws. 'threefry': the same everywhere; 'rbg': by
-      the instruction that TPUs have for it, others than on another platform. Parameters, order and
-      what belongs to an example are the same with both.
+    generator: What makes the numbers that a step draws. 'threefry': the same everywhere; 'rbg': an
+      instruction of TPUs, with different numbers on each platform. Parameters, order and what
+      belongs to an example are the same with both.
   """
   init, order, step, example = jax.random.split(jax.random.key(seed), 4)
   if generator == 'rbg':
@@ -127,7 +128,7 @@ def init_state(
   """The state before the first update.
 
   Args:
-    images: What `recipe.data_dependent_init` looks at, uint8 [N, H, W, C].
+    images: What `recipe.data_dependent_init` uses, uint8 [N, H, W, C].
     start: Variables that take the place of random ones, a part of the module's tree; or None.
   """
   blank = jnp.zeros((1, *recipe.image_shape), jnp.float32)
@@ -198,8 +199,8 @@ def make_train_step(
   """Builds the update, `train_step(keys, state, batch) -> (state, metrics)`.
 
   Args:
-    data_parallel: How the batch is divided among devices. Whatever looks at the whole batch, as
-      augmentation does, comes before each device takes its own rows.
+    data_parallel: How the batch is divided among devices. Whatever needs the whole batch, such as
+      augmentation, comes before each device takes its own rows.
   """
 
   def train_step(
