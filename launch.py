@@ -36,7 +36,7 @@ _COORDINATOR = flags.DEFINE_string(
   'coordinator', '', "HOST:PORT of process 0, if there are several; 'auto' asks the cluster."
 )
 _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'The number of processes.')
-_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this one is, counting from 0.')
+_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'The number of this one, from 0.')
 
 
 def main(argv: Sequence[str]) -> None:

@@ -8,8 +8,8 @@ A run counts for a system if its command line changed nothing but the epochs, th
 and what does not touch the arithmetic; several seeds of as many epochs on the same hardware and in
 the same precision become one row, with mean and standard deviation. A longer run counts up to the
 epoch of a figure if its curve has the test accuracy there and its rate does not depend on its
-length, as that of a schedule may. If no run is as long as the published one, the row has the longest
-shorter run with its own number of epochs; if there is none, the row says so. Nothing is
+length, as that of a schedule may. If no run is as long as the published one, the row has the
+longest shorter run with its own number of epochs; if there is none, the row says so. Nothing is
 estimated.
 """
 
