@@ -29,9 +29,9 @@ def example_first(text: str) -> str:
   """A docstring whose first block of command lines stands before all else."""
   blocks = re.split(r'\n[ \t]*\n', text.strip('\n'))
   first = next((number for number, block in enumerate(blocks) if _is_command(block)), None)
-  if first is not None:
-    before = [re.sub(r':$', '.', block) for block in blocks[:first]]
-    blocks = [blocks[first], *before, *blocks[first + 1 :]]
+  if first:
+    before = re.sub(r':$', '.', blocks[first - 1])  # what it announced no longer follows
+    blocks = [blocks[first], *blocks[: first - 1], before, *blocks[first + 1 :]]
   return as_markdown('\n\n'.join(blocks))
 
 

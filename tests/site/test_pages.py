@@ -142,10 +142,11 @@ def test_links_that_leave_the_docs_lead_to_pages() -> None:
 
 def test_docstrings_become_markdown() -> None:
   found = text.example_first(
-    'Trains runs/<name>:\n\n  python launch.py\n\n* 1 +- 2 * 3 in `a*b`.\n'
+    'Of two:\n\n  a\n\nTrains runs/<name>:\n\n  python launch.py\n\n* 1 +- 2 * 3 in `a*b`.\n'
   )
   assert found == (
-    '```bash\npython launch.py\n```\n\nTrains runs/&lt;name>.\n\n* 1 ± 2 \\* 3 in `a*b`.\n'
+    '```bash\npython launch.py\n```\n\nOf two:\n\n```text\na\n```\n\nTrains runs/&lt;name>.\n\n'
+    '* 1 ± 2 \\* 3 in `a*b`.\n'
   )
   assert text.table(('a', 'b', 'c'), [('1', '', 'x|y'), ('2', '', 'z')], '-:-') == (
     '| a | c |\n| --- | --- |\n| 1 | x\\|y |\n| 2 | z |\n'
