@@ -22,6 +22,7 @@ from cifar_jax.exchange.keras_graph import trace
 from cifar_jax.exchange.targets import Options
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.utils.errors import UserError
+from tests.helpers import REPOSITORY
 from tests.helpers.keras_networks import (
   ARTICLES,
   assert_close,
@@ -248,3 +249,27 @@ def test_exports_open_without_this_package_and_without_tensorflow(
   )
   expected = logits_of(target, variables, (pixels / 255).astype(np.float32))
   assert_close(np.load(tmp_path / 'logits.npy'), expected)
+
+
+_TALKING = """
+import os
+os.write(2, b'I0000 port.cc: operations are on')
+"""
+
+
+@pytest.mark.parametrize('target', ['keras', 'keras-h5'])
+def test_an_installed_tensorflow_is_not_heard(keras, target, tmp_path) -> None:
+  """Its library writes to the terminal as it is imported, whatever is set."""
+  (tmp_path / 'tensorflow.py').write_text(_TALKING)
+  path = os.pathsep.join(map(str, (tmp_path, REPOSITORY)))
+  environment = {**os.environ, 'PYTHONPATH': path, 'KERAS_BACKEND': 'jax', 'JAX_PLATFORMS': 'cpu'}
+  words = ['export', 'zoo:lr', f'--to={target}', '--images=0', f'--out={tmp_path / "out"}']
+  done = subprocess.run(
+    [sys.executable, '-m', 'cifar_jax', *words],
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert 'exported' in done.stdout
+  assert done.stderr == ''
