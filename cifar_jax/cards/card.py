@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import re
 import shlex
 import shutil
 from collections.abc import Mapping
@@ -67,10 +68,22 @@ def of_run(
   known = facts.facts_of(run)
   if license_id:
     known = {**known, 'license': license_id}
-  name = reference or references.shown(run)
-  if not references.is_named(name):
-    name = shlex.quote(run.name if run.is_absolute() else str(run))
+  name = reference or reference_to(run)
   return text(known, configs.read(run), run_files.read_about(run), name, pictures)
+
+
+def reference_to(run: pathlib.Path) -> str:
+  """What commands call a run or a model folder, without what is of this machine."""
+  name = references.shown(run)
+  if references.is_named(name):
+    return name
+  return shlex.quote(run.name if run.is_absolute() else str(run))
+
+
+def called_in(content: str) -> str:
+  """What commands in a card call the model; '' where there are none."""
+  match = re.search(r'^python -m cifar_jax predict (.+) picture\.jpg$', content, re.MULTILINE)
+  return match[1] if match else ''
 
 
 def write(

@@ -6,7 +6,7 @@ from typing import Any
 
 from cifar_jax import config as configs
 from cifar_jax.cards import card, facts, pack
-from cifar_jax.run_dir import hub, model_folder, run_files
+from cifar_jax.run_dir import hub, model_folder, references, run_files
 from cifar_jax.run_dir.hub import Address
 from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.utils.errors import UserError
@@ -23,8 +23,8 @@ def prepare(
 ) -> None:
   """Writes into a folder what is uploaded of a run.
 
-  A model folder goes as it is, with a card where it has none, or has another license; of a run one
-  is written, with no path of this machine in it.
+  A model folder goes as it is, with a card where it has none, has another license, or is called by
+  its place on this machine in it; of a run one is written, with no path of this machine in it.
 
   Args:
     run: The folder of a finished run, or a model folder.
@@ -42,10 +42,24 @@ def prepare(
   known = (_copy if is_model else _make)(run, folder, checkpoint, dtype)
   if license_id:
     known['license'] = license_id
-  if license_id or not is_model or not (folder / model_folder.README).exists():
+  if license_id or not is_model or _needs_card(folder):
     with disk_errors(folder):
       write_json(folder / model_folder.CARD, known)
     card.write(folder, folder, reference=f'{hub.PREFIX}{address.repository}')
+
+
+def _needs_card(folder: pathlib.Path) -> bool:
+  """Whether a model folder has no README.md, or the one of its import, with commands for that
+  place; what somebody has written into it is left.
+  """
+  try:
+    text = (folder / model_folder.README).read_text('utf-8')
+  except FileNotFoundError:
+    return True
+  except (OSError, UnicodeDecodeError):
+    return False
+  called = card.called_in(text)
+  return not references.is_named(called) and text == card.of_run(folder, reference=called)
 
 
 def _copy(

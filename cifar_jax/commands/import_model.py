@@ -1,5 +1,5 @@
 """Turns weights that Keras or PyTorch trained into a model folder, which works with every command
-that takes a run.
+that takes a run. Its card says where they came from.
 
   python -m cifar_jax import cnn.pth --config=configs/cnn_adv.py --workdir=runs/from_torch
   python -m cifar_jax import cnn.h5 --config=configs/cnn_adv.py --workdir=runs/from_keras
@@ -58,20 +58,20 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
   """Makes the folder, and says what was found and what was assumed."""
   from cifar_jax import config as configs
-  from cifar_jax.exchange import imports
+  from cifar_jax.cards import imported
 
   if arguments.epsilon is not None and not 0 <= arguments.epsilon < 1:
     raise UserError(f'--epsilon={arguments.epsilon}: it must be 0 or more and less than 1')
   config = configs.load(arguments.config, arguments.overrides)
   configs.validate(config)
   labels = _labels(arguments.labels)
-  made = imports.make_model_folder(
+  made = imported.make_model_folder(
     arguments.file, config, arguments.workdir, labels, arguments.epsilon
   )
   names = made.subject.class_names
   shown = ', '.join(names[:_SHOWN]) + (', ...' if len(names) > _SHOWN else '')
   height, width, channels = made.subject.preprocessing.shape
-  print(f'weights     {arguments.file}: {made.parameters:,} parameters')
+  print(f'weights     {arguments.file}: {made.about["parameters"]:,} parameters')
   for remark in made.imported.remarks:
     print(f'            {remark}')
   print(f'classes     {len(names)}, by {made.subject.named_by}: {shown}')

@@ -11,8 +11,13 @@ from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import nearest
 
 
-def validate(config: ConfigDict) -> None:
+def validate(config: ConfigDict, import_network: bool = True) -> None:
   """Checks the whole config before anything starts.
+
+  Args:
+    config: The config.
+    import_network: Whether a network of the user's own, which may be slow to import and start the
+      devices, is looked at too.
 
   Raises:
     UserError: An unknown or missing option, a wrong type or an impossible value; the message names
@@ -48,7 +53,8 @@ def validate(config: ConfigDict) -> None:
       "--config.data.validation='5000'"
     )
   optim.SCHEDULES.resolve(config.schedule).check(config.epochs)
-  models.create(config.model, num_classes=10)
+  if import_network or ':' not in str(config.model.get('name')):
+    models.create(config.model, num_classes=10)
 
 
 def _lacks(name: str) -> UserError:

@@ -1,5 +1,6 @@
 """Config files: finding one, and running its get_config()."""
 
+import ast
 import contextlib
 import importlib.util
 import os
@@ -8,7 +9,7 @@ import re
 import sys
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -135,10 +136,45 @@ def _mistakes_in(file: str, passing: tuple[type[Exception], ...] = ()) -> Iterat
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == os.path.abspath(file)]
     line = lines[-1] if lines else getattr(error, 'lineno', '?')
-    text = one_line(error)
+    text = _text_of(error)
     if isinstance(error, AttributeError | KeyError):
       text += migrations.renamed_in(text)
     raise UserError(f'{file}, line {line}: {type(error).__name__}: {text}') from None
+
+
+def _text_of(error: BaseException) -> str:
+  """The message of what a config file raised; ml_collections puts a KeyError, whose message is in
+  quotes, into an AttributeError.
+  """
+  while isinstance(error, AttributeError | KeyError) and error.args:
+    if not isinstance(error.args[0], BaseException):
+      return ' '.join(str(error.args[0]).split())
+    error = error.args[0]
+  return one_line(error)
+
+
+def place_of(options: Sequence[str], path: str) -> str:
+  """Where a config file sets the first of some options that it sets: 'FILE, line 3'; 'FILE' where
+  that is not in its text, as of what it has from another file.
+
+  Args:
+    options: As 'model.widths'.
+    path: As of `import_config`.
+  """
+  file, _ = split(path)
+  tree = ast.parse(pathlib.Path(file).read_bytes())
+  for option in (name for new in options for name in (new, *migrations.old_names(new))):
+    *_, name = option.split('.')
+    lines: list[tuple[bool, int]] = []  # that of config.SECTION.NAME before others
+    for node in ast.walk(tree):
+      match node:
+        case ast.Attribute(attr=attribute, ctx=ast.Store()) if attribute == name:
+          lines.append((not ast.unparse(node).endswith(f'.{option}'), node.lineno))
+        case ast.keyword(arg=word) | ast.Constant(value=word) if word == name:
+          lines.append((True, node.lineno))
+    if lines:
+      return f'{file}, line {min(lines)[1]}'
+  return file
 
 
 def _offer_base() -> None:

@@ -13,6 +13,7 @@ from cifar_jax.config.overrides import translate
 from cifar_jax.utils.errors import UserError
 
 _OVERRIDE = re.compile(r'--?(?:no)?config\.([^=]+)')
+_FLAG = re.compile(r'--config\.(\w+(?:\.\w+)*)')  # in a sentence
 _TYPES = {int: 'a whole number', float: 'a number', bool: 'true or false', tuple: 'a tuple'}
 
 
@@ -26,8 +27,29 @@ def load(path: str, overrides: Sequence[str] = (), option: str = '--config=') ->
 
   Raises:
     UserError: No such config file, a mistake in it, an unknown option, a value of the wrong type.
+      Impossible values of overrides are left to `checks.validate`.
   """
-  return override(files.import_config(files.find(path, option)), overrides)
+  file = files.find(path, option)
+  config = override(files.import_config(file), overrides)
+  check_file(config, file, overrides)
+  return config
+
+
+def check_file(config: ConfigDict, file: str, overrides: Sequence[str]) -> None:
+  """Checks what a config has from its file; what is wrong of overrides, and of a network of the
+  user's own, is left to `checks.validate`.
+
+  Raises:
+    UserError: Its sentence, after the file and the line.
+  """
+  try:
+    checks.validate(config, import_network=False)
+  except UserError as error:
+    at_fault = _FLAG.findall(str(error))
+    matches = map(_OVERRIDE.match, migrations.rename_in_arguments(overrides))
+    overridden = {match[1] for match in matches if match}
+    if at_fault and not overridden & set(at_fault):
+      raise UserError(f'{files.place_of(at_fault, file)}: {error}', error.details) from None
 
 
 def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:

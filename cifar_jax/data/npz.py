@@ -11,15 +11,13 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from cifar_jax.data import pixels
+from cifar_jax.data import npz_archive, pixels
 from cifar_jax.data.dataset import Dataset, Split, make_split
 from cifar_jax.utils.errors import UserError, as_user_error
 from cifar_jax.utils.suggestions import listed
 
 # Without names for them, more labels are taken for a mistake, not for a hundred thousand classes.
 _MOST_CLASSES = 100_000
-# Data sets that unpack to more do not fit the device either, and a few bytes can claim to be many.
-_MOST_BYTES = 16 * 2**30
 _PARTS = ('train', 'validation', 'test')
 # Images and labels of each part, as Keras names them and as TensorFlow's tutorials do.
 _NAMES = (
@@ -146,17 +144,18 @@ def _pairs(path: pathlib.Path, names: Collection[str], alone: bool) -> tuple[tup
 
 def _read_arrays(path: pathlib.Path, alone: bool) -> dict[str, np.ndarray]:
   """The arrays of one of the sets of names; nothing is unpacked where there is none."""
-  damaged = as_user_error(f'{path} cannot be read as an .npz file of plain arrays', '.')
-  # Pickled objects, which could run code, are not read.
-  with damaged, path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
-    size = sum(entry.file_size for entry in archive.zip.infolist())
-    if size > _MOST_BYTES:
-      raise ValueError(f'it unpacks to {size:,} bytes, more than {_MOST_BYTES:,}')
-    lower = {key: key.lower() for key in archive.files}  # X_train is x_train
+  lower: dict[str, str] = {}
+
+  def choose(names: Sequence[str]) -> list[str]:
+    lower.update({name: name.lower() for name in names})  # X_train is x_train
     if len(set(lower.values())) < len(lower):
-      lower = {key: key for key in archive.files}
-    wanted = {'class_names', _GROUPS, *itertools.chain(*_pairs(path, archive.files, alone))}
-    return {name: archive[key] for key, name in lower.items() if name in wanted}
+      lower.update({name: name for name in names})
+    wanted = {'class_names', _GROUPS, *itertools.chain(*_pairs(path, names, alone))}
+    return [name for name in names if lower[name] in wanted]
+
+  with as_user_error(f'{path} cannot be read as an .npz file of plain arrays', '.'):
+    arrays = npz_archive.read(path, choose)
+  return {lower[name]: array for name, array in arrays.items()}
 
 
 def _is_one_hot(labels: np.ndarray) -> bool:

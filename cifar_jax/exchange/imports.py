@@ -21,7 +21,6 @@ from cifar_jax.data.image_folder.listing import list_folder
 from cifar_jax.data.preprocessing import Preprocessing, of_arrays, of_folder
 from cifar_jax.run_dir import model_folder
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import is_free
 from cifar_jax.utils.paths import user_path
 
 KERAS = ('.keras', '.h5', '.hdf5')
@@ -160,43 +159,44 @@ def normalization_of(config: ConfigDict, channels: int) -> Normalize | Statistic
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
-  """A model folder that was made of a file of weights.
+class Model:
+  """What a model folder holds, of a file of weights.
 
   Attributes:
     imported: What was read.
     subject: The classes and the images.
-    parameters: The number of trainable parameters.
     normalized_by: Where the normalization comes from, in a few words.
+    statistics: The normalization, where the config does not say it.
+    config: Without the places of this machine.
+    about: What about.json says.
   """
 
   imported: Imported
   subject: Subject
-  parameters: int
   normalized_by: str
+  statistics: Statistics | None
+  config: ConfigDict
+  about: Mapping[str, Any]
 
 
-def make_model_folder(
+def read_model(
   path: pathlib.Path,
   config: ConfigDict,
-  folder: pathlib.Path,
   labels: Sequence[str] = (),
   epsilon: float | None = None,
-) -> Made:
-  """Makes a model folder of a file of weights, as if it had been trained here by the config.
+) -> Model:
+  """Reads a file of weights as if it had been trained here by a config.
 
   Args:
     path: The file.
     config: Of the network, and of the data that it was trained on.
-    folder: Where; there must be none.
     labels: As of `subject_of`.
     epsilon: As of `Target`.
 
   Raises:
-    UserError: the file cannot be read, or is of another network; the folder is there; or something
-      is not known that a model folder needs.
+    UserError: the file cannot be read, or is of another network, or something is not known that a
+      model folder needs.
   """
-  check_is_new(folder)
   subject = subject_of(config, labels)
   shape = subject.preprocessing.shape
   target = make_target(config, subject.class_names, shape, epsilon)
@@ -216,21 +216,7 @@ def make_model_folder(
   }
   config, about = model_folder.without_places(config, about)
   statistics = normalization if isinstance(normalization, Statistics) else None
-  model_folder.write(
-    folder,
-    config=config,
-    about=about,
-    variables=imported.variables,
-    normalization=statistics,
-    dtype='float32',
-  )
-  return Made(imported, subject, network.parameters.trainable, normalized_by)
-
-
-def check_is_new(folder: pathlib.Path) -> None:
-  """Raises UserError where a folder has something in it, before anything is computed."""
-  if not is_free(folder):
-    raise UserError(f'--workdir={folder} is there already; choose another folder, or move it away')
+  return Model(imported, subject, normalized_by, statistics, config, about)
 
 
 def _normalization(

@@ -35,18 +35,19 @@ def write_as(main: str, network: Classifier, folder: pathlib.Path, options: Opti
   inside = options.preprocessing == 'inside'
   front = front_of(exported.statistics(network), network.image_shape) if inside else ()
   name = re.sub(r'\W', '_', str(network.config.model.get('name')), flags=re.ASCII)
-  model = keras_model.make(
-    nodes,
-    network.variables,
-    front,
-    name=name,
-    softmax=options.output == 'probabilities',
-  )
   logger = logging.getLogger('absl')
   level = logger.level
   logger.setLevel(logging.ERROR)  # Keras advises against .h5 at each
   try:
-    model.save(folder / main)
+    with keras_model.without_tensorflow():
+      model = keras_model.make(
+        nodes,
+        network.variables,
+        front,
+        name=name,
+        softmax=options.output == 'probabilities',
+      )
+      model.save(folder / main)
   finally:
     logger.setLevel(level)
   fixed = [layer.name for layer in model.layers if not layer.trainable and layer.weights]
@@ -63,9 +64,11 @@ def write_as(main: str, network: Classifier, folder: pathlib.Path, options: Opti
 
 def open_from(file: pathlib.Path) -> Predict:
   """Opens a file in Keras, without what trained it; Python code in a file is refused by Keras."""
-  model = keras_model.keras().saving.load_model(file, compile=False, safe_mode=True)
+  with keras_model.without_tensorflow():
+    model = keras_model.keras().saving.load_model(file, compile=False, safe_mode=True)
 
   def predict(images: np.ndarray) -> np.ndarray:
-    return np.asarray(model.predict_on_batch(images))
+    with keras_model.without_tensorflow():
+      return np.asarray(model.predict_on_batch(images))
 
   return predict

@@ -4,8 +4,10 @@ What Keras would take from its own settings (the order of axes, the dtype) is sa
 that a model means the same wherever it is opened.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,39 @@ def keras() -> Any:
   except ValueError as error:
     backend = os.environ['KERAS_BACKEND']
     raise UserError(f'KERAS_BACKEND={backend}: Keras has no such backend ({error})') from None
+
+
+class _Hiding:
+  """A finder of modules that finds no TensorFlow. (None in its place among the modules would do
+  as well, but for those who ask whether its name is there.)
+  """
+
+  def __init__(self, finder: Any):
+    self._finder = finder
+
+  def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+    return None if name == 'tensorflow' else self._finder.find_spec(name, path, target)
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self._finder, name)
+
+
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+  """A block in which Keras finds no TensorFlow, unless that is its backend or already there.
+
+  Keras would import it where it is installed, only to ask whether an object is one of its: that
+  takes many seconds, and it prints lines of its own which no setting turns off.
+  """
+  if 'tensorflow' in sys.modules or keras().backend.backend() == 'tensorflow':
+    yield
+    return
+  finders = list(sys.meta_path)
+  sys.meta_path[:] = map(_Hiding, finders)
+  try:
+    yield
+  finally:
+    sys.meta_path[:] = finders
 
 
 def make(

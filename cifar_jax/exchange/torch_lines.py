@@ -295,28 +295,24 @@ WRITERS: Mapping[type, Callable[[Call], Lines]] = {
 
 
 def _vit(module: Any, image_shape: Sequence[int]) -> tuple[str, dict[str, Any]]:
-  height, width, channels = image_shape
-  return 'VisionTransformer', {
-    'shape': (channels, height, width),
-    'patch': module.patch,
-    'width': module.width,
-    'depth': module.depth,
-    'heads': module.heads,
-    'units': module.hidden_factor * module.width,
-    'classes': module.num_classes,
-    'dropout': module.dropout,
-  }
+  own = {'heads': module.heads, 'units': module.hidden_factor * module.width}
+  return 'VisionTransformer', _of_patches(module, image_shape, own)
 
 
 def _mixer(module: Any, image_shape: Sequence[int]) -> tuple[str, dict[str, Any]]:
+  own = {'token_units': module.token_units, 'channel_units': module.channel_units}
+  return 'MlpMixer', _of_patches(module, image_shape, own)
+
+
+def _of_patches(module: Any, image_shape: Sequence[int], own: Mapping[str, Any]) -> dict[str, Any]:
+  """The arguments of a network of patches, with its own between those that all of them have."""
   height, width, channels = image_shape
-  return 'MlpMixer', {
+  return {
     'shape': (channels, height, width),
     'patch': module.patch,
     'width': module.width,
     'depth': module.depth,
-    'token_units': module.token_units,
-    'channel_units': module.channel_units,
+    **own,
     'classes': module.num_classes,
     'dropout': module.dropout,
   }

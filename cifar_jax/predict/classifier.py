@@ -36,6 +36,7 @@ from cifar_jax.training import tasks
 from cifar_jax.training.multi_label import EVEN
 from cifar_jax.training.tasks import SINGLE_LABEL, Task
 from cifar_jax.training.tta import is_selective, least_confident, mean_logits
+from cifar_jax.utils import json_files
 from cifar_jax.utils.array_types import Logits, PerRow, Pixels, Probabilities
 from cifar_jax.utils.errors import UserError
 
@@ -241,9 +242,7 @@ def _preprocessing(
     try:
       found = from_facts(about['preprocessing'])
     except ValueError as error:
-      raise UserError(
-        f'{run / run_files.ABOUT} is damaged ({error}); restore it from a copy'
-      ) from None
+      raise json_files.damaged(run / run_files.ABOUT, str(error)) from None
   elif older := preprocessing_of_older_run(config.data, (height, width, channels)):
     found = older
   else:
@@ -257,10 +256,7 @@ def _preprocessing(
     assert splits.preprocessing is not None
     found = splits.preprocessing
   if found.shape != (height, width, channels):
-    raise UserError(
-      f'{run / run_files.ABOUT} is damaged (image_shape and preprocessing differ); restore '
-      'it from a copy'
-    )
+    raise json_files.damaged(run / run_files.ABOUT, 'image_shape and preprocessing differ')
   return found
 
 
@@ -291,8 +287,8 @@ def check_fits(
   try:
     jax.eval_shape(apply, variables, jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))
   except (FlaxError, TypeError, ValueError) as error:
-    reason = ' '.join(str(error).split())[:200]
+    path, reason = run / configs.CONFIG_NAME, ' '.join(str(error).split())[:200]
     raise UserError(
-      f'{run / configs.CONFIG_NAME} or {run / run_files.ABOUT} is not of the network that '
-      f'its weights are of ({reason}); restore them from a copy'
+      f'{path} or {run_files.ABOUT} beside it is not of the network that the weights are of '
+      f'({reason}); {json_files.remedy(path)}'
     ) from None

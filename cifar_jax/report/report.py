@@ -37,7 +37,7 @@ class _Subject:
     split: What `measured` calls the part of it.
     label: What the page calls it.
     examples: The images, with the run's classes.
-    note: What must stand beside every number of the run.
+    note: What must stand beside every number.
     data_note: Whose data these are, where they are not the run's.
     validation: What to call the split that the run validated on.
     folder: The parts of the name of the report's folder; none for the usual one.
@@ -114,16 +114,16 @@ def write_report_on(
     As `write_report`, which also says what it raises.
   """
   require('report', 'matplotlib', 'jinja2')
-  note = any_set.split_note_of(network)
-  on_test = 'test used as validation'
+  of_run, on_test = any_set.split_note_of(network), 'test used as validation'
+  drawn = ', synthetic' if other.synthetic else ''
   subject = _Subject(
     data=other.name,
     split=other.split,
     label=f'{other.split} images of {other.source}',
     examples=other.examples,
-    note=note,
-    data_note='' if other.own else f'{other.source}; {other.classes_line}',
-    validation=on_test if on_test in note else 'validation',
+    note=of_run if other.own else '',  # it is about the run's own data
+    data_note='' if other.own else f'{other.source}{drawn}; {other.classes_line}',
+    validation=on_test if on_test in of_run else 'validation',
     folder=(
       re.sub(r'[^\w-]+', '_', other.name),
       *(() if other.split == 'test' else (other.split,)),

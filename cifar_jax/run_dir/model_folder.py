@@ -34,7 +34,7 @@ from cifar_jax.utils.files import is_free, write_json
 from cifar_jax.utils.locks import new_folder
 from cifar_jax.weights import safetensors_files
 
-WEIGHTS, CARD, README = 'model.safetensors', 'card.json', 'README.md'
+WEIGHTS, CARD, README = json_files.WEIGHTS, 'card.json', 'README.md'
 CURVES, CONFUSION = 'curves.png', 'confusion.png'  # pictures of the card
 COLLECTIONS = ('params', 'batch_stats')
 _LONGEST_NAME = 255  # letters of a class, as file systems have it for the folders of classes

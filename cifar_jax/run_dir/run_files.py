@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from cifar_jax import config as configs
 from cifar_jax.augment.normalize import Normalize, Statistics, make_normalize
+from cifar_jax.data import npz_archive
 from cifar_jax.run_dir import history
 from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.run_dir.meanings import SUMMARY_OF_LABELS
@@ -173,10 +174,12 @@ def load_normalization(run: pathlib.Path, data_config: ConfigDict) -> Normalize:
   try:
     if not path.is_file():  # a pipe would be waited for
       raise FileNotFoundError
-    with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
-      return Statistics(**{name: arrays[name] for name in arrays.files})
+    return Statistics(**npz_archive.read(path, lambda names: names))
+  except UserError:
+    raise
   except Exception as error:  # zipfile, zlib and numpy have many of their own for damaged files
+    remedy = json_files.remedy(path, ', or go on with its training, which writes it again')
     raise UserError(
-      f'{path} cannot be read ({type(error).__name__}); it holds what the images of this run are '
-      'normalized by, and going on with its training writes it again'
+      f'{path}, which holds what the images of this run are normalized by, cannot be read '
+      f'({type(error).__name__}); {remedy}'
     ) from error

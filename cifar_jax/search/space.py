@@ -40,7 +40,9 @@ class SpaceProposer:
       # Of choices that are lists, and of a baseline outside of a range, which `outside` tells.
       warnings.filterwarnings('ignore', category=UserWarning, module='optuna')
       config = configs.call_get_config(self.module, trial, passing=_PASSING)
-    return configs.override(config, self.overrides)
+    config = configs.override(config, self.overrides)
+    configs.check_file(config, str(self.module.__file__), self.overrides)
+    return config
 
 
 def load_space(path: str, overrides: Sequence[str] = ()) -> SpaceProposer:

@@ -1,4 +1,6 @@
-"""The JSON files of a run, which a crash, a copy or an editor may have left in any state."""
+"""The JSON files of a run or of a model folder, which a crash, a copy or an editor may have left in
+any state.
+"""
 
 import contextlib
 import json
@@ -11,6 +13,7 @@ from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import read_regular
 
 _MOST = 2**28  # bytes
+WEIGHTS = 'model.safetensors'  # the file that makes a folder a model folder
 # Their content is known to the checkpoints, or measured again.
 _WRITTEN_AGAIN = ('config.json', 'summary.json')
 
@@ -60,4 +63,16 @@ def damaged(path: pathlib.Path, reason: str) -> UserError:
     if path.name in _WRITTEN_AGAIN
     else ''
   )
-  return UserError(f'{path} is damaged ({reason}); restore it from a copy{again}')
+  return UserError(f'{path} is damaged ({reason}); {remedy(path, again)}')
+
+
+def remedy(path: pathlib.Path, again: str = '') -> str:
+  """What mends a file of a run, as an end of a sentence.
+
+  Args:
+    path: The file.
+    again: What does so as well, except in a model folder, which is made elsewhere and as a whole.
+  """
+  if (path.parent / WEIGHTS).is_file():
+    return 'delete the model folder, then fetch or copy it again from where it came'
+  return f'restore it from a copy{again}'

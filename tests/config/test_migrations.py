@@ -71,8 +71,9 @@ def test_an_old_word_on_the_command_line(old, value, new, today, capsys) -> None
 
 @EACH
 def test_an_old_word_in_a_config_file(old, value, new, today, capsys, tmp_path) -> None:
+  """Alone, as in no file of use: an average's decay is set where there is no average."""
   path = write(tmp_path, f'config.{old} = {value!r}\nreturn config\n')
-  found = configs.load(path)
+  found = configs.override(configs.call_get_config(configs.import_file(path)), [])
   assert plain(found) == {**plain(configs.get_config()), new: today}
   assert found.is_locked
   name, now = ('average', 'weight_averaging') if old.startswith('average') else (old, new)
@@ -96,9 +97,9 @@ def test_values_that_never_were(tmp_path) -> None:
   with pytest.raises(UserError, match=r'drop_remainder takes true or false, not .pad.') as error:
     configs.load(ADV, ['--config.data.last_batch=pad'])
   one_line(error)
-  config = configs.load(write(tmp_path, "config.data.last_batch = 'pad'\nreturn config\n"))
-  with pytest.raises(UserError, match=r"drop_remainder must be True or False, not 'pad'"):
-    configs.validate(config)
+  path = write(tmp_path, "config.data.last_batch = 'pad'\nreturn config\n")
+  with pytest.raises(UserError, match=r"line 5: .*drop_remainder must be True or False, not 'pad'"):
+    configs.load(path)
 
 
 def test_validate_names_the_new_word() -> None:

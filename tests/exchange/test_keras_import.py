@@ -1,7 +1,7 @@
 """Files in the layouts of Keras 1 to 3 become variables; what does not fit is one sentence.
 
 Expected arrays are those that were written, and where a layout changes them (Theano's), logits are
-computed here by loops. tests/exchange/test_keras.py has Keras itself as the truth.
+computed here by loops. tests/exchange/test_keras_trained.py has Keras itself as the truth.
 """
 
 import dataclasses

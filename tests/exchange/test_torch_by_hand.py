@@ -9,10 +9,12 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax import models
+from cifar_jax.cards import card, facts, imported, share
 from cifar_jax.commands import import_model, make_parser, parsing
 from cifar_jax.config import get_config
 from cifar_jax.exchange import imports
 from cifar_jax.predict import classifier
+from cifar_jax.run_dir import hub
 from cifar_jax.utils.errors import UserError
 from cifar_jax.weights import torch_files
 from tests.helpers.memory import little_memory
@@ -182,6 +184,32 @@ def test_the_command_makes_a_folder_that_predicts(tmp_path, capsys) -> None:
   np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_the_card_of_an_import_says_what_is_known(tmp_path) -> None:
+  made = command(tmp_path, write_safetensors(tmp_path / 'net.safetensors', tensors()))
+  known = facts.read(made / 'card.json')
+  assert (known['name'], known['network'], known['classes']) == ('made', 'conv_net', 10)
+  assert known['parameters'] == 2 * 9 + 2 + 10 * 2 * 14 * 14 + 10
+  assert known['data'] == {'name': 'mnist'}
+  assert not {'trained', 'results'} & known.keys()
+  text = (made / 'README.md').read_text('utf-8')
+  assert text == card.of_run(made)
+  assert 'Not measured yet: `python -m cifar_jax evaluate` measures it.' in text
+  assert 'imported from net.safetensors and not trained here' in text
+  assert 'config.model.widths = (2,)' in text
+  assert 'python -m cifar_jax predict made picture.jpg' in text
+  assert str(tmp_path) not in text
+  for unknown in ('Validated on', 'updates', 'seed'):
+    assert unknown not in text
+  # On the hub its commands name the place there; a text of the user's own stays.
+  address = hub.parse('me/net')
+  share.prepare(made, tmp_path / 'first', address)
+  assert 'predict hub:me/net picture.jpg' in (tmp_path / 'first/README.md').read_text('utf-8')
+  assert facts.read(tmp_path / 'first' / 'card.json') == known
+  (made / 'README.md').write_text(f'{text}\nIt knows nothing of the letter O.\n', 'utf-8')
+  share.prepare(made, tmp_path / 'second', address)
+  assert (tmp_path / 'second/README.md').read_bytes() == (made / 'README.md').read_bytes()
+
+
 def test_a_file_of_this_package_keeps_its_normalization(tmp_path, capsys) -> None:
   numbers = {'normalize.mean': [[[0.25]]], 'normalize.std': [[[0.5]]]}
   theirs = {
@@ -275,7 +303,7 @@ def test_damaged_files(suffix, tmp_path, monkeypatch) -> None:
     file.write_bytes(content)
     folder = tmp_path / str(number)
     with little_memory(), only_user_errors(str(file)):
-      imports.make_model_folder(file, made.config, folder)
+      imported.make_model_folder(file, made.config, folder)
       continue
     refused += 1
     assert not folder.exists()

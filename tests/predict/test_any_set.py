@@ -224,6 +224,9 @@ def test_people(tmp_path, monkeypatch) -> None:
 def test_the_report_on_other_data_has_a_folder_of_its_own(named_run, tiny_data, capsys) -> None:
   pytest.importorskip('matplotlib')
   pytest.importorskip('jinja2')
+  about = json.loads((named_run / 'about.json').read_text())
+  of_run = {'split_note': 'test used as validation'}
+  (named_run / 'about.json').write_text(json.dumps({**about, **of_run}))
   expected = measure(classifier.load(named_run), request('mine', tiny_data)).facts
   words = ['--data.name=my data', f'--data.dir={tiny_data}', '--mistakes=2', '--split=test']
   commands.main(['report', str(named_run), *words])
@@ -233,6 +236,7 @@ def test_the_report_on_other_data_has_a_folder_of_its_own(named_run, tiny_data, 
   assert str(folder / 'index.html') in out
   page = (folder / 'index.html').read_text()
   assert f"other data than its run's: {tiny_data}; 4 classes, matched by number." in page
+  assert 'Every accuracy of this run' not in page  # that is of its own data
   found = json.loads((folder / 'scores.json').read_text())
   assert (found['data'], found['split']) == ('my data', 'test')
   assert found['accuracy'] == pytest.approx(expected['accuracy'])

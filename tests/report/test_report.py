@@ -3,14 +3,18 @@
 import html.parser
 import json
 import re
+import types
 
 import numpy as np
 import pytest
 
 from cifar_jax import data
 from cifar_jax.analysis import scores
+from cifar_jax.data.dataset import Split
+from cifar_jax.data.matching import match_classes
 from cifar_jax.figures import files
 from cifar_jax.predict import classifier, evaluate
+from cifar_jax.predict.any_set import OtherSet
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.trainer.loop import train
 from cifar_jax.utils.errors import UserError
@@ -23,6 +27,7 @@ pytest.importorskip('jinja2')
 metrics = pytest.importorskip('sklearn.metrics')
 image = pytest.importorskip('PIL.Image')
 
+from cifar_jax.report import report  # noqa: E402
 from cifar_jax.report.report import write_report  # noqa: E402
 
 ODD_NAMES = ('<script>alert(1)</script>', '猫と犬', '<b>$x^{2$</b>', 'Ankle boot', 'of no image')
@@ -45,11 +50,11 @@ def test_numbers_are_those_of_evaluate_and_scikit_learn(tiny_run, page) -> None:
   saved = json.loads((path.parent / 'scores.json').read_text())
   assert saved['confusion'] == metrics.confusion_matrix(test.labels, predicted).tolist()
   names = list(network.class_names)
-  report = metrics.classification_report(
+  of_classes = metrics.classification_report(
     test.labels, predicted, target_names=names, output_dict=True, zero_division=0.0
   )
   for name in names:
-    assert saved['classes'][name] == pytest.approx(report[name])
+    assert saved['classes'][name] == pytest.approx(of_classes[name])
 
 
 @pytest.mark.thorough
@@ -64,6 +69,36 @@ def test_a_report_overwrites_none_of_another_split_or_checkpoint(tiny_run, page)
     assert found == path.parent / folder / 'index.html'
     assert json.loads((found.parent / 'scores.json').read_text())['split'] == options['split']
   assert (path.read_bytes(), (path.parent / 'scores.json').read_bytes()) == kept
+
+
+@pytest.mark.parametrize(
+  ('own', 'synthetic', 'note', 'data_note'),
+  [
+    (True, False, 'test used as validation', ''),
+    (False, False, '', 'somewhere; 2 classes, matched by name'),
+    (False, True, '', 'somewhere, synthetic; 2 classes, matched by name'),
+  ],
+)
+def test_the_note_about_the_split_is_of_the_runs_own_data(
+  own, synthetic, note, data_note, tmp_path, monkeypatch
+) -> None:
+  about = {'class_names': ['a', 'b'], 'image_shape': [1, 1, 1]}
+  (tmp_path / 'about.json').write_text(
+    json.dumps({**about, 'split_note': 'test used as validation'})
+  )
+  other = OtherSet(
+    name='other',
+    split='test',
+    examples=Split(np.zeros((1, 1, 1, 1), np.uint8), np.zeros(1, np.int32)),
+    matching=match_classes(('a', 'b'), ('a', 'b'), 'somewhere'),
+    source='somewhere',
+    own=own,
+    synthetic=synthetic,
+  )
+  monkeypatch.setattr(report, '_write', lambda network, subject, *_: subject)
+  subject = report.write_report_on(types.SimpleNamespace(run=tmp_path), other)
+  assert (subject.note, subject.data_note) == (note, data_note)
+  assert subject.validation == 'test used as validation'  # the curves are of the run
 
 
 def test_page_needs_no_other_file(page) -> None:

@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from cifar_jax.augment import normalize
+from cifar_jax.data import npz_archive
 from cifar_jax.run_dir import run_files
 from cifar_jax.utils.errors import UserError
 from tests.helpers.mutations import mutated
@@ -34,10 +35,15 @@ def test_given_numbers_need_no_file(tmp_path) -> None:
 
 def test_statistics_that_are_missing_or_damaged(tmp_path) -> None:
   section = ConfigDict({'normalize': 'channel'})
-  with pytest.raises(UserError, match=r'normalization\.npz cannot be read'):
+  with pytest.raises(
+    UserError, match=r'normalization\.npz.* go on with its training, which writes'
+  ):
     run_files.load_normalization(tmp_path, section)
   (tmp_path / 'normalization.npz').write_bytes(b'PK\x03\x04 nothing')
-  with pytest.raises(UserError, match=r'normalization\.npz cannot be read'):
+  with pytest.raises(UserError, match=r'normalization\.npz.* cannot be read'):
+    run_files.load_normalization(tmp_path, section)
+  (tmp_path / 'model.safetensors').touch()  # nothing is trained in a model folder
+  with pytest.raises(UserError, match=r'\(BadZipFile\); .* fetch or copy it again from where it'):
     run_files.load_normalization(tmp_path, section)
 
 
@@ -52,5 +58,14 @@ def test_a_damaged_archive_gets_a_sentence(tmp_path) -> None:
   header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,)}".ljust(117)
   with zipfile.ZipFile(path, 'w') as archive:
     archive.writestr('mean.npy', b'\x93NUMPY\x01\x00v\x00' + header + b'\n')
-  with pytest.raises(UserError, match=r'normalization\.npz cannot be read \(MemoryError\)'):
+  with pytest.raises(UserError, match=r'normalization\.npz.* cannot be read \(ValueError\)'):
+    run_files.load_normalization(tmp_path, section)
+
+
+def test_statistics_that_unpack_to_too_much(tmp_path, monkeypatch) -> None:
+  """A model folder may come from anywhere."""
+  section, path = ConfigDict({'normalize': 'channel'}), tmp_path / 'normalization.npz'
+  np.savez_compressed(path, mean=np.zeros(2**20, np.float32), std=np.ones(3, np.float32))
+  monkeypatch.setattr(npz_archive, '_HARMLESS', 2**20)
+  with pytest.raises(UserError, match=r'normalization\.npz has .* unpack to 4,194,316'):
     run_files.load_normalization(tmp_path, section)

@@ -53,7 +53,11 @@ def test_mistakes_name_the_line_or_the_flag(tmp_path) -> None:
   text = SPACE.format(baseline={})
   with pytest.raises(UserError, match=r'space\.py, line 6: AttributeError'):
     tried(tmp_path, text.replace("config.data.validation = '5000'", 'config.date.x = 1'))
-  with pytest.raises(UserError, match=r'unknown option --config\.epoch; did you mean'):
+  with pytest.raises(
+    UserError, match=r'space\.py, line 6: unknown option --config\.epoch; did you'
+  ):
+    tried(tmp_path, text.replace("config.data.validation = '5000'", 'config.epoch = 3'))
+  with pytest.raises(UserError, match=r'^unknown option --config\.epoch; did you mean'):
     tried(tmp_path, text, ('--config.epoch=3',))
   with pytest.raises(UserError, match=r'--config\.data\.validation=5000'):
     tried(tmp_path, text, ('--config.data.validation=test',))

@@ -35,3 +35,14 @@ def test_a_large_file_is_not_read(tmp_path: pathlib.Path) -> None:
     json_files.read(path)
   with pytest.raises(FileNotFoundError):
     json_files.read(tmp_path / 'none.json')
+
+
+def test_what_mends_a_file(tmp_path: pathlib.Path) -> None:
+  """A run can write some of its files again; what came from elsewhere comes from there again."""
+  (tmp_path / 'config.json').write_text('{"epochs": ')
+  with pytest.raises(UserError, match=r'restore it from a copy, or delete it and run the training'):
+    json_files.read(tmp_path / 'config.json')
+  (tmp_path / 'model.safetensors').touch()
+  with pytest.raises(UserError, match=r'\); delete the model folder, then fetch or copy it again'):
+    json_files.read(tmp_path / 'config.json')
+  assert 'training' not in str(json_files.damaged(tmp_path / 'config.json', 'it is cut'))

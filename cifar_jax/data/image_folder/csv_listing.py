@@ -21,6 +21,7 @@ from cifar_jax.utils.suggestions import listed
 _NAMES = ('labels', 'label', 'annotations', 'metadata', 'data', 'dataset', 'index')
 _BESIDE = ('images', 'image', 'imgs', 'img', 'files', 'photos', 'pictures', 'data', 'jpg', 'png')
 _NAMED = 8  # files named in a message; the rest are counted
+_ENOUGH = 10_000  # files that are missing, after which no more are looked for
 _SHOWN = 100  # letters of the name of each
 _HOW = (
   'give a CSV file of file and label, or a folder with labels.csv, or with train.csv and, beside '
@@ -136,28 +137,34 @@ def _rows(
     )
   files = _Files(table.path)
   missing = []
-  for row, line, names in zip(table.rows, table.lines, labels, strict=True):
-    where = f'{table.path}, line {line}'
-    found = files.find(row[columns.file])
-    if len(found) > 1:
-      raise UserError(
-        f'{where}: {row[columns.file]!r} may be {found[0]} or {found[1]}; write the folder and the '
-        'suffix too'
-      )
-    if not found:
-      missing.append(f'{row[columns.file][:_SHOWN]!r} (line {line})')
-      continue
-    of_row = split
-    if columns.split is not None:
-      of_row = meaning.split_of(row[columns.split], table, line)
-    group = '' if columns.group is None else row[columns.group]
-    if columns.group is not None and not group:
-      raise UserError(f'{where}: it has no group; add it, or take the line out')
-    yield _Row(found[0], names, of_row or 'train', group, where)
+  every = zip(table.rows, table.lines, labels, strict=True)
+  what = f'looking for the images of {table.path.name}'
+  with tables.bar_over(every, what, len(table.rows), 'image') as counted:
+    for row, line, names in counted:
+      where = f'{table.path}, line {line}'
+      found = files.find(row[columns.file])
+      if len(found) > 1:
+        raise UserError(
+          f'{where}: {row[columns.file]!r} may be {found[0]} or {found[1]}; write the folder and '
+          'the suffix too'
+        )
+      if not found:
+        missing.append(f'{row[columns.file][:_SHOWN]!r} (line {line})')
+        if len(missing) == _ENOUGH:
+          break
+        continue
+      of_row = split
+      if columns.split is not None:
+        of_row = meaning.split_of(row[columns.split], table, line)
+      group = '' if columns.group is None else row[columns.group]
+      if columns.group is not None and not group:
+        raise UserError(f'{where}: it has no group; add it, or take the line out')
+      yield _Row(found[0], names, of_row or 'train', group, where)
   if missing:
     looked = ', '.join(str(folder) for folder in files.folders)
+    count = f'{len(missing)}{" or more" if len(missing) == _ENOUGH else ""}'
     raise UserError(
-      f'{len(missing)} of the {len(table.rows)} images that {table.path} names are not there: '
+      f'{count} of the {len(table.rows)} images that {table.path} names are not there: '
       f'{listed(missing, _NAMED)}; looked in {looked}: correct the names, or take the lines out'
     )
 

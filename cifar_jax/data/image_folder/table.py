@@ -7,15 +7,21 @@ import dataclasses
 import io
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
+from tqdm import tqdm
+
+from cifar_jax.startup import host_memory
 from cifar_jax.utils.errors import UserError
 
 SUFFIXES = ('.csv', '.tsv', '.txt')
 _MOST_BYTES = 2**28
 _MOST_COLUMNS = 10_000
+_MEMORY = 1200  # bytes that an image takes until it is listed, as of paths of twenty letters
 _DELIMITERS = {',': 'commas', ';': 'semicolons', '\t': 'tabs'}
 _SHOWN = 60  # letters of a line in a message
+_PATIENCE = 1.0  # seconds that need no bar
 # What spreadsheets write into the first line for each other.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 
@@ -102,25 +108,32 @@ def _parse(path: pathlib.Path, text: str, delimiter: str, headed: bool, before: 
   rows: list[tuple[str, ...]] = []
   lines: list[int] = []
   width = 0
+  count, there = text.count('\n'), host_memory.available()
+  if there is not None and count * _MEMORY > there:
+    raise UserError(
+      f'{path} has {count:,} lines, which take {count * _MEMORY / 2**30:,.2f} GiB of memory, of '
+      f'which {there / 2**30:,.2f} GiB are free; take some out'
+    )
   try:
-    for cells in reader:
-      row = tuple(cell.strip() for cell in cells)
-      if not any(row):
-        continue
-      line = reader.line_num + before
-      if not width:
-        width = len(row)
-        while width > 1 and not row[width - 1]:  # spreadsheets fill lines up
-          width -= 1
-      if len(row) > _MOST_COLUMNS:
-        raise UserError(f'{path}, line {line}: it has more than {_MOST_COLUMNS:,} columns')
-      if len(row) < width or any(row[width:]):
-        raise UserError(
-          f'{path}, line {line}: it has {len(row)} cells divided by {_named(delimiter)}, and the '
-          f'first line has {width}; put a cell that holds one in quotes'
-        )
-      rows.append(row[:width])
-      lines.append(line)
+    with bar_over(reader, f'reading {path.name}', count, 'line') as counted:
+      for cells in counted:
+        row = tuple(cell.strip() for cell in cells)
+        if not any(row):
+          continue
+        line = reader.line_num + before
+        if not width:
+          width = len(row)
+          while width > 1 and not row[width - 1]:  # spreadsheets fill lines up
+            width -= 1
+        if len(row) > _MOST_COLUMNS:
+          raise UserError(f'{path}, line {line}: it has more than {_MOST_COLUMNS:,} columns')
+        if len(row) < width or any(row[width:]):
+          raise UserError(
+            f'{path}, line {line}: it has {len(row)} cells divided by {_named(delimiter)}, and the '
+            f'first line has {width}; put a cell that holds one in quotes'
+          )
+        rows.append(row[:width])
+        lines.append(line)
   except csv.Error as error:
     raise UserError(f'{path}, line {reader.line_num + before}: {error}; correct it') from None
   header = rows.pop(0) if headed else None
@@ -129,6 +142,20 @@ def _parse(path: pathlib.Path, text: str, delimiter: str, headed: bool, before: 
   if not rows:
     raise UserError(f'{path} holds no line of an image; add some')
   return Table(path, header, tuple(rows), tuple(lines))
+
+
+def bar_over(items: Iterable[Any], what: str, total: int, unit: str) -> tqdm:
+  """The items, with a bar; none where nobody looks at it, or where they take no time."""
+  return tqdm(
+    items,
+    what,
+    total,
+    unit=unit,
+    unit_scale=True,
+    disable=None,
+    delay=_PATIENCE,
+    leave=False,
+  )
 
 
 def _named(delimiter: str) -> str:

@@ -1,13 +1,18 @@
 """Image files named by a table: what is understood, what is asked about, and their images."""
 
+import io
 import os
 import pathlib
+import re
+import sys
 
 import numpy as np
 import pytest
 
 from cifar_jax import data
+from cifar_jax.data.image_folder import csv_listing, table
 from cifar_jax.data.image_folder.csv_listing import list_csv
+from cifar_jax.startup import host_memory
 from cifar_jax.utils.errors import UserError
 from tests.helpers.mutations import mutations
 from tests.helpers.only_user_errors import only_user_errors
@@ -248,3 +253,41 @@ def test_equal_images_of_two_splits_are_named(tmp_path) -> None:
   config = data_config(tmp_path)
   config.name = 'csv'
   assert any('1 images of test are also in train' in note for note in data.load(config).notes)
+
+
+def test_the_reading_of_a_long_table_is_seen(folder, monkeypatch, capsys) -> None:
+  """On a terminal, and where it takes more than a moment."""
+  listed(folder, PLAIN)
+  assert capsys.readouterr().err == ''
+  monkeypatch.setattr(table, '_PATIENCE', 0.0)
+  monkeypatch.setattr(sys, 'stderr', terminal := io.StringIO())
+  monkeypatch.setattr(terminal, 'isatty', lambda: True)
+  listed(folder, PLAIN)
+  shown = terminal.getvalue()
+  assert re.search('reading labels.csv: .*looking for the images of labels.csv: ', shown, re.DOTALL)
+  assert shown.endswith('\r')  # what is said next has a line of its own
+
+
+def test_after_many_missing_files_no_more_are_looked_for(folder, monkeypatch) -> None:
+  monkeypatch.setattr(csv_listing, '_ENOUGH', 3)
+  looked: list[str] = []
+  find = csv_listing._Files.find
+  monkeypatch.setattr(
+    csv_listing._Files, 'find', lambda files, name: looked.append(name) or find(files, name)
+  )
+  names = [f'{number:03d}.png' for number in range(4, 100)]  # of which 2 are there
+  text = 'file,label\n' + ''.join(f'{name},cat\n' for name in names)
+  with pytest.raises(
+    UserError, match=r"^3 or more of the 96 images .* are not there: '006\.png' \(line 4\), '007"
+  ):
+    listed(folder, text)
+  assert looked == names[:5]
+
+
+def test_more_lines_than_there_is_memory_for(folder, monkeypatch) -> None:
+  monkeypatch.setattr(host_memory, 'available', lambda: 10**6)
+  listed(folder, PLAIN)
+  with pytest.raises(
+    UserError, match=r'labels\.csv has 5,003 lines, which take 0\.01 GiB of memory'
+  ):
+    listed(folder, PLAIN + '002.png,cat\n' * 5000)

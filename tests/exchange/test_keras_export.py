@@ -1,11 +1,7 @@
-"""Networks in Keras, and Keras's own models here: Keras gives the logits to compare with.
-
-Models of the articles are written here by hand in Keras, as the articles have them.
-"""
+"""Networks in Keras: Keras gives the logits to compare with, and opens what is exported."""
 
 import dataclasses
 import functools
-import importlib
 import os
 import pathlib
 import subprocess
@@ -19,7 +15,6 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from cifar_jax import models
 from cifar_jax.augment.normalize import Statistics, make_normalize, zca
 from cifar_jax.data.preprocessing import of_arrays
 from cifar_jax.exchange import imports, keras_export, keras_h5_export, keras_import, keras_model
@@ -27,14 +22,19 @@ from cifar_jax.exchange.keras_graph import trace
 from cifar_jax.exchange.targets import Options
 from cifar_jax.predict.classifier import Classifier
 from cifar_jax.utils.errors import UserError
+from tests.helpers import REPOSITORY
+from tests.helpers.keras_networks import (
+  ARTICLES,
+  assert_close,
+  assert_same,
+  inputs_of,
+  logits_of,
+  network_of,
+  random_values,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings('ignore')]
 
-SHAPES = {'catsdogs_scratch': (150, 150, 3), 'lenet5': (28, 28, 1)}
-ARTICLES = (
-  *('lr', 'mlp', 'cnn_simple', 'cnn_adv', 'cnn_fchollet', 'cnn_pkaur', 'episode2'),
-  *('tutorial_4layer', 'tutorial_6layer', 'lenet5', 'p5_dcnn', 'p5_8140', 'catsdogs_scratch'),
-)
 FAMILIES: dict[str, dict[str, Any]] = {
   'resnet20': {},
   'resnet18': {
@@ -87,61 +87,18 @@ WORDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope='module')
-def keras() -> Any:
-  pytest.importorskip('keras')
-  pytest.importorskip('h5py')
-  return keras_model.keras()
-
-
-def random_values(path: Any, leaf: Any) -> np.ndarray:
-  """Values that no layer leaves out: variances, means and scales as after a training."""
-  generator = np.random.default_rng(list(jax.tree_util.keystr(path).encode()))
-  values, name = generator.standard_normal(leaf.shape), path[-1].key
-  if name == 'kernel':
-    values *= np.sqrt(2 / max(np.prod(leaf.shape[:-1]), 1))
-  elif name == 'var':
-    values = np.exp(0.3 * values)
-  else:
-    values = (name == 'scale') + 0.2 * values
-  return values.astype(np.float32)
-
-
-def network_of(name: str, **changes: Any) -> tuple[imports.Target, dict[str, Any]]:
-  """The network of a config with random variables."""
-  config = importlib.import_module(f'configs.{name}').get_config()
-  config.model.dtype = 'float32'
-  for key, value in changes.items():
-    config.model[key] = value
-  names = [f'class {number}' for number in range(10)]
-  target = imports.make_target(config, names, SHAPES.get(name, (32, 32, 3)))
-  return target, jax.tree_util.tree_map_with_path(random_values, dict(target.shapes))
-
-
-def inputs_of(target: imports.Target, count: int = 3) -> np.ndarray:
-  generator = np.random.default_rng(0)
-  return generator.standard_normal((count, *target.image_shape)).astype(np.float32)
-
-
-def logits_of(target: imports.Target, variables: Any, images: np.ndarray) -> np.ndarray:
-  apply = jax.jit(functools.partial(models.apply, target.module, train=False))
-  return np.asarray(apply(variables, images))
-
-
-def assert_close(found: Any, expected: np.ndarray) -> None:
-  largest = np.abs(expected).max()
-  np.testing.assert_allclose(np.asarray(found), expected, rtol=0, atol=2e-5 * max(1, largest))
-
-
-def assert_same(found: Any, expected: Any) -> None:
-  jax.tree.map(np.testing.assert_array_equal, found, dict(expected))
-
-
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
   **{name: (name, {}) for name in ARTICLES},
   **{name: (name, changes) for name, changes in FAMILIES.items()},
   **{name: ('cnn_adv', changes) for name, changes in WORDS.items()},
 }
+
+
+@pytest.fixture(scope='module')
+def keras() -> Any:
+  pytest.importorskip('keras')
+  pytest.importorskip('h5py')
+  return keras_model.keras()
 
 
 @pytest.mark.parametrize('case', CASES)
@@ -192,125 +149,6 @@ def test_a_network_of_layers_of_flax_goes_through(keras) -> None:
   model = keras_model.make(trace(module, shapes, (9, 9, 2)), variables, name='network')
   expected = module.apply(variables, images, train=False)
   assert_close(model(images, training=False), np.asarray(expected))
-
-
-def by_hand(keras: Any, name: str) -> Any:
-  """The network as its article prints it, with dropout where it has some."""
-  layers = keras.layers
-  inputs = keras.Input(SHAPES.get(name, (32, 32, 3)))
-
-  def conv(filters: int, size: int = 3, padding: str = 'same', activation: Any = 'relu') -> Any:
-    return layers.Conv2D(filters, size, padding=padding, activation=activation)
-
-  def dense(units: int, activation: Any = 'relu') -> Any:
-    return layers.Dense(units, activation=activation)
-
-  pool, drop, flatten = layers.MaxPooling2D, layers.Dropout, layers.Flatten
-  if name == 'lr':
-    body = [flatten()]
-  elif name == 'mlp':
-    body = [flatten(), dense(128, 'sigmoid'), dense(128, 'sigmoid')]
-  elif name == 'cnn_simple':
-    body = [conv(32, padding='valid'), pool(), conv(64, padding='valid'), pool(), flatten()]
-  elif name == 'cnn_adv':
-    body = []
-    for filters in (32, 64, 128):
-      body += [conv(filters), conv(filters, 1), pool(), layers.BatchNormalization(), drop(0.25)]
-    body += [flatten(), dense(256), drop(0.5)]
-  elif name in ('cnn_fchollet', 'tutorial_4layer', 'cnn_pkaur'):
-    body = []
-    for filters in (48, 96, 192) if name == 'cnn_pkaur' else (32, 64):
-      body += [layers.Conv2D(filters, (3, 3), padding='same'), layers.Activation('relu')]
-      body += [layers.Conv2D(filters, (3, 3)), layers.Activation('relu'), pool((2, 2)), drop(0.25)]
-    body += [flatten(), dense(512), drop(0.5)]
-    body += [dense(256), drop(0.5)] if name == 'cnn_pkaur' else []
-  elif name == 'episode2':
-    body = []
-    for filters, rate in ((32, 0.3), (64, 0.3), (128, 0.4)):
-      body += [conv(filters), pool(), drop(rate)]
-    body += [flatten(), dense(80), drop(0.3)]
-  elif name == 'tutorial_6layer':
-    body = []
-    for filters in (32, 64, 128):
-      body += [conv(filters), drop(0.2), conv(filters), pool()]
-    body += [flatten(), drop(0.2), dense(1024), drop(0.2)]
-  elif name == 'lenet5':
-    body = [conv(6, 5, 'valid', 'tanh'), layers.AveragePooling2D(2)]
-    body += [conv(16, 5, 'valid', 'tanh'), layers.AveragePooling2D(2)]
-    body += [flatten(), dense(120, 'tanh'), dense(84, 'tanh')]
-  elif name == 'p5_dcnn':
-    body = []
-    for _ in range(2):
-      body += [conv(32, padding='valid'), conv(32, padding='valid'), pool(), drop(0.25)]
-    body += [flatten(), dense(256), drop(0.5)]
-  else:
-    assert name == 'catsdogs_scratch'
-    body = [conv(32), pool(), conv(32), pool(), conv(64), pool()]
-    body += [drop(0.25), flatten(), dense(64), drop(0.5)]
-  return keras.Sequential([inputs, *body, layers.Dense(10, activation='softmax')])
-
-
-def without_softmax(keras: Any, model: Any) -> Any:
-  """The model up to its logits."""
-  model.layers[-1].activation = keras.activations.linear
-  return model
-
-
-@pytest.mark.parametrize('name', [name for name in ARTICLES if name != 'p5_8140'])
-def test_a_model_that_keras_trained_gives_the_same_here(keras, name, tmp_path) -> None:
-  """Two updates from random weights; saved in each form; logits are compared."""
-  target, _ = network_of(name)
-  model = by_hand(keras, name)
-  model.compile('adam', 'sparse_categorical_crossentropy')
-  images = inputs_of(target, 8)
-  for _ in range(2):
-    model.train_on_batch(images, np.arange(8) % 10)
-  model.save(tmp_path / 'a.keras')
-  model.save(tmp_path / 'a.h5')
-  model.save_weights(tmp_path / 'a.weights.h5')
-  expected = np.asarray(without_softmax(keras, model)(images, training=False))
-  for file in ('a.keras', 'a.h5', 'a.weights.h5'):
-    found = keras_import.read(tmp_path / file, target)
-    assert_close(logits_of(target, found.variables, images), expected)
-
-
-def test_a_residual_network_written_in_keras_is_recognized(keras, tmp_path) -> None:
-  """Branches are found by how layers are joined, whatever they are called and in which order."""
-  layers = keras.layers
-  target, _ = network_of('resnet18', widths=(4, 8), depth=8, block='bottleneck', shortcut='project')
-
-  def norm(maps: Any, filters: int, size: int, strides: int = 1) -> Any:
-    if strides > 1 and size > 1:
-      maps = layers.ZeroPadding2D(size // 2)(maps)
-    padding = 'same' if strides == 1 else 'valid'
-    conv = layers.Conv2D(filters, size, strides=strides, padding=padding, use_bias=False)
-    values = layers.BatchNormalization(epsilon=1e-5, momentum=0.9)
-    return values(conv(maps))
-
-  def relu(maps: Any) -> Any:
-    return layers.ReLU()(maps)
-
-  images = keras.Input((32, 32, 3))
-  maps = relu(norm(images, 4, 3))
-  for width, strides in ((4, 1), (8, 2)):
-    shortcut = norm(maps, 4 * width, 1, strides)  # made before the branch, added behind it
-    branch = relu(norm(relu(norm(maps, width, 1)), width, 3, strides))
-    maps = relu(layers.add([norm(branch, 4 * width, 1), shortcut]))
-  outputs = layers.Dense(10, activation='softmax')(layers.GlobalAveragePooling2D()(maps))
-  model = keras.Model(images, outputs)
-  model.compile('sgd', 'sparse_categorical_crossentropy')
-  batch = inputs_of(target, 8)
-  for _ in range(2):
-    model.train_on_batch(batch, np.arange(8))
-  model.save(tmp_path / 'a.keras')
-  model.save(tmp_path / 'a.h5')
-  model.save_weights(tmp_path / 'a.weights.h5')
-  expected = np.asarray(without_softmax(keras, model)(batch, training=False))
-  for file in ('a.keras', 'a.h5'):
-    found = keras_import.read(tmp_path / file, target)
-    assert_close(logits_of(target, found.variables, batch), expected)
-  with pytest.raises(UserError, match='it holds weights alone, and the order of layers'):
-    keras_import.read(tmp_path / 'a.weights.h5', target)
 
 
 def classifier_of(target: imports.Target, variables: Any, normalize: Any) -> Classifier:
@@ -411,3 +249,27 @@ def test_exports_open_without_this_package_and_without_tensorflow(
   )
   expected = logits_of(target, variables, (pixels / 255).astype(np.float32))
   assert_close(np.load(tmp_path / 'logits.npy'), expected)
+
+
+_TALKING = """
+import os
+os.write(2, b'I0000 port.cc: operations are on')
+"""
+
+
+@pytest.mark.parametrize('target', ['keras', 'keras-h5'])
+def test_an_installed_tensorflow_is_not_heard(keras, target, tmp_path) -> None:
+  """Its library writes to the terminal as it is imported, whatever is set."""
+  (tmp_path / 'tensorflow.py').write_text(_TALKING)
+  path = os.pathsep.join(map(str, (tmp_path, REPOSITORY)))
+  environment = {**os.environ, 'PYTHONPATH': path, 'KERAS_BACKEND': 'jax', 'JAX_PLATFORMS': 'cpu'}
+  words = ['export', 'zoo:lr', f'--to={target}', '--images=0', f'--out={tmp_path / "out"}']
+  done = subprocess.run(
+    [sys.executable, '-m', 'cifar_jax', *words],
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert 'exported' in done.stdout
+  assert done.stderr == ''

@@ -1,0 +1,73 @@
+"""A model folder of a file of weights that another program wrote, with a card of what is known."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cifar_jax.cards import card, facts
+from cifar_jax.exchange import imports
+from cifar_jax.exchange.imports import Model
+from cifar_jax.run_dir import model_folder
+from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.files import is_free
+
+_DTYPE = 'float32'
+
+
+def make_model_folder(
+  path: pathlib.Path,
+  config: ConfigDict,
+  folder: pathlib.Path,
+  labels: Sequence[str] = (),
+  epsilon: float | None = None,
+) -> Model:
+  """Makes a model folder of a file of weights, as if it had been trained here by the config.
+
+  Args:
+    path: The file.
+    folder: Where; there must be none.
+    config: As of `imports.read_model`, as labels and epsilon are.
+
+  Raises:
+    UserError: as `imports.read_model`, or the folder is there.
+  """
+  if not is_free(folder):  # before anything is computed
+    raise UserError(f'--workdir={folder} is there already; choose another folder, or move it away')
+  model = imports.read_model(path, config, labels, epsilon)
+  known = _facts(path, folder, model)
+  model_folder.write(
+    folder,
+    config=model.config,
+    about=model.about,
+    variables=model.imported.variables,
+    normalization=model.statistics,
+    card=known,
+    readme=card.text(known, model.config, model.about, card.reference_to(folder)),
+    dtype=_DTYPE,
+  )
+  return model
+
+
+def _facts(path: pathlib.Path, folder: pathlib.Path, model: Model) -> dict[str, Any]:
+  """What card.json holds: nothing of a training, of which the file does not tell."""
+  about = model.about
+  return {
+    'format': facts.FORMAT,
+    'name': folder.name,
+    'network': str(model.config.model.name),
+    'parameters': about['parameters'],
+    'image_shape': about['image_shape'],
+    'classes': len(about['class_names']),
+    'data': {'name': about['data']},
+    'weights': {'precision': _DTYPE},
+    'license': facts.UNKNOWN_LICENSE,
+    'remarks': [
+      f'The weights were imported from {path.name} and not trained here: how they were is not '
+      'known, nor their accuracy until it is measured. The recipe below is that of the config of '
+      'the import, which says what the network and its data are.',
+      f'Images are normalized by {model.normalized_by}.',
+      *(f'Of {path.name}: {remark}.' for remark in model.imported.remarks),
+    ],
+  }
