@@ -86,7 +86,7 @@ SUMMARY: Mapping[str, str] = {
   'model': 'The name of the network (`config.model.name`).',
   'tags': 'The words of `config.tags`.',
   'devices': 'What it was trained on, one after the other.',
-  'processor': 'The processor of the host and its number of cores.',
+  'processor': 'The processor of the host, and how many of its cores the run could use.',
   'python': 'The version of Python.',
   'jax': 'The version of JAX.',
   'flax': 'The version of Flax.',
