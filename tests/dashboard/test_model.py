@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import shutil
 import statistics
 import subprocess
@@ -224,3 +225,18 @@ def test_what_was_told_is_taken_in() -> None:
   })()""")
   assert ids == [['a', 'new'], ['c', 'lr_1/seed_2']]
   assert (studies, version, kept) == (0, 'x.2', ['runs'])
+
+
+@pytest.mark.parametrize('highest', [(True, True), (False, True), (False, False)])
+def test_the_front_is_what_no_other_pair_beats(highest) -> None:
+  """By the definition, pair by pair; equal pairs beat neither each other nor themselves."""
+  numbers = random.Random(0)
+  pairs = 2 * [(numbers.randrange(12), numbers.randrange(12)) for _ in range(20)]
+
+  def beats(one, other):
+    at_least = [a == b or (a > b) == high for a, b, high in zip(one, other, highest, strict=True)]
+    return all(at_least) and one != other
+
+  expected = [not any(beats(other, pair) for other in pairs) for pair in pairs]
+  assert 2 < sum(expected) < len(pairs)
+  assert model(f'frontOf({json.dumps(pairs)}, {json.dumps(highest)})') == expected

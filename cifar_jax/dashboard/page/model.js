@@ -4,7 +4,7 @@
 
 const DEFAULTS = {
   view: 'runs', filter: '', group: '', sort: '-val_accuracy', columns: '', metric: 'accuracy', x: 'epoch',
-  train: '1', val: '1', log: '0', draw: '', run: '', study: '', objective: '', trials: 'number', zoom: '',
+  train: '1', val: '1', log: '0', draw: '', run: '', study: '', objective: '', against: '', trials: 'number', zoom: '',
 };
 const USUAL = [
   'run', 'state', 'data', 'val_accuracy', 'val_loss', 'test_accuracy', 'train_accuracy', 'parameters',
@@ -250,6 +250,22 @@ function bestSoFar(values, highest) {
   });
 }
 
+// Which of some pairs no other one beats in one number without losing in the other; `highest`: whether
+// the highest is the best, of either number.
+function frontOf(pairs, highest) {
+  const signs = highest.map(each => each ? 1 : -1);
+  const scored = pairs.map((pair, index) => ({ index, first: signs[0] * pair[0], second: signs[1] * pair[1] }));
+  scored.sort((a, b) => b.first - a.first || b.second - a.second);
+  const found = pairs.map(() => false);
+  let last = null;
+  for (const each of scored) {
+    if (last && each.second <= last.second && !(each.first === last.first && each.second === last.second)) continue;
+    found[each.index] = true;
+    last = each;
+  }
+  return found;
+}
+
 // The complete trials whose results can be compared: of an evolution those of the last stage, since
 // the networks of another one are trained for longer or for less.
 function comparable(study, trials) {
@@ -273,7 +289,7 @@ function objectivesOf(study, columns) {
 
 if (typeof module !== 'undefined') {
   module.exports = {
-    DEFAULTS, absorb, bestSoFar, cellText, columnsOf, commonName, comparable, differing, duration, endsAt, formatChoices, grouped,
+    DEFAULTS, absorb, bestSoFar, cellText, columnsOf, commonName, comparable, differing, duration, endsAt, formatChoices, frontOf, grouped,
     objectivesOf, ordered, parseChoices, parseFilter, passes, summarize, summaryText, trialOf, valueOf,
   };
 }
