@@ -117,6 +117,7 @@ def test_numbers_are_those_of_python() -> None:
   samples = [[0.7, 0.74, 0.71], [1.0, 2.0], [3.0], [0.5] * 4, [*range(120)]]
   seconds = [0.4, 47, 59.4, 59.6, 200, 3599.4, 3599.6, 7500]
   cells = [('val_accuracy', 0.12345), ('val_loss', 1.23456), ('parameters', 411146), ('seed', 1234)]
+  cells += [('test_map', 0.7312)]
   found = model(f"""[
     {json.dumps(samples)}.map(values => summarize([...values, null, NaN], t)),
     {json.dumps(seconds)}.map(duration),

@@ -192,10 +192,15 @@ function short(value) {
   return size >= 1e-4 && size < 1e6 ? String(+value.toPrecision(5)) : value.toExponential(2);
 }
 
+// Whether a number is a part of 1, which people read in percent.
+function isShare(column) {
+  return column.endsWith('accuracy') || column.endsWith('_map');
+}
+
 function cellText(column, value) {
   if (value === null || value === undefined) return '';
   if (typeof value !== 'number') return String(value);
-  if (column.endsWith('accuracy')) return `${(100 * value).toFixed(2)} %`;
+  if (isShare(column)) return `${(100 * value).toFixed(2)} %`;
   if (column.endsWith('loss')) return value.toFixed(4);
   if (column === 'seconds') return duration(value);
   if (column === 'seed') return String(value);
@@ -215,7 +220,7 @@ function summaryText(column, values, t) {
   }
   const fewer = found.n < values.length ? ` (n ${found.n})` : '';
   if (found.sd === null) return { text: `${cellText(column, found.mean)}${fewer}`, title: `of one of ${values.length} runs` };
-  const percent = column.endsWith('accuracy');
+  const percent = isShare(column);
   const [scale, digits] = percent ? [100, 2] : [1, 4];
   const write = value => column === 'seconds' ? duration(value) : percent || column.endsWith('loss') ? (scale * value).toFixed(digits) : short(value);
   const unit = percent ? ' %' : '';

@@ -3,7 +3,6 @@
 'use strict';
 
 const HEIGHT = 260;
-const isShare = objective => objective.name.endsWith('accuracy');
 
 class StudyView {
   // `page`: { set(choices), open(run) }.
@@ -88,8 +87,8 @@ class StudyView {
     this.plot = null;
     this.chart.replaceChildren();
     if (!values.some(value => value !== null)) { this.chart.append('No trial is complete yet.'); return; }
-    const percent = isShare(objective);
-    const text = value => value === null || value === undefined ? '' : percent ? cellText('accuracy', value) : short(value);
+    const percent = isShare(objective.name);
+    const text = value => value === null || value === undefined ? '' : percent ? cellText(objective.name, value) : short(value);
     const numbers = trials.map((trial, index) => typeof trial.number === 'number' ? trial.number : index);
     const data = uPlot.join([[numbers, values], [numbers, bestSoFar(values, objective.highest)]]);
     const tip = make('div', { class: 'tip', hidden: true });
@@ -120,8 +119,8 @@ class StudyView {
     const x = trials.map(trial => trial[along.name]), y = trials.map(trial => trial[above.name]);
     const best = frontOf(x.map((value, index) => [value, y[index]]), [along.highest, above.highest]);
     const only = chosen => y.map((value, index) => best[index] === chosen ? value : null);
-    const axes = axesOf(titleOf(along.name), false, isShare(above));
-    axes[0].values = (_, ticks) => ticks.map(tick => axisNumber(tick, isShare(along)));
+    const axes = axesOf(titleOf(along.name), false, isShare(above.name));
+    axes[0].values = (_, ticks) => ticks.map(tick => axisNumber(tick, isShare(along.name)));
     const points = (color, size) => ({ show: true, size, fill: cssColor(color), stroke: cssColor(color) });
     const tip = make('div', { class: 'tip', hidden: true });
     this.frontPlot = new uPlot({
