@@ -58,9 +58,11 @@ def main(argv: Sequence[str]) -> None:
       from cifar_jax.report.epoch_images import EpochImages
       from cifar_jax.run_dir.progress import Progress
       from cifar_jax.trainer.loop import train
+      from cifar_jax.trials.opening import NoteOpening
 
       accelerators.warn_if_unused()
-      train(config, run, Progress(_PROGRESS.value), flags_note, [EpochImages(config)])
+      callbacks = [EpochImages(config), NoteOpening('launch')]
+      train(config, run, Progress(_PROGRESS.value), flags_note, callbacks)
       process.finish()
 
 

@@ -127,7 +127,7 @@ def _asked(arguments: argparse.Namespace) -> 'Final':
   from cifar_jax.utils.optional_deps import require
 
   require('search', 'optuna')
-  from cifar_jax.search import results, study
+  from cifar_jax.search import results
   from cifar_jax.trials import final as finals
 
   best = results.best_config(arguments.study, arguments.storage)
@@ -137,7 +137,7 @@ def _asked(arguments: argparse.Namespace) -> 'Final':
     baseline = results.baseline_config(arguments.study, arguments.storage)
   first = arguments.first_seed
   if first is None and ',' not in arguments.seeds:
-    first = best.seed + study.read_plan(arguments.study).seeds
+    first = results.next_seed(arguments.study, arguments.storage)
   seeds = repeat.read_seeds(arguments.seeds, first or 0)
   return finals.make(arguments.study, seeds, best, baseline, arguments.against, arguments.overrides)
 

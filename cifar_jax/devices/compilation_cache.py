@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from cifar_jax.ops.onednn import CALLS
+from cifar_jax.startup import processor
 from cifar_jax.utils.paths import cache_folder
 
 _STORING = threading.Lock()  # held while a program is written
@@ -19,13 +20,15 @@ _SECONDS_TO_STORE = 10  # for which the end of a process waits
 def keep_compiled_programs() -> None:
   """Lets JAX keep compiled programs in the user's cache folder, unless a folder was chosen already.
 
-  A program is compiled once for each network, batch size, device kind and set of XLA flags; the
-  next start reads it, whatever its seed.
+  A program is compiled once for each network, batch size, device kind, set of XLA flags and number
+  of cores; the next start reads it, whatever its seed.
   """
   _store_what_can_be()
   if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
     return
-  folder = cache_folder() / 'xla'
+  # Loops of a program for a CPU are divided among the cores that compiled it, and the key by which
+  # JAX finds it says nothing of them.
+  folder = cache_folder() / 'xla' / f'{len(processor.cores())}_cores'
   try:
     folder.mkdir(parents=True, exist_ok=True)
   except OSError:

@@ -219,7 +219,7 @@ def cell(name: str, value: Any) -> str:
   """A value as people read it."""
   if value is None:
     return ''
-  if name.endswith('accuracy'):
+  if groups.is_share(name):
     return f'{100 * value:.2f} %'
   if name.endswith('loss'):
     return f'{value:.4f}'

@@ -87,7 +87,7 @@ SUMMARY: Mapping[str, str] = {
   'model': 'The name of the network (`config.model.name`).',
   'tags': 'The words of `config.tags`.',
   'devices': 'The devices on which it was trained, in order.',
-  'processor': 'The processor of the host and its number of cores.',
+  'processor': 'The processor of the host and the number of its cores that the run could use.',
   'python': 'The version of Python.',
   'jax': 'The version of JAX.',
   'flax': 'The version of Flax.',

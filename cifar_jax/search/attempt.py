@@ -18,8 +18,9 @@ from cifar_jax import config as configs
 from cifar_jax.devices.multihost import Stop
 from cifar_jax.run_dir.lock import RunLockedError
 from cifar_jax.run_dir.progress import Progress
+from cifar_jax.search import asking, claims, samplers
 from cifar_jax.search import budget as budgets
-from cifar_jax.search import claims, samplers
+from cifar_jax.search.asking import InterruptedTrialError
 from cifar_jax.search.attributes import (
   CONFIG,
   MADE_EPOCHS,
@@ -43,10 +44,6 @@ Train = Callable[..., dict[str, Any]]
 
 class PrunedError(Exception):
   """A pruner has ended the trial; the message is the reason."""
-
-
-class InterruptedTrialError(Exception):
-  """The worker was asked to stop, and the trial is saved."""
 
 
 class TakenAwayError(Exception):
@@ -165,7 +162,12 @@ class Attempt:
     if CONFIG in stored:
       return configs.of_json(stored[CONFIG], f'trial {trial.number}')
     plan, study = opened.plan, opened.study
-    proposed = patiently(opened.store, lambda: self.proposer.propose(trial, study))
+    proposed = patiently(
+      opened.store,
+      lambda: asking.ask(
+        lambda: self.proposer.propose(trial, study), plan.space, lambda: self.stop.asked
+      ),
+    )
     config = closed_to_test(proposed)
     configs.validate(config)
     self._set(PLANNED_EPOCHS, config.epochs * plan.seeds)

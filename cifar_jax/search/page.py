@@ -24,7 +24,7 @@ from cifar_jax.search.results import BEST_NAME, launch_line
 from cifar_jax.search.rows import row_of
 from cifar_jax.search.study import OpenStudy, completed, reopen
 from cifar_jax.search.table import PARAMETER
-from cifar_jax.trials import test_looks
+from cifar_jax.trials import groups, test_looks
 from cifar_jax.utils.optional_deps import require
 
 PAGE_NAME = 'index.html'
@@ -203,7 +203,7 @@ def _charts(
 
 def _scale_of(objective: str) -> tuple[float, str]:
   """By what the values of an objective are multiplied in a chart, and their unit there."""
-  return (100.0, '%') if objective == 'val_accuracy' else (1.0, objective)
+  return (100.0, '%') if groups.is_share(objective) else (1.0, objective)
 
 
 def _label(objective: str) -> str:

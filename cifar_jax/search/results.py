@@ -50,6 +50,17 @@ def baseline_config(folder: pathlib.Path, storage: str = '') -> ConfigDict | Non
   return None
 
 
+def next_seed(folder: pathlib.Path, storage: str = '') -> int:
+  """The first seed above those of all trials of a study.
+
+  Raises:
+    UserError: there is no study.
+  """
+  opened = study.reopen(folder, storage)
+  made = [trial.user_attrs[CONFIG] for trial in opened.trials() if CONFIG in trial.user_attrs]
+  return max((config['seed'] + opened.plan.seeds for config in made), default=0)
+
+
 def write_best(opened: OpenStudy) -> pathlib.Path | None:
   """Writes the best config as a config file, whole or not at all; None if there is none yet."""
   trials = opened.trials()

@@ -26,7 +26,7 @@ from cifar_jax.search import (
 )
 from cifar_jax.search.budget import Budget, spent
 from cifar_jax.search.study import STUDY_NAME, OpenStudy, Plan, Proposer
-from cifar_jax.startup import process
+from cifar_jax.startup import process, processor
 from cifar_jax.trials import test_looks
 from cifar_jax.utils.errors import UserError
 
@@ -216,7 +216,7 @@ def _header(opened: OpenStudy, budget: Budget, workers: int) -> str:
     f'objectives  {", ".join(plan.objectives)}{seeds}',
     # What an evolution does is said by itself, in sentences.
     *([] if plan.settings else [f'search      {show.way_of(plan)}']),
-    f'workers     {workers}',
+    f'workers     {_crew(workers)}',
     f'budget      {bounds}',
   ]
   if test_looks.read(opened.folder):
@@ -229,3 +229,16 @@ def _header(opened: OpenStudy, budget: Budget, workers: int) -> str:
       f'{show.best_words(opened, trials)}'
     )
   return '\n'.join(lines) + '\n'
+
+
+def _crew(workers: int) -> str:
+  """How many workers there are, and how many cores each has, where it has not all: '2, 1 core
+  each'.
+  """
+  sizes = sorted({len(share) for share in supervisor.shares(workers)})
+  if sizes == [0]:
+    return str(workers)
+  least = '' if len(sizes) == 1 else f'{sizes[0]} or '
+  few = len(processor.cores())
+  shared = f', of which there are {few}' if few < workers else ''
+  return f'{workers}, {least}{processor.counted(sizes[-1])} each{shared}'

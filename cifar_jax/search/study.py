@@ -15,8 +15,8 @@ from optuna.distributions import BaseDistribution, check_distribution_compatibil
 from optuna.trial import FrozenTrial, TrialState
 
 from cifar_jax import config as configs
+from cifar_jax.search import asking, samplers
 from cifar_jax.search import objectives as known_objectives
-from cifar_jax.search import samplers
 from cifar_jax.search.attributes import BASELINE, CONFIG, PLAN
 from cifar_jax.search.storage import Store, open_store, patiently, without_password
 from cifar_jax.search.study_plan import Plan, changes_since, check_fixed, read_plan, write_plan
@@ -217,7 +217,8 @@ def check_proposals(
     study.enqueue_trial(dict(baseline))
   trial = study.ask()
   with contextlib.suppress(optuna.TrialPruned):
-    configs.validate(closed_to_test(proposer.propose(trial, study)))
+    proposed = asking.ask(lambda: proposer.propose(trial, study), plan.space)
+    configs.validate(closed_to_test(proposed))
   if unknown := sorted(set(baseline or {}) - set(trial.params)):
     raise UserError(
       f'{plan.space}: BASELINE has {unknown[0]!r}, which the space does not suggest; it suggests '

@@ -24,7 +24,7 @@ from cifar_jax.search.attributes import OWNER
 from cifar_jax.search.show import Show
 from cifar_jax.search.storage import patiently
 from cifar_jax.search.study import OpenStudy
-from cifar_jax.startup import process
+from cifar_jax.startup import process, processor
 from cifar_jax.startup.accelerators import runs_on_cpu
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors
@@ -64,7 +64,10 @@ def supervise(
   if not worker.is_work_left(opened, budget):
     return True
   with _asked_to_stop() as stop:
-    crew = [_Worker(opened, command, index, workers, before_start) for index in range(workers)]
+    crew = [
+      _Worker(opened, command, index, workers, share, before_start)
+      for index, share in enumerate(shares(workers))
+    ]
     try:
       while any(member.alive for member in crew):
         if stop.is_set():
@@ -81,6 +84,14 @@ def supervise(
     return not stop.is_set()
 
 
+def shares(workers: int) -> list[tuple[int, ...]]:
+  """The cores of each of several workers, which would only wait for each other on all of them; ()
+  where each has what there is: of one worker, with an accelerator, and where the system keeps no
+  process to some cores.
+  """
+  return processor.shares(workers) if workers > 1 and runs_on_cpu() else [()] * workers
+
+
 @dataclasses.dataclass(eq=False)
 class _Worker:
   """One place at which a process works, and another one if that crashes."""
@@ -89,6 +100,7 @@ class _Worker:
   command: Sequence[str]
   index: int
   workers: int
+  share: Sequence[int]
   before_start: Callable[[], None]
 
   def __post_init__(self) -> None:
@@ -101,7 +113,11 @@ class _Worker:
   def _start(self) -> None:
     self.before_start()
     self._memory_ran_out = times_memory_ran_out()
-    with disk_errors(self.opened.folder), open(self._log, 'ab') as log:
+    with (
+      disk_errors(self.opened.folder),
+      open(self._log, 'ab') as log,
+      processor.starting_on(self.share),
+    ):
       self._child: subprocess.Popen[bytes] | None = _start(self.command, log, self.workers)
 
   @property

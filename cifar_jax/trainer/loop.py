@@ -120,6 +120,7 @@ def train(
         pipeline = make_input_pipeline(trainer, train_split, opened.step)
         with contextlib.closing(pipeline):
           session = Session(
+            folder=run,
             trainer=trainer,
             splits=splits,
             pipeline=pipeline,

@@ -7,7 +7,7 @@ rate acts, before it acts, as fastai plots it.
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ class Measured:
   Attributes:
     rates: The learning rate, before the factors of groups.
     losses: The mean loss of the batch, plain cross-entropy.
-    smoothed: Its running mean, by `smooth`.
+    smoothed: Its running mean, by `RunningMean`.
     end: Why it ended before the highest rate: 'diverged', 'not finite', 'stopped' or ''.
   """
 
@@ -96,13 +96,17 @@ def rising_rates(lowest: float, highest: float, steps: int, linear: bool = False
   return rise(lowest, highest, steps)
 
 
-def smooth(losses: Sequence[float]) -> list[float]:
-  """The running mean s_t = 0.95 s_(t-1) + 0.05 loss_t, corrected for its start from 0."""
-  mean, found = 0.0, []
-  for number, loss in enumerate(losses, 1):
-    mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
-    found.append(mean / (1 - SMOOTHING**number))
-  return found
+class RunningMean:
+  """s_t = 0.95 s_(t-1) + 0.05 loss_t, corrected for its start from 0."""
+
+  def __init__(self) -> None:
+    self._mean, self._count = 0.0, 0
+
+  def add(self, loss: float) -> float:
+    """The mean with one more loss."""
+    self._mean = SMOOTHING * self._mean + (1 - SMOOTHING) * loss
+    self._count += 1
+    return self._mean / (1 - SMOOTHING**self._count)
 
 
 def suggest(measured: Measured) -> Suggestion | None:
@@ -170,6 +174,7 @@ def measure(
   pipeline = make_input_pipeline(trainer, train, 0)
   losses: list[float] = []
   smoothed: list[float] = []
+  mean, lowest = RunningMean(), math.inf
   end = ''
   progress.start('Range test', len(rates))
   try:
@@ -182,10 +187,11 @@ def measure(
         end = 'not finite'
         break
       losses.append(float(loss))
-      smoothed = smooth(losses)
+      smoothed.append(mean.add(losses[-1]))
+      lowest = min(lowest, smoothed[-1])
       progress.advance(1)
       progress.show(smoothed[-1], float(accuracy), None)
-      if bad_step >= 0 or smoothed[-1] > DIVERGED * min(smoothed):
+      if bad_step >= 0 or smoothed[-1] > DIVERGED * lowest:
         end = 'not finite' if bad_step >= 0 else 'diverged'
         break
       if stop():

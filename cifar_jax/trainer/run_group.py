@@ -129,6 +129,7 @@ class RunGroup:
       if note:
         self._progress.note(f'{folder}: {note.rstrip()}')
     session = RunSession(
+      folder=folder,
       trainer=trainer,
       splits=splits,
       evaluate=lambda _: self._measured[run],

@@ -21,8 +21,7 @@ from cifar_jax.devices import sharding
 from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.timer import RunTimer, images_per_second
-from cifar_jax.startup import host_memory
-from cifar_jax.startup.processor import processor_name
+from cifar_jax.startup import host_memory, processor
 from cifar_jax.trainer.build import Trainer
 from cifar_jax.training import tasks
 from cifar_jax.training.steps import TrainState, variables
@@ -265,7 +264,7 @@ def results(
     'test_examples': len(splits.test),
     'tags': ' '.join(config.tags),
     'devices': ', then '.join(devices),
-    'processor': f'{processor_name()}, {os.cpu_count()} cores',
+    'processor': processor.described(),
     'python': platform.python_version(),
     **{name: metadata.version(name) for name in ('jax', 'flax', 'optax', 'orbax-checkpoint')},
     'xla_flags': os.environ.get('XLA_FLAGS', ''),

@@ -7,6 +7,7 @@ reads averages of steps that are already finished. Stopping is possible after ev
 import collections
 import dataclasses
 import math
+import pathlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,6 +35,7 @@ class RunSession:
   as callbacks see it.
 
   Attributes:
+    folder: Of the run.
     evaluate: State -> the metrics on the validation split.
     timer: Where the time goes; goes on from where the last session ended.
     rows: The history, one row per epoch; those of earlier sessions come first.
@@ -45,6 +47,7 @@ class RunSession:
     stopped_early: Whether the epochs so far are the whole run; set by a callback.
   """
 
+  folder: pathlib.Path
   trainer: Trainer
   splits: Splits
   evaluate: Callable[[TrainState], dict[str, Any]]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cifar_jax.trials import statistics
-from cifar_jax.trials.groups import MEASURED, Group, listed_seeds
+from cifar_jax.trials.groups import MEASURED, Group, is_share, listed_seeds
 from cifar_jax.trials.statistics import Difference
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
@@ -47,10 +47,10 @@ def check_wanted(column: str, wanted: float) -> None:
     column: One of `MEASURED`.
     wanted: In points of accuracy, or in the unit of the column.
   """
-  of_accuracy = column.endswith('accuracy')
-  least, most = (0.01, 100.0) if of_accuracy else (1e-4, 1e9)
+  of_share = is_share(column)
+  least, most = (0.01, 100.0) if of_share else (1e-4, 1e9)
   if not least <= wanted <= most:
-    unit = ' points' if of_accuracy else ''
+    unit = ' points' if of_share else ''
     raise UserError(f'--difference={wanted:g}: give a number from {least:g} to {most:g}{unit}')
 
 
@@ -155,7 +155,7 @@ def sentences(found: Comparison, column: str, wanted: float | None = None) -> li
     lines.append(f'{difference.missing} runs have no such number, or their partner has none')
   if not difference.tested:
     return [*lines, *_untested(difference)]
-  lines += [_test(found), _verdict(found, column)]
+  lines += [_test(found, column), _verdict(found, column)]
   if needed := _needed(difference, column, wanted):
     lines.append(needed)
   return lines
@@ -164,7 +164,7 @@ def sentences(found: Comparison, column: str, wanted: float | None = None) -> li
 def amount(column: str, value: float, signed: bool = True) -> str:
   """A difference as people read it: '+0.42 points'."""
   sign = '+' if signed else ''
-  if column.endswith('accuracy'):
+  if is_share(column):
     return f'{100 * value:{sign}.2f} points'
   if column == 'seconds':
     return f'{value:{sign}.1f} s'
@@ -191,10 +191,12 @@ def _untested(difference: Difference) -> list[str]:
   ]
 
 
-def _test(found: Comparison) -> str:
+def _test(found: Comparison, column: str) -> str:
   difference, (n, m) = found.difference, found.difference.n
   if difference.paired:
-    test = f"by Student's t of {n} pairs of equal seeds ({listed_seeds(found.group.seeds)})"
+    sides = [side.values(column) for side in (found.group, found.baseline)]
+    seeds = [seed for seed in found.group.seeds if all(math.isfinite(x[seed]) for x in sides)]
+    test = f"by Student's t of {n} pairs of equal seeds ({listed_seeds(seeds)})"
     arrangements = 'signs of the differences'
   else:
     test = f"by Welch's t of {n} and {m} runs, whose seeds are not the same"
@@ -222,12 +224,12 @@ def _verdict(found: Comparison, column: str) -> str:
 
 
 def _needed(difference: Difference, column: str, wanted: float | None) -> str:
-  of_accuracy = column.endswith('accuracy')
+  of_share = is_share(column)
   if wanted is None:
-    if not of_accuracy:
+    if not of_share:
       return ''
     wanted = USUAL_DIFFERENCE
-  value = wanted / 100 if of_accuracy else wanted
+  value = wanted / 100 if of_share else wanted
   seeds = statistics.runs_needed(value, difference.sd, difference.paired)
   chance = f'{100 * statistics.POWER:.0f} %'
   what = f'a true difference of {amount(column, value, signed=False)}'

@@ -28,7 +28,10 @@ FORMAT = 1
 COLUMN = 'test_accuracy'
 BEST, BASELINE = 'best', 'baseline'
 # What must be the same on both sides, so that they learn from the same images.
-_SPLIT = ('validation', 'validation_from', 'keep_duplicates_together')
+_SPLIT = (
+  *('validation', 'validation_from', 'keep_duplicates_together', 'keep_groups_together'),
+  *('stratified', 'folds', 'fold'),
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,6 +40,11 @@ _IDLE = {
 Row = dict[str, Any]
 
 
+def is_share(column: str) -> bool:
+  """Whether a number in a column is a part of 1, which people read in percent."""
+  return column.endswith(('accuracy', '_map'))
+
+
 @dataclasses.dataclass(frozen=True)
 class Group:
   """Finished runs that differ in their seeds alone, or a single run.

@@ -15,6 +15,7 @@ import pytest
 
 from cifar_jax.dashboard import snapshot, watch
 from cifar_jax.run_dir.metric_writers import RunWriter
+from cifar_jax.search import table
 from cifar_jax.web import http_server
 from tests.helpers import REPOSITORY, shown_runs
 from tests.helpers.webdriver import Driver, needs_driver
@@ -271,6 +272,33 @@ def test_a_study_is_chosen_and_its_trials_lead_to_their_runs(tmp_path) -> None:
     page.run(f'{rows}[1].click()')
     page.wait('!find("detail").hidden')
     assert page.run('choices.run') == watch.id_of(run)
+
+
+def test_objectives_are_drawn_against_each_other(tmp_path) -> None:
+  """A line joins those that none beats in both: less time, or more accuracy."""
+  study = shown_runs.write_study(tmp_path / 's', [])
+  values = [(0.6, 30, 7), (0.5, 10, 7), (0.7, 20, 9), (0.55, 20, 8)]
+  names = ('val_accuracy', 'seconds', 'parameters')
+  rows = [
+    {'number': number, 'state': 'complete', **dict(zip(names, each, strict=True))}
+    for number, each in enumerate(values)
+  ]
+  table.write_table(study, rows, names)
+  about = json.loads((study / 'study.json').read_text())
+  (study / 'study.json').write_text(json.dumps({**about, 'objectives': names}))
+  drawn = 'studyView.frontPlot.data.map(each => [...each])'
+  with serving(tmp_path) as address, Driver(375, True) as page:
+    page.open(address + '#view=studies')
+    page.wait('studyView.frontPlot')
+    found = page.run(drawn)
+    assert found == [[10, 20, 20, 30], [None, None, 0.55, 0.6], [0.5, 0.7, None, None]]
+    page.run('page.set({against: "parameters"})')
+    found = page.run(drawn)
+    assert found == [[7, 7, 8, 9], [None, 0.5, 0.55, None], [0.6, None, None, 0.7]]
+    page.run('studyView.frontPlot.setCursor({left: 0, top: 0})')
+    tip = 'document.querySelector("#studies-view .tip:not([hidden])").textContent'
+    assert page.run(tip) == 'trial 0: val accuracy 60.00 %, parameters 7'
+    assert page.run('document.documentElement.scrollWidth') <= 375
 
 
 def test_long_names_are_whole_on_a_phone(tmp_path) -> None:

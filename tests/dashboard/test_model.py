@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import shutil
 import statistics
 import subprocess
@@ -116,6 +117,7 @@ def test_numbers_are_those_of_python() -> None:
   samples = [[0.7, 0.74, 0.71], [1.0, 2.0], [3.0], [0.5] * 4, [*range(120)]]
   seconds = [0.4, 47, 59.4, 59.6, 200, 3599.4, 3599.6, 7500]
   cells = [('val_accuracy', 0.12345), ('val_loss', 1.23456), ('parameters', 411146), ('seed', 1234)]
+  cells += [('test_map', 0.7312)]
   found = model(f"""[
     {json.dumps(samples)}.map(values => summarize([...values, null, NaN], t)),
     {json.dumps(seconds)}.map(duration),
@@ -224,3 +226,18 @@ def test_what_was_told_is_taken_in() -> None:
   })()""")
   assert ids == [['a', 'new'], ['c', 'lr_1/seed_2']]
   assert (studies, version, kept) == (0, 'x.2', ['runs'])
+
+
+@pytest.mark.parametrize('highest', [(True, True), (False, True), (False, False)])
+def test_the_front_is_what_no_other_pair_beats(highest) -> None:
+  """By the definition, pair by pair; equal pairs beat neither each other nor themselves."""
+  numbers = random.Random(0)
+  pairs = 2 * [(numbers.randrange(12), numbers.randrange(12)) for _ in range(20)]
+
+  def beats(one, other):
+    at_least = [a == b or (a > b) == high for a, b, high in zip(one, other, highest, strict=True)]
+    return all(at_least) and one != other
+
+  expected = [not any(beats(other, pair) for other in pairs) for pair in pairs]
+  assert 2 < sum(expected) < len(pairs)
+  assert model(f'frontOf({json.dumps(pairs)}, {json.dumps(highest)})') == expected

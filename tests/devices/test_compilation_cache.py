@@ -11,6 +11,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from cifar_jax.devices.compilation_cache import keep_compiled_programs
 from cifar_jax.ops import dispatch, onednn
+from cifar_jax.startup import processor
 
 
 @pytest.fixture
@@ -26,9 +27,13 @@ def no_chosen_cache():
 @pytest.mark.usefixtures('no_chosen_cache')
 def test_compiled_programs_are_kept_in_the_cache_folder(tmp_path, monkeypatch) -> None:
   monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'cache'))
-  keep_compiled_programs()
-  assert jax.config.jax_compilation_cache_dir == str(tmp_path / 'cache' / 'xla')
-  assert (tmp_path / 'cache' / 'xla').is_dir()
+  for cores in (1, 2):  # its loops are divided among them
+    monkeypatch.setattr(processor, 'cores', lambda: list(range(cores)))  # noqa: B023
+    jax.config.update('jax_compilation_cache_dir', None)
+    keep_compiled_programs()
+    folder = tmp_path / 'cache' / 'xla' / f'{cores}_cores'
+    assert jax.config.jax_compilation_cache_dir == str(folder)
+    assert folder.is_dir()
 
 
 @pytest.mark.usefixtures('no_chosen_cache')
@@ -55,7 +60,7 @@ def test_a_program_that_calls_the_library_is_never_stored(tmp_path, monkeypatch,
   if not dispatch.has_library('float32'):
     pytest.skip('no fast oneDNN on this processor')
   monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path))
-  folder = tmp_path / 'xla'
+  folder = tmp_path / 'xla' / f'{len(processor.cores())}_cores'
   if chosen:
     jax.config.update('jax_compilation_cache_dir', str(folder))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)

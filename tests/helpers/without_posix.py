@@ -19,6 +19,8 @@ CALLS = (
   'getuid',
   'killpg',
   'mkfifo',
+  'sched_getaffinity',
+  'sched_setaffinity',
   'setsid',
   'sysconf',
   'uname',

@@ -176,6 +176,7 @@ def test_a_table_of_corruptions(tmp_path) -> None:
   assert found.lines[2].split() == ['fog', '0.00', '25.00', '50.00', '75.00', '100.00', '50.00']
   assert found.lines[3].split()[0] == 'spatter*'
   assert 'mean error 25.00 % over 2 of the 15' in found.lines[4]
+  assert found.own_test  # the run's test images, corrupted
   # A network of some of the classes, in another order, of which 3 is not one.
   network = cifar_test_sets.network(tmp_path / 'run', [CIFAR10_CLASSES[i] for i in (2, 1, 0)])
   with pytest.raises(UserError, match='which lack cat, deer'):

@@ -70,6 +70,9 @@ def test_forms(runs) -> None:
   (first, *_) = csv.DictReader(io.StringIO(leaderboard.as_csv(rows, columns)))
   assert (first['run'], first['val_accuracy'], first['test_accuracy']) == ('going_on', '0.999', '')
   assert json.loads(leaderboard.as_json(rows, columns))[0]['val_accuracy'] == 0.999
+  several = {'val_map': 0.7312, 'val_map_sd': 0.02, 'val_map_low': 0.7, 'val_map_high': 0.76}
+  cells = [leaderboard.text_of(several, name) for name in ('val_map', 'val_map_interval')]
+  assert cells == ['73.12 ± 2.00 %', '70.00 to 76.00 %']
 
 
 def write_seeds(tiny_run, folder, accuracies) -> None:

@@ -41,6 +41,18 @@ def test_a_baseline_is_the_first_trial(tmp_path) -> None:
   assert len(opened.trials()) == 1
 
 
+def test_a_new_seed_is_one_that_no_trial_has_had(tmp_path) -> None:
+  """Also where a space chooses the seeds of its trials; each is here the first of two."""
+  opened = fake_study.open_fake(tmp_path / 'study', storage=f'journal:{tmp_path / "j"}', seeds=2)
+  assert results.next_seed(tmp_path / 'study') == 0
+  for seed in (3, 8, 5):
+    trial = opened.study.ask()
+    config = fake_study.Space().propose(trial, opened.study)
+    config.seed = seed
+    trial.set_user_attr(CONFIG, configs.to_json(study.closed_to_test(config)))
+  assert results.next_seed(tmp_path / 'study') == 10
+
+
 def test_lines_to_copy_hold_together_where_a_folder_has_a_blank(open_fake, work) -> None:
   opened = open_fake()
   work(opened, trials=1)

@@ -9,6 +9,7 @@ import pytest
 
 from cifar_jax import commands
 from cifar_jax.search import run, show
+from cifar_jax.startup import processor
 from tests.helpers import REPOSITORY
 
 SPACE = """
@@ -69,6 +70,27 @@ def test_looking_at_a_study_tells_how_to_go_on(open_fake, work) -> None:
   assert {'--pruner=median', '--config.epochs=3', '--trials=N'} < set(command[6:])
   assert not any(word.startswith(('--seeds', '--objectives')) for word in command)
   assert show.counted(opened.trials()) == '1 trial'
+
+
+@pytest.mark.parametrize(
+  ('workers', 'cores', 'said'),
+  [
+    (1, 8, '1'),
+    (2, 2, '2, 1 core each'),
+    (2, 8, '2, 4 cores each'),
+    (3, 8, '3, 2 or 3 cores each'),
+    (3, 2, '3, 1 core each, of which there are 2'),
+  ],
+)
+def test_how_many_cores_each_worker_has(monkeypatch, workers, cores, said) -> None:
+  monkeypatch.setattr(
+    os, 'sched_setaffinity', None, raising=False
+  )  # it is asked whether it is there
+  monkeypatch.setattr(processor, 'cores', lambda: list(range(cores)))
+  monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+  assert run._crew(workers) == said
+  monkeypatch.setenv('JAX_PLATFORMS', 'cuda')
+  assert run._crew(workers) == str(workers)
 
 
 @pytest.mark.thorough

@@ -1,5 +1,6 @@
 """How workers end, and what that means for their trials."""
 
+import os
 import signal
 import sys
 
@@ -73,6 +74,28 @@ mark.unlink()
   )
   assert not mark.exists()
   assert starts == ['start'] * 2
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason='no process is kept to cores here')
+def test_each_worker_has_its_cores_and_so_has_the_one_in_its_place(open_fake) -> None:
+  """From the start, before JAX asks how many there are; what they print is in their logs."""
+  code = f"""
+import os, sys
+is_first = not os.fstat(1).st_size
+print(*sorted(os.sched_getaffinity(0)))
+sys.exit({worker.GO_ON} if is_first else 0)
+"""
+  all_cores = sorted(os.sched_getaffinity(0))
+  opened, command = open_fake(), [sys.executable, '-c', code]
+  assert supervisor.supervise(opened, command, 2, budget.Budget(1), show.Show(bar=False))
+  logs = [(opened.folder / f'worker_{n}.log').read_text().splitlines() for n in (0, 1)]
+  assert all(first == again for first, again in logs)
+  shares = [[int(core) for core in first.split()] for first, _ in logs]
+  if len(all_cores) > 1:
+    assert sorted(shares[0] + shares[1]) == all_cores
+  else:
+    assert shares == [all_cores] * 2
+  assert sorted(os.sched_getaffinity(0)) == all_cores
 
 
 @pytest.mark.parametrize(

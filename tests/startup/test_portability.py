@@ -15,6 +15,8 @@ from tests.helpers.tiny import LINEAR
 # module or attribute -> the one file that uses it, behind a guard
 GUARDED = {
   'resource': 'cifar_jax/startup/host_memory.py',
+  'os.sched_getaffinity': 'cifar_jax/startup/processor.py',
+  'os.sched_setaffinity': 'cifar_jax/startup/processor.py',
   'os.killpg': 'cifar_jax/utils/child_process.py',
   'signal.SIGKILL': 'cifar_jax/utils/child_process.py',
 }

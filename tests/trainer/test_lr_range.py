@@ -70,7 +70,8 @@ def test_momentum_moves_the_limit() -> None:
 
 def test_smoothing_by_hand() -> None:
   """s1 = 0.05 * 4 / 0.05; s2 = (0.95 * 0.2 + 0.05 * 2) / (1 - 0.95^2)."""
-  np.testing.assert_allclose(lr_range.smooth([4.0, 2.0]), [4.0, 0.29 / 0.0975])
+  mean = lr_range.RunningMean()
+  np.testing.assert_allclose([mean.add(4.0), mean.add(2.0)], [4.0, 0.29 / 0.0975])
 
 
 def measured_of(smoothed, end='diverged', scatter=0.0) -> Measured:

@@ -60,6 +60,19 @@ def test_of_a_loss_the_lower_is_better() -> None:
   assert 'a true difference of 0.0100 would' in told(groups, 'val_loss', 0.01)
 
 
+def test_a_mean_average_precision_is_told_in_points() -> None:
+  groups = [group(n, v, column='val_map') for n, v in (('old', BAD), ('new', GOOD))]
+  text = told(groups, 'val_map')
+  assert 'new less old, val map: +2.10 points, 95 % interval +1.78 to +2.42 points\n' in text
+  assert 'a true difference of 0.50 points would be' in text
+
+
+def test_pairs_are_those_of_seeds_that_both_sides_have() -> None:
+  text = told([group('old', BAD), group('new', (*GOOD[:4], float('nan')))])
+  assert '2 runs have no such number, or their partner has none' in text
+  assert 'of 4 pairs of equal seeds (0-3);' in text
+
+
 def test_one_run_of_each_is_never_better() -> None:
   for groups in (
     [group('old', BAD[:1]), group('new', GOOD[:1])],

@@ -51,14 +51,13 @@ def command(study, best, baseline, monkeypatch, capsys):
   ended, its configs in `of_study`, and no real training.
   """
   from cifar_jax.search import results
-  from cifar_jax.search import study as studies
 
   of_study = {'best': best, 'baseline': baseline}
   fake = FakeTraining(accuracy)
   train_each = repeat.train_each
   monkeypatch.setattr(results, 'best_config', lambda *_: of_study['best'])
   monkeypatch.setattr(results, 'baseline_config', lambda *_: of_study['baseline'])
-  monkeypatch.setattr(studies, 'read_plan', lambda _: studies.Plan('search', 'space.py'))
+  monkeypatch.setattr(results, 'next_seed', lambda *_: 1)
   monkeypatch.setattr(
     repeat,
     'train_each',
@@ -227,10 +226,15 @@ def test_against_a_run_or_a_config(command, study, tiny_config, tmp_path) -> Non
   """Both sides learn from the same images, whatever the other one validated on."""
   run = tmp_path / 'run'
   run.mkdir()
-  configs.save(changed(tiny_config, **{'data.validation': 'test', 'batch_size': 45}), run)
+  other = {'validation': 'test', 'folds': 3, 'fold': 2, 'stratified': True}
+  other |= {'keep_groups_together': True, 'keep_duplicates_together': True}
+  options = {f'data.{name}': value for name, value in other.items()}
+  configs.save(changed(tiny_config, **options, batch_size=45), run)
   command('--seeds=2', f'--against={run}')
   config = configs.read(study / 'final' / 'baseline' / 'seed_1')
+  best = configs.read(study / 'final' / 'best' / 'seed_1')
   assert (config.batch_size, config.data.validation) == (45, '20')
+  assert config.data == best.data
   assert json.loads((study / 'final.json').read_text())['against'] == str(run)
   out = command('--again', '--against=mlp')
   assert command.status == 2

@@ -3,12 +3,17 @@
 import json
 import re
 import shutil
+import types
+from typing import Any
 
 import pytest
 
 from cifar_jax import commands
-from cifar_jax.trials import test_looks
+from cifar_jax.cards import facts, pack
+from cifar_jax.trials import opening, test_looks
 from tests.helpers import shown_runs
+from tests.helpers.python_process import run_python
+from tests.helpers.runs import changed
 
 
 @pytest.fixture
@@ -33,6 +38,67 @@ def test_the_commands_write_it_down(trial, tmp_path, tiny_run, capsys) -> None:
     commands.main(['evaluate', str(trial), '--split=test', '--checkpoint=77'])
   assert len(test_looks.read(study)) == 1  # nothing was seen
   capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+  ('test', 'validation_is_test', 'interrupted', 'notes'),
+  [
+    (True, False, False, ['after step 9']),
+    (True, False, True, []),
+    (False, False, False, []),
+    (True, True, True, ['validated on it from step 4 on']),
+    (True, True, False, ['validated on it from step 4 on']),
+  ],
+)
+def test_a_training_that_opens_it_is_a_look(
+  tiny_config, tmp_path, test, validation_is_test, interrupted, notes
+) -> None:
+  study = shown_runs.write_study(tmp_path / 's', [])
+  config = changed(tiny_config, **{'evaluate.test': test})
+  session: Any = types.SimpleNamespace(
+    folder=study / 'best',
+    splits=types.SimpleNamespace(has_test=True, validation_is_test=validation_is_test),
+    trainer=types.SimpleNamespace(config=config),
+  )
+  callback = opening.NoteOpening('launch')
+  callback.start(session, 4)
+  callback.end(session, None, 9, interrupted)
+  assert [look[1:] for look in test_looks.read(study)] == [('launch', 'best', n) for n in notes]
+
+
+@pytest.mark.thorough
+def test_both_commands_that_train_write_it_down(tmp_path, tiny_data, capsys) -> None:
+  study = shown_runs.write_study(tmp_path / 's', [])
+  words = (
+    *('--config=configs/mlp.py', '--config.data.name=tiny', f'--config.data.dir={tiny_data}'),
+    *('--config.max_steps=2', '--config.batch_size=60', '--config.data.validation=20'),
+    *('--config.tensorboard=False', '--config.devices=1'),
+  )
+  for _ in range(2):  # when it has finished, nothing is measured again
+    done = run_python('launch.py', *words, f'--workdir={study / "best"}')
+    assert done.returncode == 0, done.stderr
+  for together, runs in (('yes', 'seeds'), ('no', 'others')):
+    place = f'--workdir={study / runs}'
+    commands.main(['repeat', *words, place, '--seeds=2', f'--together={together}'])
+  assert [look[1:] for look in test_looks.read(study)] == [
+    ('launch', 'best', 'after step 2'),
+    *(('repeat', f'seeds/seed_{seed}', 'after step 2') for seed in (0, 1)),
+    *(('repeat', f'others/seed_{seed}', 'after step 2') for seed in (0, 1)),
+  ]
+  capsys.readouterr()
+
+
+def test_an_entry_of_the_zoo_is_measured_on_it(tmp_path, monkeypatch, capsys) -> None:
+  study = shown_runs.write_study(tmp_path / 's', [])
+  result = {'accuracy': 0.5, 'loss': 1.0, 'examples': 9}
+  weights = {'bytes': 9, 'largest_difference': 0.0, 'largest_difference_in': 'x'}
+  monkeypatch.setattr(pack, 'pack', lambda *_: tmp_path)
+  monkeypatch.setattr(facts, 'read', lambda _: {'results': [result], 'weights': weights})
+  commands.main(['zoo', 'pack', str(study / 'best'), '--purpose=a test'])
+  assert [look[1:] for look in test_looks.read(study)] == [
+    ('zoo pack', 'best', 'checkpoint latest')
+  ]
+  assert 'test accuracy 50.00 %' in capsys.readouterr().out
 
 
 def test_compare_is_a_look_where_it_shows_the_test_numbers_of_a_study(tmp_path, capsys) -> None:

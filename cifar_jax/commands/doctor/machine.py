@@ -79,8 +79,8 @@ def check_accelerators() -> Iterator[Finding]:
 def check_processor() -> Iterator[Finding]:
   """Yields the processor and what of it matters here."""
   features = [name for name in _FEATURES if name in processor.features()]
-  cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-  what = f'{processor.processor_name()}, {cores} cores, {", ".join(features) or "features unknown"}'
+  cores = len(processor.cores())
+  what = f'{processor.described()}, {", ".join(features) or "features unknown"}'
   yield Finding('processor', 'ok', what, facts={'cores': cores, 'features': features})
 
 

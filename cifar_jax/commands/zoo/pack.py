@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
   """Packs, and says what came of it."""
   from cifar_jax.cards import facts, pack
   from cifar_jax.run_dir import model_folder
+  from cifar_jax.trials import test_looks
   from cifar_jax.zoo import entries
 
   said = pack.Said(
@@ -61,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     arguments.data_dir,
     arguments.into or entries.FOLDER,
   )
+  test_looks.record(arguments.run, 'zoo pack', f'checkpoint {arguments.checkpoint}')
   known = facts.read(folder / model_folder.CARD)
   (result,), weights = known['results'], known['weights']
   print(

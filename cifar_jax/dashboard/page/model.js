@@ -4,7 +4,7 @@
 
 const DEFAULTS = {
   view: 'runs', filter: '', group: '', sort: '-val_accuracy', columns: '', metric: 'accuracy', x: 'epoch',
-  train: '1', val: '1', log: '0', draw: '', run: '', study: '', objective: '', trials: 'number', zoom: '',
+  train: '1', val: '1', log: '0', draw: '', run: '', study: '', objective: '', against: '', trials: 'number', zoom: '',
 };
 const USUAL = [
   'run', 'state', 'data', 'val_accuracy', 'val_loss', 'test_accuracy', 'train_accuracy', 'parameters',
@@ -192,10 +192,15 @@ function short(value) {
   return size >= 1e-4 && size < 1e6 ? String(+value.toPrecision(5)) : value.toExponential(2);
 }
 
+// Whether a number is a part of 1, which people read in percent.
+function isShare(column) {
+  return column.endsWith('accuracy') || column.endsWith('_map');
+}
+
 function cellText(column, value) {
   if (value === null || value === undefined) return '';
   if (typeof value !== 'number') return String(value);
-  if (column.endsWith('accuracy')) return `${(100 * value).toFixed(2)} %`;
+  if (isShare(column)) return `${(100 * value).toFixed(2)} %`;
   if (column.endsWith('loss')) return value.toFixed(4);
   if (column === 'seconds') return duration(value);
   if (column === 'seed') return String(value);
@@ -215,7 +220,7 @@ function summaryText(column, values, t) {
   }
   const fewer = found.n < values.length ? ` (n ${found.n})` : '';
   if (found.sd === null) return { text: `${cellText(column, found.mean)}${fewer}`, title: `of one of ${values.length} runs` };
-  const percent = column.endsWith('accuracy');
+  const percent = isShare(column);
   const [scale, digits] = percent ? [100, 2] : [1, 4];
   const write = value => column === 'seconds' ? duration(value) : percent || column.endsWith('loss') ? (scale * value).toFixed(digits) : short(value);
   const unit = percent ? ' %' : '';
@@ -250,6 +255,22 @@ function bestSoFar(values, highest) {
   });
 }
 
+// Which of some pairs no other one beats in one number without losing in the other; `highest`: whether
+// the highest is the best, of either number.
+function frontOf(pairs, highest) {
+  const signs = highest.map(each => each ? 1 : -1);
+  const scored = pairs.map((pair, index) => ({ index, first: signs[0] * pair[0], second: signs[1] * pair[1] }));
+  scored.sort((a, b) => b.first - a.first || b.second - a.second);
+  const found = pairs.map(() => false);
+  let last = null;
+  for (const each of scored) {
+    if (last && each.second <= last.second && !(each.first === last.first && each.second === last.second)) continue;
+    found[each.index] = true;
+    last = each;
+  }
+  return found;
+}
+
 // The complete trials whose results can be compared: of an evolution those of the last stage, since
 // the networks of another one are trained for longer or for less.
 function comparable(study, trials) {
@@ -273,7 +294,7 @@ function objectivesOf(study, columns) {
 
 if (typeof module !== 'undefined') {
   module.exports = {
-    DEFAULTS, absorb, bestSoFar, cellText, columnsOf, commonName, comparable, differing, duration, endsAt, formatChoices, grouped,
+    DEFAULTS, absorb, bestSoFar, cellText, columnsOf, commonName, comparable, differing, duration, endsAt, formatChoices, frontOf, grouped,
     objectivesOf, ordered, parseChoices, parseFilter, passes, summarize, summaryText, trialOf, valueOf,
   };
 }

@@ -61,6 +61,7 @@ function curvesOf(runs, metric, x, show, color) {
 function axisNumber(value, percent) {
   if (value === null) return '';
   if (percent) return `${+(100 * value).toFixed(1)} %`;
+  if (Math.abs(value) >= 1e4) return value.toLocaleString('en', { notation: 'compact', maximumSignificantDigits: 4 });
   return Math.abs(value) < 1e-3 && value !== 0 ? value.toExponential(0) : String(+value.toPrecision(4));
 }
 

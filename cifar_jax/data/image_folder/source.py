@@ -3,7 +3,6 @@ that a table names.
 """
 
 import dataclasses
-import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from cifar_jax.data.image_folder.listing import ImageFile, Listing, list_folder
 from cifar_jax.data.image_folder.stream import file_split
 from cifar_jax.data.preprocessing import Preprocessing, of_folder
 from cifar_jax.data.statistics import class_counts
+from cifar_jax.startup import processor
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.paths import existing_path
 from cifar_jax.utils.suggestions import listed
@@ -56,7 +56,7 @@ def load(data_config: ConfigDict) -> Dataset:
       'half of the free disk; make room, set $CIFAR_JAX_CACHE to a folder on another disk, or '
       'decode them in each epoch: --config.data.folder.cache=False --config.data.placement=host'
     )
-  folder = decoded.load(listing, preprocessing, options.workers or os.cpu_count() or 1)
+  folder = decoded.load(listing, preprocessing, options.workers or len(processor.cores()))
   if folder.damaged and options.damaged == 'error':
     raise UserError(
       f'{len(folder.damaged)} of {len(listing.files)} images in {root} cannot be used: '

@@ -21,6 +21,7 @@ from cifar_jax.data.dataset import Split
 from cifar_jax.data.image_file import DamagedImageError, decode_file
 from cifar_jax.data.image_folder.listing import ImageFile, Listing
 from cifar_jax.data.preprocessing import Preprocessing
+from cifar_jax.startup import processor
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.optional_deps import require
 
@@ -107,7 +108,7 @@ def file_split(
     workers: How many processes decode; 0 for one per processor core.
   """
   images: Any = FileImages(tuple(files), preprocessing)
-  return FileSplit(images, listing.labels_of(files), workers or os.cpu_count() or 1)
+  return FileSplit(images, listing.labels_of(files), workers or len(processor.cores()))
 
 
 @dataclasses.dataclass(frozen=True)
