@@ -75,7 +75,8 @@ SUMMARY: Mapping[str, str] = {
   'compile_seconds': 'Seconds of updates that had to be compiled first, in the last session.',
   'images_per_second': 'The median of that column of metrics.csv; null where it was not measured.',
   'flops_per_second': 'Floating-point operations of training per second: six per multiply-add and '
-  'image, times `images_per_second`; null with it.',
+  'image, times `images_per_second`; null with it, and for maps that are computed once '
+  '(`config.model.features`).',
   'mfu': 'Those operations as a share of what the devices can make at most in 16 bits; null where '
   'that is not known, as for every CPU.',
   'placement': 'Where the images were kept (`config.data.placement`).',
