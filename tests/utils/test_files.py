@@ -57,7 +57,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: pathlib.Path) -> None:
 def test_a_disk_that_takes_no_large_file_is_named(tmp_path) -> None:
   written = 'OUT_OF_RANGE: Failed to write 338948 bytes to file 18: File too large'  # TensorStore
   with (
-    pytest.raises(UserError, match='cannot write to .*: files may not be that large there'),
+    pytest.raises(UserError, match=r'cannot write to .*: files may not be that large there'),
     disk_errors(tmp_path),
   ):
     raise ValueError(written)
