@@ -30,7 +30,7 @@ def tiny_config(tiny_config):
 def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path, monkeypatch) -> None:
   words = ['launch.py', "--config.model.head=('flatten', 'dense 4')"]
   monkeypatch.setattr('sys.argv', words)
-  results = loop.train(tiny_config, tmp_path, SILENT)
+  results = loop.train(tiny_config, str(tmp_path), SILENT)
   assert json.loads((tmp_path / 'summary.json').read_text()) == {'format': 2, **results}
   assert json.loads((tmp_path / 'config.json').read_text())['batch_size'] == 30
   assert shlex.split(results['command']) == words  # as a shell reads it
