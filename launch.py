@@ -21,7 +21,7 @@ from cifar_jax import config as configs
 from cifar_jax.devices import distributed
 from cifar_jax.run_dir import references
 from cifar_jax.startup import accelerators, early_start, host_memory, xla_flags
-from cifar_jax.utils import cache
+from cifar_jax.utils import cache, dotted_options
 from cifar_jax.utils.errors import UserError, exit_on_user_error
 
 _CONFIG = flags.DEFINE_string('config', None, 'Path of the config file.')
@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _parse(argv: Sequence[str]) -> list[str]:
   with exit_on_user_error():
-    others, overrides = configs.split_overrides(argv)
+    others, overrides = dotted_options.split(argv, 'config')
     configs.parse_flags(others)
   return [argv[0], *overrides]
 

@@ -86,6 +86,16 @@ def class_report(matrix: Confusion, class_names: Sequence[str]) -> dict[str, dic
   return report
 
 
+def accuracy_interval(right: int, count: int) -> tuple[float, float]:
+  """The interval in which the accuracy on all images of this kind lies with a probability of 95 %,
+  where `right` of `count` were predicted right; Wilson's, which holds for few images, too.
+  """
+  from scipy import stats  # which takes a second to import
+
+  interval = stats.binomtest(right, count).proportion_ci(0.95, method='wilson')
+  return float(interval.low), float(interval.high)
+
+
 def calibration(probabilities: Probabilities, labels: Classes, bins: int = 15) -> Calibration:
   """Confidence against accuracy in bins of equal width over 0..1.
 

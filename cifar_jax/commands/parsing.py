@@ -4,13 +4,13 @@ import argparse
 import importlib
 import pathlib
 import pkgutil
-import re
+import shlex
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from cifar_jax.utils import paths
+from cifar_jax.utils import dotted_options, paths
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import did_you_mean
 
@@ -94,15 +94,16 @@ def parse(parser: Program, argv: Sequence[str] | None) -> argparse.Namespace:
   where the verb takes them; ends the process with status 2 and a line on stderr where a word is
   unknown.
   """
-  parser.check_verb(sys.argv[1:] if argv is None else argv)
-  arguments, rest = parser.parse_known_args(argv)
-  arguments.overrides = [word for word in rest if re.match(r'--?(no)?config\.', word)]
-  arguments.data_options = [word for word in rest if re.match(r'--data\.[^=]+=', word)]
-  known = arguments.overrides if arguments.takes_overrides else []
-  known = known + (arguments.data_options if arguments.takes_data else [])
-  unknown = [word for word in rest if word not in known]
+  words = sys.argv[1:] if argv is None else list(argv)
+  parser.check_verb(words)
+  words, overrides = dotted_options.split(words, 'config')
+  words, data_options = dotted_options.split(words, 'data')
+  arguments, unknown = parser.parse_known_args(words)
+  arguments.overrides, arguments.data_options = overrides, data_options
+  unknown += [] if arguments.takes_overrides else overrides
+  unknown += [] if arguments.takes_data else data_options
   if unknown:
-    parser.error(f'unrecognized: {" ".join(unknown)}')
+    parser.error(f'unrecognized: {shlex.join(unknown)}')
   return arguments
 
 

@@ -8,7 +8,7 @@ from cifar_jax.config.defaults import get_config
 from cifar_jax.config.files import call_get_config, find, import_file, name_of, split
 from cifar_jax.config.migrations import FORMAT, RENAMED_RESULTS, current_results
 from cifar_jax.config.options import NEUTRAL, OPTIONS
-from cifar_jax.config.parse import check_file, load, override, parse_flags, split_overrides
+from cifar_jax.config.parse import check_file, load, override, parse_flags
 from cifar_jax.config.source import assignments, to_source
 from cifar_jax.config.stored import (
   CONFIG_NAME,
@@ -43,7 +43,6 @@ __all__ = [
   'read',
   'save',
   'split',
-  'split_overrides',
   'to_json',
   'to_source',
   'validate',

@@ -89,7 +89,7 @@ def import_file(file: str) -> types.ModuleType:
   Raises:
     UserError: A mistake in the file; the message names the line.
   """
-  _offer_base()
+  _offer_modules()
   spec = importlib.util.spec_from_file_location('config_file', file)
   if spec is None or spec.loader is None:
     raise UserError(f'{file} is no Python file; configs are named NAME.py')
@@ -177,8 +177,12 @@ def place_of(options: Sequence[str], path: str) -> str:
   return file
 
 
-def _offer_base() -> None:
-  """Lets a config file anywhere say `from configs import base`, in a clone and without one."""
+def _offer_modules() -> None:
+  """Lets a config file anywhere say `from configs import base`, in a clone and without one, and
+  name modules in the current folder, which `python FOLDER/launch.py` does not look into by itself.
+  """
+  if '' not in sys.path and os.getcwd() not in sys.path:
+    sys.path.append(os.getcwd())
   if _SHIPPED.is_dir():
     if str(_CLONE) not in sys.path:
       sys.path.append(str(_CLONE))

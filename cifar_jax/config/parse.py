@@ -86,27 +86,6 @@ def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
   return config
 
 
-def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-  """A command line without the overrides of a config, and these.
-
-  A value that is the next word is joined to its option, `--config.seed 3` as `--config.seed=3`. A
-  flag is no value, so that `--noconfig.tensorboard` and `--config.tensorboard` need none.
-  """
-  others: list[str] = []
-  overrides: list[str] = []
-  words = list(argv)
-  while words:
-    word = words.pop(0)
-    if not _OVERRIDE.match(word):
-      others.append(word)
-      continue
-    bare = '=' not in word and not re.match('--?no', word)
-    if bare and words and not re.match('--?[a-zA-Z]', words[0]):
-      word = f'{word}={words.pop(0)}'
-    overrides.append(word)
-  return others, overrides
-
-
 def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
   """Parses a command line without overrides.
 

@@ -28,6 +28,7 @@ THUMBNAIL = 9  # side of the gray image by which near duplicates are known
 # column of many million pixels takes far more memory than its area suggests.
 MAX_SIDE = 65_535
 
+_OF_PHONES = (b'heic', b'heix', b'mif1', b'msf1', b'avif')  # brands of ISO/IEC 23008-12
 _ORIENTATION = 0x0112  # the tag of EXIF
 _BYTES_A_PIXEL = 8  # of the largest uncompressed file that is not suspect: 16 bits, four channels
 _STRIP = 1 << 22  # pixels that are converted at a time, which bounds the memory in use
@@ -181,6 +182,8 @@ def _opened(content: bytes, max_megapixels: float) -> Iterator[Any]:
   except DamagedImageError:
     raise
   except PIL.UnidentifiedImageError:
+    if content[4:8] == b'ftyp' and content[8:12] in _OF_PHONES:
+      raise DamagedImageError('HEIC or AVIF, convert it to JPEG first') from None
     raise DamagedImageError(f'no picture in {", ".join(FORMATS[:-1])} or {FORMATS[-1]}') from None
   except Exception as error:  # decoders raise almost anything on damaged input
     reason = ' '.join(str(error).split())[:100]

@@ -12,12 +12,14 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from cifar_jax.augment.normalize import Statistics
+from cifar_jax.config import CONFIG_NAME
 from cifar_jax.exchange import torch_order
 from cifar_jax.exchange.imports import Imported, Target
 from cifar_jax.exchange.layer_calls import layer_calls
 from cifar_jax.exchange.torch_families import known
 from cifar_jax.exchange.torch_names import NORMALIZE, Layer, Tensor, layers_of
 from cifar_jax.models.resnet import ResNet
+from cifar_jax.run_dir import run_files
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed
 from cifar_jax.weights import safetensors_files, torch_files
@@ -29,6 +31,8 @@ _PADS = (
   'nothing in it tells what its shortcuts without parameters do: they are taken to put zeros after '
   'the channels, as the paper does; some programs put half of them before'
 )
+_OURS = ('params/', 'batch_stats/')  # what the names in a model folder begin with
+_BESIDE = (CONFIG_NAME, run_files.ABOUT)
 _IGNORED = re.compile(r'(.*\.)?num_batches_tracked')
 
 
@@ -45,6 +49,11 @@ def read(path: pathlib.Path, target: Target) -> Imported:
     for name, array in without_wrappers(read_file(path)).items()
     if not _IGNORED.fullmatch(name)
   }
+  if tensors and all(name.startswith(_OURS) for name in tensors):
+    raise UserError(
+      f'{path} has the weights of a model folder, which needs no import: name the folder that it '
+      f'came in, with its {" and ".join(_BESIDE)}, as RUN'
+    )
   with _naming(path):
     known.check_is_here(tensors)
     _check_numbers(tensors)

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -46,7 +47,8 @@ def create(model_config: Mapping[str, Any], num_classes: int) -> nn.Module:
     num_classes: Number of classes, given to the constructor if it takes it.
 
   Raises:
-    UserError: Nothing has that name, or the fields are not those of the constructor.
+    UserError: Nothing has that name, the fields are not those of the constructor, or what it makes
+      is no network.
   """
   fields = {key: _frozen(value) for key, value in model_config.items() if value is not None}
   name = fields.pop('name', None)
@@ -74,6 +76,12 @@ def create(model_config: Mapping[str, Any], num_classes: int) -> nn.Module:
   if not isinstance(module, nn.Module):
     raise UserError(
       f'--config.model.name: {name} must give a flax.linen.Module, not {type(module).__name__}'
+    )
+  taken = inspect.signature(type(module).__call__).parameters
+  if 'train' not in taken and not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+    raise UserError(
+      f'--config.model.name: {name} takes ({", ".join(list(taken)[1:])}), and is called with '
+      '(images, train=True or False); give its __call__ the argument train'
     )
   return module
 
@@ -124,10 +132,19 @@ def find(name: object) -> Constructor:
   module_name, _, attribute = name.partition(':')
   try:
     module = importlib.import_module(module_name)
-  except (ImportError, ValueError, TypeError) as error:
+  except ModuleNotFoundError as error:
     raise UserError(
       f'--config.model.name: {module_name!r} cannot be imported ({error}); '
       'start from its folder or install it'
+    ) from error
+  except Exception as error:  # a mistake in it
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    # A SyntaxError says itself where it is.
+    where = '' if isinstance(error, SyntaxError) else f' in {last.filename}, line {last.lineno}'
+    text = ' '.join(str(error).split())
+    raise UserError(
+      f'--config.model.name: {module_name!r} cannot be imported '
+      f'({type(error).__name__}{where}: {text}); correct it'
     ) from error
   constructor = getattr(module, attribute, None)
   if not callable(constructor):

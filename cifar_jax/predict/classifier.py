@@ -31,7 +31,7 @@ from cifar_jax.data.preprocessing import (
 from cifar_jax.devices.compilation_cache import keep_compiled_programs
 from cifar_jax.optim import averaging
 from cifar_jax.predict.run_data import data_at
-from cifar_jax.run_dir import model_folder, run_files
+from cifar_jax.run_dir import model_folder, references, run_files
 from cifar_jax.training import tasks
 from cifar_jax.training.multi_label import EVEN
 from cifar_jax.training.tasks import SINGLE_LABEL, Task
@@ -72,8 +72,24 @@ class Classifier:
 
   def probabilities(self, images: Any) -> Probabilities:
     """The probabilities of the classes, by a softmax or of each by itself as `task` says, averaged
-    over the run's test-time views, of images uint8 [N, H, W, C], as `in_batches` takes them.
+    over the run's test-time views.
+
+    Args:
+      images: uint8 [N, H, W, C], from 0 to 255, of the shape `image_shape`.
+
+    Returns:
+      float32 [N, classes].
+
+    Raises:
+      UserError: the images are others, of which the network would make something without meaning.
     """
+    images = images if isinstance(images, jax.Array) else np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] != self.image_shape:
+      shape = ', '.join(map(str, self.image_shape))
+      raise UserError(
+        f'the network of {self.run} takes images uint8 [N, {shape}] from 0 to 255, not '
+        f'{images.dtype} {list(images.shape)}'
+      )
     return in_batches(self._probabilities, self.variables, images)
 
   def probabilities_of_set(self, images: Any) -> Probabilities:
@@ -171,10 +187,13 @@ def batch_size(image_shape: Sequence[int]) -> int:
   return data.images_per_batch(image_shape, BATCH)
 
 
-def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = None) -> Classifier:
+def load(
+  run: str | pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = None
+) -> Classifier:
   """Reads a run's network.
 
   Args:
+    run: Its folder, a model folder, or what names one: 'zoo:NAME', 'hub:OWNER/NAME'.
     checkpoint: 'latest', 'best' or a step number.
     data_dir: Where the data are now, for a run of an old version that has no about.json.
 
@@ -182,6 +201,7 @@ def load(run: pathlib.Path, checkpoint: str = 'latest', data_dir: str | None = N
     UserError: no run there, no such checkpoint.
   """
   keep_compiled_programs()
+  run = references.resolve(run)
   config = configs.read(run)
   about = run_files.read_about(run)
   if not about:

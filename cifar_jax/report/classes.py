@@ -49,6 +49,10 @@ class _Judged:
   def wrong(self) -> np.ndarray:
     return scores.mistakes(self.probabilities, self.split.labels)
 
+  @functools.cached_property
+  def interval(self) -> tuple[float, float]:
+    return scores.accuracy_interval(int(np.trace(self.matrix)), int(self.matrix.sum()))
+
   @property
   def accuracy(self) -> float:
     return float(np.trace(self.matrix) / self.matrix.sum())
@@ -85,9 +89,11 @@ def of_classes(
     'reliability': files.save_figure(charts.reliability(judged.calibration), folder, 'reliability'),
     'confidence_remark': _confidence(judged.calibration, judged.accuracy),
   }
+  low, high = judged.interval
   return Findings(
     tiles=[
       (f'{100 * judged.accuracy:.2f} %', f'{what} accuracy'),
+      (f'{100 * low:.2f} to {100 * high:.2f} %', 'its 95 % interval, with so many images'),
       (f'{judged.loss:.4f}', f'{what} loss (cross-entropy)'),
       (f'{100 * judged.calibration.error:.2f} %', 'expected calibration error'),
       (f'{len(judged.wrong):,}', f'mistakes of {len(judged.split):,}'),
@@ -98,7 +104,11 @@ def of_classes(
       'accuracy': judged.accuracy,
       'calibration_error': judged.calibration.error,
     },
-    details={'classes': judged.by_class, 'confusion': judged.matrix.tolist()},
+    details={
+      'accuracy_interval': judged.interval,
+      'classes': judged.by_class,
+      'confusion': judged.matrix.tolist(),
+    },
     files={'confusion.txt': f'{sections["matrix"]}\n'},
   )
 

@@ -76,7 +76,8 @@ SUMMARY: Mapping[str, str] = {
   'compile_seconds': 'Seconds of the last session spent in updates that had to be compiled first.',
   'images_per_second': 'The median of that column of metrics.csv; null if it was not measured.',
   'flops_per_second': 'Floating-point operations of training per second: six per multiply-add and '
-  'image, times `images_per_second`; null if that is null.',
+  'image, times `images_per_second`; null if that is null, and for features that are computed only '
+  'once (`config.model.features`).',
   'mfu': 'Model FLOP utilization: those operations as a share of the peak of the devices in 16 '
   'bits; null if the peak is not known, as for every CPU.',
   'placement': 'Where the images were kept (`config.data.placement`).',

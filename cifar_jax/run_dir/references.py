@@ -14,12 +14,15 @@ def is_named(text: str) -> bool:
   return text.startswith((entries.PREFIX, _HUB))
 
 
-def resolve(text: str) -> pathlib.Path:
-  """The folder that a RUN means.
+def resolve(run: str | pathlib.Path) -> pathlib.Path:
+  """The folder that a RUN means; a path is that of the folder itself.
 
   Raises:
     UserError: there is no such entry in the zoo or on the hub, or no folder could have that name.
   """
+  if isinstance(run, pathlib.Path):
+    return run
+  text = run
   if text.startswith(_HUB):
     from cifar_jax.run_dir import hub  # brings JAX, which not every command line needs
 

@@ -35,7 +35,7 @@ from cifar_jax.search.storage import ERRORS, StorageError, patiently
 from cifar_jax.search.study import OpenStudy, Proposer, closed_to_test, seeds_of
 from cifar_jax.trainer.session import Callback, RunSession
 from cifar_jax.training.steps import TrainState
-from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.errors import UserError, is_out_of_memory
 from cifar_jax.utils.files import DiskError, make_folder
 
 # config, run folder, progress, callbacks, stop -> summary, {} after a stop: `trainer.loop.train`.
@@ -277,7 +277,5 @@ def _epochs_of(results: Mapping[str, Any]) -> int:
 
 def _reason(error: Exception) -> str:
   """One line about an error that is none of the user's."""
-  text = ' '.join(str(error).split())[:300]
-  if isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in text or 'Out of memory' in text:
-    return f'out of memory: {text}'
-  return f'{type(error).__name__}: {text}'
+  kind = 'out of memory' if is_out_of_memory(error) else type(error).__name__
+  return f'{kind}: {" ".join(str(error).split())[:300]}'

@@ -13,7 +13,7 @@ from cifar_jax import data
 from cifar_jax.analysis import layer_table
 from cifar_jax.devices import multihost
 from cifar_jax.devices.multihost import Stop
-from cifar_jax.run_dir import model_folder, run_files
+from cifar_jax.run_dir import model_folder, references, run_files
 from cifar_jax.run_dir.background import Background
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.run_dir.signals import stop_signals
@@ -31,7 +31,7 @@ from cifar_jax.training.steps import TrainState, variables
 
 def train(
   config: ConfigDict,
-  run: pathlib.Path,
+  run: str | pathlib.Path,
   progress: Progress,
   startup_note: str = '',
   extra_callbacks: Sequence[Callback] = (),
@@ -59,6 +59,7 @@ def train(
       is full, or the loss is not finite.
   """
   # 1. Check.
+  run = references.resolve(run)
   is_main = multihost.is_main_process()
   if not is_main:
     progress = Progress('silent')

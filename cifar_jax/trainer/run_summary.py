@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import platform
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -22,6 +23,7 @@ from cifar_jax.run_dir import run_files
 from cifar_jax.run_dir.progress import duration
 from cifar_jax.run_dir.timer import RunTimer, images_per_second
 from cifar_jax.startup import host_memory, processor
+from cifar_jax.trainer import cached_features
 from cifar_jax.trainer.build import Trainer
 from cifar_jax.training import tasks
 from cifar_jax.training.steps import TrainState, variables
@@ -115,15 +117,16 @@ def closing(results: Mapping[str, Any], run: pathlib.Path) -> str:
   ranked = results.get(f'{prefix}_map')
   ranked = '' if ranked is None else f', mean average precision {100 * ranked:.2f} %'
   split = 'test' if opened else 'validation'
+  folder = shlex.quote(str(run))
   return (
     f'\n{split} loss {loss:.4f}, {split} accuracy {100 * accuracy:.2f} %'
     f'{ranked}{suffix} after {length}, {duration(results["seconds"])}\n'
     f'speed       {_speed(results)}\n'
     f'{_waiting(results)}'
     f'look at     {run / "metrics.csv"} and {run / run_files.SUMMARY}\n'
-    f'curves      tensorboard --logdir {run}\n'
-    f'report      python -m cifar_jax report {run}\n'
-    f'check       python -m cifar_jax evaluate {run}'
+    f'curves      tensorboard --logdir {folder}\n'
+    f'report      python -m cifar_jax report {folder}\n'
+    f'check       python -m cifar_jax evaluate {folder}'
   )
 
 
@@ -132,7 +135,7 @@ def _speed(results: Mapping[str, Any]) -> str:
   if results['images_per_second'] is None:
     return 'not measured, since every update was compiled first'
   text = f'{results["images_per_second"]:.0f} images/s'
-  if 'flops_per_second' in results:  # summaries of older versions lack it
+  if results.get('flops_per_second') is not None:  # summaries of older versions lack it
     text += f', {results["flops_per_second"] / 1e9:.4g} GFLOP/s'
   if results.get('mfu') is not None:
     text += f', {100 * results["mfu"]:.1f} % of the peak'
@@ -223,7 +226,9 @@ def results(
   best = max(validated, key=lambda row: sign * row[config.checkpoint.best])
   trainable, moving = layer_table.parameter_count(variables(state))
   speed = images_per_second(rows)
-  flops_per_second = speed and flops.TRAINING * network.macs * speed
+  # Of maps that are computed once a step makes only what follows them, which is not counted.
+  cached = cached_features.are_cached(trainer.recipe.module)
+  flops_per_second = None if cached else speed and flops.TRAINING * network.macs * speed
   peaks = [flops.peak(device.device_kind) for device in trainer.mesh.devices.flat]
   known = [peak for peak in peaks if peak]
   return {
@@ -268,6 +273,6 @@ def results(
     'python': platform.python_version(),
     **{name: metadata.version(name) for name in ('jax', 'flax', 'optax', 'orbax-checkpoint')},
     'xla_flags': os.environ.get('XLA_FLAGS', ''),
-    'command': ' '.join(sys.argv),
+    'command': shlex.join(sys.argv),
     **({'runs_together': together} if together > 1 else {}),
   }

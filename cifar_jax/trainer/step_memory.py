@@ -53,7 +53,12 @@ def parts(trainer: Trainer, splits: Splits) -> list[Part]:
     UserError: the network cannot be built of the sizes that the config gives it.
   """
   config, recipe = trainer.config, trainer.recipe
-  state, outputs = _shapes(trainer)
+  state, outputs, logits = _shapes(trainer)
+  if logits not in (None, (1, splits.num_classes)):
+    raise UserError(
+      f'--config.model.name: {config.model.name} makes {logits} of one image, where logits '
+      f'(1, {splits.num_classes}) are needed, one for each class of the data'
+    )
   parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(state.params))
   held = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
   rows = -(-recipe.padded_batch_size // trainer.mesh.size)
@@ -100,23 +105,28 @@ def parts(trainer: Trainer, splits: Splits) -> list[Part]:
   return found
 
 
-def _shapes(trainer: Trainer) -> tuple[Any, list[int]]:
-  """The state as shapes, and the bytes of each module's output for one image.
+def _shapes(trainer: Trainer) -> tuple[Any, list[int], tuple[int, ...] | None]:
+  """The state as shapes, the bytes of each module's output for one image, and the shape of that of
+  the whole network.
 
   Those of modules only where nobody has asked for the shapes before: they are traced once.
   """
   outputs: list[int] = []
+  logits: tuple[int, ...] | None = None
 
   def record(method: Any, arguments: Any, options: Any, context: Any) -> Any:
+    nonlocal logits
     result = method(*arguments, **options)
     if isinstance(result, jax.Array):
       outputs.append(math.prod(result.shape) * result.dtype.itemsize)
+      if context.method_name == '__call__' and not context.module.path:  # the whole network
+        logits = result.shape
     return result
 
   own = ':' in trainer.config.model.name  # whose mistakes are its author's to see
   try:
     with nn.intercept_methods(record):
-      return trainer.init_shapes(), outputs
+      return trainer.init_shapes(), outputs, logits
   except (TypeError, ValueError, OverflowError, ZeroDivisionError, IndexError) as error:
     if own:
       raise

@@ -30,7 +30,7 @@ from cifar_jax.trainer.build import Trainer, build_trainer
 from cifar_jax.trainer.many_programs import ManyPrograms
 from cifar_jax.trainer.run_group import AsLaunched, ExtraCallbacks, RunGroup
 from cifar_jax.trainer.varied import make_varied_recipe, objection
-from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.errors import UserError, is_out_of_memory
 
 
 class NotTogetherError(UserError):
@@ -100,7 +100,7 @@ def train(
         try:
           found = group.train(as_launched)
         except jax.errors.JaxRuntimeError as error:
-          if 'RESOURCE_EXHAUSTED' not in str(error):
+          if not is_out_of_memory(error):
             raise
           raise UserError(
             f'{len(part)} runs in one program need more memory than was foreseen; one run after '

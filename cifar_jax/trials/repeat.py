@@ -20,7 +20,7 @@ from cifar_jax.trainer.loop import train
 from cifar_jax.trainer.reuse import SameButSeed
 from cifar_jax.trainer.run_group import AsLaunched
 from cifar_jax.trials import statistics
-from cifar_jax.utils.errors import UserError
+from cifar_jax.utils.errors import UserError, is_out_of_memory
 
 _COLUMNS = ('val_accuracy', 'val_loss', 'test_accuracy', 'test_loss')
 FINISHED, FAILED, STOPPED, WAITING = 'finished', 'failed', 'stopped', 'waiting'
@@ -281,5 +281,6 @@ def _sentence(error: BaseException) -> str:
   if isinstance(error, UserError):
     return str(error)
   text = ' '.join(str(error).split())
-  out_of_memory = isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in text
-  return f'there is not enough memory ({text[:200]})' if out_of_memory else text[:300]
+  if is_out_of_memory(error):
+    return f'there is not enough memory ({text[:200]})'
+  return text[:300]

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -49,10 +50,16 @@ def as_user_error(what: str, remedy: str = '') -> Iterator[None]:
     raise UserError(f'{what} ({type(error).__name__}: {reason}){remedy}') from error
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+  """Whether an error of Python or of a device says that memory ran out."""
+  said = re.search('RESOURCE_EXHAUSTED|Out of memory', str(error))
+  return isinstance(error, MemoryError) or said is not None
+
+
 @contextlib.contextmanager
 def exit_on_user_error() -> Iterator[None]:
-  """Ends the process with one line on stderr: status 2 for a UserError or a full disk, 130 for
-  Ctrl-C.
+  """Ends the process with one line on stderr: status 2 for a UserError, a full disk or too little
+  memory, 130 for Ctrl-C.
 
   Where the reader of the output has gone, as `head -1` does, it ends without a line and with the
   status of a program that SIGPIPE ended.
@@ -75,4 +82,14 @@ def exit_on_user_error() -> Iterator[None]:
     if error.errno == errno.EPIPE:
       sys.exit(_STATUS_OF_SIGPIPE)
     print(f'error: the output cannot be written: {error.strerror}', file=sys.stderr)
+    sys.exit(2)
+  except (MemoryError, RuntimeError) as error:  # JAX's errors are of the second kind
+    if not is_out_of_memory(error):
+      raise
+    reason = ' '.join(str(error).split())[:200].rstrip('.') or type(error).__name__
+    print(
+      f'error: there is not enough memory ({reason}); close what else uses it; to train with less, '
+      'use a smaller --config.batch_size or more --config.grad_accum_steps',
+      file=sys.stderr,
+    )
     sys.exit(2)

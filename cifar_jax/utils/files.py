@@ -139,9 +139,11 @@ def disk_errors(folder: pathlib.Path) -> Iterator[None]:
   except Exception as error:
     text = str(error)
     full = 'No space left' in text or 'RESOURCE_EXHAUSTED' in text or 'quota' in text.lower()
-    if not full and not isinstance(error, OSError):
+    too_large = 'File too large' in text  # for the disk, or for `ulimit -f`
+    if not full and not too_large and not isinstance(error, OSError):
       raise
     cause = 'the disk is full' if full else text.split('\n')[0]
+    cause = 'files may not be that large there' if too_large else cause
     raise DiskError(
       f'cannot write to {folder}: {cause}; what was saved before is complete, '
       'so mend that and run the same command again'

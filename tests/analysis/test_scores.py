@@ -79,6 +79,15 @@ def test_classes_without_an_image_or_a_prediction() -> None:
   assert 'd' not in found
 
 
+@pytest.mark.parametrize(
+  ('right', 'count', 'expected'),
+  [(81, 263, (0.2553, 0.3662)), (15, 148, (0.0624, 0.1605)), (0, 20, (0.0, 0.1611))],
+)
+def test_interval_of_an_accuracy(right, count, expected) -> None:
+  """Method 3 of Newcombe, "Two-sided confidence intervals for the single proportion", 1998."""
+  assert scores.accuracy_interval(right, count) == pytest.approx(expected, abs=5e-5)
+
+
 def test_calibration_equals_scikit_learn() -> None:
   calibration = pytest.importorskip('sklearn.calibration')
   random = np.random.default_rng(0)

@@ -4,6 +4,7 @@ import pytest
 
 import launch
 from cifar_jax import commands
+from cifar_jax.commands import parsing
 from cifar_jax.run_dir import hub
 from cifar_jax.startup.processor import processor_name
 
@@ -58,6 +59,24 @@ def test_an_empty_path_is_not_the_current_folder(words, capsys) -> None:
     commands.main(words)
   assert end.value.code == 2
   assert 'it is empty; name a path' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+  ('words', 'overrides', 'data_options'),
+  [
+    (['data', '--config.data.dir=my photos'], ['--config.data.dir=my photos'], []),
+    (['evaluate', '--data.dir', 'my photos', 'RUN'], [], ['--data.dir=my photos']),
+  ],
+)
+def test_a_value_with_a_space_is_that_of_its_option(words, overrides, data_options) -> None:
+  arguments = parsing.parse(commands.make_parser(), words)
+  assert (arguments.overrides, arguments.data_options) == (overrides, data_options)
+
+
+def test_an_option_of_another_verb_is_named(capsys) -> None:
+  with pytest.raises(SystemExit):
+    commands.main(['card', 'RUN', '--config.data.dir=my photos'])
+  assert "unrecognized: '--config.data.dir=my photos'" in capsys.readouterr().err
 
 
 def test_help_lists_each_verb_once_by_group(capsys) -> None:

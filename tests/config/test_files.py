@@ -1,6 +1,7 @@
 """Config files by the paths that users write, on any system."""
 
 import pathlib
+import sys
 
 import pytest
 
@@ -43,6 +44,19 @@ def test_argument_reaches_the_config(tmp_path: pathlib.Path) -> None:
   )
   assert configs.load(f'{file}:7').epochs == 7
   assert configs.load(str(file)).epochs == 3
+
+
+def test_modules_in_the_current_folder_are_found(tmp_path, monkeypatch) -> None:
+  """Where the program lies elsewhere, as `python ../clone/launch.py` does."""
+  (tmp_path / 'own_epochs.py').write_text('EPOCHS = 7\n', 'utf-8')
+  (tmp_path / 'own.py').write_text(
+    'from configs import base\nfrom own_epochs import EPOCHS\n\n\ndef get_config():\n'
+    '  config = base.get_config()\n  config.epochs = EPOCHS\n  return config\n',
+    'utf-8',
+  )
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr('sys.path', [path for path in sys.path if path])
+  assert configs.load('own.py').epochs == 7
 
 
 def test_path_with_a_drive(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

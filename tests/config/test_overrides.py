@@ -225,24 +225,6 @@ def test_no_key_gives_anything_but_a_config_or_a_sentence(key, text) -> None:
   assert '\n' not in (message or '')
 
 
-@pytest.mark.parametrize(
-  ('words', 'others', 'overrides'),
-  [
-    (['--noconfig.tensorboard', '--workdir=w'], ['--workdir=w'], ['--noconfig.tensorboard']),
-    (['--config.tensorboard', '--workdir', 'w'], ['--workdir', 'w'], ['--config.tensorboard']),
-    (['--config.seed', '3', '--workdir=w'], ['--workdir=w'], ['--config.seed=3']),
-    (['--config.loss.l1', '-1'], [], ['--config.loss.l1=-1']),
-    (
-      ['--config=c.py', '--config.data.last_batch', 'drop'],
-      ['--config=c.py'],
-      ['--config.data.last_batch=drop'],
-    ),
-  ],
-)
-def test_values_that_are_the_next_word(words, others, overrides) -> None:
-  assert configs.split_overrides(words) == (others, overrides)
-
-
 def test_an_old_section_is_found_by_its_old_name(tmp_path) -> None:
   for section in ('config.average', "config['average']"):
     path = tmp_path / 'old.py'

@@ -149,6 +149,7 @@ def bomb(width: int, height: int) -> bytes:
       b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n',
       'no picture in',
     ),  # runs a program
+    (b'\0\0\0\x18ftypheic\0\0\0\0mif1heic' + bytes(99), 'HEIC or AVIF, convert it to JPEG first'),
     (bomb(2000, 1000), '2000 x 1000 pixels, too large'),
     (bomb(60000, 60000), 'pixels'),
   ],

@@ -108,6 +108,11 @@ def test_a_model_folder_is_taken_as_the_run(tiny_run, tmp_path, monkeypatch, cap
   with pytest.raises(SystemExit, match='2'):
     commands.main(['export', str(tiny_run), '--to=safetensors'])
   assert 'tiny-safetensors is there already; --overwrite' in capsys.readouterr().err
+  with pytest.raises(SystemExit, match='2'):
+    commands.main(
+      ['import', str(folder / 'model.safetensors'), '--config=cnn_simple', '--workdir=x']
+    )
+  assert 'a model folder, which needs no import: name the folder' in capsys.readouterr().err
 
 
 def test_an_earlier_export_is_replaced_when_asked(tmp_path) -> None:

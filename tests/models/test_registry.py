@@ -29,6 +29,10 @@ class NoClasses(nn.Module):
   def __call__(self, images, train, mask=None):
     return images
 
+class NoTrain(nn.Module):
+  def __call__(self, images):
+    return images
+
 def build(num_classes, **fields):
   return Net(num_classes, **fields)
 
@@ -90,12 +94,24 @@ def test_own_class_by_import_path(own):
       {'name': 'conv_net', 'dtype': 'bfloat'},
       "--config.model.dtype: 'bfloat' is no compute dtype; did you mean 'bfloat16'?",
     ),
+    ({'name': 'own_networks:NoTrain'}, 'own_networks:NoTrain takes (images), and is called with'),
     ({'name': 'own_networks:not_a_network'}, 'must give a flax.linen.Module, not dict'),
   ],
 )
 def test_mistakes_are_named(own, config: dict, message: str):
   with pytest.raises(UserError, match=re.escape(message)):
     models.create(config, 10)
+
+
+@pytest.mark.parametrize(
+  ('source', 'reason'),
+  [('x = 1\nx.y\n', r'AttributeError in .*broken\.py, line 2: '), ('x = (\n', 'SyntaxError: ')],
+)
+def test_a_mistake_in_a_module_is_named(tmp_path, monkeypatch, source, reason) -> None:
+  (tmp_path / 'broken.py').write_text(source)
+  monkeypatch.syspath_prepend(tmp_path)
+  with pytest.raises(UserError, match=rf"'broken' cannot be imported \({reason}"):
+    models.create({'name': 'broken:Net'}, 10)
 
 
 class WithoutMask(nn.Module):

@@ -12,6 +12,7 @@ import pytest
 
 from cifar_jax import commands, data
 from cifar_jax.predict import classifier
+from cifar_jax.utils.errors import UserError
 
 Image = pytest.importorskip('PIL.Image')
 
@@ -51,6 +52,16 @@ def test_json_are_the_network_s_own_probabilities(capsys, tiny_run, pictures) ->
     assert list(found.values()) == sorted(found.values(), reverse=True)
     np.testing.assert_allclose([found[name] for name in network.class_names], expected, rtol=1e-5)
     assert line['class'] == network.class_names[expected.argmax()]
+
+
+def test_images_that_the_network_was_not_trained_on_are_refused(tiny_run) -> None:
+  """Not answered as if they were others: numbers from 0 to 1 would all be black."""
+  network = classifier.load(str(tiny_run))
+  images = np.zeros((2, 8, 8, 3), np.uint8)
+  assert network.probabilities(images).shape == (2, 4)
+  for wrong in (images / 255, images[0], images[:, :7], images[..., :1], images.tolist()):
+    with pytest.raises(UserError, match=r'takes images uint8 \[N, 8, 8, 3\] from 0 to 255, not '):
+      network.probabilities(wrong)
 
 
 def test_csv_and_table(capsys, tiny_run, pictures) -> None:

@@ -125,6 +125,7 @@ def test_page_has_every_section_and_every_chart(page) -> None:
     '[2] predicted ',
     ' !!!',
     'expected calibration error',
+    'its 95 % interval',
     'Worst confusions',
     'Filters of the first layer, Conv_0',
     'Feature maps, layer by layer',

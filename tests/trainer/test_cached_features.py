@@ -50,6 +50,8 @@ def test_cached_maps_train_as_computed_ones(config, tmp_path) -> None:
   computed = run(changed(config, **{'model.features': 'computed'}), tmp_path / 'computed')
   for name in ('val_loss', 'val_accuracy', 'test_loss', 'test_accuracy'):
     assert cached[name] == pytest.approx(computed[name], rel=1e-4)
+  assert cached['flops_per_second'] is None  # the base was not computed in its steps
+  assert computed['flops_per_second'] > 0
   state = state_of(config, tmp_path / 'cached')
   kernel = np.asarray(state.params['base']['conv']['kernel'])
   assert np.array_equal(kernel, tensors()['conv.weight'].transpose(2, 3, 1, 0))

@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +27,13 @@ def tiny_config(tiny_config):
   return changed(tiny_config, **ONE_LAYER)
 
 
-def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path) -> None:
-  results = loop.train(tiny_config, tmp_path, SILENT)
+def test_run_folder_has_what_the_readme_promises(tiny_config, tmp_path, monkeypatch) -> None:
+  words = ['launch.py', "--config.model.head=('flatten', 'dense 4')"]
+  monkeypatch.setattr('sys.argv', words)
+  results = loop.train(tiny_config, str(tmp_path), SILENT)
   assert json.loads((tmp_path / 'summary.json').read_text()) == {'format': 2, **results}
   assert json.loads((tmp_path / 'config.json').read_text())['batch_size'] == 30
+  assert shlex.split(results['command']) == words  # as a shell reads it
   rows = rows_of(tmp_path)
   assert [row['step'] for row in rows] == ['6', '12', '18']  # 180 / 30 = 6
   assert [row['epoch'] for row in rows] == ['1', '2', '3']

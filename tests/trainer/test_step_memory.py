@@ -1,7 +1,10 @@
 """A run that cannot fit is refused in one sentence, before anything of it is made."""
 
+import flax.linen as nn
 import pytest
+from ml_collections import ConfigDict
 
+from cifar_jax import config as configs
 from cifar_jax import data
 from cifar_jax.data import preprocessing
 from cifar_jax.devices import sharding
@@ -120,3 +123,20 @@ def test_the_memory_of_a_container(tmp_path) -> None:
   (tmp_path / 'memory.current').write_text('700000\n')
   (tmp_path / 'memory.stat').write_text('anon 500000\nfile 200000\n')
   assert host_memory.available(tmp_path) == 500_000
+
+
+class OfFive(nn.Module):
+  """A network that has not been told of the number of classes."""
+
+  @nn.compact
+  def __call__(self, images, train):
+    return nn.Dense(5)(images.reshape(len(images), -1))
+
+
+def test_logits_of_another_shape_than_the_classes(tiny_config, tmp_path) -> None:
+  config = configs.get_config()
+  config.update(tiny_config)
+  config.model = ConfigDict({'name': f'{__name__}:OfFive'})
+  with pytest.raises(UserError, match=r'OfFive makes \(1, 5\) of .* \(1, 4\) are needed'):
+    loop.train(config, tmp_path / 'run', Progress('silent'))
+  assert not (tmp_path / 'run').exists()

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import make_folder, replacing
+from cifar_jax.utils.files import disk_errors, make_folder, replacing
 
 
 def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path: pathlib.Path) -> None:
@@ -52,3 +52,12 @@ def test_a_folder_that_cannot_be_made(tmp_path: pathlib.Path) -> None:
   (tmp_path / 'file').write_text('')  # nobody, not even root, can make a folder below it
   with pytest.raises(UserError, match=r'^cannot make the run folder .*file/run: Not a directory$'):
     make_folder(tmp_path / 'file' / 'run', 'run folder')
+
+
+def test_a_disk_that_takes_no_large_file_is_named(tmp_path) -> None:
+  written = 'OUT_OF_RANGE: Failed to write 338948 bytes to file 18: File too large'  # TensorStore
+  with (
+    pytest.raises(UserError, match=r'cannot write to .*: files may not be that large there'),
+    disk_errors(tmp_path),
+  ):
+    raise ValueError(written)

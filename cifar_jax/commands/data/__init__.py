@@ -2,6 +2,7 @@
 writes a page of its images.
 
   python -m cifar_jax data
+  python -m cifar_jax data --config.data.name=folder --config.data.dir=photos
   python -m cifar_jax data --config=configs/airbench94.py --out=views
   python -m cifar_jax data --config.data.name=fashion_mnist --config.augment.flip=random
   python -m cifar_jax data fetch cifar10

@@ -21,6 +21,7 @@ from cifar_jax.utils.suggestions import listed
 SUFFIXES = frozenset(
   ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff')
 )
+_OF_PHONES = frozenset(('.heic', '.heif', '.avif'))  # which Pillow does not read by itself
 # Split -> the names under which its folder is found, in any case.
 SPLITS: Mapping[str, tuple[str, ...]] = {
   'train': ('train', 'training'),
@@ -146,7 +147,7 @@ def list_folder(root: pathlib.Path) -> Listing:
   if not splits['train']:
     raise UserError(
       f'{folders["train"]} holds class folders but no image in them; expected files named '
-      f'{", ".join(f"*{suffix}" for suffix in sorted(SUFFIXES))}'
+      f'{", ".join(f"*{suffix}" for suffix in sorted(SUFFIXES))}{to_convert(ignored)}'
     )
   # A split whose folder is there but empty is as good as absent.
   splits = {split: files for split, files in splits.items() if files}
@@ -155,6 +156,12 @@ def list_folder(root: pathlib.Path) -> Listing:
   passed_over = tuple(name for name in beside if name not in used)
   folders = {split: folders[split] for split in splits}
   return Listing(root, class_names, splits, tuple(ignored), passed_over, folders=folders)
+
+
+def to_convert(ignored: Sequence[pathlib.Path]) -> str:
+  """What to do about the pictures of phones among files that are not used; '' if there are none."""
+  found = sorted({path.suffix.lower() for path in ignored} & _OF_PHONES)
+  return f'; {", ".join(found)} files have to be converted to JPEG first' if found else ''
 
 
 def _home(root: pathlib.Path) -> pathlib.Path:

@@ -14,7 +14,7 @@ from cifar_jax.data.dataset import Dataset, Split
 from cifar_jax.data.image_folder import decoded
 from cifar_jax.data.image_folder.csv_listing import list_csv
 from cifar_jax.data.image_folder.decoded import DecodedFolder
-from cifar_jax.data.image_folder.listing import ImageFile, Listing, list_folder
+from cifar_jax.data.image_folder.listing import ImageFile, Listing, list_folder, to_convert
 from cifar_jax.data.image_folder.stream import file_split
 from cifar_jax.data.preprocessing import Preprocessing, of_folder
 from cifar_jax.data.statistics import class_counts
@@ -97,7 +97,7 @@ def _streamed(data_config: ConfigDict, listing: Listing, preprocessing: Preproce
   }
   parts.setdefault('test', file_split((), listing, preprocessing, 1))
   notes = [_found(split, len(parts[split]), listing) for split in listing.splits]
-  notes += [*listing.notes, *_passed_over(listing), *_imbalance(listing, parts['train'])]
+  notes += [*listing.notes, *_not_used(listing), *_imbalance(listing, parts['train'])]
   return _dataset(listing, parts, notes, preprocessing)
 
 
@@ -166,14 +166,10 @@ def _splits(
     parts[split] = every.take(slices[split])
     notes.append(_found(split, len(rows), listing))
     start += len(files)
-  notes += [*listing.notes, *_passed_over(listing)]
-  if listing.ignored:
-    notes.append(
-      f'{len(listing.ignored)} files without the suffix of an image are not used: '
-      f'{listed([str(path) for path in listing.ignored], _NAMED)}'
-    )
+  notes += [*listing.notes, *_not_used(listing)]
   if folder.damaged:
-    notes.append(f'{len(folder.damaged)} damaged images are left out: {_damaged(folder)}')
+    images = 'images' if len(folder.damaged) > 1 else 'image'
+    notes.append(f'{len(folder.damaged)} damaged {images}, left out: {_damaged(folder)}')
   notes += _imbalance(listing, parts['train'])
   notes += _duplicates(listing, folder, slices)
   parts.setdefault('test', parts['train'].take(slice(0)))
@@ -186,12 +182,18 @@ def _found(split: str, count: int, listing: Listing) -> str:
   return f'{split}: Found {count} images {kinds.format(len(listing.class_names))}{where}'
 
 
-def _passed_over(listing: Listing) -> list[str]:
-  if not listing.passed_over:
-    return []
-  return [
-    f'not used, since they are no splits with class folders: {listed(listing.passed_over, _NAMED)}'
-  ]
+def _not_used(listing: Listing) -> list[str]:
+  """Sentences on folders and files that are left aside by their names."""
+  notes = []
+  if listing.passed_over:
+    names = listed(listing.passed_over, _NAMED)
+    notes.append(f'not used, since they are no splits with class folders: {names}')
+  if ignored := listing.ignored:
+    notes.append(
+      f'not used, since their suffix is none of an image that can be read: '
+      f'{listed([str(path) for path in ignored], _NAMED)}{to_convert(ignored)}'
+    )
+  return notes
 
 
 def _check_classes(listing: Listing, train: Split) -> None:

@@ -56,6 +56,11 @@ def test_other_files(tmp_path) -> None:
   assert [path.name for path in listing.ignored] == ['notes.txt']
 
 
+def test_pictures_of_phones_have_to_be_converted(tmp_path) -> None:
+  with pytest.raises(UserError, match=r'no image in them.*; \.heic files have to be converted'):
+    list_folder(touch(tmp_path, 'a/IMG_1.HEIC', 'b/IMG_2.HEIC', 'b/notes.txt'))
+
+
 def test_a_link_in_a_circle_ends(tmp_path) -> None:
   touch(tmp_path, 'a/1.jpg', 'b/2.jpg')
   os.symlink(tmp_path / 'a', tmp_path / 'a' / 'again')

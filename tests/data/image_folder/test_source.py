@@ -100,7 +100,7 @@ def test_damaged_files_are_named_or_left_out(tree) -> None:
   assert dataset.train.labels.tolist() == [0] * 5 + [1] * 5
   assert dataset.validation is not None
   assert dataset.validation.labels.tolist() == [0, 0, 1, 1]
-  assert any('2 damaged images are left out: ' in note for note in dataset.notes)
+  assert any('2 damaged images, left out: ' in note for note in dataset.notes)
 
 
 def test_a_class_with_nothing_usable(tree) -> None:
