@@ -36,6 +36,19 @@ def test_command_lines_of_a_page(path: pathlib.Path) -> None:
   check(command_lines.lines_of_page(path), command_lines.files_of_page(path))
 
 
+@pytest.mark.slow
+def test_command_lines_of_generated_pages() -> None:
+  pytest.importorskip('matplotlib')
+  from pages.__main__ import all_pages
+
+  found = []
+  for name, text in all_pages().items():
+    if not (REPOSITORY / 'docs' / name).exists():
+      found += command_lines.lines_of_markdown(name, text)
+  assert len(found) > 100
+  check(found)
+
+
 @pytest.mark.thorough
 def test_command_lines_of_configs() -> None:
   found = []
