@@ -41,7 +41,7 @@ def data_at(config: ConfigDict, data_dir: str | None = None) -> data.Splits:
       message = f"the run's data.dir={message.removeprefix(own)}"
     message = message.replace('--config.data.dir', '--data_dir')
     if '--data_dir' not in message:
-      message += '; --data_dir says where the data are now'
+      message = f'{message.removesuffix(".")}; --data_dir says where the data are now'
     raise UserError(message, error.details) from error
 
 

@@ -50,9 +50,9 @@ OTHERS = {
   'unzip': 'an archive of the reader',
 }
 _SHELLS = ('', 'bash', 'console', 'sh', 'shell')
-_VARIABLE = re.compile(r'[A-Z_]+=\S* ')
+VARIABLES = r'(?:[A-Z_]+=\S* )*'
 _OURS = re.compile(
-  r'(?:\S*/)?python3?(?:\.\d+)? (?:\S*/)?(launch\.py|-m cifar_jax|-m benchmarks)\b'
+  VARIABLES + r'(?:\S*/)?python3?(?:\.\d+)? (?:\S*/)?(launch\.py|-m cifar_jax|-m benchmarks)\b'
 )
 
 
@@ -70,10 +70,14 @@ def pages() -> list[pathlib.Path]:
 
 
 def lines_of_page(path: pathlib.Path) -> list[Line]:
-  """The lines in a page's blocks of the shell, and in those that name no language."""
-  name = path.relative_to(REPOSITORY).as_posix()
+  """The lines of a file; see `lines_of_markdown`."""
+  return lines_of_markdown(path.relative_to(REPOSITORY).as_posix(), path.read_text('utf-8'))
+
+
+def lines_of_markdown(name: str, page: str) -> list[Line]:
+  """The lines in a page's blocks of the shell, and those of ours in blocks without a language."""
   found = []
-  for number, language, _, text in _blocks(path):
+  for number, language, _, text in _blocks(page):
     if language in _SHELLS:
       found += [
         Line(f'{name}:{number}', line) for line in split(text) if language or _OURS.match(line)
@@ -85,14 +89,13 @@ def files_of_page(path: pathlib.Path) -> dict[str, str]:
   """What a page has its reader write, by name: the blocks with a title, as in
   ```python title="configs/mine.py".
   """
-  return {title: text for _, _, title, text in _blocks(path) if title}
+  return {title: text for _, _, title, text in _blocks(path.read_text('utf-8')) if title}
 
 
-def _blocks(path: pathlib.Path) -> Iterator[tuple[int, str, str, str]]:
+def _blocks(page: str) -> Iterator[tuple[int, str, str, str]]:
   """Each fenced block of a page: the number of its first line, its language and title, or '', and
   its text. All are read in order, since the end of one looks like the beginning of another.
   """
-  page = path.read_text('utf-8')
   fenced = r'^( *)```(\w*)(?: +title="([^"]+)")?[^\n]*\n(.*?)^\1```'
   for block in re.finditer(fenced, page, re.M | re.S):
     number = page.count('\n', 0, block.start()) + 1
@@ -107,7 +110,9 @@ def lines_of_text(place: str, text: str) -> list[Line]:
 
 
 def split(block: str) -> Iterator[str]:
-  """The commands of a block, each on one line, without comments and what is set before them."""
+  """The commands of a block, each on one line, without comments and what starts them; `uv run`
+  starts Python.
+  """
   for line in _whole(re.sub(r'\\\n\s*', ' ', block).splitlines()):
     line = re.sub(r'^\$ |^> |^%|^!', '', line.strip())
     if not line or (line.startswith('#') and not line.startswith('#SBATCH')):
@@ -116,10 +121,8 @@ def split(block: str) -> Iterator[str]:
       command = re.sub(
         r'^(?:srun|nohup|time|nice|env) ', '', part.strip().removesuffix('&').strip()
       )
-      while match := _VARIABLE.match(command):
-        command = command[match.end() :]
       if command:
-        yield command
+        yield re.sub(r'(?:\S*/)?uv run (?=\S+\.py\b)', 'python ', command)
 
 
 def _whole(lines: Iterable[str]) -> Iterator[str]:
@@ -144,6 +147,7 @@ def reason_to_skip(line: str) -> str | None:
   """
   if _OURS.match(line):
     return None
+  line = re.sub(rf'^{VARIABLES}', '', line)
   line = re.sub(r'^\S*/(?=(?:pip|pytest|uv|python3?|mkdocs)\b)', '', line)
   for start, reason in OTHERS.items():
     if line.startswith(start):

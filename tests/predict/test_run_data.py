@@ -202,6 +202,14 @@ def test_without_the_flag_errors_name_the_folder_of_the_run(
     evaluate(run)
 
 
+def test_the_flag_is_named_in_one_sentence(tiny_config) -> None:
+  few = changed(tiny_config, **{'data.validation': '1000'})
+  with pytest.raises(
+    UserError, match=r'a fraction such as 0\.1; --data_dir says where the data are'
+  ):
+    run_data.data_at(few)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize('normalize', ['channel', 'zca'])
 def test_other_training_images_do_not_change_the_normalization(

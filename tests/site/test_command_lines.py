@@ -37,6 +37,26 @@ def test_command_lines_of_a_page(path: pathlib.Path) -> None:
 
 
 @pytest.mark.thorough
+def test_command_lines_of_generated_pages() -> None:
+  """Those of a config with data of its own and of one of folders stand for all; see the next test.
+  What was measured is said of each.
+  """
+  pytest.importorskip('matplotlib')
+  from pages import benchmarks, measured, runs
+  from pages import commands as command_pages
+  from pages import configs as config_pages
+
+  texts = {**command_pages.pages(), **runs.pages(), **benchmarks.pages()}
+  for path in (REPOSITORY / 'configs').glob('[!_]*.py'):
+    texts[f'what was measured of {path.stem}'] = '\n'.join(measured.of_config(path.stem))
+    if path.stem in ('lr', 'catsdogs_scratch'):
+      texts[f'configs/{path.stem}.md'] = config_pages.page(config_pages.described(path))
+  found = [line for name in texts for line in command_lines.lines_of_markdown(name, texts[name])]
+  assert len(found) > 100
+  check(found)
+
+
+@pytest.mark.thorough
 def test_command_lines_of_configs() -> None:
   found = []
   for path in sorted((REPOSITORY / 'configs').rglob('[!_]*.py')):
