@@ -27,10 +27,7 @@ from cifar_jax.utils.errors import UserError, exit_on_user_error
 _CONFIG = flags.DEFINE_string('config', None, 'Path of the config file.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; by default runs/<config name>.')
 _PROGRESS = flags.DEFINE_enum(
-  'progress',
-  'auto',
-  ['auto', 'bar', 'lines', 'silent'],
-  'auto: a bar on a terminal, one line per epoch elsewhere.',
+  'progress', 'auto', ['auto', 'bar', 'lines', 'silent'], 'auto: a bar on a terminal, else lines.'
 )
 _COORDINATOR = flags.DEFINE_string(
   'coordinator', '', "HOST:PORT of process 0, if there are several; 'auto' asks the cluster."
