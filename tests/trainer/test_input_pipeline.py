@@ -65,12 +65,14 @@ def test_a_run_from_the_host_is_that_on_the_devices(tiny_config, tmp_path) -> No
 class Watching(nn.Module):
   """Notes, while its programs are made, what is said of transfers from the devices."""
 
+  num_classes: int
+
   said: ClassVar[list[str | None]] = []
 
   @nn.compact
   def __call__(self, images, train):
     self.said.append(jax.config.jax_transfer_guard_device_to_host)
-    return nn.Dense(10)(images.reshape(len(images), -1))
+    return nn.Dense(self.num_classes)(images.reshape(len(images), -1))
 
 
 @pytest.mark.parametrize('placement', ['device', pytest.param('host', marks=pytest.mark.thorough)])
