@@ -41,7 +41,9 @@ class EventFile:
 
   def __init__(self, folder: pathlib.Path):
     folder.mkdir(parents=True, exist_ok=True)
-    parts = (f'{int(time.time()):010d}', socket.gethostname(), os.getpid(), next(_numbers))
+    # Padded, since names are ordered as texts: of files of the same second, 10 comes after 9.
+    number = f'{next(_numbers):06d}'
+    parts = (f'{int(time.time()):010d}', socket.gethostname(), os.getpid(), number)
     path = folder / f'events.out.tfevents.{".".join(map(str, parts))}'
     self._records = RecordWriter(path.open('xb'))
     self._write(Event(file_version='brain.Event:2'))

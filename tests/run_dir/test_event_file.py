@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import io
+import itertools
 import math
 import pathlib
 import subprocess
@@ -308,3 +309,15 @@ def test_the_hparams_page_groups_seeds_and_averages_them(tmp_path) -> None:
   assert sorted(session.status for session in groups[0].sessions) == [
     *(api_pb2.STATUS_UNKNOWN, api_pb2.STATUS_SUCCESS)
   ]
+
+
+def test_files_of_one_second_are_ordered_by_name(tmp_path, monkeypatch) -> None:
+  """TensorBoard and the dashboard order files by name, in which 10 would come before 9."""
+  monkeypatch.setattr(event_file, '_numbers', itertools.count(8))
+  monkeypatch.setattr(event_file.time, 'time', lambda: 1e9)
+  written = []
+  for _ in range(4):
+    before = set(tmp_path.iterdir())
+    event_file.EventFile(tmp_path).close()
+    written += set(tmp_path.iterdir()) - before
+  assert sorted(written) == written
