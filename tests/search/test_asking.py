@@ -113,10 +113,10 @@ def test_a_worker_that_is_to_stop_waits_for_no_space(open_fake, work, monkeypatc
 
 def test_ctrl_c_is_answered_while_a_space_is_asked() -> None:
   asked = asking_threads()
-  timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-  timer.start()
 
   def propose():
+    time.sleep(0.5)  # by then the other thread waits for this one
+    os.kill(os.getpid(), signal.SIGINT)
     while True:
       pass
 
@@ -126,7 +126,6 @@ def test_ctrl_c_is_answered_while_a_space_is_asked() -> None:
       asking.ask(propose, 'space.py')
   finally:
     signal.signal(signal.SIGINT, before)
-    timer.join()
   assert all_end(asking_threads() - asked)
 
 
