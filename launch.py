@@ -55,10 +55,10 @@ def main(argv: Sequence[str]) -> None:
       from cifar_jax.report.epoch_images import EpochImages
       from cifar_jax.run_dir.progress import Progress
       from cifar_jax.trainer.loop import train
-      from cifar_jax.trials.opening import NoteOpening
+      from cifar_jax.trials.look_recorder import LookRecorder
 
       accelerators.warn_if_unused()
-      callbacks = [EpochImages(config), NoteOpening('launch')]
+      callbacks = [EpochImages(config), LookRecorder('launch')]
       train(config, run, Progress(_PROGRESS.value), flags_note, callbacks)
       process.finish()
 

@@ -125,7 +125,7 @@ def run(arguments: argparse.Namespace) -> None:
   from cifar_jax.trainer.loop import train
   from cifar_jax.trainer.together import NotTogetherError
   from cifar_jax.trials import repeat
-  from cifar_jax.trials.opening import NoteOpening
+  from cifar_jax.trials.look_recorder import LookRecorder
 
   name = configs.name_of(arguments.config)
   folder = arguments.workdir or paths.run_path(f'runs/{name}_{"folds" if folds else "seeds"}')
@@ -154,7 +154,7 @@ def run(arguments: argparse.Namespace) -> None:
       return train(config, run, *rest, **options)
 
   def extra(config: Any) -> Sequence[Any]:
-    return [EpochImages(config), NoteOpening('repeat')]
+    return [EpochImages(config), LookRecorder('repeat')]
 
   # One run after the other shows the table of a group that it trains.
   untold = any(all(run.state == repeat.FINISHED for run in plan) for plan in plans.values())

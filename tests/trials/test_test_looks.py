@@ -10,7 +10,7 @@ import pytest
 
 from cifar_jax import commands
 from cifar_jax.cards import facts, pack
-from cifar_jax.trials import opening, test_looks
+from cifar_jax.trials import look_recorder, test_looks
 from tests.helpers import shown_runs
 from tests.helpers.python_process import run_python
 from tests.helpers.runs import changed
@@ -60,7 +60,7 @@ def test_a_training_that_opens_it_is_a_look(
     splits=types.SimpleNamespace(has_test=True, validation_is_test=validation_is_test),
     trainer=types.SimpleNamespace(config=config),
   )
-  callback = opening.NoteOpening('launch')
+  callback = look_recorder.LookRecorder('launch')
   callback.start(session, 4)
   callback.end(session, None, 9, interrupted)
   assert [look[1:] for look in test_looks.read(study)] == [('launch', 'best', n) for n in notes]

@@ -1,4 +1,4 @@
-"""Trainings in the folder of a study that open the test set, as that of its best config may."""
+"""Records the looks at the test set that trainings in the folder of a study take."""
 
 from cifar_jax.devices import multihost
 from cifar_jax.trainer.session import Callback, RunSession
@@ -6,8 +6,8 @@ from cifar_jax.training.steps import TrainState
 from cifar_jax.trials import test_looks
 
 
-class NoteOpening(Callback):
-  """Writes down that a run of a study is measured on the test set, before it is: at its end, or
+class LookRecorder(Callback):
+  """Records that a run of a study is measured on the test set, before it is: at its end, or
   from its beginning on where the test set is its validation set.
 
   Args:
@@ -18,16 +18,16 @@ class NoteOpening(Callback):
     self._by = by
 
   def start(self, session: RunSession, step: int) -> None:
-    """Notes it where each epoch will be measured on the test set."""
+    """Records it where each epoch will be measured on the test set."""
     if session.splits.has_test and session.splits.validation_is_test:
-      self._note(session, f'validated on it from step {step} on')
+      self._record(session, f'validated on it from step {step} on')
 
   def end(self, session: RunSession, state: TrainState, step: int, interrupted: bool) -> None:
-    """Notes it where the test set is opened now."""
+    """Records it where the test set is opened now."""
     apart = session.splits.has_test and not session.splits.validation_is_test
     if apart and session.trainer.config.evaluate.test and not interrupted:
-      self._note(session, f'after step {step}')
+      self._record(session, f'after step {step}')
 
-  def _note(self, session: RunSession, note: str) -> None:
+  def _record(self, session: RunSession, note: str) -> None:
     if multihost.is_main_process():
       test_looks.record(session.folder, self._by, note)
