@@ -4,7 +4,8 @@
 
 FILE decides everything else: data, augmentation, batch size, schedule and length. Each trial picks
 a few finished trials and changes the network of the best one; the oldest are discarded (Real et
-al., 2019). The first networks are that of FILE, those of --first, and random ones.
+al., 2019). The first networks are that of FILE, those of --first, variants of these, and random
+ones.
 
   python -m cifar_jax evolve --config=configs/cnn_adv.py --config.data.validation=5000 --trials=60
   python -m cifar_jax evolve --config=configs/cnn_adv.py --config.data.validation=5000 \\
@@ -15,7 +16,7 @@ al., 2019). The first networks are that of FILE, those of --first, and random on
 --stages=0.5:24,2:16,6 trains 24 networks once on half of the images, then 16 for 2 epochs and the
 others for 6. The best of each stage are the first of the next, trained anew; accuracies of
 different stages are never compared. Networks above the limits are drawn again before any training.
---random is the control: the same first networks, limits, stages and budget, but every other network
+--random is the control: the same given networks, limits, stages and budget, but every other network
 is drawn at random, and none is a child.
 
 Budget, workers, storage, and continuing after Ctrl-C or kill -9 work as for `search`. As there,

@@ -134,8 +134,9 @@ class Breeder:
     """How an individual is trained."""
     stage: Stage = self.settings.stages[individual.stage]
     config = with_length(to_config(self.base, individual.genome), stage.epochs, self.facts)
-    # Who is promoted is trained anew: it is its own parent.
-    if self.inherits and individual.parents and individual.origin != evolution.PROMOTED:
+    # Who is promoted is trained anew: it is its own parent. That of who varies a first one may
+    # still be in training.
+    if self.inherits and individual.origin in (evolution.MUTATED, evolution.CROSSED):
       parent = run_of(self.folder, individual.parents[0], self.base.seed)
       with Checkpoints(parent, read_only=True) as checkpoints:
         if checkpoints.best() is not None:

@@ -24,8 +24,10 @@ from cifar_jax.search.size import NO_LIMITS, Limits, Size
 from cifar_jax.search.variation import crossed, mutated
 from cifar_jax.utils.errors import UserError
 
-FIRST, DRAWN, MUTATED, CROSSED, PROMOTED = 'first', 'drawn', 'mutated', 'crossed', 'promoted'
+FIRST, VARIED, DRAWN, PROMOTED = 'first', 'varied', 'drawn', 'promoted'
+MUTATED, CROSSED = 'mutated', 'crossed'
 _MOST_DRAWS = 200
+_VARIED = 0.5  # of the founders, so many vary a first one, as far as there is any; the rest are new
 _MORE_CHANGES = 2, 0.3  # a child has one change, and each of two more with this probability
 _STAGE = re.compile(r'([0-9]*\.?[0-9]+)(?::([0-9]{1,6}))?', re.ASCII)
 
@@ -84,7 +86,8 @@ class Individual:
     parents: The numbers of those it comes from; of one that was trained longer, that one.
     generation: 0 for those without parents, else one more than the parents' largest.
     stage: The index of its stage.
-    origin: 'first', 'drawn', 'mutated', 'crossed' or 'promoted'.
+    origin: 'first'; 'varied' from a first one, whatever that one is worth; 'drawn' at random;
+      'mutated' or 'crossed' from one or two that won a tournament; 'promoted'.
     size: Of its network.
     changes: What mutation changed, for people.
     redrawn: The genomes that were drawn before it, and too large or there already.
@@ -215,7 +218,11 @@ def next_individual(
   founding = not stage and place < settings.population
   alive = [] if settings.at_random or founding else living(settings, others, stage)
   for redrawn in range(_MOST_DRAWS):
-    drawn = _drawn(settings, random, alive, image_shape)
+    drawn = (
+      _child(settings, random, alive, image_shape)
+      if alive
+      else _founder(settings, random, image_shape)
+    )
     if drawn.genome in there:
       continue
     size = size_of(drawn.genome)
@@ -278,12 +285,19 @@ class _Drawn(NamedTuple):
   changes: tuple[str, ...]
 
 
-def _drawn(
+def _founder(settings: Settings, random: Random, image_shape: Sequence[int]) -> _Drawn:
+  """A genome without a measured parent: a first one varied, or one at random."""
+  if settings.first and not settings.at_random and random.random() < _VARIED:
+    parent = int(random.integers(len(settings.first)))
+    genome, changes = _changed(random, settings.first[parent], image_shape)
+    return _Drawn(genome, (parent,), 1, VARIED, changes)
+  return _Drawn(random_genome(random, image_shape), (), 0, DRAWN, ())
+
+
+def _child(
   settings: Settings, random: Random, alive: Sequence[Individual], image_shape: Sequence[int]
 ) -> _Drawn:
-  """A genome at random where nobody lives, else a child."""
-  if not alive:
-    return _Drawn(random_genome(random, image_shape), (), 0, DRAWN, ())
+  """A genome of one or two parents."""
   parents = [tournament(random, alive, settings.tournament)]
   if random.random() < settings.crossover:
     other = tournament(random, alive, settings.tournament)
@@ -291,14 +305,22 @@ def _drawn(
   genome = parents[0].genome
   if len(parents) == 2:
     genome = crossed(random, genome, parents[1].genome, image_shape)
-  changes = []
-  for _ in range(1 + random.binomial(*_MORE_CHANGES)):
-    genome, change = mutated(random, genome, image_shape)
-    changes.append(change)
+  genome, changes = _changed(random, genome, image_shape)
   return _Drawn(
     genome,
     tuple(parent.number for parent in parents),
     1 + max(parent.generation for parent in parents),
     CROSSED if len(parents) == 2 else MUTATED,
-    tuple(changes),
+    changes,
   )
+
+
+def _changed(
+  random: Random, genome: Genome, image_shape: Sequence[int]
+) -> tuple[Genome, tuple[str, ...]]:
+  """A genome with one to three changes, and what they are."""
+  changes = []
+  for _ in range(1 + random.binomial(*_MORE_CHANGES)):
+    genome, change = mutated(random, genome, image_shape)
+    changes.append(change)
+  return genome, tuple(changes)

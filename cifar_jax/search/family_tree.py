@@ -17,12 +17,13 @@ from cifar_jax.search.evolution import (
   FIRST,
   MUTATED,
   PROMOTED,
+  VARIED,
   Individual,
   Stage,
   best_of,
 )
 
-_MARKS = {FIRST: 's', DRAWN: 'o', PROMOTED: '>', MUTATED: 'o', CROSSED: 'D'}
+_MARKS = {FIRST: 's', DRAWN: 'o', VARIED: 'o', PROMOTED: '>', MUTATED: 'o', CROSSED: 'D'}
 _WIDTH, _HEIGHT = (6.0, 12.0), (3.4, 14.0)  # inches, from few to many individuals
 _NUMBERED = 40  # individuals up to which each has its number beside it
 
@@ -166,16 +167,17 @@ def _explain(made: Any, individuals: Sequence[Individual], has_best: bool, size:
   from matplotlib.lines import Line2D
 
   there = {x.origin for x in individuals if x.score is not None}
+  of_one = bool(there & {MUTATED, VARIED})
   names = {
     FIRST: 'given at first',
     PROMOTED: 'trained longer',
     CROSSED: 'of two parents',
-    **({DRAWN: 'drawn'} if MUTATED not in there else {DRAWN: 'drawn, or of one parent'}),
+    DRAWN: 'drawn, or of one parent' if of_one else 'drawn',
   }
   handles = [
     Line2D([], [], linestyle='', marker=_MARKS[origin], color=INK, markersize=5, label=name)
     for origin, name in names.items()
-    if origin in there or (origin == DRAWN and MUTATED in there)
+    if origin in there or (origin == DRAWN and of_one)
   ]
   if any(x.score is None for x in individuals):
     handles.append(

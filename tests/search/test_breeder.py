@@ -87,7 +87,8 @@ def test_each_individual_follows_from_those_before_it(opened):
       settings, x.number, found[: x.number], CIFAR.image_shape, CIFAR.size_of
     )
     assert dataclasses.replace(again, score=x.score) == x
-  assert [x.origin for x in found[:5]] == ['first', 'first', 'drawn', 'drawn', 'drawn']
+  assert [x.origin for x in found[:2]] == ['first'] * 2
+  assert {x.origin for x in found[2:5]} <= {'varied', 'drawn'}
   assert [x.stage for x in found] == [0] * 10 + [1] * 8
   assert [x.origin for x in found[10:12]] == ['promoted'] * 2
 
@@ -150,7 +151,7 @@ def test_the_line_of_a_trial_names_its_network_before_it_is_cut_off(opened):
     assert f' parameters={shown["parameters"]} ' in line
 
 
-def test_a_network_that_fails_is_nobodys_parent(tmp_path):
+def test_a_network_that_fails_wins_no_tournament(tmp_path):
   def train(config: ConfigDict, run: pathlib.Path, *arguments: Any, **options: Any) -> Any:
     if int(run.parent.name) % 3 == 1:
       raise UserError('the loss became NaN or infinite')
@@ -161,7 +162,8 @@ def test_a_network_that_fails_is_nobodys_parent(tmp_path):
   assert failed >= {1, 4, 7, 10, 13, 16}
   found = breeder.individuals(opened.trials())
   assert len(found) == 18
-  assert not failed & {parent for x in found for parent in x.parents}
+  children = [x for x in found if x.origin not in ('varied', 'drawn')]
+  assert not failed & {parent for x in children for parent in x.parents}
 
 
 def test_a_trial_that_is_proposed_again_is_the_same_one(tmp_path):
@@ -183,22 +185,22 @@ def test_a_trial_that_is_proposed_again_is_the_same_one(tmp_path):
 def test_a_child_begins_with_its_parents_weights_where_there_are_some(tmp_path, monkeypatch):
   opened = evolve(in_memory(tmp_path), trials=9)
   made = breeder_of(tmp_path, inherits=True)
-  child = next(x for x in breeder.individuals(opened.trials()) if x.parents)
+  born = breeder.individuals(opened.trials())
+  child = next(x for x in born if x.origin == evolution.MUTATED)
   assert made.config_of(child).init_from == ''  # the made-up training leaves none
   monkeypatch.setattr(breeder.Checkpoints, 'best', lambda self: 5)
   config = made.config_of(child)
   assert config.init_from == str(opened.run_of(child.parents[0], 0))
   assert config.init_matching
-  founder = breeder.individuals(opened.trials())[0]
-  assert made.config_of(founder).init_from == ''
-  anew = dataclasses.replace(child, origin=evolution.PROMOTED)
-  assert made.config_of(anew).init_from == ''
+  assert made.config_of(born[0]).init_from == ''
+  for origin in (evolution.PROMOTED, evolution.VARIED):
+    assert made.config_of(dataclasses.replace(child, origin=origin)).init_from == ''
 
 
-def test_random_search_has_the_same_first_networks_and_stages(tmp_path, opened):
+def test_random_search_has_the_same_given_networks_and_stages(tmp_path, opened):
   control = evolve(in_memory(tmp_path), at_random=True)
   found, other = (breeder.individuals(x.trials()) for x in (control, opened))
-  assert [x.genome for x in found[:5]] == [x.genome for x in other[:5]]
+  assert [x.genome for x in found[:2]] == [x.genome for x in other[:2]]
   assert {x.origin for x in found} == {'first', 'drawn', 'promoted'}
   assert [x.origin for x in found[10:12]] == ['promoted'] * 2
 

@@ -19,6 +19,7 @@ from tests.helpers.genomes import ADV
 
 CIFAR = (32, 32, 3)
 ONE_STAGE = (Stage(1, None),)
+DEEPER = dataclasses.replace(ADV, blocks=(*ADV.blocks, ADV.blocks[-1]))
 
 
 def depth_and_width(genome: Genome) -> Size:
@@ -86,17 +87,41 @@ def test_those_that_failed_or_are_still_trained_are_nobodys_parents():
   assert parents == {0, 2}
 
 
-def test_the_first_ones_then_random_ones_then_children():
+def test_the_first_ones_then_founders_then_children():
   of = Settings(0, ONE_STAGE, first=(ADV,), population=4, tournament=2, crossover=0.5)
   found = evolve(of, 40)
   assert found[0].genome == ADV
-  assert [x.origin for x in found[:4]] == ['first', 'drawn', 'drawn', 'drawn']
+  assert found[0].origin == 'first'
+  assert {x.origin for x in found[1:4]} <= {'varied', 'drawn'}
   assert {x.origin for x in found[4:]} == {'mutated', 'crossed'}
   for child in found[4:]:
     assert all(0 < child.number - parent <= 4 for parent in child.parents)
     assert child.generation == 1 + max(found[parent].generation for parent in child.parents)
     assert len(child.parents) == (2 if child.origin == 'crossed' else 1)
     assert 1 <= len(child.changes) <= 3
+
+
+def test_about_half_of_the_founders_vary_a_first_one_though_none_is_measured():
+  of = Settings(0, ONE_STAGE, first=(ADV, DEEPER), population=202, tournament=2)
+  others: list[Individual] = []
+  for number in range(202):
+    others.append(born(of, number, others))
+  varied = [x for x in others if x.origin == 'varied']
+  # 200 throws of a coin: 100, and six standard deviations of 7.1.
+  assert 58 < len(varied) < 142
+  assert {x.parents for x in varied} == {(0,), (1,)}
+  for x in varied:
+    assert x.generation == 1
+    assert 1 <= len(x.changes) <= 3
+    assert x.genome != of.first[x.parents[0]]
+  assert all(x.origin == 'drawn' and not x.parents for x in others[2:] if x not in varied)
+
+
+@pytest.mark.parametrize('options', [{'first': (ADV,), 'at_random': True}, {'first': ()}])
+def test_nothing_is_varied_in_the_control_or_where_nothing_was_given(options):
+  of = Settings(0, ONE_STAGE, population=30, tournament=2, **options)
+  found = evolve(of, 30)[len(options['first']) :]
+  assert {x.origin for x in found} == {'drawn'}
 
 
 def test_nobody_to_choose_from_yet_is_a_random_one():

@@ -11,7 +11,7 @@ import pytest
 from cifar_jax import config as configs
 from cifar_jax.commands import make_parser, parsing
 from cifar_jax.search import breeder, evolve, results, study, table
-from cifar_jax.search.evolution import PROMOTED, Stage
+from cifar_jax.search.evolution import CROSSED, MUTATED, Stage
 from cifar_jax.search.genome import of_config
 from cifar_jax.search.size import Limits
 from cifar_jax.utils.errors import UserError
@@ -141,7 +141,7 @@ def test_a_tiny_evolution_from_its_command_to_its_page(tiny_data, tmp_path):
   opened = study.reopen(folder)
   for x in breeder.individuals(opened.trials()):
     config = configs.read(opened.run_of(x.number, 0))
-    inherits = x.parents and x.origin != PROMOTED  # who is trained anew
+    inherits = x.origin in (MUTATED, CROSSED)  # not who is trained anew, or varies a first one
     assert config.init_from == (str(opened.run_of(x.parents[0], 0)) if inherits else '')
     assert not config.evaluate.test
   best = configs.load(str(folder / results.BEST_NAME))
