@@ -7,8 +7,6 @@ out first. Where neither classes nor groups count, that is the order itself, cut
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse import csgraph
 
 
 def choose(
@@ -123,6 +121,9 @@ def joined(several: Sequence[np.ndarray]) -> np.ndarray:
     several: The group of each image [N], text or numbers, by each grouping, of which there is one
       at least.
   """
+  from scipy import sparse  # not where nothing is joined: it takes a tenth of a second to import
+  from scipy.sparse import csgraph
+
   numbers = [np.unique(groups, return_inverse=True)[1].reshape(-1) for groups in several]
   found = numbers[0]
   for other in numbers[1:]:

@@ -1,15 +1,15 @@
-"""Checkpoints of a run: Orbax behind `save`, `restore`, `latest` and `best`.
+"""Checkpoints of a run: two Orbax folders behind `save`, `restore`, `latest` and `best`.
 
 A run's folder holds `checkpoints/STEP` (the latest few, to resume from) and `best/STEP` (one, the
-best by validation). They are two folders because one Orbax manager that ranks by a metric evicts
-the newest checkpoint when it is not among the best, and a resumed run would silently go back. A
-checkpoint becomes visible by a rename once it is complete, so a process killed in the middle of a
-save leaves the older ones as they were. Whatever is read is compared with the checksums that were
-saved with it; where they differ, the next older checkpoint takes its place.
+best by validation). They are two because one Orbax manager that ranks by a metric evicts the newest
+checkpoint when it is not among the best, and a resumed run would silently go back. A checkpoint
+becomes visible by a rename once it is complete, so a process killed in the middle of a save leaves
+the older ones as they were. Whatever is read is compared with the checksums that were saved with
+it; where they differ, the next older checkpoint takes its place.
 
 What is written is a copy of the state on the host, by `host_copy`, so that a thread can write it
-while the devices go on. Of several processes the first one alone writes, since every
-process holds the whole state, and each reads for itself: none waits for another.
+while the devices go on. Of several processes the first one alone writes, since every process holds
+the whole state, and each reads for itself: none waits for another.
 """
 
 import contextlib
@@ -18,14 +18,12 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import jax
-import orbax.checkpoint as ocp
 from absl import logging
 from flax import traverse_util
-from orbax.checkpoint import checkpoint_managers
 
 from cifar_jax.config.migrations import FORMAT, format_of
 from cifar_jax.devices import multihost
@@ -35,6 +33,9 @@ from cifar_jax.run_dir.state_migrations import migrated
 from cifar_jax.training.steps import TrainState, abstract_state
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors
+
+if TYPE_CHECKING:
+  from cifar_jax.run_dir.orbax_folder import OrbaxFolder
 
 LATEST, BEST = 'checkpoints', 'best'
 _MARGIN = 2**17  # bytes of a checkpoint beside the arrays and facts: some twenty small files
@@ -51,44 +52,33 @@ class Checkpoints:
   ):
     self._run = run.absolute()
     self._writes = not read_only and multihost.is_main_process()
-    alone = ocp.options.MultiprocessingOptions(
-      primary_host=jax.process_index(), active_processes={jax.process_index()}
-    )
     self._kept = {LATEST: keep, BEST: 1}
     self._read_back = read_back
     self._unreadable: set[tuple[str, int]] = set()
-    with disk_errors(self._run), _quiet():
+    with disk_errors(self._run):
       for name in self._kept if self._writes else ():
         (self._run / name).mkdir(parents=True, exist_ok=True)
-      self._managers = {
-        name: ocp.CheckpointManager(
-          self._run / name,
-          item_handlers={
-            'state': ocp.StandardCheckpointHandler(multiprocessing_options=alone),
-            'facts': ocp.JsonCheckpointHandler(multiprocessing_options=alone),
-          },
-          options=ocp.CheckpointManagerOptions(
-            # All of them, where the newest has to prove itself first; see `_prove`.
-            preservation_policy=checkpoint_managers.LatestN(None if read_back else count),
-            # The thread of `background` is: it keeps the order of what is written, of which these
-            # folders are a part, and nothing that fails there goes unnoticed.
-            enable_async_checkpointing=False,
-            cleanup_tmp_directories=self._writes,
-            read_only=not self._writes,
-            create=False,
-            multiprocessing_options=alone,
-          ),
-        )
-        for name, count in self._kept.items()
-        if (self._run / name).is_dir()
-      }
+      self._folders = self._opened()
+
+  def _opened(self) -> dict[str, 'OrbaxFolder']:
+    """Name -> those of the two folders that are there."""
+    there = {name: self._run / name for name in self._kept if (self._run / name).is_dir()}
+    if not there:
+      return {}
+    from cifar_jax.run_dir.orbax_folder import OrbaxFolder
+
+    # All checkpoints stay, where the newest has to prove itself first; see `_prove`.
+    keep = dict.fromkeys(there, None) if self._read_back else self._kept
+    return {
+      name: OrbaxFolder(folder, keep[name], writes=self._writes) for name, folder in there.items()
+    }
 
   def __enter__(self) -> 'Checkpoints':
     return self
 
   def __exit__(self, *_: object) -> None:
-    for manager in self._managers.values():
-      manager.close()
+    for folder in self._folders.values():
+      folder.close()
 
   def latest(self) -> int | None:
     """The newest complete step to resume from, or None."""
@@ -100,7 +90,7 @@ class Checkpoints:
 
   def steps(self) -> list[int]:
     """Every complete step on disk, ascending."""
-    return sorted({step for manager in self._managers.values() for step in manager.all_steps()})
+    return sorted({step for folder in self._folders.values() for step in folder.steps()})
 
   def save(self, state: TrainState, facts: Mapping[str, Any], *, best: bool = False) -> None:
     """Writes the whole state and some JSON facts; a step that is there already is left alone.
@@ -116,9 +106,9 @@ class Checkpoints:
         back; older checkpoints stay complete.
     """
     name = BEST if best else LATEST
-    manager = self._managers[name]
+    folder = self._folders[name]
     step = int(state.step)
-    if step in manager.all_steps() and (name, step) not in self._unreadable:
+    if step in folder.steps() and (name, step) not in self._unreadable:
       return
     sealed = checksums.sealed({**facts, 'format': FORMAT}, checksums.record(state))
     with disk_errors(self._run):
@@ -127,33 +117,30 @@ class Checkpoints:
       if shutil.disk_usage(self._run).free < arrays + len(json.dumps(sealed)) + _MARGIN:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
       if (name, step) in self._unreadable:
-        manager.delete(step)
+        folder.delete(step)
         self._unreadable.remove((name, step))
       self._write(name, step, state, sealed)
       if self._read_back:
         self._prove(name, step, state, sealed)
 
   def _write(self, name: str, step: int, state: TrainState, sealed: Mapping[str, Any]) -> None:
-    manager = self._managers[name]
-    arrays, facts = ocp.args.StandardSave(uncopied(state)), ocp.args.JsonSave(sealed)
-    manager.save(step, args=ocp.args.Composite(state=arrays, facts=facts), force=True)
-    manager.wait_until_finished()
+    self._folders[name].add(step, uncopied(state), sealed)
     if (folder := self._run / name / str(step)).is_dir():
       checksums.seal_files(folder)
 
   def _prove(self, name: str, step: int, state: TrainState, sealed: Mapping[str, Any]) -> None:
     """Reads a new checkpoint, writes it once more where it is damaged, then deletes older ones."""
-    manager = self._managers[name]
+    folder = self._folders[name]
     sharding = _first_device()
     try:
       self._read(name, step, None, sharding)
     except Exception:  # many kinds, as in `_first_readable`
-      manager.delete(step)
+      folder.delete(step)
       self._write(name, step, state, sealed)
       try:
         self._read(name, step, None, sharding)
       except Exception as error:
-        manager.delete(step)
+        folder.delete(step)
         raise UserError(
           f'the checkpoint of step {step} was written to {self._run / name} twice and cannot be '
           f'read back ({_reason(error)}); older ones are there still: see that the folder keeps '
@@ -161,12 +148,12 @@ class Checkpoints:
         ) from None
     # A damaged one may be of a later step, from which the run could not go on.
     others = sorted(
-      (other for other in manager.all_steps() if other != step),
+      (other for other in folder.steps() if other != step),
       key=lambda other: ((name, other) not in self._unreadable, other),
       reverse=True,
     )
     for other in others[self._kept[name] - 1 :]:
-      manager.delete(other)
+      folder.delete(other)
       self._unreadable.discard((name, other))
 
   def restore(
@@ -223,8 +210,8 @@ class Checkpoints:
   def facts(self, which: str = 'latest') -> dict[str, Any]:
     """The facts of the newest checkpoint whose facts can be read; {} without one."""
     for name, step in self._candidates(which):
-      with contextlib.suppress(Exception), _quiet():  # whoever needs its arrays says so
-        return checksums.opened(self._sealed_facts(name, step))[0]
+      with contextlib.suppress(Exception):  # whoever needs its arrays says so
+        return checksums.opened(self._folders[name].facts(step))[0]
     return {}
 
   def _first_readable(
@@ -288,26 +275,18 @@ class Checkpoints:
       UserError: It is of something else than `target`, or of a newer version.
       Exception: It is damaged; Orbax and TensorStore have many kinds for that.
     """
-    manager, path = self._managers[name], self._run / name / str(step)
-    with _quiet():
-      checksums.check_files(path)
-      facts, arrays = checksums.opened(self._sealed_facts(name, step))
-      saved = manager.item_metadata(step)['state']
-      number = format_of(facts, f'checkpoint {path}')
-      if target is not None:
-        record = migrated(arrays or checksums.unchecked_record(saved), number)
-        checksums.check_same(record, target, path)
-      state = manager.restore(
-        step,
-        args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state(saved, sharding))),
-      ).state
-      if arrays is not None:
-        checksums.check(state, arrays)
+    folder, path = self._folders[name], self._run / name / str(step)
+    checksums.check_files(path)
+    facts, arrays = checksums.opened(folder.facts(step))
+    saved = folder.metadata(step)
+    number = format_of(facts, f'checkpoint {path}')
+    if target is not None:
+      record = migrated(arrays or checksums.unchecked_record(saved), number)
+      checksums.check_same(record, target, path)
+    state = folder.state(step, abstract_state(saved, sharding))
+    if arrays is not None:
+      checksums.check(state, arrays)
     return state, facts, number
-
-  def _sealed_facts(self, name: str, step: int) -> dict[str, Any]:
-    args = ocp.args.Composite(facts=ocp.args.JsonRestore())
-    return dict(self._managers[name].restore(step, args=args).facts)
 
   def _candidates(self, which: str) -> list[tuple[str, int]]:
     """Where to look, the newest first; the best one is the last resort for the latest."""
@@ -316,12 +295,12 @@ class Checkpoints:
       return [
         (name, step)
         for name in folders
-        if name in self._managers
-        for step in sorted(self._managers[name].all_steps(), reverse=True)
+        if name in self._folders
+        for step in sorted(self._folders[name].steps(), reverse=True)
       ]
     if not which.isdecimal():
       raise UserError(f"checkpoint '{which}' is not 'latest', 'best' or a step number")
-    found = [(n, int(which)) for n, m in self._managers.items() if int(which) in m.all_steps()]
+    found = [(n, int(which)) for n, f in self._folders.items() if int(which) in f.steps()]
     if not found:
       raise UserError(f'{self._run} has no checkpoint of step {which}; it has {self.steps()}')
     return found
@@ -334,16 +313,3 @@ def _first_device() -> jax.sharding.Sharding:
 def _reason(error: Exception) -> str:
   first_line, *_ = str(error).strip().split('\n')
   return f'{type(error).__name__}: {first_line[:200]}'
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-  """Keeps Orbax from printing, from its threads, tracebacks of what it raises here as well, and
-  from warning that what is opened to be read only is read-only.
-  """
-  verbosity = logging.get_verbosity()
-  logging.set_verbosity(logging.FATAL)
-  try:
-    yield
-  finally:
-    logging.set_verbosity(verbosity)

@@ -6,6 +6,8 @@ import os
 import pathlib
 import re
 import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from cifar_jax.trainer.loop import train
 from cifar_jax.trials import test_looks
 from cifar_jax.utils.errors import UserError
 from cifar_jax.zoo import entries
+from tests.helpers import REPOSITORY
 from tests.helpers.runs import assert_identical, changed
 
 NAMES = entries.names()
@@ -97,6 +100,20 @@ def test_pictures_are_recognized_offline_and_nothing_is_written(monkeypatch, tmp
   assert np.mean(network.probabilities(test.images[:32]).argmax(1) == test.labels[:32]) >= 0.9
   assert snapshot(entries.FOLDER) == before
   assert list(tmp_path.iterdir()) == []
+
+
+def test_what_training_alone_needs_is_not_imported_to_predict() -> None:
+  """Each takes between a tenth of a second and a whole one."""
+  code = (
+    'import sys, numpy as np\n'
+    'from cifar_jax.predict import classifier\n'
+    "network = classifier.load('zoo:quickstart')\n"
+    'assert network.probabilities(np.zeros((1, *network.image_shape), np.uint8)).shape == (1, 10)\n'
+    "heavy = {'matplotlib', 'orbax', 'pandas', 'pyarrow', 'requests', 'scipy', 'tensorboard'}\n"
+    'assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n'
+  )
+  environment = {**os.environ, 'PYTHONPATH': str(REPOSITORY)}
+  subprocess.run([sys.executable, '-c', code], check=True, env=environment)
 
 
 @pytest.mark.thorough
