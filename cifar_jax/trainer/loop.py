@@ -17,14 +17,13 @@ from cifar_jax.run_dir import model_folder, references, run_files
 from cifar_jax.run_dir.background import Background
 from cifar_jax.run_dir.progress import Progress
 from cifar_jax.run_dir.signals import stop_signals
-from cifar_jax.trainer import cached_features, resume, run_summary
+from cifar_jax.trainer import cached_features, resume, run_summary, step_memory
 from cifar_jax.trainer.build import Trainer, build_trainer
 from cifar_jax.trainer.evaluator import Placed
 from cifar_jax.trainer.input_pipeline import make_input_pipeline
 from cifar_jax.trainer.opened_run import open_run
 from cifar_jax.trainer.programs import TEST, VALIDATION, CompiledAhead
 from cifar_jax.trainer.session import Callback, NotFiniteError, Session
-from cifar_jax.trainer.step_memory import check_step_fits
 from cifar_jax.training.multi_label import THRESHOLDS
 from cifar_jax.training.steps import TrainState, variables
 
@@ -77,7 +76,7 @@ def train(
 
   # 3. Build.
   trainer = (build or build_trainer)(config, splits)
-  check_step_fits(trainer, splits)
+  step_memory.prepare(trainer, splits)
   network = layer_table.describe(
     trainer.recipe.module, splits.image_shape, trainer.recipe.task.activation
   )

@@ -21,10 +21,9 @@ from cifar_jax.data import Splits
 from cifar_jax.devices import sharding
 from cifar_jax.optim import Plan, make_average
 from cifar_jax.run_dir.progress import Progress
-from cifar_jax.trainer import cached_features
+from cifar_jax.trainer import cached_features, step_memory
 from cifar_jax.trainer.build import Trainer, build_trainer
 from cifar_jax.trainer.input_pipeline import make_input_pipeline
-from cifar_jax.trainer.step_memory import check_step_fits
 from cifar_jax.training.losses import Metrics
 from cifar_jax.training.steps import variables
 from cifar_jax.utils.errors import UserError
@@ -168,7 +167,7 @@ def measure(
   configs.validate(config)
   splits = data.load_splits(config)
   trainer = _trainer(config, splits, rates)
-  check_step_fits(trainer, splits)
+  step_memory.prepare(trainer, splits)
   state = trainer.init()
   train = cached_features.make_substitute(trainer.recipe, variables(state))(splits.train)
   pipeline = make_input_pipeline(trainer, train, 0)

@@ -1,10 +1,11 @@
-"""What a training step takes at the least, asked before anything is put on a device.
+"""What a training step takes, asked before anything is put on a device, from shapes alone.
 
-A lower bound of the memory, from shapes alone: what it refuses cannot work in what is free now, and
-what it lets pass may still be too much.
+What is refused here is a lower bound of the memory: it cannot work in what is free now, and what
+passes may still be too much.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -12,11 +13,15 @@ import jax
 
 from cifar_jax.data import Splits
 from cifar_jax.devices import sharding
+from cifar_jax.startup import host_memory
 from cifar_jax.trainer import cached_features
 from cifar_jax.trainer.build import Trainer
 from cifar_jax.utils.errors import UserError
 
 _FLOAT = 4  # bytes
+# Up to here, what all modules make of a batch is kept by the host from step to step. XLA needs
+# between half and twice of that sum for a step of the networks in configs/.
+_MOST_KEPT = 2**29  # bytes
 
 
 class Part(NamedTuple):
@@ -27,10 +32,26 @@ class Part(NamedTuple):
   advice: str
 
 
-def check_step_fits(trainer: Trainer, splits: Splits) -> None:
-  """Raises UserError if a step needs more memory than a device has, or no such network can be."""
+def prepare(trainer: Trainer, splits: Splits, runs: int = 1) -> list[Part]:
+  """Sees that a step fits, and tells the host's allocator how to deal with one of its size.
+
+  Args:
+    runs: How many runs are trained in one program.
+
+  Returns:
+    What a step of one run needs on each device.
+
+  Raises:
+    UserError: One run alone needs more memory than a device has, or no such network can be built.
+  """
+  needed, outputs = _needs(trainer, splits)
+  _check_fits(trainer, needed)
+  host_memory.keep_large_blocks(runs * outputs <= _MOST_KEPT)
+  return needed
+
+
+def _check_fits(trainer: Trainer, needed: Sequence[Part]) -> None:
   there = sharding.bytes_of_a_device(trainer.mesh)
-  needed = parts(trainer, splits)
   total = sum(part.size for part in needed)
   if there is None or total <= there:
     return
@@ -46,8 +67,9 @@ def check_step_fits(trainer: Trainer, splits: Splits) -> None:
   )
 
 
-def parts(trainer: Trainer, splits: Splits) -> list[Part]:
-  """What a step of the run needs on each device.
+def _needs(trainer: Trainer, splits: Splits) -> tuple[list[Part], int]:
+  """What a step of the run needs on each device at the least, and the bytes that all modules
+  together make of a batch there, those of modules within others counted twice.
 
   Raises:
     UserError: the network cannot be built of the sizes that the config gives it.
@@ -71,8 +93,9 @@ def parts(trainer: Trainer, splits: Splits) -> list[Part]:
       'make the network smaller in --config.model',
     )
   ]
+  made = rows // config.grad_accum_steps * sum(outputs)
   if cached_features.are_cached(recipe.module):  # neither images nor the frozen base are in a step
-    return found
+    return found, made
   found += [
     Part(
       rows * height * width * channels * _FLOAT,
@@ -102,7 +125,7 @@ def parts(trainer: Trainer, splits: Splits) -> list[Part]:
         'keep them with the host: --config.data.placement=host',
       )
     )
-  return found
+  return found, made
 
 
 def _shapes(trainer: Trainer) -> tuple[Any, list[int], tuple[int, ...] | None]:

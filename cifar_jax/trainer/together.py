@@ -171,7 +171,7 @@ def _programs_that_fit(
 ) -> tuple[int, ManyPrograms]:
   """The number of runs that the memory holds, and the programs of the first so many."""
   own_data = len(splits) > 1
-  at_least = together_rules.lower_bound(lead, splits[0], own_data)
+  at_least = together_rules.lower_bound(lead, splits[0], own_data, len(several))
   made: dict[int, ManyPrograms] = {}
 
   def compiled(runs: int) -> float:

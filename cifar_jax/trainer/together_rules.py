@@ -53,15 +53,19 @@ def most_that_fit(
   return runs
 
 
-def lower_bound(trainer: Trainer, splits: Splits, own_data: bool) -> Callable[[int], float]:
+def lower_bound(
+  trainer: Trainer, splits: Splits, own_data: bool, runs: int
+) -> Callable[[int], float]:
   """`at_least` of `most_that_fit`: what `step_memory` knows of each run, but the images that the
   runs share once: all, or the test images where each holds out others.
+
+  Args:
+    runs: How many there are.
 
   Raises:
     UserError: One alone does not fit.
   """
-  step_memory.check_step_fits(trainer, splits)
-  each = sum(part.size for part in step_memory.parts(trainer, splits))
+  each = sum(part.size for part in step_memory.prepare(trainer, splits, runs))
   shared = splits.image_bytes
   if own_data:
     shared = splits.test.images.nbytes if splits.has_test else 0

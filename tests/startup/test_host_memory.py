@@ -73,3 +73,40 @@ print(kept - resident())
     [sys.executable, '-c', program], capture_output=True, text=True, check=True
   )
   assert int(process.stdout) > 60_000  # kB
+
+
+@pytest.mark.skipif(not GLIBC, reason='only for the GNU C library')
+def test_large_blocks_are_handed_back_or_kept_as_asked_last():
+  program = """
+import pathlib, re
+from cifar_jax.startup import host_memory
+def resident():
+  return int(re.search(r'VmRSS:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1])
+def left():
+  before = resident()
+  bytearray(128 << 20)
+  return resident() - before
+host_memory.keep_large_blocks(False)  # nothing, before the allocator is ours
+assert host_memory.configure_malloc({'JAX_PLATFORMS': 'cpu'})
+kept = left()
+before = resident()
+host_memory.keep_large_blocks(False)
+print(kept, before - resident(), left())
+host_memory.keep_large_blocks(True)
+print(left())
+"""
+  process = subprocess.run(
+    [sys.executable, '-c', program], capture_output=True, text=True, check=True
+  )
+  kept, given_back, mapped, kept_again = map(int, process.stdout.split())
+  assert min(kept, given_back, kept_again) > 120_000  # kB
+  assert mapped < 10_000
+
+
+@pytest.mark.parametrize(('platforms', 'how'), [('cpu', 'off'), ('cuda', 'on')])
+def test_an_allocator_that_is_not_ours_stays_as_it_is(monkeypatch, platforms, how):
+  monkeypatch.setattr(host_memory, '_is_set', False)
+  configure_malloc({'JAX_PLATFORMS': platforms, 'CIFAR_JAX_KEEP_MEMORY': how})
+  monkeypatch.setattr(host_memory.ctypes, 'CDLL', lambda name: pytest.fail('the allocator was set'))
+  for keep in (True, False):
+    host_memory.keep_large_blocks(keep)

@@ -65,7 +65,7 @@ def test_cached_maps_train_as_computed_ones(config, tmp_path) -> None:
 def test_a_step_on_cached_maps_needs_no_room_for_images(config) -> None:
   splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
   needed = {
-    features: step_memory.parts(
+    features: step_memory.prepare(
       build_trainer(changed(config, **{'model.features': features}), splits), splits
     )
     for features in ('cached', 'computed')

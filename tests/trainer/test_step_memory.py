@@ -1,4 +1,11 @@
-"""A run that cannot fit is refused in one sentence, before anything of it is made."""
+"""A run that cannot fit is refused in one sentence, before anything of it is made; one that can
+does not take ever more.
+"""
+
+import json
+import os
+import subprocess
+import sys
 
 import flax.linen as nn
 import pytest
@@ -13,6 +20,7 @@ from cifar_jax.startup import host_memory
 from cifar_jax.trainer import loop, step_memory
 from cifar_jax.trainer.build import build_trainer
 from cifar_jax.utils.errors import UserError
+from tests.helpers import REPOSITORY
 from tests.helpers.runs import changed
 
 LINEAR = {'model.widths': (), 'model.block': (), 'model.head': ('flatten',)}
@@ -26,7 +34,7 @@ def tiny_config(tiny_config):
 
 def parts_of(config) -> dict[str, int]:
   splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
-  found = step_memory.parts(build_trainer(config, splits), splits)
+  found = step_memory.prepare(build_trainer(config, splits), splits)
   return {part.what.split(' of ')[0]: part.size for part in found}
 
 
@@ -35,7 +43,7 @@ def test_the_parts_of_a_linear_network(tiny_config) -> None:
   options = {**LINEAR, 'optimizer.name': 'adam', 'augment.crop_padding': 5}
   config = changed(tiny_config, **options)
   splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
-  sizes = [part.size for part in step_memory.parts(build_trainer(config, splits), splits)]
+  sizes = [part.size for part in step_memory.prepare(build_trainer(config, splits), splits)]
   parameters = 4 * (192 * 4 + 4)
   scalars = 4 * (
     1 + 1 + 5
@@ -46,6 +54,45 @@ def test_the_parts_of_a_linear_network(tiny_config) -> None:
   assert sizes[2] == 4 * 32 * 8 * 8 * 3  # flattened images are the largest output
   assert sizes[3] == 4 * 32 * 18 * 18 * 3
   assert sizes[4] == (180 + 20 + 90) * 8 * 8 * 3
+
+
+def test_what_large_steps_free_is_not_kept(tiny_config, monkeypatch) -> None:
+  """By hand: the flattened pixels of 32 images, and the logits, by a layer and what holds it."""
+  asked: list[bool] = []
+  monkeypatch.setattr(host_memory, 'keep_large_blocks', asked.append)
+  monkeypatch.setattr(step_memory, '_MOST_KEPT', 2 * 32 * (2 * 192 + 2 * 4) * 4)
+  config = changed(tiny_config, **LINEAR)
+  splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
+  for runs in (1, 2, 3):
+    step_memory.prepare(build_trainer(config, splits), splits, runs)
+  more = changed(config, batch_size=96)
+  step_memory.prepare(build_trainer(more, splits), splits)
+  step_memory.prepare(build_trainer(changed(more, grad_accum_steps=3), splits), splits)
+  assert asked == [True, True, False, False, True]
+
+
+@pytest.mark.thorough
+def test_large_steps_do_not_fill_the_memory(tmp_path) -> None:
+  """It was 4 GB after these twelve, and more with each, until one was killed."""
+  options = (
+    *('batch_size=1024', 'epochs=10', 'max_steps=12', 'tensorboard=False', 'evaluate.test=False'),
+    *(f'model.widths={(16,) * 12}', "model.block=('conv1',)"),
+    "model.head=('global_average_pool',)",
+  )
+  # The suite compiles fast, and not what users run.
+  off = ('XLA_FLAGS', 'JAX_DISABLE_MOST_OPTIMIZATIONS', 'CIFAR_JAX_ONEDNN')
+  environment = {name: value for name, value in os.environ.items() if name not in off}
+  line = (sys.executable, 'launch.py', '--config=configs/quickstart.py', f'--workdir={tmp_path}')
+  subprocess.run(
+    [*line, *(f'--config.{option}' for option in options)],
+    cwd=REPOSITORY,
+    env={**environment, 'JAX_PLATFORMS': 'cpu'},
+    check=True,
+    capture_output=True,
+  )
+  summary = json.loads((tmp_path / 'summary.json').read_text())
+  assert summary['steps'] == 12
+  assert summary['peak_memory_mb'] < 2500
 
 
 def test_more_devices_share_a_batch_and_more_parts_of_it_take_less(tiny_config) -> None:
@@ -79,18 +126,18 @@ def test_what_no_machine_can_hold(tiny_config, tmp_path, options, flag) -> None:
 def test_what_fits_to_the_byte_is_taken(tiny_config, monkeypatch) -> None:
   config = changed(tiny_config, **LINEAR)
   splits = data.split(data.load(config.data), config.data.validation, 'random', config.seed)
-  needed = sum(part.size for part in step_memory.parts(build_trainer(config, splits), splits))
+  needed = sum(part.size for part in step_memory.prepare(build_trainer(config, splits), splits))
   monkeypatch.setattr(sharding, 'bytes_of_a_device', lambda mesh: needed)
-  step_memory.check_step_fits(build_trainer(config, splits), splits)
+  step_memory.prepare(build_trainer(config, splits), splits)
   monkeypatch.setattr(sharding, 'bytes_of_a_device', lambda mesh: needed - 1)
   trainer = build_trainer(changed(config, **{'data.placement': 'host'}), splits)
-  step_memory.check_step_fits(trainer, splits)  # without the images
+  step_memory.prepare(trainer, splits)  # without the images
   trainer = build_trainer(changed(config, **{'data.placement': 'host'}), splits)
   monkeypatch.setattr(sharding, 'bytes_of_a_device', lambda mesh: needed - 290 * 192 - 1)
   with pytest.raises(UserError, match='training needs at least'):
-    step_memory.check_step_fits(trainer, splits)
+    step_memory.prepare(trainer, splits)
   monkeypatch.setattr(sharding, 'bytes_of_a_device', lambda mesh: None)  # nobody says
-  step_memory.check_step_fits(trainer, splits)
+  step_memory.prepare(trainer, splits)
 
 
 def test_more_updates_than_are_counted(tiny_config) -> None:

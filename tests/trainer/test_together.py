@@ -312,7 +312,7 @@ def test_groups_of_what_fits_are_trained_one_after_the_other(
 def test_what_runs_need_at_the_least(tiny_config) -> None:
   """Images of 192 bytes: 200 of each run, to train on and held out, with 90 test images once."""
   trainer = build_trainer(tiny_config, splits := data.load_splits(tiny_config))
-  own, shared = (together_rules.lower_bound(trainer, splits, own) for own in (True, False))
+  own, shared = (together_rules.lower_bound(trainer, splits, own, 2) for own in (True, False))
   assert own(1) == shared(1) > 290 * 192
   assert own(5) - shared(5) == 4 * 200 * 192
 

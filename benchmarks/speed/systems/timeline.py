@@ -29,7 +29,7 @@ STAGES = {
   ('cifar_jax.config', 'load'): 'config',
   ('cifar_jax.data', 'load_splits'): 'data',
   ('cifar_jax.data', 'with_shared_images_noted'): 'data',
-  ('cifar_jax.trainer.loop', 'check_step_fits'): 'checks and description',
+  ('cifar_jax.trainer.step_memory', 'prepare'): 'checks and description',
   ('cifar_jax.analysis.layer_table', 'describe'): 'checks and description',
   ('cifar_jax.trainer.build', 'Trainer.init'): 'initialization',
   ('cifar_jax.trainer.session', 'Session._dispatch'): 'first step',
