@@ -17,8 +17,12 @@ from cifar_jax.commands import parsing
 README = tables.RESULTS.parent / 'README.md'
 _TABLE = 'claims'  # its name in the marks around it
 # Config, and what the devices' column holds.
-_RECIPES = (('fast83', 'cpu'), ('fast90', 'cpu'), ('speedrun94', 'H200'), ('airbench94', 'H200'))
+_RECIPES = (
+  *(('fast83', 'cpu'), ('fast90', 'cpu'), ('fast94', 'cpu')),
+  *(('speedrun94', 'H200'), ('airbench94', 'H200')),
+)
 _PUBLISHED = {'speedrun94': '94.01 %', 'airbench94': '94.01 %'}  # means of their papers
+_SAME = ('overrides', 'xla_flags', 'devices', 'processor')  # in rows of one measurement
 # Systems, for the complete row on CPU that has the most seeds.
 _NETWORKS = ('lr', 'mlp', 'cnn_simple', 'cnn_adv', 'episode2', 'p5_dcnn')
 
@@ -50,8 +54,8 @@ def markdown() -> str:
 def _recipe(timed: Sequence[Row], name: str, device: str) -> str:
   """The line of a recipe: the newest measurement, which stands last, of as many seeds as it has."""
   found = [r for r in timed if r['config'] == f'configs/{name}.py' and device in r['devices']]
-  newest = found[-1]['overrides'], found[-1]['xla_flags'], found[-1]['devices']
-  rows = [r for r in found if (r['overrides'], r['xla_flags'], r['devices']) == newest]
+  newest = [found[-1][column] for column in _SAME]
+  rows = [r for r in found if [r[column] for column in _SAME] == newest]
   accuracy = tables.mean_and_deviation([100 * float(row['test_accuracy']) for row in rows], 2)
   seconds = tables.mean_and_deviation([float(row['seconds']) for row in rows], 1)
   published = _PUBLISHED.get(name, '')

@@ -56,6 +56,7 @@ def _runners(config: Any) -> dict[str, Any]:
   import jax.numpy as jnp
 
   from benchmarks.speed.systems.worker import random_splits
+  from cifar_jax.trainer import step_memory
   from cifar_jax.trainer.build import build_trainer
   from cifar_jax.trainer.input_pipeline import make_input_pipeline
   from cifar_jax.training import sampling, steps
@@ -63,6 +64,7 @@ def _runners(config: Any) -> dict[str, Any]:
   splits = random_splits()
   split = splits.train
   trainer = build_trainer(config, splits)
+  step_memory.prepare(trainer, splits)
   step = jax.jit(steps.make_train_steps(trainer.recipe), donate_argnums=1, static_argnums=5)
   images, labels = jnp.asarray(split.images), jnp.asarray(split.labels)
   keys = steps.random_keys(config.seed)

@@ -5,7 +5,6 @@ for all images of a set or for those alone of which the network is least sure.
 import functools
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -58,12 +57,10 @@ def mean_logits(predict: Callable[[Images], Logits], images: Images, name: str) 
   Args:
     name: A key of `TTA_TRANSFORMS`.
   """
-  weights, transforms = zip(*TTA_TRANSFORMS[name], strict=True)
-  if len(transforms) == 1:
-    return weights[0] * predict(transforms[0](images))
-  # A loop over the views holds the network once, where six views would be six networks to compile.
-  logits = jax.lax.map(predict, jnp.stack([transform(images) for transform in transforms]))
-  return functools.reduce(jnp.add, map(jnp.multiply, weights, logits))
+  # No `lax.map`, though it would compile the network once: in loops XLA's CPU backend has no fast
+  # convolutions of its own.
+  logits = [weight * predict(transform(images)) for weight, transform in TTA_TRANSFORMS[name]]
+  return functools.reduce(jnp.add, logits)
 
 
 def is_selective(name: str, fraction: float) -> bool:

@@ -52,11 +52,13 @@ def ours(config: ConfigDict) -> TrainSteps:
   import jax.numpy as jnp
 
   from cifar_jax.devices import sharding
+  from cifar_jax.trainer import step_memory
   from cifar_jax.trainer.build import build_trainer
 
   config.data.drop_remainder = True  # all steps alike
   splits = random_splits()
   trainer = build_trainer(config, splits)
+  step_memory.prepare(trainer, splits)
   keys = trainer.keys
   images, labels = sharding.replicate((splits.train.images, splits.train.labels), trainer.mesh)
   order = trainer.epoch_order(keys, jnp.int32(0))
