@@ -3,6 +3,10 @@
 Only the quarter of the test images that the network is least sure of is evaluated in all six views.
 
   python launch.py --config=configs/fast94.py
+
+Measured on 2 cores of an Intel Xeon with AMX in bfloat16: 94.10 +- 0.07 % in 713 +- 53 s from the
+start of the process (n = 3, seeds 0 to 2; python -m benchmarks time_to_accuracy). It took 2.8 GB of
+memory.
 """
 
 from ml_collections import ConfigDict
