@@ -227,7 +227,11 @@ def test_images_per_second() -> None:
 
 
 def test_speed_of_families_beside_pytorch() -> None:
-  rates = {(row['config'], row['system']): row for row in measured('throughput')}
+  rates = {
+    (row['config'], row['system']): row
+    for row in measured('throughput')
+    if 'Xeon' not in row['machine']
+  }
 
   def ratio(config: str, suffix: str) -> str:
     ours, theirs = (rates[config, f'{who}{suffix}'] for who in ('ours', 'pytorch'))
@@ -240,6 +244,22 @@ def test_speed_of_families_beside_pytorch() -> None:
   assert f"{resnet[0]} of PyTorch's speed in float32 and {resnet[1]} in bfloat16" in text
   assert f'VGG-16 at {ratio("vgg16", "_bfloat16")} in bfloat16' in text
   assert f'vision transformer at {vit[0]} and {vit[1]}' in text
+
+
+@pytest.mark.parametrize('row', table('network', 'computes in'), ids=lambda row: ' '.join(row[:2]))
+def test_large_networks_beside_pytorch(row: list[str]) -> None:
+  suffix = '_bfloat16' if row[1] == 'bfloat16' else ''
+  ours, theirs = (
+    next(
+      found
+      for found in measured('throughput')
+      if (found['config'], found['system']) == (row[0].strip('`'), f'{who}{suffix}')
+      and found['machine'].startswith('Intel')
+    )
+    for who in ('ours', 'pytorch')
+  )
+  assert row[2:4] == [f'{float(found["images_per_second"]):.0f}' for found in (ours, theirs)]
+  assert row[4:] == [f'{int(found["peak_memory_mb"]):,} MiB' for found in (ours, theirs)]
 
 
 def test_images_per_second_on_the_gpu() -> None:
