@@ -4,9 +4,12 @@ and evaluation share it.
 
 import dataclasses
 import functools
+import math
 import types
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import numpy as np
 import optax
@@ -29,6 +32,20 @@ from cifar_jax.training.recipe import Recipe
 from cifar_jax.utils.errors import UserError
 
 Update = tuple[steps.TrainState, steps.StepMetrics]  # what each training step returns
+
+
+class Traced(NamedTuple):
+  """What tracing an initialization tells.
+
+  Attributes:
+    state: Its shapes.
+    outputs: The bytes of the output of each module for one image, modules within others included.
+    logits: The shape of what the whole network makes of one image; None if that is no array.
+  """
+
+  state: steps.TrainState
+  outputs: list[int]
+  logits: tuple[int, ...] | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -180,7 +197,26 @@ class Trainer:
     Raises:
       UserError: the images are not those that the network takes.
     """
-    return jax.eval_shape(self._init, self.abstract_keys(), self.init_images)
+    return self.traced.state
+
+  @functools.cached_property
+  def traced(self) -> Traced:
+    """What the initialization makes, traced once: trainers of other seeds share it."""
+    outputs: list[int] = []
+    logits: tuple[int, ...] | None = None
+
+    def record(method: Any, arguments: Any, options: Any, context: Any) -> Any:
+      nonlocal logits
+      result = method(*arguments, **options)
+      if isinstance(result, jax.Array):
+        outputs.append(math.prod(result.shape) * result.dtype.itemsize)
+        if context.method_name == '__call__' and not context.module.path:  # the whole network
+          logits = result.shape
+      return result
+
+    with nn.intercept_methods(record):
+      state = jax.eval_shape(self._init, self.abstract_keys(), self.init_images)
+    return Traced(state, outputs, logits)
 
   def abstract_keys(self) -> steps.RandomKeys:
     """The shapes of `keys`."""
@@ -257,11 +293,7 @@ def build_trainer(
     init_images=splits.train.images[: config.whitening.images if config.whitening.layer else 0],
   )
   if isinstance(recipe.module, Pretrained):
-    # Refuses images that are not the network's. Traced apart, since JAX keeps the trace of
-    # `init_shapes`, and `step_memory` has to see its layers.
-    keys = jax.eval_shape(steps.random_keys, 0)
-    init = functools.partial(steps.init_state, recipe)
-    shapes = jax.eval_shape(init, keys, trainer.init_images)
+    shapes = trainer.init_shapes()  # refuses images that are not the network's
     if cached:
       cached_features.check(config, shapes.params)
   return trainer

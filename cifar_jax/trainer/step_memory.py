@@ -6,16 +6,15 @@ passes may still be too much.
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 
 from cifar_jax.data import Splits
 from cifar_jax.devices import sharding
 from cifar_jax.startup import host_memory
 from cifar_jax.trainer import cached_features
-from cifar_jax.trainer.build import Trainer
+from cifar_jax.trainer.build import Traced, Trainer
 from cifar_jax.utils.errors import UserError
 
 _FLOAT = 4  # bytes
@@ -75,7 +74,7 @@ def _needs(trainer: Trainer, splits: Splits) -> tuple[list[Part], int]:
     UserError: the network cannot be built of the sizes that the config gives it.
   """
   config, recipe = trainer.config, trainer.recipe
-  state, outputs, logits = _shapes(trainer)
+  state, outputs, logits = _traced(trainer)
   if logits not in (None, (1, splits.num_classes)):
     raise UserError(
       f'--config.model.name: {config.model.name} makes {logits} of one image, where logits '
@@ -128,30 +127,12 @@ def _needs(trainer: Trainer, splits: Splits) -> tuple[list[Part], int]:
   return found, made
 
 
-def _shapes(trainer: Trainer) -> tuple[Any, list[int], tuple[int, ...] | None]:
-  """The state as shapes, the bytes of each module's output for one image, and the shape of that of
-  the whole network.
-
-  Those of modules only where nobody has asked for the shapes before: they are traced once.
-  """
-  outputs: list[int] = []
-  logits: tuple[int, ...] | None = None
-
-  def record(method: Any, arguments: Any, options: Any, context: Any) -> Any:
-    nonlocal logits
-    result = method(*arguments, **options)
-    if isinstance(result, jax.Array):
-      outputs.append(math.prod(result.shape) * result.dtype.itemsize)
-      if context.method_name == '__call__' and not context.module.path:  # the whole network
-        logits = result.shape
-    return result
-
-  own = ':' in trainer.config.model.name  # whose mistakes are its author's to see
+def _traced(trainer: Trainer) -> Traced:
+  """What the trainer's trace tells, or a sentence on why there is none."""
   try:
-    with nn.intercept_methods(record):
-      return trainer.init_shapes(), outputs, logits
+    return trainer.traced
   except (TypeError, ValueError, OverflowError, ZeroDivisionError, IndexError) as error:
-    if own:
+    if ':' in trainer.config.model.name:  # their own, whose mistakes are its author's to see
       raise
     raise UserError(
       f'--config.model: no such network can be built for images of '

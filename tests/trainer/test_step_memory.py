@@ -19,6 +19,7 @@ from cifar_jax.run_dir.progress import Progress
 from cifar_jax.startup import host_memory
 from cifar_jax.trainer import loop, step_memory
 from cifar_jax.trainer.build import build_trainer
+from cifar_jax.trainer.reuse import SameButSeed
 from cifar_jax.utils.errors import UserError
 from tests.helpers import REPOSITORY
 from tests.helpers.runs import changed
@@ -69,6 +70,22 @@ def test_what_large_steps_free_is_not_kept(tiny_config, monkeypatch) -> None:
   step_memory.prepare(build_trainer(more, splits), splits)
   step_memory.prepare(build_trainer(changed(more, grad_accum_steps=3), splits), splits)
   assert asked == [True, True, False, False, True]
+
+
+def test_a_step_is_as_large_for_the_next_seed(tiny_config, monkeypatch) -> None:
+  """Its trainer shares the trace of the one before, from which nothing is recorded again."""
+  asked: list[bool] = []
+  monkeypatch.setattr(host_memory, 'keep_large_blocks', asked.append)
+  monkeypatch.setattr(step_memory, '_MOST_KEPT', 2 * 32 * (2 * 192 + 2 * 4) * 4 - 1)
+  build = SameButSeed()
+  needed = []
+  for seed in (0, 1):
+    config = changed(tiny_config, **LINEAR, seed=seed)
+    splits = data.split(data.load(config.data), config.data.validation, 'random', 0)
+    trainer = build(config, splits)
+    needed += [step_memory.prepare(trainer, splits, runs=2) for _ in range(2)]
+  assert asked == [False] * 4
+  assert needed == needed[:1] * 4
 
 
 @pytest.mark.thorough
