@@ -227,11 +227,8 @@ def test_images_per_second() -> None:
 
 
 def test_speed_of_families_beside_pytorch() -> None:
-  rates = {
-    (row['config'], row['system']): row
-    for row in measured('throughput')
-    if 'Xeon' not in row['machine']
-  }
+  epyc = [row for row in measured('throughput') if 'Xeon' not in row['machine']]
+  rates = {(row['config'], row['system']): row for row in epyc}
 
   def ratio(config: str, suffix: str) -> str:
     ours, theirs = (rates[config, f'{who}{suffix}'] for who in ('ours', 'pytorch'))
@@ -249,17 +246,14 @@ def test_speed_of_families_beside_pytorch() -> None:
 @pytest.mark.parametrize('row', table('network', 'computes in'), ids=lambda row: ' '.join(row[:2]))
 def test_large_networks_beside_pytorch(row: list[str]) -> None:
   suffix = '_bfloat16' if row[1] == 'bfloat16' else ''
-  ours, theirs = (
-    next(
-      found
-      for found in measured('throughput')
-      if (found['config'], found['system']) == (row[0].strip('`'), f'{who}{suffix}')
-      and found['machine'].startswith('Intel')
-    )
-    for who in ('ours', 'pytorch')
-  )
-  assert row[2:4] == [f'{float(found["images_per_second"]):.0f}' for found in (ours, theirs)]
-  assert row[4:] == [f'{int(found["peak_memory_mb"]):,} MiB' for found in (ours, theirs)]
+  rows = {
+    (found['config'], found['system']): found
+    for found in measured('throughput')
+    if found['machine'].startswith('Intel')
+  }
+  both = [rows[row[0].strip('`'), f'{who}{suffix}'] for who in ('ours', 'pytorch')]
+  assert row[2:4] == [f'{float(found["images_per_second"]):.0f}' for found in both]
+  assert row[4:] == [f'{int(found["peak_memory_mb"]):,} MiB' for found in both]
 
 
 def test_images_per_second_on_the_gpu() -> None:
