@@ -45,7 +45,8 @@ def prepare(trainer: Trainer, splits: Splits, runs: int = 1) -> list[Part]:
   """
   needed, outputs = _needs(trainer, splits)
   _check_fits(trainer, needed)
-  host_memory.keep_large_blocks(runs * outputs <= _MOST_KEPT)
+  on_host = runs * outputs * len(trainer.mesh.local_devices)  # of CPU devices, which share it
+  host_memory.keep_large_blocks(on_host <= _MOST_KEPT)
   return needed
 
 

@@ -69,7 +69,8 @@ def test_what_large_steps_free_is_not_kept(tiny_config, monkeypatch) -> None:
   more = changed(config, batch_size=96)
   step_memory.prepare(build_trainer(more, splits), splits)
   step_memory.prepare(build_trainer(changed(more, grad_accum_steps=3), splits), splits)
-  assert asked == [True, True, False, False, True]
+  step_memory.prepare(build_trainer(changed(more, devices=4), splits), splits)
+  assert asked == [True, True, False, False, True, False]
 
 
 def test_a_step_is_as_large_for_the_next_seed(tiny_config, monkeypatch) -> None:
@@ -90,7 +91,7 @@ def test_a_step_is_as_large_for_the_next_seed(tiny_config, monkeypatch) -> None:
 
 @pytest.mark.thorough
 def test_large_steps_do_not_fill_the_memory(tmp_path) -> None:
-  """It was 4 GB after these twelve, and more with each, until one was killed."""
+  """It was 4 GB after these twelve, and more with each."""
   options = (
     *('batch_size=1024', 'epochs=10', 'max_steps=12', 'tensorboard=False', 'evaluate.test=False'),
     *(f'model.widths={(16,) * 12}', "model.block=('conv1',)"),
