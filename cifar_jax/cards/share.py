@@ -1,4 +1,4 @@
-"""What is uploaded of a run: a model folder with a card, made for it where the run is none."""
+"""What is passed on of a run: a model folder with a card, made for it where the run is none."""
 
 import pathlib
 import shutil
@@ -6,7 +6,7 @@ from typing import Any
 
 from cifar_jax import config as configs
 from cifar_jax.cards import card, facts, pack
-from cifar_jax.run_dir import hub, model_folder, references, run_files
+from cifar_jax.run_dir import history, hub, model_folder, references, run_files
 from cifar_jax.run_dir.hub import Address
 from cifar_jax.run_dir.run_files import shown_rows
 from cifar_jax.utils.errors import UserError
@@ -95,14 +95,47 @@ def _make(
     rows=shown_rows(run),
     dtype=precision,
   )
-  known = facts.facts_of(run)
-  if about[model_folder.STEP] != known['trained'].get('steps'):
-    del known['results']  # they are those of the weights after the last update
-  else:
-    if written.largest_difference:
-      for result in known['results']:
-        result['of'] += f', before its parameters were rounded to {precision}'
-    if (confusion := card.confusion_of(run)) is not None:
-      with disk_errors(folder):
-        shutil.copyfile(confusion, folder / model_folder.CONFUSION)
+  known = _of_checkpoint(run, about[model_folder.STEP], folder)
+  if written.largest_difference:
+    for result in known.get('results', ()):
+      result['of'] += f', before its parameters were rounded to {precision}'
   return {**known, 'weights': facts.of_weights(written, precision)}
+
+
+def add_card(run: pathlib.Path, folder: pathlib.Path, reference: str) -> None:
+  """Adds what is for readers to a model folder made of a checkpoint of a run, or of another
+  model folder, in float32: card.json, README.md with its pictures, and metrics.csv.
+
+  Args:
+    folder: The model folder, without a card.
+    reference: What commands in the card call it.
+
+  Raises:
+    UserError: a file of either is damaged, or nothing can be written there.
+  """
+  about = run_files.read_about(folder)
+  known = _of_checkpoint(run, about[model_folder.STEP], folder)
+  with disk_errors(folder):
+    known['weights'] = {
+      **known.get('weights', {}),  # how far they are from the trained ones, if it was of others
+      'precision': 'float32',
+      'bytes': (folder / model_folder.WEIGHTS).stat().st_size,
+      'sha256': about[model_folder.CHECKSUM],
+    }
+    if rows := shown_rows(run):
+      history.write_rows(folder, rows)
+    write_json(folder / model_folder.CARD, known)
+  card.write(folder, folder, reference=reference)
+
+
+def _of_checkpoint(run: pathlib.Path, step: int, folder: pathlib.Path) -> dict[str, Any]:
+  """The facts of a run without results of other weights than those of a step; if they are of these,
+  the folder gets the confusion matrix too.
+  """
+  known = facts.facts_of(run)
+  if step != known.get('trained', {}).get('steps'):
+    known.pop('results', None)  # they are those of the weights after the last update
+  elif (confusion := card.confusion_of(run)) is not None:
+    with disk_errors(folder):
+      shutil.copyfile(confusion, folder / model_folder.CONFUSION)
+  return known

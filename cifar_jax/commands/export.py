@@ -73,7 +73,7 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
   """Exports, and prints the report."""
   from cifar_jax.exchange import export, exported
-  from cifar_jax.exchange.targets import Options
+  from cifar_jax.exchange.targets import MODEL_FOLDER, Options
   from cifar_jax.predict import classifier
   from cifar_jax.predict.run_data import load_known, usual_split
   from cifar_jax.trials import test_looks
@@ -99,9 +99,21 @@ def run(arguments: argparse.Namespace) -> None:
       test_looks.record(arguments.run, 'export', f'checkpoint {arguments.checkpoint}')
     return getattr(splits, split), f'{split} images'
 
+  def add_card(folder: pathlib.Path) -> None:
+    from cifar_jax.cards import card, share
+
+    share.add_card(arguments.run, folder, card.reference_to(out))
+
   options = Options(arguments.preprocessing, arguments.output)
   found = export.export(
-    network, arguments.to, out, options, examples, arguments.images, arguments.overwrite
+    network,
+    arguments.to,
+    out,
+    options,
+    examples,
+    arguments.images,
+    arguments.overwrite,
+    add_card if arguments.to == MODEL_FOLDER else None,
   )
   for line in found.parity.lines():
     print(line)

@@ -42,6 +42,7 @@ def export(
   examples: Callable[[], tuple[Examples | None, str]] | None = None,
   most: int | None = None,
   overwrite: bool = False,
+  finish: Callable[[pathlib.Path], None] | None = None,
 ) -> Exported:
   """Exports a network and compares the export with it.
 
@@ -54,6 +55,7 @@ def export(
       pictures, and what they are, in the plural.
     most: The number of labeled images that both are judged on; None: all.
     overwrite: Whether an export that is there is replaced.
+    finish: Called with the folder once the export has proved equal, to add what is for readers.
 
   Raises:
     UserError: something else is there or cannot be written, the network cannot be exported, or the
@@ -85,6 +87,8 @@ def export(
         found.lines(),
       )
     write_json(draft / PARITY, dataclasses.asdict(found))
+    if finish is not None:
+      finish(draft)
   return Exported(out, written, found)
 
 

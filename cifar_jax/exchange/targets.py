@@ -27,6 +27,7 @@ Predict = Callable[['np.ndarray'], 'np.ndarray']
 
 PREPROCESSING = ('inside', 'beside')
 OUTPUTS = ('logits', 'probabilities')
+MODEL_FOLDER = 'safetensors'  # the target that writes what every command takes as RUN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +124,7 @@ TARGETS: Mapping[str, Target] = {
     'one .onnx file, for ONNX Runtime and others',
     ('onnx', 'jax2onnx', 'onnxruntime'),
   ),
-  'safetensors': Target(
+  MODEL_FOLDER: Target(
     'safetensors_export',
     'a model folder: weights by name, which every command here takes as RUN',
     (),

@@ -39,8 +39,8 @@ CURVES, CONFUSION = 'curves.png', 'confusion.png'  # pictures of the card
 COLLECTIONS = ('params', 'batch_stats')
 _LONGEST_NAME = 255  # letters of a class, as file systems have it for the folders of classes
 _MOST_PARTS = 100  # of a name: JAX's trees cannot be much deeper
-STEP = 'step'  # this and the next are keys of about.json
-_DATA, _CHECKSUM = 'data_facts', 'weights_sha256'
+STEP = 'step'  # this and the next two are keys of about.json
+CHECKSUM, _DATA = 'weights_sha256', 'data_facts'
 _OF_DATA = ('data', 'data_sample')  # what `data.Splits.facts` names
 
 
@@ -143,7 +143,7 @@ def write(
     safetensors_files.write(draft / WEIGHTS, tensors, {'format': 'flax'})
     checksum = _sha256(draft / WEIGHTS)
     configs.save(config, draft)
-    write_json(draft / run_files.ABOUT, {'format': configs.FORMAT, **about, _CHECKSUM: checksum})
+    write_json(draft / run_files.ABOUT, {'format': configs.FORMAT, **about, CHECKSUM: checksum})
     if normalization is not None:
       run_files.save_normalization(draft, normalization)
     if rows:
@@ -217,7 +217,7 @@ def read_variables(
   with Checkpoints(run, read_only=True) as checkpoints:
     restored = checkpoints.restore_variables(checkpoint, averaged)
   if restored is None:
-    if _CHECKSUM in run_files.read_about(run):
+    if CHECKSUM in run_files.read_about(run):
       raise UserError(f'{run} is a model folder without its {WEIGHTS}; restore that from a copy')
     raise UserError(f"{run} has no '{checkpoint}' checkpoint yet; train it first")
   return restored
@@ -268,10 +268,10 @@ def _read_weights(folder: pathlib.Path, checkpoint: str) -> tuple[dict[str, Any]
       f'there is no --checkpoint={checkpoint}'
     )
   tensors = safetensors_files.read(path)
-  if _CHECKSUM in about and about[_CHECKSUM] != _sha256(path):
+  if CHECKSUM in about and about[CHECKSUM] != _sha256(path):
     raise UserError(
       f'{path} is not the file that was written with {run_files.ABOUT} (another SHA-256); get both '
-      f'again, or take {_CHECKSUM} out of {run_files.ABOUT} if you changed the weights yourself'
+      f'again, or take {CHECKSUM} out of {run_files.ABOUT} if you changed the weights yourself'
     )
   for name, array in tensors.items():
     parts = name.split('/')

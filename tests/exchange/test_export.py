@@ -1,6 +1,7 @@
 """Exports: the same numbers in other software, whole or not there, and sentences about the rest."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -18,7 +19,9 @@ from cifar_jax.exchange.export import export
 from cifar_jax.exchange.exported import notes
 from cifar_jax.exchange.targets import Options, Target, Written
 from cifar_jax.predict import classifier
+from cifar_jax.run_dir.checkpoint import Checkpoints
 from cifar_jax.utils.errors import UserError
+from cifar_jax.zoo import entries
 from tests.helpers import by_hand
 
 ALONE = """
@@ -103,8 +106,18 @@ def test_a_model_folder_is_taken_as_the_run(tiny_run, tmp_path, monkeypatch, cap
   np.testing.assert_array_equal(run.probabilities(images), copy.probabilities(images))
   parity = json.loads((folder / 'parity.json').read_text())
   commands.main(['evaluate', str(tiny_run), '--json'])
-  assert json.loads(capsys.readouterr().out)['accuracy'] == pytest.approx(parity['accuracy_here'])
+  accuracy = json.loads(capsys.readouterr().out)['accuracy']
+  assert accuracy == pytest.approx(parity['accuracy_here'])
   assert parity['accuracy_there'] == parity['accuracy_here']
+  card = json.loads((folder / 'card.json').read_text())
+  assert card['results'][0]['accuracy'] == pytest.approx(accuracy)
+  weights = (folder / 'model.safetensors').read_bytes()
+  assert card['weights']['bytes'] == len(weights)
+  assert card['weights']['sha256'] == hashlib.sha256(weights).hexdigest()
+  text = (folder / 'README.md').read_text()
+  assert f'| {accuracy:.2%} |'.replace('%', ' %') in text
+  assert 'python -m cifar_jax predict tiny-safetensors picture.jpg' in text
+  assert (folder / 'metrics.csv').read_bytes() == (tiny_run / 'metrics.csv').read_bytes()
   with pytest.raises(SystemExit, match='2'):
     commands.main(['export', str(tiny_run), '--to=safetensors'])
   assert 'tiny-safetensors is there already; --overwrite' in capsys.readouterr().err
@@ -113,6 +126,24 @@ def test_a_model_folder_is_taken_as_the_run(tiny_run, tmp_path, monkeypatch, cap
       ['import', str(folder / 'model.safetensors'), '--config=cnn_simple', '--workdir=x']
     )
   assert 'a model folder, which needs no import: name the folder' in capsys.readouterr().err
+
+
+def test_a_card_has_no_accuracy_of_other_weights_than_those_exported(
+  tiny_run, tmp_path, monkeypatch
+) -> None:
+  monkeypatch.chdir(tmp_path)
+  with Checkpoints(tiny_run, read_only=True) as checkpoints:
+    earlier = checkpoints.steps()[0]
+    assert earlier != checkpoints.latest()
+  words = ['--to=safetensors', '--images=0', f'--checkpoint={earlier}', '--out=earlier']
+  commands.main(['export', str(tiny_run), *words])
+  assert 'results' not in json.loads((tmp_path / 'earlier' / 'card.json').read_text())
+  assert 'Not measured yet' in (tmp_path / 'earlier' / 'README.md').read_text()
+  # A copy of a model folder is the same weights, wherever they lie.
+  commands.main(['export', 'zoo:lr', '--to=safetensors', '--images=0', '--out=copy'])
+  card = json.loads((tmp_path / 'copy' / 'card.json').read_text())
+  assert card['results'] == json.loads((entries.find('lr') / 'card.json').read_text())['results']
+  assert card['weights']['precision'] == 'float32'
 
 
 def test_an_earlier_export_is_replaced_when_asked(tmp_path) -> None:
