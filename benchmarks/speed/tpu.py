@@ -64,9 +64,12 @@ def run(arguments: argparse.Namespace) -> None:
   missing = [row for row in wanted if tuple(row[name] for name in _KEY) not in done]
   if len(missing) < len(wanted):
     print(f'{len(wanted) - len(missing)} of {len(wanted)} programs are in {arguments.out}')
+  failed = []
   for row in tqdm(missing, desc='compiling', unit='program', disable=None):
     found = _compile(row, arguments.overrides)
-    if not found:  # a config without such a program
+    if found is None:
+      failed.append(f'{row["config"]} {row["topology"]} {row["program"]}')
+    if not found:  # or a config without such a program
       continue
     full = {**{name: row[name] for name in _KEY}, **found, 'machine': tables.machine()}
     kept = [
@@ -76,6 +79,8 @@ def run(arguments: argparse.Namespace) -> None:
     ]
     tables.write(arguments.out, sorted([*kept, full], key=lambda row: [row[n] for n in _KEY[:4]]))
     tqdm.write(describe(full))
+  if failed:
+    raise UserError(f'could not be compiled, see above: {", ".join(failed)}')
 
 
 def describe(row: dict[str, Any]) -> str:
@@ -129,8 +134,10 @@ def _wanted(arguments: argparse.Namespace) -> list[dict[str, str]]:
   return rows
 
 
-def _compile(row: dict[str, str], overrides: list[str]) -> dict[str, Any]:
-  """The columns that a process of its own finds; {} where the config has no such program."""
+def _compile(row: dict[str, str], overrides: list[str]) -> dict[str, Any] | None:
+  """The columns that a process of its own finds; {} where the config has no such program, None
+  where it ended with an error, which it has printed.
+  """
   path = _CONFIGS / f'{row["config"]}.py'
   command = [sys.executable, '-m', tpu_compiler.__name__, str(path), row['topology']]
   process = subprocess.run(
@@ -141,6 +148,6 @@ def _compile(row: dict[str, str], overrides: list[str]) -> dict[str, Any]:
     cwd=pathlib.Path(__file__).parents[2],
   )
   if process.returncode:
-    raise SystemExit(process.returncode)  # its message is above
+    return None
   found: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
   return found

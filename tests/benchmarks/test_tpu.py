@@ -13,6 +13,8 @@ from benchmarks import command_line, tables
 from benchmarks.speed import tpu
 from benchmarks.speed.systems import tpu_compiler
 from cifar_jax import config as configs
+from cifar_jax.trainer.build import build_trainer
+from cifar_jax.training.tasks import MULTI_LABEL
 from tests.helpers import REPOSITORY
 
 # A step of two fusions, one of them in a branch, and a loop of three passes; collectives, sent and
@@ -101,6 +103,13 @@ def test_blank_images_are_as_many_and_as_large_as_those_of_the_config(
   assert splits.train.images.dtype == np.uint8
 
 
+def test_blank_images_have_several_labels_where_the_config_says_so() -> None:
+  config = configs.load(f'{REPOSITORY}/configs/multi_label.py')
+  splits = tpu_compiler.blank_splits(config)
+  assert splits.train.labels.shape == (len(splits.train), 2)
+  assert build_trainer(config, splits).recipe.task is MULTI_LABEL
+
+
 def columns(config: str, topology: str, program: str) -> dict:
   """What a process with the compiler's environment finds."""
   command = [sys.executable, '-m', tpu_compiler.__name__, f'configs/{config}.py', topology, program]
@@ -121,6 +130,8 @@ def compiled(monkeypatch):
     asked.append((row['config'], row['topology'], row['program']))
     if row['program'] == 'last_batch' and row['config'] == 'airbench94':
       return {}
+    if row['config'] == 'alexnet':
+      return None
     numbers = dict.fromkeys(
       ('compile_seconds', 'compile_cpu_seconds', 'arguments_mib', 'temporaries_mib', 'code_mib'),
       1.0,
@@ -165,8 +176,18 @@ def test_rows_that_are_there_are_not_compiled_again(compiled, tmp_path, monkeypa
   assert len(tables.read(path)) == 4
 
 
+def test_what_cannot_be_compiled_is_named_at_the_end(compiled, tmp_path, capsys) -> None:
+  path = tmp_path / 'tpu.csv'
+  with pytest.raises(SystemExit) as end:
+    measure(path, '--configs=alexnet,lr', '--topologies=v5e:1x1', '--programs=epoch')
+  assert end.value.code == 2
+  assert 'could not be compiled, see above: alexnet v5e:1x1 epoch' in capsys.readouterr().err
+  assert [row['config'] for row in tables.read(path)] == ['lr']
+
+
 def test_by_default_all_configs_and_two_of_them_on_several_hosts(compiled, tmp_path) -> None:
-  measure(tmp_path / 'tpu.csv', '--programs=epoch')
+  with pytest.raises(SystemExit):  # the stand-in refuses one
+    measure(tmp_path / 'tpu.csv', '--programs=epoch')
   assert len({name for name, _, _ in compiled}) == len(list(REPOSITORY.glob('configs/*.py'))) - 2
   assert {name for name, slice_, _ in compiled if slice_ == 'v5e:4x4'} == {'airbench94', 'cnn_adv'}
   assert {slice_ for name, slice_, _ in compiled if name == 'lr'} == {

@@ -139,6 +139,7 @@ def blank_splits(config: ConfigDict) -> Any:
   """Images of the shape and the number that the config's data have, all the same."""
   from cifar_jax.data import Dataset, Split, split
   from cifar_jax.data.expected import KNOWN_DATASETS, expected
+  from cifar_jax.data.sources import with_several_labels
 
   data = config.data
   shape = expected(data).image_shape
@@ -152,6 +153,8 @@ def blank_splits(config: ConfigDict) -> Any:
 
   train, test = map(blank, _SIZES.get(data.name, (50_000, 10_000)))
   dataset = Dataset(data.name, train, test, tuple(map(str, range(classes))), 'built in', True)
+  if data.get('multi_label'):
+    dataset = with_several_labels(dataset)
   return split(dataset, data.validation, 'last', 0)
 
 
