@@ -88,7 +88,9 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--sampler_seed', type=int, default=0, metavar='N', help='seed of the proposals; default: 0'
   )
-  parser.add_argument('--show', action='store_true', help='only show the state of the study')
+  parser.add_argument(
+    '--show', action='store_true', help='show the state of the study, and go on with nothing'
+  )
   parser.add_argument('--as_worker', action='store_true', help=argparse.SUPPRESS)
 
 

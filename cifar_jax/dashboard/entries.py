@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from cifar_jax import config as configs
 from cifar_jax.report import leaderboard
 from cifar_jax.run_dir import history, run_files
+from cifar_jax.trials import groups
 from cifar_jax.utils.errors import UserError
 
 Entry = dict[str, Any]
@@ -21,6 +22,7 @@ _FACTS = (
   *('compile_seconds', 'peak_memory_mb', 'jax', 'flax', 'python', 'stopped_early'),
 )
 _APART = ('seed', 'tags', 'tensorboard')  # have a column of their own, or leave the training alone
+_TEST_NUMBERS = tuple(name for name in groups.MEASURED if name.startswith('test_'))
 _SILENT_SECONDS = 120.0  # after which a run is not thought to train, where no lock can be asked
 
 
@@ -38,6 +40,12 @@ def describe(run: pathlib.Path, held: bool | None) -> Entry:
     problem = f'{run} cannot be read: {type(error).__name__}: {error}'
   row = {'run': run.name or str(run)}
   return {'row': row, 'state': 'training' if held else 'damaged', 'problem': problem}
+
+
+def without_test_numbers(entry: Entry) -> Entry:
+  """An entry without what its run measured on the test set."""
+  row = {name: value for name, value in entry['row'].items() if name not in _TEST_NUMBERS}
+  return {**entry, 'row': row}
 
 
 def went_silent(entry: Entry) -> bool:

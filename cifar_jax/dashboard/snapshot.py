@@ -23,7 +23,7 @@ def write_page(
   Raises:
     UserError: it cannot be written.
   """
-  told = {**json.loads(Watch(folders).changes()), 'choices': dict(choices)}
+  told = {**json.loads(Watch(folders, shows_test=True).changes()), 'choices': dict(choices)}
   text = page.alone(told)
   make_folder(path.parent)
   with disk_errors(path.parent), replacing(path) as draft:

@@ -8,7 +8,7 @@ import pathlib
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cifar_jax import config as configs
@@ -16,7 +16,9 @@ from cifar_jax.dashboard import entries, studies
 from cifar_jax.report import leaderboard
 from cifar_jax.run_dir import history, run_files
 from cifar_jax.run_dir.lock import LOCK_NAME, locked_files
+from cifar_jax.trials import test_looks
 
+_MOST_DIGITS = 18  # of a version
 _EVERY_SECONDS = 0.8  # folders are looked through again at most so often, however many pages ask
 _RUN_FILES = (configs.CONFIG_NAME, history.CSV_NAME, run_files.SUMMARY, run_files.ABOUT)
 Signature = tuple[object, ...]
@@ -36,10 +38,13 @@ class Watch:
 
   Attributes:
     folders: Where to look; one that is missing is said to be.
+    shows_test: Whether the runs of studies come with what they measured on the test set, which is a
+      look at it that somebody notes.
   """
 
-  def __init__(self, folders: Sequence[pathlib.Path]):
+  def __init__(self, folders: Sequence[pathlib.Path], shows_test: bool = False):
     self.folders = tuple(folders)
+    self.shows_test = shows_test
     self._lock = threading.Lock()
     self._token = secrets.token_hex(4)  # versions of another process mean nothing here
     self._version = 0
@@ -57,7 +62,8 @@ class Watch:
     with self._lock:
       self._look()
       token, _, number = since.partition('.')
-      known = int(number) if token == self._token and number.isdecimal() else -1
+      own = token == self._token and number.isdecimal() and len(number) <= _MOST_DIGITS
+      known = int(number) if own else -1
       lists = {
         kind: [told.text for told in found.values() if told.version > known]
         for kind, found in self._told.items()
@@ -80,6 +86,12 @@ class Watch:
       told = self._told['runs'].get(name)
       return told.path if told else None
 
+  def _describe(self, run: pathlib.Path, held: bool | None) -> dict[str, Any]:
+    entry = entries.describe(run, held)
+    if self.shows_test or test_looks.study_of(run) is None:
+      return entry
+    return entries.without_test_numbers(entry)
+
   def _look(self) -> None:
     if time.monotonic() - self._looked < _EVERY_SECONDS:
       return
@@ -87,12 +99,12 @@ class Watch:
     held = locked_files()
     found: dict[str, dict[str, _Told]] = {'runs': {}, 'studies': {}}
     places = (place for folder in self.folders for place in _walk(folder, leaderboard.DEPTH))
-    for kind, path in dict.fromkeys(places):
+    for kind, path in _each_once(places):
       name = id_of(path)
       if kind == 'runs':
         locked = None if held is None else _inode(path / LOCK_NAME) in held
         signature = (*_signature(path, _RUN_FILES), locked)
-        read = functools.partial(entries.describe, path, locked)
+        read = functools.partial(self._describe, path, locked)
       else:
         signature = _signature(path, studies.FILES)
         read = functools.partial(studies.describe, path)
@@ -176,6 +188,12 @@ def _names(paths: Sequence[pathlib.Path], folders: Sequence[pathlib.Path]) -> li
   if len(set(names)) == len(names):
     return names
   return [path.as_posix() for path in paths]
+
+
+def _each_once(places: Iterable[tuple[str, pathlib.Path]]) -> list[tuple[str, pathlib.Path]]:
+  """Places without those that are another one's by a link."""
+  kinds = {path: kind for kind, path in places}
+  return [(kinds[path], path) for path in leaderboard.without_links(list(kinds))]
 
 
 def _walk(folder: pathlib.Path, depth: int) -> Iterator[tuple[str, pathlib.Path]]:

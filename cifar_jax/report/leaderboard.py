@@ -59,8 +59,21 @@ def find_runs(folders: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     found = list(_runs_below(folder, DEPTH))
     if not found:
       raise UserError(f'{folder} is not the folder of a run and holds none')
-    runs += [run for run in found if run not in runs]
-  return runs
+    runs += found
+  return without_links(runs)
+
+
+def without_links(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+  """Each place once, in the order of the paths: by its own name where it can also be reached by
+  links, as a run to which `latest` leads.
+  """
+  places: dict[str, list[pathlib.Path]] = {}
+  for path in dict.fromkeys(paths):
+    places.setdefault(os.path.realpath(path), []).append(path)
+  return [
+    min(several, key=lambda path: (path.name != os.path.basename(place), len(path.parts)))  # noqa: B023
+    for place, several in places.items()
+  ]
 
 
 def _runs_below(folder: pathlib.Path, depth: int) -> Iterator[pathlib.Path]:
@@ -162,7 +175,7 @@ def named_apart(rows: Sequence[Row]) -> list[Row]:
   depth = 2
   while any(names.count(name) > 1 for name in names):
     longer = [
-      '/'.join(path.parts[-depth:]) if names.count(name) > 1 else name
+      pathlib.Path(*path.parts[-depth:]).as_posix() if names.count(name) > 1 else name
       for name, path in zip(names, paths, strict=True)
     ]
     if depth > max(len(path.parts) for path in paths):

@@ -16,7 +16,8 @@ class Spent(NamedTuple):
 
   Attributes:
     trials: Those that have ended, and those that have begun.
-    epochs: Those made by trials that have ended, and those planned by the others.
+    epochs: Those made by trials that have ended, at least one each, and those planned by the
+      others.
     minutes: Of work, summed over the workers.
   """
 
@@ -68,7 +69,8 @@ def spent(trials: Iterable[optuna.trial.FrozenTrial], ended_only: bool = False) 
     minutes += seconds(attributes) / 60
     if trial.state.is_finished():
       count += 1
-      epochs += attributes.get(MADE_EPOCHS, 0)
+      # One that failed before its first epoch was a try too: a study of such trials has an end.
+      epochs += max(attributes.get(MADE_EPOCHS, 0), 1)
     elif not ended_only:
       count += 1
       epochs += attributes.get(PLANNED_EPOCHS, 0)

@@ -198,6 +198,8 @@ def _command_of(opened: OpenStudy) -> str:
       words.append(f'--{name}')
     elif value is not False and value != usual.get(name):
       words.append(f'--{name}={value}')
+  if (workers := supervisor.workers_of(opened.folder)) > 1:
+    words.append(f'--workers={workers}')
   return f'{shlex.join([*words, *plan.overrides])} --trials=N'
 
 

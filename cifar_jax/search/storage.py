@@ -80,7 +80,7 @@ def open_store(text: str, folder: pathlib.Path, must_exist: bool = False) -> Sto
     path = pathlib.Path(text.removeprefix('journal:')).expanduser()
     _check_is_there(path, must_exist)
     return _journal(path)
-  if not text or text.startswith('sqlite:///'):
+  if not text or (text.startswith('sqlite:///') and text != 'sqlite:///'):
     path = pathlib.Path(text.removeprefix('sqlite:///')) if text else folder / SQLITE_NAME
     _check_is_there(path, must_exist)
     return _sqlite(path)

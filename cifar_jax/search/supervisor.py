@@ -29,6 +29,7 @@ from cifar_jax.startup.accelerators import runs_on_cpu
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors
 
+_LOG = 'worker_{}.log'
 _SECONDS_BETWEEN_LOOKS = 0.5
 _STARTS_IN_VAIN = 3  # of a worker that ends without having begun a trial
 _FOR_THE_USER = 2  # exit status of a UserError
@@ -84,6 +85,11 @@ def supervise(
     return not stop.is_set()
 
 
+def workers_of(folder: pathlib.Path) -> int:
+  """How many workers a command has had at once in a study's folder, by the logs that they leave."""
+  return len(list(folder.glob(_LOG.format('*'))))
+
+
 def shares(workers: int) -> list[tuple[int, ...]]:
   """The cores of each of several workers, which would only wait for each other on all of them; ()
   where each has what there is: of one worker, with an accelerator, and where the system keeps no
@@ -104,7 +110,7 @@ class _Worker:
   before_start: Callable[[], None]
 
   def __post_init__(self) -> None:
-    self._log = self.opened.folder / f'worker_{self.index}.log'
+    self._log = self.opened.folder / _LOG.format(self.index)
     self._in_vain = 0
     self._asked = False
     self._log.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ takes it up again, after an interruption or a lost worker, goes on from its last
 """
 
 import contextlib
+import datetime
 import os
 import sys
 import threading
@@ -21,7 +22,7 @@ from cifar_jax.run_dir.signals import stop_signals
 from cifar_jax.search import budget as budgets
 from cifar_jax.search import claims
 from cifar_jax.search.attempt import Attempt, Train
-from cifar_jax.search.attributes import EXHAUSTED, KILLS, MADE_EPOCHS, OWNER, REASON
+from cifar_jax.search.attributes import EXHAUSTED, KILLS, MADE_EPOCHS, OWNER, PULSE, REASON
 from cifar_jax.search.storage import patiently
 from cifar_jax.search.study import OpenStudy, Proposer
 from cifar_jax.trainer import loop
@@ -155,8 +156,15 @@ def _count_kill(opened: OpenStudy, trial: FrozenTrial) -> bool:
 
 
 def fail(opened: OpenStudy, trial: FrozenTrial, reason: str) -> None:
-  """Notes that a trial has failed; to be called within `Store.exclusive`."""
+  """Notes that a trial has failed whose process was lost, and what it has cost since it last gave a
+  sign of life; to be called within `Store.exclusive`.
+  """
   running = opened.ask_for(trial)
+  seconds = budgets.seconds(trial.user_attrs)
+  if trial.datetime_start is not None:
+    since = (datetime.datetime.now() - trial.datetime_start).total_seconds() - seconds
+    seconds += min(max(since, 0.0), claims.PULSE_EVERY)
+  running.set_user_attr(PULSE, [(trial.user_attrs.get(PULSE) or (0,))[0] + 1, round(seconds, 1)])
   running.set_user_attr(REASON, reason)
   opened.study.tell(running, state=TrialState.FAIL)
 

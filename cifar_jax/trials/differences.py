@@ -199,7 +199,7 @@ def _test(found: Comparison, column: str) -> str:
     test = f"by Student's t of {n} pairs of equal seeds ({listed_seeds(seeds)})"
     arrangements = 'signs of the differences'
   else:
-    test = f"by Welch's t of {n} and {m} runs, whose seeds are not the same"
+    test = f"by Welch's t of {n} and {m} runs, whose seeds are not all the same"
     arrangements = 'ways to divide the runs'
   corrected = ''
   if found.among > 1:

@@ -97,6 +97,14 @@ def test_runs_train_are_killed_damaged_deleted_and_renamed(runs, width, dark, tm
     page.wait(f'{NAMES}.includes("zzz")')
     shown_runs.write_run(runs / 'new', 0, epochs=9)
     page.wait(f'{NAMES}.includes("new")')
+    place = f'{NAMES}.indexOf("new")'
+    page.run(f'{ROWS}[{place}].click()')
+    page.wait('!find("detail").hidden')
+    (runs / 'new').rename(tmp_path / 'away')
+    page.wait('find("detail").textContent.includes("This run was deleted, moved or renamed")')
+    (tmp_path / 'away').rename(runs / 'new')
+    page.wait('!find("detail").textContent.includes("This run was deleted")')
+    page.run('document.querySelector("#detail [data-key=close]").click()')
     assert page.run('find("status").textContent') == 'live'
     assert page.run('document.documentElement.scrollWidth') <= width
     page.screenshot(tmp_path / 'page.png')

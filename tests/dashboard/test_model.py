@@ -202,6 +202,21 @@ def test_the_trial_of_a_run_is_told_by_its_folder() -> None:
   assert model(f'{json.dumps(list(paths))}.map(trialOf)') == list(paths.values())
 
 
+def test_a_trial_whose_runs_all_stopped_does_not_run() -> None:
+  """The table of a study whose command was killed still says so."""
+  cases = [
+    ('running', [], 'running'),  # it has made no folder yet
+    ('running', ['training'], 'running'),
+    ('running', ['finished'], 'running'),  # the next seed is on its way
+    ('running', ['finished', 'stopped'], 'stopped'),
+    ('running', ['stopped', 'training'], 'running'),
+    ('pruned', ['stopped'], 'pruned'),
+  ]
+  given = [[told, [{'state': state} for state in states]] for told, states, _ in cases]
+  found = model(f'{json.dumps(given)}.map(each => stateOfTrial(...each))')
+  assert found == [expected for *_, expected in cases]
+
+
 def test_stages_of_an_evolution_are_not_compared() -> None:
   """The best of the page of the study, too, is that of the last stage that has any."""
   trials = [

@@ -193,6 +193,23 @@ def test_links_that_lead_nowhere_end_no_page(tmp_path) -> None:
   assert page.last['missing'] == [str(tmp_path / 'runs' / 'long')]
 
 
+def test_a_run_to_which_links_lead_is_told_once(tmp_path) -> None:
+  shown_runs.write_run(tmp_path / 'runs' / 'r1', 1)
+  (tmp_path / 'runs' / 'latest').symlink_to('r1')
+  (tmp_path / 'runs' / 'again').symlink_to(tmp_path / 'runs')
+  page = Page(tmp_path / 'runs')
+  assert page.ask() == {'r1'}
+
+
+def test_versions_of_any_length_are_answered(tmp_path) -> None:
+  shown_runs.write_run(tmp_path / 'a', 1)
+  page = Page(tmp_path)
+  page.ask()
+  token = page.version.partition('.')[0]
+  for number in ('9' * 18, '9' * 5000, '-1', '', '1e3', '٣'):
+    assert json.loads(page.watch.changes(f'{token}.{number}'))['version'] == page.version
+
+
 def test_a_folder_inside_another_is_looked_through_as_deep(tmp_path, monkeypatch) -> None:
   monkeypatch.setattr(leaderboard, 'DEPTH', 1)
   for name in ('a', 'deep/b'):
@@ -224,6 +241,12 @@ def test_a_study_and_its_runs(tmp_path) -> None:
   assert page.named('s/trials/00000/seed_0')['study'] == found['id']
   assert page.named('alone')['study'] is None
   assert 'has not been looked at' in found['test_looks']
+  assert page.named('alone')['row']['test_accuracy'] == 0.5
+  closed = page.named('s/trials/00000/seed_0')['row']
+  assert closed['test_examples'] == 90
+  assert not {'test_accuracy', 'test_loss', 'test_map'} & closed.keys()
+  noted = json.loads(watch.Watch([tmp_path], shows_test=True).changes())  # by `compare`
+  assert [run['row']['test_accuracy'] for run in noted['runs']] == [0.5, 0.5]
   test_looks.record(study / 'trials' / '00000' / 'seed_0', 'evaluate')
   assert page.ask() == {'s'}
   assert 'looked at once: by evaluate of trials/00000/seed_0' in page.named('s')['test_looks']

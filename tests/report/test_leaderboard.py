@@ -153,6 +153,15 @@ def test_what_cannot_be_looked_into_hides_no_run(tmp_path) -> None:
   assert leaderboard.find_runs([tmp_path]) == [run]
 
 
+def test_a_run_to_which_links_lead_is_one(tmp_path) -> None:
+  run = shown_runs.write_run(tmp_path / 'runs' / 'r1', 1)
+  (tmp_path / 'runs' / 'latest').symlink_to('r1')
+  (tmp_path / 'runs' / 'again').symlink_to(tmp_path / 'runs')
+  assert leaderboard.find_runs([tmp_path / 'runs']) == [run]
+  assert leaderboard.find_runs([tmp_path / 'runs' / 'latest', run]) == [run]
+  assert leaderboard.find_runs([tmp_path / 'runs' / 'latest']) == [tmp_path / 'runs' / 'latest']
+
+
 def test_no_two_runs_have_the_same_name(tmp_path) -> None:
   """As the trials of two studies, of which names say the end."""
   runs = [
@@ -162,7 +171,8 @@ def test_no_two_runs_have_the_same_name(tmp_path) -> None:
   ]
   rows = [{'folder': tmp_path / run, 'run': run.partition('trials/')[2]} for run in runs]
   assert [row['run'] for row in leaderboard.named_apart(rows)] == [runs[0], runs[1], '00005/seed_0']
-  assert len(leaderboard.named_apart([rows[0], rows[0]])) == 2
+  twice = leaderboard.named_apart([rows[0], rows[0]])
+  assert [row['run'] for row in twice] == [(tmp_path / runs[0]).resolve().as_posix()] * 2
 
 
 @pytest.mark.parametrize('seconds', ['nan', 'inf', '-1', '1e300'])

@@ -31,6 +31,12 @@ def test_what_runs_counts_with_what_it_plans() -> None:
   assert budget.Budget(trials=4, minutes=4.5).share(budget.spent(trials)) == 0.75
 
 
+def test_trials_that_never_get_to_an_epoch_use_up_a_budget_of_epochs() -> None:
+  trials = [trial('COMPLETE', made=2), *[trial(state) for state in ('FAIL', 'PRUNED', 'FAIL')]]
+  assert budget.spent(trials).epochs == 5
+  assert not budget.Budget(epochs=5).allows_another(budget.spent(trials))
+
+
 def test_it_is_above_nothing() -> None:
   with pytest.raises(UserError, match=r'--minutes=0: give a number above 0'):
     budget.Budget(minutes=0.0)

@@ -147,6 +147,7 @@ def test_a_server_that_is_gone_at_the_unlock_undoes_nothing(tmp_path, monkeypatc
   [
     ('redis://here', r'--storage=redis://here: give journal:PATH'),
     ('journal:', r'--storage=journal:: give journal:PATH'),
+    ('sqlite:///', r'--storage=sqlite:///: give journal:PATH'),
     ('postgresql+nothing://me@here/x', r'cannot be opened .*nothing'),
     ('sqlite:////proc/none/study.db', r'cannot make the folder /proc/none'),
   ],

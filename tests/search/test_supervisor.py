@@ -54,6 +54,7 @@ def test_a_crash_costs_the_trial_and_not_the_study(open_fake, monkeypatch, capsy
   (found,) = opened.trials()
   assert found.state is optuna.trial.TrialState.FAIL
   assert rows.row_of(opened, found)['reason'] == ('its process crashed (SIGSEGV); see worker_0.log')
+  assert 0 < budget.seconds(found.user_attrs) < 20  # or a budget of minutes would never end
   assert len(starts) == 2
   assert 'trial    0  failed' in capsys.readouterr().out
 

@@ -46,7 +46,7 @@ def test_a_paired_difference() -> None:
 
 def test_other_seeds_are_not_paired() -> None:
   text = told([group('old', BAD), group('new', GOOD, first=5)], wanted=1.5)
-  assert "by Welch's t of 5 and 5 runs, whose seeds are not the same; p = 0.0079" in text
+  assert "by Welch's t of 5 and 5 runs, whose seeds are not all the same; p = 0.0079" in text
   assert 'ways to divide the runs' in text
   assert 'a true difference of 1.50 points would be' in text
 

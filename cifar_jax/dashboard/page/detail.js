@@ -20,7 +20,8 @@ class Detail {
     if (id !== this.id) this.begin(box, id);
     if (!run) {
       this.parts.name.textContent = this.parts.name.textContent || 'This run';
-      this.parts.problem.textContent = this.told ? 'This run was deleted, moved or renamed; what is shown here is the last that was seen of it.' : 'There is no such run here.';
+      this.parts.problem.textContent = this.told !== null ? 'This run was deleted, moved or renamed; what is shown here is the last that was seen of it.' : 'There is no such run here.';
+      if (this.told !== null) this.told = ''; // should it come back, all is drawn anew
       return;
     }
     const text = JSON.stringify([run, isDark()]);

@@ -287,6 +287,13 @@ function trialOf(path) {
   return found ? Number(found[1]) : null;
 }
 
+// The state of a trial, of which the table of the study says only what its command knew last: if
+// that was killed, nothing trains any more. `runs` are those of the trial.
+function stateOfTrial(told, runs) {
+  const are = state => runs.some(run => run.state === state);
+  return told === 'running' && are('stopped') && !are('training') ? 'stopped' : told;
+}
+
 // [{ name, highest }] of a study; `columns` tell whether the highest is the best.
 function objectivesOf(study, columns) {
   return study.objectives.filter(name => study.columns.includes(name)).map(name => ({ name, highest: Boolean(columns[name]) }));
@@ -295,6 +302,6 @@ function objectivesOf(study, columns) {
 if (typeof module !== 'undefined') {
   module.exports = {
     DEFAULTS, absorb, bestSoFar, cellText, columnsOf, commonName, comparable, differing, duration, endsAt, formatChoices, frontOf, grouped,
-    objectivesOf, ordered, parseChoices, parseFilter, passes, summarize, summaryText, trialOf, valueOf,
+    objectivesOf, ordered, parseChoices, parseFilter, passes, stateOfTrial, summarize, summaryText, trialOf, valueOf,
   };
 }

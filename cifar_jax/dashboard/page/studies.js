@@ -24,7 +24,7 @@ class StudyView {
     const study = known.studies.get(choices.study) ?? studies[0];
     if (!study) { this.told = ''; this.box.replaceChildren(make('p', { class: 'soft' }, 'There is no study in these folders.')); return; }
     const runs = [...known.runs.values()].filter(run => run.study === study.id);
-    const told = JSON.stringify([study, choices.objective, choices.against, choices.trials, studies.map(each => each.name), isDark(), runs.map(run => [run.id, run.path])]);
+    const told = JSON.stringify([study, choices.objective, choices.against, choices.trials, studies.map(each => each.name), isDark(), runs.map(run => [run.id, run.path, run.state])]);
     if (told === this.told) return;
     this.told = told;
     const objectives = objectivesOf(study, known.columns);
@@ -32,6 +32,9 @@ class StudyView {
     const others = objectives.filter(each => each !== objective);
     const against = others.find(each => each.name === choices.against) ?? others[0] ?? null;
     const trials = study.trials.map(cells => Object.fromEntries(study.columns.map((column, index) => [column, cells[index]])));
+    const runsOf = new Map();
+    for (const run of runs) runsOf.set(trialOf(run.path), [...runsOf.get(trialOf(run.path)) ?? [], run]);
+    for (const trial of trials) trial.state = stateOfTrial(trial.state, runsOf.get(trial.number) ?? []);
     const judged = comparable(study, trials);
     const isPart = judged.length < trials.filter(trial => trial.state === 'complete').length;
     const chosen = [
@@ -47,7 +50,7 @@ class StudyView {
       ...this.standing(study, trials, judged, objective, isPart),
       objective ? make('div', { class: 'card' }, make('b', {}, `${titleOf(objective.name)} of each trial${isPart ? ' of the last stage' : ''}, and the best so far`), this.chart) : null,
       against ? make('div', { class: 'card' }, make('b', {}, `${titleOf(objective.name)} against ${titleOf(against.name)}, with a line through the trials that none beats in both`), this.frontChart) : null,
-      make('div', { class: 'card scroll' }, this.table(study, trials, choices, runs)),
+      make('div', { class: 'card scroll' }, this.table(study, trials, choices, runsOf)),
     ].filter(Boolean));
     if (objective) this.drawChart(trials, new Set(judged), objective);
     if (against) this.drawFront(judged, objective, against);
@@ -147,13 +150,11 @@ class StudyView {
     this.frontPlot.over.append(tip);
   }
 
-  table(study, trials, choices, runs) {
+  table(study, trials, choices, runsOf) {
     const { columns } = study;
     const texts = new Set(columns.filter(column => isText(column, trials.map(trial => trial[column]).filter(value => value !== null))));
-    const own = new Map();
-    for (const run of runs) if (!own.has(trialOf(run.path))) own.set(trialOf(run.path), run);
     const rows = ordered(trials, choices.trials, (trial, column) => trial[column] ?? null).map(trial => {
-      const run = own.get(trial.number);
+      const run = runsOf.get(trial.number)?.[0];
       return make('tr', { 'data-run': run?.id, on: { click: () => { if (run) this.page.open(run); } } }, ...columns.map(column => {
         const text = this.cell(column, trial[column]);
         const cell = make('td', { class: texts.has(column) ? 'text' : null, title: texts.has(column) ? text : null });
