@@ -71,7 +71,7 @@ def without_links(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
   for path in dict.fromkeys(paths):
     places.setdefault(os.path.realpath(path), []).append(path)
   return [
-    min(several, key=lambda path: (path.name != os.path.basename(place), len(path.parts)))  # noqa: B023
+    min(several, key=lambda path: (path.name != os.path.basename(place), len(path.parts)))
     for place, several in places.items()
   ]
 
