@@ -29,7 +29,7 @@ if TYPE_CHECKING:
   from cifar_jax.data.fetch.download import Patience
 
 NAMES = (*PACKAGES, *SAME_FILES)
-_MARGIN = 16 << 20  # bytes of disk beyond those of the data: the slower mirror of a trial
+_MARGIN = 16 << 20  # bytes of disk beyond those of the data: the slower mirrors of trials
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +147,10 @@ def _fetch(
     except (contents.OtherDataError, UserError) as error:
       shutil.rmtree(runner.folder)
       raise RefusedError(str(error)) from None
-    return made.replace(_target(package, folder, runner.mirror)), notes
+    target = _target(package, folder, runner.mirror)
+    if target.is_dir():  # and empty, which Windows takes for something in the way
+      target.rmdir()
+    return made.replace(target), notes
 
   free = [mirror for mirror in candidates if not _holds_files(_target(package, folder, mirror))]
   if not free:
@@ -218,17 +221,30 @@ def _compared(package: Package, path: pathlib.Path) -> list[str]:
 def _with_room(
   package: Package, folder: pathlib.Path, parts: Mapping[Mirror, pathlib.Path]
 ) -> dict[Mirror, pathlib.Path]:
-  """The mirrors whose files, and what is made of them, find room on the disk."""
+  """The mirrors whose files, and what is made of them, find room on the disk; if that is none, the
+  one that does in place of what earlier tries have left of others, which is removed.
+  """
   free = shutil.disk_usage(folder).free
-  needed = {}
-  for mirror, part in parts.items():
-    here = sum(file.stat().st_size for file in part.glob('*') if file.is_file())
-    made = package.unpacked_size if mirror.parquet else 0
-    needed[mirror] = max(0, mirror.size - here) + made + _MARGIN
-  if min(needed.values()) > free:
+  here = {
+    mirror: sum(file.stat().st_size for file in part.glob('*') if file.is_file())
+    for mirror, part in parts.items()
+  }
+  needed = {
+    mirror: max(0, mirror.size - here[mirror])
+    + (package.unpacked_size if mirror.parquet else 0)
+    + _MARGIN
+    for mirror in parts
+  }
+  nearest = min(needed, key=lambda mirror: needed[mirror])
+  if needed[nearest] > free:
+    for mirror, part in parts.items():
+      if mirror is not nearest:
+        shutil.rmtree(part, ignore_errors=True)
+    free = shutil.disk_usage(folder).free
+  if needed[nearest] > free:
     raise UserError(
       f'{folder} has {free / 1e6:.0f} MB of room, and {package.title} needs '
-      f'{min(needed.values()) / 1e6:.0f} MB; make room there, or keep it in another folder: '
+      f'{needed[nearest] / 1e6:.0f} MB; make room there, or keep it in another folder: '
       f'python -m cifar_jax data fetch {package.name} --dir=FOLDER'
     )
   return {mirror: part for mirror, part in parts.items() if needed[mirror] <= free}

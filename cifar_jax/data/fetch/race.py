@@ -7,6 +7,7 @@ tried against it, and those that were faster than it has become.
 
 import collections
 import pathlib
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ from cifar_jax.data.fetch.mirrors import Mirror
 from cifar_jax.utils.errors import UserError
 
 _POLL = 0.05  # seconds
+_SECONDS_TO_STOP = 0.5
+_BYTES_OF_A_TRIAL = 8 << 20  # of the slower mirror, which nobody needs and the disk must hold
 _MOST_BYTES_OF_NOTHING = 1.0  # bytes a second below which a mirror is silent
 
 
@@ -87,7 +90,12 @@ class Runner:
   @property
   def transferred(self) -> int:
     """Bytes that came over the network in this process."""
-    return self._transferred_before + sum(download.transferred for download in self._downloads)
+    return self._transferred_before + self.fresh
+
+  @property
+  def fresh(self) -> int:
+    """Bytes that came since it was started last."""
+    return sum(download.transferred for download in self._downloads)
 
   @property
   def total(self) -> int:
@@ -163,7 +171,9 @@ def race(
       for runner in list(active):
         runner.sample(now)
         if runner.error is not None:
-          raise runner.error
+          active = [_alone(runners, runner.error)]
+          waiting = []
+          break
         if runner.done:
           bar.set_description(f'{title}: comparing with the published checksums')
           try:
@@ -183,7 +193,8 @@ def race(
       lead = min(active, key=lambda runner: runner.seconds_left, default=None)
       if lead is not None:
         shown = _show(bar, lead, shown, title)
-      if not active or now - started > patience.trial:
+      others = sum(runner.fresh for runner in active if runner is not lead)
+      if not active or now - started > patience.trial or others > _BYTES_OF_A_TRIAL:
         if lead is not None and lead.seconds_left < float('inf'):
           for runner in [runner for runner in active if runner is not lead]:
             runner.stop()
@@ -200,7 +211,30 @@ def race(
     for runner in runners:
       runner.stop()
     for runner in runners:
-      runner.join(0.5)
+      runner.join(_SECONDS_TO_STOP)
+
+
+def _alone(runners: Sequence[Runner], error: OSError) -> Runner:
+  """The mirror that is the farthest goes on, after one of them found no room, in that of what the
+  others have left.
+
+  Raises:
+    OSError: the others have left nothing.
+  """
+  chosen = max(runners, key=lambda runner: runner.received)
+  left = [runner for runner in runners if runner is not chosen and runner.folder.is_dir()]
+  for runner in runners:
+    runner.stop()
+  for runner in runners:
+    runner.join(_SECONDS_TO_STOP)
+  if not sum(runner.received for runner in left):
+    raise error
+  for runner in left:
+    shutil.rmtree(runner.folder, ignore_errors=True)
+    runner.failure = 'left out, as there is room for one mirror alone'
+  chosen.error = None
+  chosen.start()
+  return chosen
 
 
 def _next(waiting: Sequence[Runner], lead: Runner | None, patience: Patience) -> list[Runner]:

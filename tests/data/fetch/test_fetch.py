@@ -177,6 +177,27 @@ def test_only_what_finds_room_is_downloaded(site, cifar10, tmp_path, monkeypatch
   assert said[0].endswith(f'from {site.url.removeprefix("http://")}')
 
 
+def test_parts_of_other_mirrors_make_room_where_there_is_none(tmp_path, monkeypatch) -> None:
+  """As two of them can fill a disk that one of them would not have."""
+  package = PACKAGES['cifar10']
+  two = [mirror for mirror in mirrors.mirrors_of(package, ()) if not mirror.parquet][:2]
+  parts = {mirror: tmp_path / str(number) for number, mirror in enumerate(two)}
+  for part, size in zip(parts.values(), (135, 75), strict=True):
+    part.mkdir()
+    with (part / 'cifar-10-python.tar.gz.part').open('wb') as file:
+      file.truncate(size << 20)
+  usage = shutil.disk_usage(tmp_path)
+
+  def free(path):
+    used = sum(file.stat().st_size for file in tmp_path.rglob('*.part'))
+    return usage._replace(free=max(0, (210 << 20) - used))
+
+  monkeypatch.setattr(shutil, 'disk_usage', free)
+  assert list(fetch._with_room(package, tmp_path, parts)) == two[:1]
+  assert parts[two[0]].is_dir()
+  assert not parts[two[1]].exists()
+
+
 def test_a_folder_that_cannot_be_written(site, cifar10, tmp_path) -> None:
   (tmp_path / 'file').write_text('')
   with pytest.raises(UserError, match=r'cannot make the folder .*file/data'):

@@ -1,15 +1,20 @@
 """Which of several mirrors goes on, and what is said when none does."""
 
+import dataclasses
+import errno
 import hashlib
 import pathlib
 import random
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from cifar_jax.data.fetch.download import Patience, RefusedError
+from cifar_jax.data.fetch import race as races
+from cifar_jax.data.fetch.download import Download, Patience, RefusedError
 from cifar_jax.data.fetch.mirrors import Mirror, RemoteFile
 from cifar_jax.data.fetch.race import Runner, race
 from cifar_jax.utils.errors import UserError
@@ -64,6 +69,37 @@ def test_the_slower_one_that_has_nearly_everything_goes_on(serve, run, tmp_path)
   (tmp_path / '0/a.gz.part.json').write_text(f'{{"url": "{slow.url}/a.gz"}}')
   assert run(slow, fast) == slow.url
   assert wait_for(lambda: slow.sent == len(CONTENT) - 360_000, 5)  # the server counts afterwards
+
+
+def test_of_the_slower_one_no_more_is_taken_than_tells_its_speed(serve, run, monkeypatch) -> None:
+  monkeypatch.setattr(races, '_BYTES_OF_A_TRIAL', 30_000)
+  monkeypatch.setattr(sys.modules[__name__], 'QUICK', dataclasses.replace(QUICK, trial=60))
+  slower, fast = serve(rate=150_000), serve(rate=300_000)
+  assert run(slower, fast) == fast.url
+  assert slower.sent < 120_000  # of 200,000 in the time of the other
+
+
+def test_where_two_find_no_room_one_goes_on(serve, run, tmp_path, monkeypatch) -> None:
+  """The disk holds one copy and a quarter; both are as fast."""
+  chunks = Download._chunks
+
+  def limited(self, response):
+    for chunk in chunks(self, response):
+      used = sum(part.stat().st_size for part in tmp_path.glob('*/a.gz*'))
+      if used + len(chunk) > 1.25 * len(CONTENT):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+      yield chunk
+
+  monkeypatch.setattr(Download, '_chunks', limited)
+  sites = [serve(rate=300_000), serve(rate=300_000)]
+  assert run(*sites) in {site.url for site in sites}
+  assert len(list(tmp_path.glob('*/a.gz'))) == 1
+  (tmp_path / '2').mkdir()
+  (tmp_path / '2/a.gz.part').write_bytes(CONTENT)  # of somebody else
+  for site in (0, 1):
+    shutil.rmtree(tmp_path / str(site), ignore_errors=True)
+  with pytest.raises(OSError, match='No space left'):
+    run(*sites)
 
 
 def test_others_are_tried_while_both_are_slow(serve, run) -> None:
