@@ -1,6 +1,7 @@
 """The notebook, executed from top to bottom on CPU with the built-in pictures."""
 
 import ast
+import builtins
 import importlib
 import json
 import os
@@ -55,6 +56,19 @@ def test_the_notebook_uses_what_there_is() -> None:
       assert hasattr(modules[ast.unparse(node.value)], node.attr), ast.unparse(node)
 
 
+def test_one_cell_resumes_in_a_new_runtime() -> None:
+  """It uses nothing that another cell defines."""
+  cells = [c for c in json.loads(NOTEBOOK.read_text())['cells'] if c['cell_type'] == 'code']
+  names = ast.walk(ast.parse(''.join(cells[0]['source'])))
+  found = [node for node in names if isinstance(node, ast.Name)]
+  made = {node.id for node in found if isinstance(node.ctx, ast.Store)}
+  tree = ast.parse(''.join(cells[0]['source']))
+  imports = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
+  made |= {(alias.asname or alias.name) for node in imports for alias in node.names}
+  used = {node.id for node in found if isinstance(node.ctx, ast.Load)}
+  assert used - made - set(dir(builtins)) == set()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')
 def test_the_notebook_runs_from_top_to_bottom_and_resumes(tmp_path, monkeypatch) -> None:
@@ -79,12 +93,9 @@ def _executed(parameters: str) -> str:
   nbclient, nbformat = pytest.importorskip('nbclient'), pytest.importorskip('nbformat')
   pytest.importorskip('ipykernel')
   notebook = nbformat.read(NOTEBOOK, 4)
-  (place,) = (
-    place
-    for place, cell in enumerate(notebook.cells)
-    if 'parameters' in cell.metadata.get('tags', ())
-  )
-  notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(parameters))
+  first = next(cell for cell in notebook.cells if cell.cell_type == 'code')
+  settings, word, rest = first.source.partition('import os\n')
+  first.source = f'{settings}{parameters}{word}{rest}'
   folder = {'metadata': {'path': str(NOTEBOOK.parent)}}
   nbclient.NotebookClient(notebook, timeout=400, resources=folder).execute(env=dict(os.environ))
   outputs = [output for cell in notebook.cells for output in cell.get('outputs', ())]
@@ -99,8 +110,7 @@ COLAB_PLUGIN = ('jax-cuda12-plugin==0.7.2', 'jax-cuda12-pjrt==0.7.2')
 INSTALL = """
 import json, sys
 cells = json.load(open(sys.argv[1]))['cells']
-settings, train, *_ = [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
-exec(settings)
+train, *_ = [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
 exec(train.partition('if USE_DRIVE')[0])
 """
 

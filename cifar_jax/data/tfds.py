@@ -10,7 +10,6 @@ import importlib
 import os
 import pathlib
 import socket
-import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable
@@ -109,12 +108,8 @@ def _start_tensorflow(name: str, what: str) -> None:
   try:
     tensorflow = importlib.import_module('tensorflow')
   except ImportError as error:
-    is_new = sys.version_info >= (3, 14)
-    note = ' (a release candidate until TensorFlow 2.22 is out)' if is_new else ''
     other = f', or python -m cifar_jax data fetch {name}' if name in fetch.NAMES else ''
-    raise UserError(
-      f"{what} needs TensorFlow ({error}): pip install -e '.[tfds]'{note}{other}"
-    ) from None
+    raise UserError(f"{what} needs TensorFlow ({error}): pip install -e '.[tfds]'{other}") from None
   # A RuntimeError says that TensorFlow has already started, GPUs and all: too late to hide any.
   with contextlib.suppress(RuntimeError):
     tensorflow.config.set_visible_devices([], 'GPU')

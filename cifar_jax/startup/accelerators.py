@@ -44,7 +44,7 @@ _ROCM_GPUS = {
 # The environment of a machine with a TPU; the files of its devices may be hidden in a container.
 TPU_VARIABLES = ('TPU_ACCELERATOR_TYPE', 'COLAB_TPU_ADDR')
 CANNOT_START = (RuntimeError, AssertionError)  # what JAX raises where a platform does not start
-CPU_IS_MEANT = 'JAX_PLATFORMS=cpu in the environment says that the CPU is meant'
+CPU_IS_MEANT = 'to use the CPU on purpose, set JAX_PLATFORMS=cpu in the environment'
 
 
 class Accelerator(NamedTuple):
@@ -120,8 +120,8 @@ def unused_note(environment: Mapping[str, str] = os.environ, root: pathlib.Path 
       f'{sentence}. ' for one in found if (sentence := _sentence(one, problem(one, environment)))
     ]
     raise UserError(
-      f'JAX does not start: {start_error(error, environment)}. {"".join(reasons)}{CPU_IS_MEANT}; '
-      'python -m cifar_jax doctor looks at everything'
+      f'JAX does not start: {start_error(error, environment)}. {"".join(reasons)}'
+      f'{CPU_IS_MEANT[0].upper()}{CPU_IS_MEANT[1:]}; python -m cifar_jax doctor looks at everything'
     ) from None
   if backend != 'cpu' or not found:
     return ''

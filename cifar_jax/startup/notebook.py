@@ -8,6 +8,7 @@ Everything here works before the toolkit's requirements are installed.
 
 import importlib
 import importlib.metadata
+import json
 import os
 import pathlib
 import signal
@@ -78,11 +79,11 @@ def extra_for(found: list[accelerators.Accelerator]) -> str:
 
 def needs_installation(found: list[accelerators.Accelerator], root: pathlib.Path) -> bool:
   """Whether the toolkit is not installed from `root`, or an accelerator could not be used."""
-  try:
-    origin = importlib.metadata.distribution('cifar_jax').read_text('direct_url.json') or ''
-  except importlib.metadata.PackageNotFoundError:
-    return True
-  if root.resolve().as_uri() not in origin:
+  # All of that name: the first may be `root`'s own, which does not say what is installed.
+  distributions = importlib.metadata.distributions(name='cifar_jax')
+  texts = [one.read_text('direct_url.json') for one in distributions]
+  origins = [json.loads(text).get('url') for text in texts if text]
+  if root.resolve().as_uri() not in origins:
     return True
   return any(accelerators.problem(one, os.environ) for one in found)
 
@@ -118,5 +119,5 @@ def _run_pip(requirement: str) -> None:
   done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
   if done.returncode:
     lines = done.stdout.strip().splitlines() or ['it said nothing']
-    said = next((line for line in lines if line.startswith('ERROR')), lines[-1])
+    said = next((line for line in lines if line.lower().startswith('error:')), lines[-1])
     raise UserError(f'{" ".join(command)} failed: {accelerators.shortened(said, 400)}')

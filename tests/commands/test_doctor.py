@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from cifar_jax.commands import doctor
-from cifar_jax.commands.doctor import child, findings, installation, machine, training
+from cifar_jax.commands.doctor import child, findings, installation, machine, probe, training
 from cifar_jax.commands.doctor.findings import Finding
 from cifar_jax.commands.doctor.ten_steps import _difference, _same_bits
-from cifar_jax.startup import accelerators
+from cifar_jax.startup import accelerators, installed
 from cifar_jax.utils.child_process import Outcome
 from tests.helpers import REPOSITORY
 from tests.helpers.doctor_answers import GPU, PROBED, TRAINED, one
@@ -52,7 +52,7 @@ def test_a_healthy_machine(healthy, capsys):
   assert (status, content['format'], content['healthy']) == (0, 1, True)
   checks = [finding['check'] for finding in content['findings']]
   assert checks == [
-    *('python', 'packages', 'plugins', 'processor', 'memory', 'disk', 'cache', 'jax'),
+    *('python', 'packages', 'plugins', 'tensorflow', 'processor', 'memory', 'disk', 'cache', 'jax'),
     *('accelerators', 'data', 'train_cpu', 'kernels'),
   ]
   assert {frozenset(finding) for finding in content['findings']} == {
@@ -73,6 +73,61 @@ def test_notes_leave_the_status_and_faults_do_not(healthy, capsys, monkeypatch):
   status, text = run_doctor(capsys)
   assert status == 1
   assert text.splitlines()[-1] == '3 faults to mend: disk'
+
+
+def test_data_that_cannot_be_read_are_a_fault(healthy, capsys, monkeypatch, tmp_path):
+  damaged = {'cifar10': '/here/x.tar.gz: the file is empty.', 'mnist': '/there has no labels'}
+  facts = {**PROBED, 'data': {'cifar10': '/here', 'mnist': '/there'}, 'damaged_data': damaged}
+  monkeypatch.setattr(child, 'probe', lambda: child.Answer(facts, ''))
+  status, text = run_doctor(capsys)
+  assert status == 1
+  assert 'cifar10 in /here cannot be read: /here/x.tar.gz: the file is empty\n' in text
+  assert '-> move /there away, then python -m cifar_jax data fetch mnist' in text
+  monkeypatch.setenv('CIFAR_JAX_DATA', str(tmp_path / 'nowhere'))
+  monkeypatch.setattr(child, 'probe', lambda: child.Answer(PROBED, ''))
+  status, text = run_doctor(capsys)
+  assert status == 0
+  assert 'CIFAR_JAX_DATA=' in text
+  assert text.splitlines()[-1] == 'healthy, with 1 note: data'
+
+
+def test_the_probe_reads_the_data_that_are_there(tmp_path, monkeypatch):
+  archive = tmp_path / 'cifar-10-python.tar.gz'
+  archive.touch()
+  monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'cache'))
+  assert 'cifar-10-python.tar.gz' in probe._trouble('cifar10', {'cifar10': tmp_path})
+  assert probe._trouble('mnist', {'cifar10': tmp_path, 'mnist': None}) == ''
+
+
+def test_two_packages_of_tensorflow_are_a_fault(monkeypatch):
+  there = {'tensorflow': '2.20.0', 'tensorflow-cpu': '2.19.0'}
+  monkeypatch.setattr(installed, 'version', there.get)
+  found = one(installation.check_tensorflow)
+  assert found.status == 'fault'
+  assert found.what == 'tensorflow and tensorflow-cpu are installed, which overwrite each other'
+  assert found.fix.startswith('pip uninstall -y tensorflow tensorflow-cpu')
+  del there['tensorflow']
+  assert one(installation.check_tensorflow).what == 'tensorflow-cpu 2.19.0'
+  there.clear()
+  assert one(installation.check_tensorflow).status == 'ok'
+
+
+def test_a_folder_that_was_deleted_is_said(monkeypatch, tmp_path):
+  gone = tmp_path / 'gone'
+  gone.mkdir()
+  monkeypatch.chdir(gone)
+  gone.rmdir()
+  found = one(machine.check_disk)
+  assert (found.status, found.what) == (
+    'fault',
+    'the folder in which this command was started has been deleted',
+  )
+
+
+def test_of_what_a_process_says_last_the_words_are_told():
+  errors = 'jax is too old\n' + '*' * 40 + '\n  ^^^^\n'
+  assert child._trouble(1, False, errors, 1.0) == 'jax is too old'
+  assert child._trouble(1, False, '***\n', 1.0) == 'it ended with status 1'
 
 
 def test_a_check_that_fails_is_a_finding(healthy, capsys, monkeypatch):

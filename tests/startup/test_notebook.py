@@ -49,6 +49,14 @@ def test_another_clone_or_none_has_to_be_installed(tmp_path, monkeypatch) -> Non
   _install_toolkit(tmp_path, root)
   assert not notebook.needs_installation([], root)
   assert notebook.needs_installation([], tmp_path / 'other')
+  assert notebook.needs_installation([], tmp_path / 'clon')  # another folder, of like name
+  # What an installation leaves in the repository itself, which the notebook looks through first.
+  (root / 'cifar_jax.egg-info').mkdir(parents=True)
+  (root / 'cifar_jax.egg-info' / 'PKG-INFO').write_text('Name: cifar_jax\nVersion: 0.1.0\n')
+  monkeypatch.setattr(sys, 'path', [str(root), str(tmp_path)])
+  assert not notebook.needs_installation([], root)
+  monkeypatch.setattr(sys, 'path', [str(root)])
+  assert notebook.needs_installation([], root)
 
 
 def test_a_plugin_of_another_version_is_reason_to_install(tmp_path, monkeypatch) -> None:
@@ -97,6 +105,22 @@ def test_pip_that_fails_is_one_sentence(tmp_path, monkeypatch, capsys) -> None:
   with pytest.raises(UserError, match=r'pip install.*failed: ERROR.*not a valid editable'):
     notebook.install(tmp_path / 'no_such_folder')
   assert 'installing' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+  ('lines', 'said'),
+  [
+    (['error: subprocess-exited-with-error', 'note: not a problem with pip'], 'error: subprocess'),
+    (['WARNING: x', 'ERROR: no such thing', 'note: y'], 'ERROR: no such thing'),
+    (['killed'], 'killed'),
+    ([], 'it said nothing'),
+  ],
+)
+def test_of_what_pip_says_the_error_is_told(lines, said, monkeypatch) -> None:
+  done = subprocess.CompletedProcess([], 1, '\n'.join(lines))
+  monkeypatch.setattr(subprocess, 'run', lambda *_, **__: done)
+  with pytest.raises(UserError, match=f'failed: {said}'):
+    notebook._run_pip('x')
 
 
 def test_it_stops_where_the_accelerator_would_not_be_used(tmp_path, monkeypatch) -> None:

@@ -1,6 +1,7 @@
 """python -m cifar_jax data fetch: a data set from the fastest mirror."""
 
 import argparse
+import shlex
 from typing import Any
 
 from cifar_jax.commands import parsing
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
       print(
         '\n'.join([f'{name} is in {fetched.path}, compared with the published checksums', *notes])
       )
-    where = f' --config.data.dir={arguments.dir}' if arguments.dir else ''
+    where = f' {shlex.quote(f"--config.data.dir={arguments.dir}")}' if arguments.dir else ''
     print(f'use it: --config.data.name={name}{where}')
 
 

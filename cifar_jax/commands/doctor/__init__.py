@@ -27,6 +27,7 @@ _CHECKS: dict[str, findings.Check] = {
   'python': installation.check_python,
   'packages': installation.check_packages,
   'plugins': installation.check_plugins,
+  'tensorflow': installation.check_tensorflow,
   'processor': machine.check_processor,
   'memory': machine.check_memory,
   'disk': machine.check_disk,

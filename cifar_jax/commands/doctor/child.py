@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -67,7 +68,8 @@ def probe() -> Answer:
 
 def _trouble(status: int | None, late: bool, errors: str, seconds: float) -> str:
   lines = [line.strip() for line in errors.splitlines() if line.strip()]
-  last = shortened(lines[-1], 300) if lines else ''
+  worded = [line for line in lines if re.search('[a-zA-Z]', line)]  # no rules, no carets
+  last = shortened(worded[-1], 300) if worded else ''
   if late:
     return f'it did not end within {seconds:g} seconds' + (f' ({last})' if last else '')
   if status == 0:

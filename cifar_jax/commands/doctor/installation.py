@@ -12,6 +12,11 @@ from cifar_jax.startup import installed
 _OLDEST_PYTHON = (3, 11)
 _CORE = ('jax', 'jaxlib', 'numpy', 'flax', 'optax', 'orbax-checkpoint', 'ml-collections', 'absl-py')
 _INSTALL = 'pip install -U -e .'
+# What brings the module `tensorflow`.
+_TENSORFLOWS = (
+  *('tensorflow', 'tensorflow-cpu', 'tensorflow-gpu', 'tensorflow-intel', 'tensorflow-macos'),
+  *('tensorflow-rocm', 'tensorflow-aarch64', 'tf-nightly', 'tf-nightly-cpu', 'intel-tensorflow'),
+)
 
 
 def check_python() -> Iterator[Finding]:
@@ -49,6 +54,19 @@ def check_packages() -> Iterator[Finding]:
   if not problems:
     shown = ', '.join(f'{package} {number}' for package, number in versions.items())
     yield Finding('packages', 'ok', shown, facts={'versions': versions})
+
+
+def check_tensorflow() -> Iterator[Finding]:
+  """Yields whether TensorFlow is there once at most: its packages write into the same folder."""
+  found = {package: number for package in _TENSORFLOWS if (number := installed.version(package))}
+  told = {'versions': found}
+  if len(found) > 1:
+    what = f'{" and ".join(found)} are installed, which overwrite each other'
+    fix = f'pip uninstall -y {" ".join(found)}, then install one of them'
+    yield Finding('tensorflow', 'fault', what, fix, told)
+    return
+  shown = ', '.join(f'{package} {number}' for package, number in found.items())
+  yield Finding('tensorflow', 'ok', shown or 'none, and none is needed to train', facts=told)
 
 
 def check_plugins() -> Iterator[Finding]:

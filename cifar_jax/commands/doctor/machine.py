@@ -98,7 +98,12 @@ def check_memory() -> Iterator[Finding]:
 
 def check_disk() -> Iterator[Finding]:
   """Yields how much room there is for runs, the cache and temporary files."""
-  places = {'runs': pathlib.Path('runs').absolute(), 'cache': cache_folder().absolute()}
+  try:
+    places = {'runs': pathlib.Path('runs').absolute(), 'cache': cache_folder().absolute()}
+  except FileNotFoundError:
+    what = 'the folder in which this command was started has been deleted'
+    yield Finding('disk', 'fault', what, 'go to a folder that is there, with cd')
+    return
   try:
     places['temporary files'] = pathlib.Path(tempfile.gettempdir())
   except OSError as error:
@@ -155,6 +160,17 @@ def check_data() -> Iterator[Finding]:
   here = ', '.join(f'{name} in {place}' for name, place in places.items() if place)
   absent = ', '.join(name for name, place in places.items() if not place)
   told = {'found': places}
+  own = os.environ.get('CIFAR_JAX_DATA')
+  if own and not os.path.isdir(own):
+    what = f'CIFAR_JAX_DATA={own} in the environment is no folder'
+    yield Finding('data', 'note', what, 'unset CIFAR_JAX_DATA, or name the folder of the data')
+  damaged = facts.get('damaged_data', {})
+  for name, trouble in damaged.items():
+    what = f'{name} in {places[name]} cannot be read: {trouble.rstrip(".")}'
+    fix = f'move {places[name]} away, then python -m cifar_jax data fetch {name}'
+    yield Finding('data', 'fault', what, fix, told)
+  if wanted in damaged:
+    return
   if places.get(wanted):
     what = here + (f'; not here: {absent}' if absent else '')
     yield Finding('data', 'ok', what, facts=told)

@@ -8,6 +8,7 @@ it has been read by those readers, and its images and labels were compared with 
 import dataclasses
 import hashlib
 import pathlib
+import re
 import shutil
 import sys
 import time
@@ -123,9 +124,10 @@ def compare(name: str, path: pathlib.Path) -> list[str]:
   try:
     return _compared(package, path)
   except (contents.OtherDataError, UserError) as error:
-    raise UserError(
-      f'{path}: {str(error).rstrip(".")}; move it away, and the same command downloads it anew'
-    ) from None
+    # The readers, who know of no download, name the file too, and say to get it again.
+    what = re.sub('[;:] get the file again$', '', str(error).rstrip('.'))
+    what = what if what.startswith(str(path)) else f'{path}: {what}'
+    raise UserError(f'{what}; move it away, and the same command downloads it anew') from None
 
 
 def _fetch(

@@ -69,6 +69,8 @@ def test_the_command(site, cifar10, tmp_path, monkeypatch, capsys) -> None:
     main(['data', 'fetch', 'cifar10', '--dir=here'])
   error = capsys.readouterr().err
   assert 'here/cifar-10-python.tar.gz cannot be read' in error
+  assert error.count('cifar-10-python.tar.gz') == 1
+  assert 'get the file again' not in error
   assert 'move it away, and the same command downloads it anew' in error
   with pytest.raises(SystemExit):
     main(['data', 'fetch', 'cifar10', 'cifar-100', '--dir=there'])
