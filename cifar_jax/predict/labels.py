@@ -11,7 +11,7 @@ import numpy as np
 from cifar_jax.analysis import scores
 from cifar_jax.data.image_folder import columns as meaning
 from cifar_jax.data.image_folder import table as tables
-from cifar_jax.data.image_folder.listing import SUFFIXES
+from cifar_jax.data.image_folder.split_folders import SUFFIXES
 from cifar_jax.data.matching import Matching, match_classes, parse_renamed
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed

@@ -11,7 +11,7 @@ import pathlib
 import re
 from collections.abc import Iterable, Sequence
 
-from cifar_jax.data.image_folder.listing import SPLITS
+from cifar_jax.data.image_folder.split_folders import SPLITS
 from cifar_jax.data.image_folder.table import Table
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed

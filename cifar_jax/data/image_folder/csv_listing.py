@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from cifar_jax.data.image_folder import columns as meaning
 from cifar_jax.data.image_folder import table as tables
 from cifar_jax.data.image_folder.columns import Columns
-from cifar_jax.data.image_folder.listing import SPLITS, SUFFIXES, ImageFile, Listing
+from cifar_jax.data.image_folder.listing import ImageFile, Listing
+from cifar_jax.data.image_folder.split_folders import SPLITS, SUFFIXES
 from cifar_jax.data.image_folder.table import Table
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.suggestions import listed

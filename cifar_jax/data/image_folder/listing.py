@@ -10,36 +10,24 @@ refused with what was found: taken for classes it would train, and mean nothing.
 import dataclasses
 import os
 import pathlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.suggestions import listed
-
-SUFFIXES = frozenset(
-  ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.bmp', '.gif', '.tif', '.tiff')
+from cifar_jax.data.image_folder.split_folders import (
+  SPLITS,
+  SUFFIXES,
+  holds_images,
+  home_of,
+  how_to_organize,
+  inner_folders,
+  notes_on_classes,
+  split_folders,
+  subfolders,
 )
+from cifar_jax.utils.errors import UserError
+
 _OF_PHONES = frozenset(('.heic', '.heif', '.avif'))  # which Pillow does not read by itself
-# Split -> the names under which its folder is found, in any case.
-SPLITS: Mapping[str, tuple[str, ...]] = {
-  'train': ('train', 'training'),
-  'validation': ('validation', 'validate', 'valid', 'val', 'dev', 'evaluation', 'eval'),
-  'test': ('test', 'testing', 'tests'),
-}
-_OF_SPLITS = '(sets?|data|dataset|split|images?|imgs?)'
-# 'seg_train', 'test1' or 'train-images'; what is before the word is the first group.
-_LIKE_A_SPLIT = {
-  split: re.compile(
-    rf'(.*[_\-. ])?({"|".join(names)})([_\-. ]?{_OF_SPLITS})?[_\-. ]?\d*', re.IGNORECASE
-  )
-  for split, names in SPLITS.items()
-}
-# What systems and archives leave behind.
-_NO_CLASSES = ('__MACOSX', '__pycache__', '@eaDir')
-_DEEPEST = 4  # folders that hold a single folder, one in the other
-_NAMED = 8  # folders named in a message; the rest are counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,15 +110,15 @@ def list_folder(root: pathlib.Path) -> Listing:
     raise UserError(
       f'--config.data.dir={root} is no folder; give the one around the class folders{hint}'
     )
-  home = _home(root)
-  outer = _split_folders(home)
-  folders = _inner_folders(outer)
-  class_names = tuple(folder.name for folder in _subfolders(folders['train']))
+  home = home_of(root)
+  outer = split_folders(home)
+  folders = inner_folders(outer)
+  class_names = tuple(folder.name for folder in subfolders(folders['train']))
   _check_classes(root, folders['train'], class_names)
   splits: dict[str, tuple[ImageFile, ...]] = {}
   ignored: list[pathlib.Path] = []
   for split, folder in folders.items():
-    unknown = {path.name for path in _subfolders(folder)} - set(class_names)
+    unknown = {path.name for path in subfolders(folder)} - set(class_names)
     if unknown:
       raise UserError(
         f'{folder} has the classes {", ".join(sorted(unknown))}, which {folders["train"]} has not; '
@@ -152,10 +140,13 @@ def list_folder(root: pathlib.Path) -> Listing:
   # A split whose folder is there but empty is as good as absent.
   splits = {split: files for split, files in splits.items() if files}
   used = {outer[split].name for split in folders}
-  beside = () if outer['train'] == home else tuple(folder.name for folder in _subfolders(home))
+  beside = () if outer['train'] == home else tuple(folder.name for folder in subfolders(home))
   passed_over = tuple(name for name in beside if name not in used)
+  notes = notes_on_classes(home) if outer['train'] == home else ()
   folders = {split: folders[split] for split in splits}
-  return Listing(root, class_names, splits, tuple(ignored), passed_over, folders=folders)
+  return Listing(
+    root, class_names, splits, tuple(ignored), passed_over, notes=notes, folders=folders
+  )
 
 
 def to_convert(ignored: Sequence[pathlib.Path]) -> str:
@@ -164,116 +155,14 @@ def to_convert(ignored: Sequence[pathlib.Path]) -> str:
   return f'; {", ".join(found)} files have to be converted to JPEG first' if found else ''
 
 
-def _home(root: pathlib.Path) -> pathlib.Path:
-  """The folder around the splits or classes: the root, or what an archive put between."""
-  for _ in range(_DEEPEST):
-    inside = _subfolders(root)
-    alone = len(inside) == 1 and not _holds_images(root)
-    if not alone or _split_named(inside[0].name) or not _subfolders(inside[0]):
-      break
-    root = inside[0]
-  return root
-
-
-def _split_folders(root: pathlib.Path) -> dict[str, pathlib.Path]:
-  """The folder of each split; the root itself is 'train' where there are no splits."""
-  inside = _subfolders(root)
-  exact: dict[str, list[pathlib.Path]] = {}
-  for folder in inside:
-    if split := _split_named(folder.name):
-      exact.setdefault(split, []).append(folder)
-  like = _like_splits(inside)
-  found: dict[str, pathlib.Path] = {}
-  for split in SPLITS:
-    # A class may be called 'train' as well: it has no folders inside.
-    plain, decorated = (
-      [folder for folder in named.get(split, ()) if _subfolders(folder)] for named in (exact, like)
-    )
-    holding = plain or decorated
-    if len(holding) > 1:
-      raise UserError(
-        f'{holding[0]} and {holding[1]} are both named like the {split} split; rename one of them'
-      )
-    if holding:
-      found[split] = holding[0]
-  if 'train' in found:
-    return found
-  _refuse_split_names(root, inside)
-  return {'train': root}
-
-
-def _inner_folders(outer: Mapping[str, pathlib.Path]) -> dict[str, pathlib.Path]:
-  """The folders of splits in which the classes are: 'train/train' where an archive repeats it.
-
-  A split that is only such a folder of images without classes, as Kaggle's 'test/test', is left
-  out.
-  """
-  folders: dict[str, pathlib.Path] = {}
-  classes: set[str] = set()
-  for split, folder in outer.items():
-    for _ in range(_DEEPEST):
-      inside = _subfolders(folder)
-      if len(inside) != 1 or inside[0].name in classes or not _subfolders(inside[0]):
-        break
-      folder = inside[0]
-    if split == 'train':
-      classes = {path.name for path in inside}
-    elif [path.name for path in inside] == [folder.name] and folder.name not in classes:
-      continue
-    folders[split] = folder
-  return folders
-
-
-def _refuse_split_names(root: pathlib.Path, inside: Sequence[pathlib.Path]) -> None:
-  """Raises UserError where folders that would be classes are splits by their names."""
-  if like := _like_splits(inside):
-    flat = next((folder for folder in like.get('train', ()) if _holds_images(folder)), None)
-    hint = f'; images lie side by side in {flat}: {_organize(flat)}' if flat else ''
-    raise UserError(
-      f'--config.data.dir={root} holds {_names(inside)}, which are named like splits, but no '
-      f'folder train with class folders in it; expected train/CLASS/*.jpg, and validation and test '
-      f'beside it{hint}'
-    )
-  by_class = [{_split_named(inner.name) for inner in _subfolders(folder)} for folder in inside]
-  if len(inside) > 1 and all(len(splits - {None}) > 1 for splits in by_class):
-    raise UserError(
-      f'--config.data.dir={root} holds splits inside of its classes, as in {inside[0]}; expected '
-      'train/CLASS/*.jpg and test/CLASS/*.jpg'
-    )
-
-
-def _like_splits(inside: Sequence[pathlib.Path]) -> dict[str, list[pathlib.Path]]:
-  """Split -> folders named like it, where that is more than a chance: different splits that have
-  the words before them in common with all folders, as in seg_train and seg_test, or have none.
-
-  Classes may be called 'bullet_train' and 'freight_train', or 'train', 'car' and 'flight test'.
-  """
-  named: dict[str, dict[str, list[pathlib.Path]]] = {}
-  for folder in inside:
-    for split, pattern in _LIKE_A_SPLIT.items():
-      if match := pattern.fullmatch(folder.name):
-        before = (match[1] or '').lower()
-        named.setdefault(before, {}).setdefault(split, []).append(folder)
-  for before, like in named.items():
-    if before:
-      alike = all(folder.name.lower().startswith(before) for folder in inside)
-    else:
-      alike = 'train' in like or sum(map(len, like.values())) == len(inside)
-    if alike and (len(like) > 1 or (len(inside) == 1 and not before)):
-      return like
-  return {}
-
-
-def _split_named(name: str) -> str | None:
-  return next((split for split, names in SPLITS.items() if name.lower() in names), None)
-
-
 def _check_classes(root: pathlib.Path, train: pathlib.Path, class_names: Sequence[str]) -> None:
   """Raises UserError unless there are two classes or more."""
   if len(class_names) > 1:
     return
   if not class_names:
-    hint = f'; its images lie side by side: see {_organize(root)}' if _holds_images(root) else ''
+    hint = (
+      f'; its images lie side by side: see {how_to_organize(root)}' if holds_images(root) else ''
+    )
     raise UserError(
       f'--config.data.dir={root} has no folder for each class; expected train/CLASS/*.jpg or '
       f'CLASS/*.jpg in it{hint}'
@@ -282,30 +171,6 @@ def _check_classes(root: pathlib.Path, train: pathlib.Path, class_names: Sequenc
     f'{train} holds a single class, {class_names[0]}, from which there is nothing to tell apart; '
     'give it a folder for each of two classes or more'
   )
-
-
-def _holds_images(folder: pathlib.Path) -> bool:
-  return any(entry.suffix.lower() in SUFFIXES for entry in folder.iterdir())
-
-
-def _organize(folder: pathlib.Path) -> str:
-  return f'python -m cifar_jax data organize {folder} OUT'
-
-
-def _names(folders: Sequence[pathlib.Path]) -> str:
-  return listed([folder.name for folder in folders], _NAMED)
-
-
-def _subfolders(folder: pathlib.Path) -> list[pathlib.Path]:
-  try:
-    entries = [
-      entry
-      for entry in folder.iterdir()
-      if entry.name[0] != '.' and entry.name not in _NO_CLASSES and entry.is_dir()
-    ]
-  except OSError as error:
-    raise UserError(f'{folder} cannot be read ({error.strerror}); correct it') from None
-  return sorted(entries, key=lambda entry: entry.name)
 
 
 def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from cifar_jax.data.image_folder.listing import SUFFIXES
+from cifar_jax.data.image_folder.split_folders import SUFFIXES
 from cifar_jax.utils.errors import UserError
 
 _MADE = '.made_by_organize'

@@ -74,6 +74,7 @@ def test_a_link_in_a_circle_ends(tmp_path) -> None:
     ('TRAINING', 'Valid', 'testing'),
     ('training', 'validation', 'TEST'),
     ('train', 'Dev', 'Testing'),
+    ('trn', 'vld', 'tst'),
   ],
 )
 def test_split_names_in_any_case_and_usual_spelling(tmp_path, train, validation, test) -> None:
@@ -155,6 +156,18 @@ def test_classes_with_words_of_splits_in_their_names(tmp_path, names) -> None:
   assert listing.class_names == tuple(sorted(names))
 
 
+def test_classes_that_hold_the_same_folders_may_be_splits(tmp_path) -> None:
+  """By names that nobody knows; then what was learned would be to tell training from test."""
+  listing = list_folder(
+    touch(tmp_path, *(f'{split}/{name}/1.jpg' for split in ('erste', 'zweite') for name in 'ab'))
+  )
+  assert listing.class_names == ('erste', 'zweite')
+  (note,) = listing.notes
+  assert 'the classes erste, zweite all hold a, b; if these are the classes' in note
+  touch(tmp_path, 'erste/2.jpg')  # as a class with folders in it has
+  assert list_folder(tmp_path).notes == ()
+
+
 def test_folders_beside_the_splits_are_named(tmp_path) -> None:
   listing = list_folder(touch(tmp_path, 'train/a/1.jpg', 'train/b/1.jpg', 'test/1.jpg', 'old/x'))
   assert set(listing.splits) == {'train'}
@@ -209,6 +222,10 @@ def test_links_to_themselves(tmp_path) -> None:
     (
       ('train/a/1.jpg', 'train/b/1.jpg', 'val/a/1.jpg', 'valid/a/1.jpg'),
       r'/val and \S*/valid are both named like the validation split',
+    ),
+    (
+      ('entraînement/a/1.jpg', 'entraînement/b/1.jpg', 'test/a/1.jpg', 'test/b/1.jpg'),
+      r'holds entraînement, test, each with a, b in it, and test is the name of a split; call the',
     ),
     ((), r'has no folder for each class; expected train/CLASS/\*\.jpg or CLASS'),
     (('1.jpg', '2.jpg'), r'side by side: see python -m cifar_jax data organize'),
