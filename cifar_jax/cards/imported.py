@@ -1,17 +1,18 @@
 """A model folder of a file of weights that another program wrote, with a card of what is known."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from cifar_jax import config as configs
 from cifar_jax.cards import card, facts
 from cifar_jax.exchange import imports
 from cifar_jax.exchange.imports import Model
-from cifar_jax.run_dir import model_folder
+from cifar_jax.run_dir import model_folder, references
 from cifar_jax.utils.errors import UserError
-from cifar_jax.utils.files import is_free
+from cifar_jax.utils.files import is_free, write_json
 
 _DTYPE = 'float32'
 
@@ -22,6 +23,7 @@ def make_model_folder(
   folder: pathlib.Path,
   labels: Sequence[str] = (),
   epsilon: float | None = None,
+  called: str = '',
 ) -> Model:
   """Makes a model folder of a file of weights, as if it had been trained here by the config.
 
@@ -29,6 +31,7 @@ def make_model_folder(
     path: The file.
     folder: Where; there must be none.
     config: As of `imports.read_model`, as labels and epsilon are.
+    called: What the card calls the file; '': by its name.
 
   Raises:
     UserError: as `imports.read_model`, or the folder is there.
@@ -36,7 +39,7 @@ def make_model_folder(
   if not is_free(folder):  # before anything is computed
     raise UserError(f'--workdir={folder} is there already; choose another folder, or move it away')
   model = imports.read_model(path, config, labels, epsilon)
-  known = _facts(path, folder, model)
+  known = _facts(called or path.name, folder, model)
   model_folder.write(
     folder,
     config=model.config,
@@ -50,7 +53,42 @@ def make_model_folder(
   return model
 
 
-def _facts(path: pathlib.Path, folder: pathlib.Path, model: Model) -> dict[str, Any]:
+def add_results(run: pathlib.Path, measured: Mapping[str, Any]) -> bool:
+  """Writes what was measured on the test set into the card of a model folder that was imported.
+
+  Whether it did: not where the card says more already, or has been edited.
+
+  Args:
+    run: Any run or model folder.
+    measured: What `predict.evaluate.evaluate` found for the split 'test'.
+  """
+  path = run / model_folder.CARD
+  if not model_folder.is_model_folder(run) or references.is_named(references.shown(run)):
+    return False
+  known = facts.read(path) if path.is_file() else {'trained': {}}
+  reference = card.reference_to(run)
+  readme = run / model_folder.README
+  if {'trained', 'results'} & known.keys() or not readme.is_file():
+    return False
+  if readme.read_text('utf-8', 'replace') != card.of_run(run, reference=reference):
+    return False
+  config = configs.read(run)
+  result = {
+    'split': 'test',
+    **{name: measured[name] for name in facts.MEASURED if name in measured},
+    'examples': measured['examples'],
+    'of': f'exactly these weights ({_DTYPE}), computed in {config.model.get("dtype", _DTYPE)}',
+    'views': facts.views(config),
+  }
+  try:
+    write_json(path, {**known, 'results': [result]})
+  except OSError:  # it is there to be read alone
+    return False
+  card.write(run, run, reference=reference)
+  return True
+
+
+def _facts(called: str, folder: pathlib.Path, model: Model) -> dict[str, Any]:
   """What card.json holds: nothing of a training, of which the file does not tell."""
   about = model.about
   return {
@@ -64,10 +102,10 @@ def _facts(path: pathlib.Path, folder: pathlib.Path, model: Model) -> dict[str, 
     'weights': {'precision': _DTYPE},
     'license': facts.UNKNOWN_LICENSE,
     'remarks': [
-      f'The weights were imported from {path.name} and not trained here: how they were is not '
+      f'The weights were imported from {called} and not trained here: how they were is not '
       'known, nor their accuracy until it is measured. The recipe below is that of the config of '
       'the import, which says what the network and its data are.',
       f'Images are normalized by {model.normalized_by}.',
-      *(f'Of {path.name}: {remark}.' for remark in model.imported.remarks),
+      *(f'Of {called}: {remark}.' for remark in model.imported.remarks),
     ],
   }

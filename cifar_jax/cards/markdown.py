@@ -205,10 +205,15 @@ def _limits(facts: Mapping[str, Any], class_names: Sequence[str]) -> str:
     f'- It answers with one of {count} classes, whatever is in the picture: a picture of '
     'something else gets one of them too, often with a high probability.',
   ]
-  if shape:
+  if shape and 'trained' in facts:
     lines.append(
       f'- It has seen images of {shape} of one data set alone. Other pictures are made that small, '
       'and are often of another kind: expect fewer right answers than the table says.'
+    )
+  elif shape:
+    lines.append(
+      f'- It takes images of {shape}. Other pictures are made that small, and may be of another '
+      'kind than those that it was trained on.'
     )
   lines.append(
     '- Probabilities are not calibrated; `python -m cifar_jax report` shows how far they are off.'

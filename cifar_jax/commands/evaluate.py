@@ -63,7 +63,13 @@ def run(arguments: argparse.Namespace) -> None:
     f'{of_labels(results)} '
     f'({results["examples"]} examples of {results["data"]}, checkpoint of step {results["step"]})'
   )
-  _print(arguments, results, [results], [line])
+  lines = [line]
+  if split == 'test':
+    from cifar_jax.cards import imported
+
+    if imported.add_results(arguments.run, results):
+      lines.append(f'card        {arguments.run / "README.md"} says so now')
+  _print(arguments, results, [results], lines)
 
 
 def _on_other_data(arguments: argparse.Namespace, request: Any) -> None:

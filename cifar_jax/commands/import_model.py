@@ -32,7 +32,11 @@ def add_parser(verbs: Any) -> None:
   parser = parsing.add_verb(
     verbs, 'import', run, about, __doc__, takes_overrides=True, group='Share'
   )
-  parser.add_argument('file', type=parsing.path, metavar='FILE', help='file of weights')
+  parser.add_argument(
+    'file',
+    metavar='FILE',
+    help='file of weights, or hub:OWNER/NAME for the model.safetensors there',
+  )
   parsing.add_options(parser, '--config')
   parser.add_argument(
     '--workdir',
@@ -59,14 +63,20 @@ def run(arguments: argparse.Namespace) -> None:
   """Makes the folder, and says what was found and what was assumed."""
   from cifar_jax import config as configs
   from cifar_jax.cards import imported
+  from cifar_jax.run_dir import hub
 
   if arguments.epsilon is not None and not 0 <= arguments.epsilon < 1:
     raise UserError(f'--epsilon={arguments.epsilon}: it must be 0 or more and less than 1')
   config = configs.load(arguments.config, arguments.overrides)
   configs.validate(config)
   labels = _labels(arguments.labels)
+  if arguments.file.startswith(hub.PREFIX):
+    file, called = hub.fetch_weights(hub.parse(arguments.file)), arguments.file
+  else:
+    file = user_path(arguments.file)
+    called = file.name  # the folder is of this machine
   made = imported.make_model_folder(
-    arguments.file, config, arguments.workdir, labels, arguments.epsilon
+    file, config, arguments.workdir, labels, arguments.epsilon, called
   )
   names = made.subject.class_names
   shown = ', '.join(names[:_SHOWN]) + (', ...' if len(names) > _SHOWN else '')

@@ -13,7 +13,7 @@ import pathlib
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from cifar_jax import config as configs
 from cifar_jax.data.fetch.mirrors import RemoteFile
 from cifar_jax.run_dir import history, model_folder, run_files
+from cifar_jax.run_dir.hub_answers import UnreachableError, sentences
 from cifar_jax.utils import json_files
 from cifar_jax.utils.errors import UserError
 from cifar_jax.utils.files import disk_errors, make_folder, replacing, write_json
@@ -46,6 +47,7 @@ _PICTURES = (model_folder.CURVES, model_folder.CONFUSION)  # which are uploaded 
 _SECONDS = 20  # that the hub may take to answer
 _TICK = 0.1  # seconds between two looks at a download
 _LETTERS = 12  # of a commit in the name of its folder
+_ALONE = '.weights'  # the end of that name where it is no model folder
 _NAMED = 5
 
 
@@ -92,25 +94,42 @@ def fetch(address: Address) -> pathlib.Path:
     UserError: there is no such repository or revision, it holds no model folder or one that is too
       large, or the hub cannot be reached and nothing was kept.
   """
+  return _fetch(address, '', _model_folder_in)
+
+
+def fetch_weights(address: Address) -> pathlib.Path:
+  """The file model.safetensors of a repository that other software has made, in the cache.
+
+  Raises:
+    UserError: as `fetch`, or it has no such file, or is a model folder.
+  """
+  return _fetch(address, _ALONE, _weights_in) / model_folder.WEIGHTS
+
+
+def _fetch(
+  address: Address,
+  ending: str,
+  choose: Callable[[Address, Mapping[str, RemoteFile]], Mapping[str, RemoteFile]],
+) -> pathlib.Path:
+  """The folder in the cache, with a name of that ending, for what is chosen of a repository."""
   owner, _, name = address.repository.partition('/')
   home = cache_folder() / 'hub' / owner
   known = _revisions(home / f'{name}.json')
   commit = known.get(address.revision, '')
-  folder = home / f'{name}@{commit[:_LETTERS]}'
+  folder = home / f'{name}@{commit[:_LETTERS]}{ending}'
   kept = bool(commit) and folder.is_dir()
   if kept and commit == address.revision:  # which always means the same
     return folder
   try:
     commit, files = _ask(address)
-  except _UnreachableError as error:
+  except UnreachableError as error:
     if not kept:
       raise
     print(f'WARNING: {error}; the copy in {folder} is used', file=sys.stderr)
     return folder
-  folder = home / f'{name}@{commit[:_LETTERS]}'
+  folder = home / f'{name}@{commit[:_LETTERS]}{ending}'
   if not folder.is_dir():
-    _check(address, files)
-    _download(address, files, folder)
+    _download(address, choose(address, files), folder)
   said = {**known, address.revision: commit, commit: commit}
   if said != known:
     with contextlib.suppress(UserError):  # no room: the hub is asked next time
@@ -151,7 +170,7 @@ def push(folder: pathlib.Path, address: Address, private: bool) -> str:
       'the token of the hub, perhaps $HF_TOKEN, has a letter that none has; copy it again'
     )
   api = hub.HfApi(endpoint=endpoint(), token=token)
-  with _sentences(f'the model cannot be uploaded to {address.repository}', address, token):
+  with sentences(f'the model cannot be uploaded to {address.repository}', *address, token):
     api.create_repo(address.repository, private=private or None, exist_ok=True, repo_type='model')
     done = api.upload_folder(
       repo_id=address.repository,
@@ -178,10 +197,6 @@ def files_of(folder: pathlib.Path) -> dict[str, int]:
   return found
 
 
-class _UnreachableError(UserError):
-  """The hub gives no answer, or has a fault of its own: it may have another day."""
-
-
 def endpoint() -> str:
   """The address of the server: $HF_ENDPOINT, or the hub's own."""
   return (os.environ.get('HF_ENDPOINT') or 'https://huggingface.co').rstrip('/')
@@ -204,7 +219,7 @@ def _ask(address: Address) -> tuple[str, dict[str, RemoteFile]]:
   """
   (hub,) = require('hub', 'huggingface_hub')
   api = hub.HfApi(endpoint=endpoint())
-  with _sentences(f'{address} cannot be read', address):
+  with sentences(f'{address} cannot be read', *address):
     found = api.model_info(
       address.repository, revision=address.revision, files_metadata=True, timeout=_SECONDS
     )
@@ -222,18 +237,37 @@ def _ask(address: Address) -> tuple[str, dict[str, RemoteFile]]:
   }
 
 
-def _check(address: Address, files: Mapping[str, RemoteFile]) -> None:
+def _model_folder_in(address: Address, files: Mapping[str, RemoteFile]) -> Mapping[str, RemoteFile]:
+  """The known files of a repository; raises UserError unless they make a model folder."""
   missing = [name for name in _REQUIRED if name not in files]
   if missing:
     raise UserError(
       f'{address} is no model folder of cifar_jax: it has no {listed(missing, _NAMED)}'
     )
+  return _small_enough(address, files)
+
+
+def _small_enough(address: Address, files: Mapping[str, RemoteFile]) -> Mapping[str, RemoteFile]:
+  """The files; raises UserError where one is larger than any of its kind."""
   for name, file in files.items():
     if file.size > _MOST[name]:
       raise UserError(
         f'{address} is not downloaded: its {name} has {file.size:,} bytes, more than '
         f'{_MOST[name]:,}'
       )
+  return files
+
+
+def _weights_in(address: Address, files: Mapping[str, RemoteFile]) -> Mapping[str, RemoteFile]:
+  """The weights alone; raises UserError where there are none, or more than they."""
+  if all(name in files for name in _REQUIRED):
+    raise UserError(f'{address} is a model folder, which needs no import: give it as RUN')
+  if model_folder.WEIGHTS not in files:
+    raise UserError(
+      f'{address} has no {model_folder.WEIGHTS}; download the weights that it has, and import that '
+      'file'
+    )
+  return _small_enough(address, {model_folder.WEIGHTS: files[model_folder.WEIGHTS]})
 
 
 def _download(address: Address, files: Mapping[str, RemoteFile], folder: pathlib.Path) -> None:
@@ -288,46 +322,3 @@ def _download_file(
       ) from None
     finally:
       stop.set()
-
-
-@contextlib.contextmanager
-def _sentences(what: str, address: Address, token: str = '') -> Iterator[None]:
-  """Makes one sentence of what the library raises.
-
-  Raises:
-    UserError: that sentence; an `_UnreachableError` where another try may end better.
-  """
-  (errors,) = require('hub', 'huggingface_hub.errors')
-  try:
-    yield
-  except UserError:
-    raise
-  except errors.GatedRepoError:
-    raise UserError(
-      f'{what}: its owner gives access one by one; ask for it on its page, and log in by $HF_TOKEN '
-      'or `hf auth login`'
-    ) from None
-  except errors.RepositoryNotFoundError:
-    raise UserError(
-      f'{what}: there is no repository {address.repository}, or it is private and not yours; check '
-      'the name, and log in by $HF_TOKEN or `hf auth login`'
-    ) from None
-  except errors.RevisionNotFoundError:
-    raise UserError(f'{what}: {address.repository} has no revision {address.revision}') from None
-  except errors.HfHubHTTPError as error:
-    status = getattr(error.response, 'status_code', 0)
-    if status in (401, 403):
-      raise UserError(
-        f'{what}: the server answered {status}, the token may not do that; log in by $HF_TOKEN, '
-        'with a token that may, or `hf auth login`'
-      ) from None
-    raise _failure(what, f'the server answered {status}', status >= 500) from None
-  except Exception as error:  # many kinds, of the library below the library
-    reason = ' '.join(str(error.__cause__ or error).split())
-    reason = (reason.replace(token, '...') if token else reason)[:200]
-    raise _failure(what, reason or type(error).__name__, True) from None
-
-
-def _failure(what: str, reason: str, passing: bool) -> UserError:
-  sentence = f'{what} ({reason})'
-  return _UnreachableError(f'{sentence}; try again later') if passing else UserError(sentence)

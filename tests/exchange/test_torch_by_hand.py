@@ -17,6 +17,8 @@ from cifar_jax.predict import classifier
 from cifar_jax.run_dir import hub
 from cifar_jax.utils.errors import UserError
 from cifar_jax.weights import torch_files
+from cifar_jax.zoo import entries
+from tests.helpers.hub_server import Hub, serving
 from tests.helpers.memory import little_memory
 from tests.helpers.mutations import mutated
 from tests.helpers.only_user_errors import only_user_errors
@@ -158,8 +160,9 @@ def tensors(classes: int = 10) -> dict[str, np.ndarray]:
   return {name: draw(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-def command(folder: pathlib.Path, file: pathlib.Path, *options: str) -> pathlib.Path:
+def command(folder: pathlib.Path, file: pathlib.Path | str, *options: str) -> pathlib.Path:
   """Runs the verb; returns the folder that it should make."""
+  folder.mkdir(exist_ok=True)
   (folder / 'net.py').write_text(SOURCE)
   made = folder / 'made'
   words = ['import', str(file), f'--config={folder / "net.py"}', f'--workdir={made}', *options]
@@ -182,6 +185,41 @@ def test_the_command_makes_a_folder_that_predicts(tmp_path, capsys) -> None:
   expected = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
   found = network.probabilities(np.zeros((1, 28, 28, 1), np.uint8))[0]
   np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_are_imported_from_the_hub(tmp_path, monkeypatch) -> None:
+  pytest.importorskip('huggingface_hub')
+  monkeypatch.setenv('CIFAR_JAX_CACHE', str(tmp_path / 'cache'))
+  monkeypatch.setenv('HF_HOME', str(tmp_path / 'home'))
+  theirs = write_safetensors(tmp_path / 'net.safetensors', tensors())
+  with serving(Hub({'me/net': {'model.safetensors': theirs.read_bytes()}})) as hub:
+    monkeypatch.setenv('HF_ENDPOINT', hub.url)
+    made = command(tmp_path, 'hub:me/net')
+  by_file = command(tmp_path / 'x', theirs)
+  images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1)).astype(np.uint8)
+  np.testing.assert_array_equal(
+    classifier.load(made).probabilities(images), classifier.load(by_file).probabilities(images)
+  )
+  assert 'imported from hub:me/net and not trained here' in (made / 'README.md').read_text()
+
+
+def test_the_card_of_an_import_tells_what_was_measured(tmp_path) -> None:
+  made = command(tmp_path, write_safetensors(tmp_path / 'net.safetensors', tensors()))
+  measured = {'accuracy': 0.125, 'loss': 2.5, 'examples': 80, 'split': 'test'}
+  edited = (made / 'README.md').read_text() + 'Mine.'
+  original = (made / 'README.md').read_text()
+  (made / 'README.md').write_text(edited)
+  assert not imported.add_results(made, measured)
+  assert (made / 'README.md').read_text() == edited
+  (made / 'README.md').write_text(original)
+  assert imported.add_results(made, measured)
+  text = (made / 'README.md').read_text()
+  assert '| 12.50 % | 2.5000 | 80 images, test |' in text
+  assert 'Not measured yet' not in text
+  assert 'It has seen images' not in text  # nobody knows what
+  assert facts.measured_on_test(made) == {'test_accuracy': 0.125, 'test_loss': 2.5}
+  assert not imported.add_results(made, {**measured, 'accuracy': 0.5})
+  assert not imported.add_results(entries.find('lr'), measured)
 
 
 def test_the_card_of_an_import_says_what_is_known(tmp_path) -> None:

@@ -105,6 +105,28 @@ def test_one_sentence_and_nothing_left(site, tmp_path, change, text, complaint) 
   assert left(tmp_path) == []
 
 
+def test_weights_of_other_software_come_alone(site, tmp_path) -> None:
+  weights = FILES['model.safetensors']
+  site.files['me/resnet'] = {'config.json': b'{"architecture": 1}', 'model.safetensors': weights}
+  file = hub.fetch_weights(hub.parse('hub:me/resnet'))
+  assert file.read_bytes() == weights
+  assert contents(file.parent) == {'model.safetensors': weights}
+  assert hub.name_of(file.parent) is None
+  with pytest.raises(UserError, match=r'is no model folder of cifar_jax: it has no about\.json'):
+    hub.fetch(hub.parse('hub:me/resnet'))
+  with pytest.raises(UserError, match='me/net@main is a model folder, which needs no import'):
+    hub.fetch_weights(hub.parse('hub:me/net'))
+  site.files['me/pickled'] = {'pytorch_model.bin': weights}
+  with pytest.raises(UserError, match=r'me/pickled@main has no model\.safetensors; download the'):
+    hub.fetch_weights(hub.parse('hub:me/pickled'))
+  site.sizes['model.safetensors'] = 2**40
+  site.commit = '1234567'
+  with pytest.raises(UserError, match=r'is not downloaded: its model\.safetensors has'):
+    hub.fetch_weights(hub.parse('hub:me/resnet'))
+  site.status = 500  # what came stays, and serves without the hub
+  assert hub.fetch_weights(hub.parse('hub:me/resnet')) == file
+
+
 def test_nobody_answers(site, monkeypatch) -> None:
   monkeypatch.setenv('HF_ENDPOINT', 'http://127.0.0.1:9')
   with pytest.raises(UserError, match=r'hub:me/net@main cannot be read \(.*; try again later'):
