@@ -197,7 +197,7 @@ def _labels(labels: np.ndarray, where: str) -> np.ndarray:
   if _is_one_hot(labels):
     return labels.argmax(axis=1)
   if labels.ndim == 2 and labels.dtype.kind in 'biuf':
-    remedy = 'of several labels an image save 0 and 1, in a column a class, for every part'
+    remedy = 'for several labels an image, save 0 and 1 with a column for each class, in every part'
   elif labels.dtype.kind in 'US':
     remedy = 'names, labels = numpy.unique(labels, return_inverse=True) and save class_names=names'
   else:

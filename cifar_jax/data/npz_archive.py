@@ -38,6 +38,8 @@ def read(
     UserError: the arrays would become too large, or what `choose` raises.
     Exception: the file is damaged; zipfile, zlib and NumPy have many kinds for that.
   """
+  if not zipfile.is_zipfile(path):
+    raise ValueError('it is no zip file, as numpy.savez writes it')
   with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
     chosen = choose(archive.files)
     _check_size(path, sum(_declared(archive.zip, name) for name in chosen))
@@ -52,6 +54,8 @@ def _declared(archive: zipfile.ZipFile, name: str) -> int:
     if version not in _HEADERS:
       raise ValueError(f"{name} is of version {version} of NumPy's format")
     shape, _, dtype = _HEADERS[version](file)
+  if dtype.hasobject:
+    raise ValueError(f'{name} holds Python objects, which are not read; save numbers')
   size = math.prod(shape) * dtype.itemsize
   if not 0 <= size <= entry.file_size:
     raise ValueError(f'{name} declares {size:,} bytes, and the zip has {entry.file_size:,} of it')

@@ -38,6 +38,10 @@ def uint8_images(images: np.ndarray, where: str, notes: list[str]) -> np.ndarray
     scale = _scale(images)
     if not scale:
       low, high = images.min(), images.max()
+      if not np.isfinite([low, high]).all():
+        raise UserError(
+          f'{where} holds numbers that are not finite; replace them and save it again'
+        )
       formula = 'images' if high > 1 else '255 * images'
       if -1 <= low < 0 and high <= 1:
         formula = '127.5 * (images + 1)'

@@ -46,7 +46,7 @@ def write(network: Classifier, folder: pathlib.Path, options: Options) -> Writte
   del options
   (torch,) = require('torch', 'torch')
   module, shape, statistics = network.module, network.image_shape, exported.statistics(network)
-  title = f'A {network.config.model.get("name")} for {len(network.class_names)} classes.'
+  title = f'The network {network.config.model.get("name")} for {len(network.class_names)} classes.'
   source = model_source(module, shape, network.class_names, statistics, title)
   tensors = state_dict(module, shape, network.variables, statistics)
   (folder / MODULE).write_text(source, 'utf-8', newline='\n')

@@ -269,9 +269,14 @@ def _read_weights(folder: pathlib.Path, checkpoint: str) -> tuple[dict[str, Any]
     )
   tensors = safetensors_files.read(path)
   if CHECKSUM in about and about[CHECKSUM] != _sha256(path):
+    again = (
+      f'delete {folder}, and the same command downloads it again'
+      if references.is_named(references.shown(folder))
+      else f'get both again, or take {CHECKSUM} out of {run_files.ABOUT} if you changed the weights '
+      'yourself'
+    )
     raise UserError(
-      f'{path} is not the file that was written with {run_files.ABOUT} (another SHA-256); get both '
-      f'again, or take {CHECKSUM} out of {run_files.ABOUT} if you changed the weights yourself'
+      f'{path} is not the file that was written with {run_files.ABOUT} (another SHA-256); {again}'
     )
   for name, array in tensors.items():
     parts = name.split('/')

@@ -177,6 +177,10 @@ def _read_zip(path: pathlib.Path) -> Any:
     root = found[0].removesuffix('data.pkl')
     if f'{root}byteorder' in members and archive.read(f'{root}byteorder') != b'little':
       raise pickle.UnpicklingError('it was written on a big-endian machine')
+    if any(name.startswith(f'{root}code/') for name in members):
+      raise pickle.UnpicklingError(
+        'it is a TorchScript program; save the weights alone by torch.save(model.state_dict(), ...)'
+      )
     # PyTorch does not compress, so all members together are no larger than the file.
     compressed = [info for info in members.values() if info.compress_type != zipfile.ZIP_STORED]
     if compressed:

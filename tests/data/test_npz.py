@@ -190,8 +190,14 @@ def test_is_found_by_path_or_by_name(tmp_path: pathlib.Path) -> None:
     ({'x_train': np.ones((6, 4, 5, 3), bool)}, r'type bool from 1 to 1 .* save \(255 \* images\)'),
     ({'x_train': np.full((6, 4, 5, 3), 9.5)}, r'type float64 from 9.5 to 9.5 .* save \(images\)'),
     ({'x_train': np.full((6, 4, 5, 3), 16, np.uint8)}, r'pixels from 16 to 16; .*\(255 / 16\)'),
-    ({'y_train': np.eye(6, dtype=int)[:, :3]}, r'one for each image: of several labels an image'),
-    ({'y_train': np.uint8([[1, 1, 0]] * 6)}, r'one for each image: of several labels an image'),
+    (
+      {'y_train': np.eye(6, dtype=int)[:, :3]},
+      r'one for each image: for several labels an image, save 0',
+    ),
+    (
+      {'y_train': np.uint8([[1, 1, 0]] * 6)},
+      r'one for each image: for several labels an image, save 0',
+    ),
     ({'y_train': np.eye(3)[[0, 1, 2, 0, 1, 2]] / 2}, r'shape \[6, 3\].*several labels'),
     (
       {'y_train': np.eye(3)[[0, 1, 2, 0, 1, 2]], 'y_test': np.eye(4)[[0, 1, 2]]},
@@ -201,7 +207,7 @@ def test_is_found_by_path_or_by_name(tmp_path: pathlib.Path) -> None:
       {'x_train': np.linspace(-1, 1, 360).reshape(6, 4, 5, 3)},
       r'save \(127.5 \* \(images \+ 1\)\)',
     ),
-    ({'x_train': np.full((6, 4, 5, 3), np.nan)}, 'type float64 from nan to nan'),
+    ({'x_train': np.full((6, 4, 5, 3), np.nan)}, 'holds numbers that are not finite'),
     ({'x_train': np.full((6, 4, 5, 3), 300)}, 'type int64 from 300 to 300'),
     (
       {'x_train': np.full((6, 4, 5, 3), 0.5), 'x_test': np.full((3, 4, 5, 3), 7)},

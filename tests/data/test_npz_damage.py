@@ -103,6 +103,24 @@ def test_a_header_that_declares_what_the_zip_does_not_have(
     npz.read('a', tmp_path / 'a.npz')
 
 
+def test_other_files_of_that_name_are_said_to_be_such(tmp_path: pathlib.Path) -> None:
+  """NumPy would advise to unpickle them."""
+  (tmp_path / 'a.npz').write_text('no zip')
+  with pytest.raises(UserError, match=r'it is no zip file, as numpy\.savez writes it'):
+    npz.read('a', tmp_path / 'a.npz')
+  arrays = {
+    'x_train': np.zeros((4, 2, 2, 3), np.uint8),
+    'y_train': np.array(['a', 1, 2, 3], object),
+  }
+  np.savez(tmp_path / 'a.npz', **arrays)
+  with pytest.raises(UserError, match='y_train holds Python objects, which are not read; save num'):
+    npz.read('a', tmp_path / 'a.npz')
+  images = np.full((4, 2, 2, 3), np.nan)
+  np.savez(tmp_path / 'a.npz', x_train=images, y_train=np.arange(4))
+  with pytest.raises(UserError, match='x_train.* holds numbers that are not finite; replace them'):
+    npz.read('a', tmp_path / 'a.npz')
+
+
 def test_what_is_no_array_is_named(tmp_path: pathlib.Path) -> None:
   """NumPy gives the bytes of such a member as they are."""
   with zipfile.ZipFile(tmp_path / 'a.npz', 'w') as archive:

@@ -149,6 +149,17 @@ def test_nothing_is_run(form, tmp_path) -> None:
   assert not witness.exists()
 
 
+def test_a_torchscript_program_is_told_from_damage(tmp_path) -> None:
+  """As torch.jit.save writes it, with its code packed."""
+  path = tmp_path / 'net.pt'
+  with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+    archive.writestr('net/data.pkl', b'')
+    archive.writestr('net/code/__torch__.py', b'class Net:\n  pass\n' * 100)
+    archive.writestr('net/constants.pkl', b'')
+  with pytest.raises(UserError, match=r'it is a TorchScript program; save the weights alone by to'):
+    torch_files.read(path)
+
+
 def test_few_bytes_do_not_reserve_much_memory(tmp_path) -> None:
   path = tmp_path / 'evil.pth'
   with zipfile.ZipFile(path, 'w') as archive:
