@@ -272,8 +272,8 @@ def _read_weights(folder: pathlib.Path, checkpoint: str) -> tuple[dict[str, Any]
     again = (
       f'delete {folder}, and the same command downloads it again'
       if references.is_named(references.shown(folder))
-      else f'get both again, or take {CHECKSUM} out of {run_files.ABOUT} if you changed the weights '
-      'yourself'
+      else f'get both again, or take {CHECKSUM} out of {run_files.ABOUT} if you changed the '
+      'weights yourself'
     )
     raise UserError(
       f'{path} is not the file that was written with {run_files.ABOUT} (another SHA-256); {again}'
