@@ -20,6 +20,7 @@ from cifar_jax.data.dataset import Split
 from cifar_jax.data.sources import usual_locations
 from cifar_jax.utils.errors import UserError, as_user_error
 from cifar_jax.utils.paths import user_path
+from cifar_jax.utils.suggestions import did_you_mean, listed
 
 SEVERITIES = 5
 # Those of the benchmark, in the order of its article; the mean error is theirs.
@@ -92,6 +93,23 @@ class Corrupted:
       )
     return images.reshape(SEVERITIES, count, *_IMAGE)
 
+  def split(self, name: str) -> Split:
+    """The images of 'CORRUPTION', in all severities, or of 'CORRUPTION_SEVERITY', as fog_3.
+
+    Raises:
+      UserError: there is no such corruption, or its file is damaged.
+    """
+    corruption, _, last = name.rpartition('_')
+    if corruption in self.corruptions and last in map(str, range(1, SEVERITIES + 1)):
+      return Split(self.images(corruption)[int(last) - 1], self.labels)
+    if name not in self.corruptions:
+      raise UserError(
+        f'{self.source} has no corruption {name}{did_you_mean(name, self.corruptions)}; it has '
+        f'{listed(self.corruptions, len(CORRUPTIONS))}, each in the severities 1 to {SEVERITIES}'
+      )
+    images = self.images(name)
+    return Split(images.reshape(-1, *_IMAGE), np.tile(self.labels, SEVERITIES))
+
 
 @dataclasses.dataclass(frozen=True)
 class People:
@@ -106,6 +124,11 @@ class People:
   shares: np.ndarray
   source: pathlib.Path
   class_names: tuple[str, ...] = CIFAR10_CLASSES
+
+
+def corrupted_set(name: str) -> str | None:
+  """The one of `CORRUPTED` that a name is of, as cifar10_c of cifar10_c_fog_3; None if of none."""
+  return next((base for base in CORRUPTED if name == base or name.startswith(f'{base}_')), None)
 
 
 def read_photographs(name: str, directory: str) -> Photographs:

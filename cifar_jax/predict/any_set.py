@@ -103,6 +103,7 @@ class OtherSet:
     notes: Sentences on what was found in it.
     synthetic: Whether its images were drawn by a program.
     split_note: What must stand beside every accuracy of the run, such as 'test used as validation'.
+    changed_test: Whether its images are the test images of the run, but changed.
   """
 
   name: str
@@ -115,6 +116,7 @@ class OtherSet:
   notes: tuple[str, ...] = ()
   synthetic: bool = False
   split_note: str = ''
+  changed_test: bool = False
 
   @property
   def remark(self) -> str:
@@ -125,8 +127,8 @@ class OtherSet:
 
   @property
   def is_own_test(self) -> bool:
-    """Whether this is the test set of the run."""
-    return self.own and self.split in ('test', _ALL)
+    """Whether this is the test set of the run, be it changed: it is looked at then, too."""
+    return self.changed_test or (self.own and self.split in ('test', _ALL))
 
   @property
   def classes_line(self) -> str:
@@ -157,6 +159,8 @@ def open_set(request: Request, network: Classifier) -> OtherSet:
   config = request.config(network)
   if config.name in test_sets.NEW_PHOTOGRAPHS:
     return _photographs(request, network, config)
+  if (base := test_sets.corrupted_set(config.name)) is not None:
+    return _corrupted(request, network, config, base)
   if config.name in test_sets.NAMES:
     raise UserError(
       f'--data.name={config.name} is no set of images with a label each; '
@@ -240,6 +244,25 @@ def _photographs(request: Request, network: Classifier, config: ConfigDict) -> O
   examples, skipped = as_inputs(found.split, matching, network.preprocessing, found.source)
   name = f'cifar10_1 {found.version}'
   return OtherSet(name, 'test', examples, matching, found.source, skipped=skipped)
+
+
+def _corrupted(request: Request, network: Classifier, config: ConfigDict, base: str) -> OtherSet:
+  """One corruption of CIFAR-10-C or CIFAR-100-C, in one severity or all."""
+  check_test_set(request, network, config.name)
+  if config.name == base:
+    raise UserError(
+      f'--data.name={base} is many sets; name one of its corruptions, as {base}_fog, or, in the '
+      f'severity 3, {base}_fog_3 (python -m cifar_jax evaluate measures all)'
+    )
+  found = test_sets.read_corrupted(base, config.dir)
+  split = found.split(config.name.removeprefix(f'{base}_'))
+  matching = request.match(found.class_names, network, str(found.source))
+  examples, skipped = as_inputs(split, matching, network.preprocessing, str(found.source))
+  own = base == f'{network.config.data.name}_c'
+  source = str(found.source)
+  return OtherSet(
+    config.name, 'test', examples, matching, source, skipped=skipped, changed_test=own
+  )
 
 
 def _is_own(dataset: Dataset, network: Classifier) -> bool:

@@ -177,6 +177,20 @@ def test_a_table_of_corruptions(tmp_path) -> None:
   assert found.lines[3].split()[0] == 'spatter*'
   assert 'mean error 25.00 % over 2 of the 15' in found.lines[4]
   assert found.own_test  # the run's test images, corrupted
+  # One of them, in one severity or all.
+  for name, accuracy, count in (('fog_3', 0.5, 4), ('fog', 0.5, 20), ('spatter_1', 0.0, 4)):
+    one = measure(network, request(f'cifar10_c_{name}', folder))
+    assert (one.facts['accuracy'], one.facts['examples']) == (accuracy, count)
+    assert one.facts['data'] == f'cifar10_c_{name}'
+    assert one.own_test
+  with pytest.raises(
+    UserError, match="has no corruption snoww; did you mean 'snow'"
+  ):
+    measure(network, request('cifar10_c_snoww', folder))
+  with pytest.raises(UserError, match='has no corruption fog_6'):
+    measure(network, request('cifar10_c_fog_6', folder))
+  with pytest.raises(UserError, match='cifar10_c is many sets; name one of its corruptions'):
+    any_set.open_set(request('cifar10_c', folder), network)
   # A network of some of the classes, in another order, of which 3 is not one.
   network = cifar_test_sets.network(tmp_path / 'run', [CIFAR10_CLASSES[i] for i in (2, 1, 0)])
   with pytest.raises(UserError, match='which lack cat, deer'):
