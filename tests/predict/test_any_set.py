@@ -183,9 +183,7 @@ def test_a_table_of_corruptions(tmp_path) -> None:
     assert (one.facts['accuracy'], one.facts['examples']) == (accuracy, count)
     assert one.facts['data'] == f'cifar10_c_{name}'
     assert one.own_test
-  with pytest.raises(
-    UserError, match="has no corruption snoww; did you mean 'snow'"
-  ):
+  with pytest.raises(UserError, match="has no corruption snoww; did you mean 'snow'"):
     measure(network, request('cifar10_c_snoww', folder))
   with pytest.raises(UserError, match='has no corruption fog_6'):
     measure(network, request('cifar10_c_fog_6', folder))
