@@ -11,7 +11,8 @@ from tests.helpers import REPOSITORY
 
 SEARCH = (REPOSITORY / 'docs' / 'trials' / 'search.md').read_text()
 PROSE = ' '.join(SEARCH.split())
-EVOLVE = ' '.join((REPOSITORY / 'docs' / 'trials' / 'evolve.md').read_text().split())
+EVOLVE = (REPOSITORY / 'docs' / 'trials' / 'evolve.md').read_text()
+PAGE = ' '.join(EVOLVE.split())
 Row = dict[str, str]
 
 
@@ -20,9 +21,9 @@ def rows(name: str) -> list[Row]:
     return list(csv.DictReader(file))
 
 
-def cells(start: str) -> list[str]:
-  """The cells of the last line of a table that starts so."""
-  *_, line = re.findall(rf'^\| {re.escape(start)} \|.*$', SEARCH, re.MULTILINE)
+def cells(start: str, page: str = SEARCH) -> list[str]:
+  """The cells of the last line of a table in a page that starts so."""
+  *_, line = re.findall(rf'^\| {re.escape(start)} \|.*$', page, re.MULTILINE)
   return [cell.strip() for cell in line.strip('|').split('|')]
 
 
@@ -57,29 +58,63 @@ def test_what_held_tpe_back() -> None:
   assert [row['param.head'] for row in best[:2]] == ['dense', 'dense']
 
 
-def test_two_evolutions() -> None:
-  evolved, drawn = rows('evolve'), rows('evolve_random')
-  last = [
-    sorted(
-      (row for row in trials if row['state'] == 'complete' and row['param.stage'] == '2'),
-      key=lambda row: -float(row['val_accuracy']),
-    )
-    for trials in (evolved, drawn)
+def in_full(trials: list[Row]) -> list[Row]:
+  """The trials of the last stage, the best first."""
+  return sorted(
+    (row for row in trials if row['param.stage'] == '1'),
+    key=lambda row: -float(row['val_accuracy']),
+  )
+
+
+@pytest.mark.parametrize(
+  ('name', 'start'), [('evolve', 'evolution'), ('evolve_random', 'control, by `--random`')]
+)
+def test_two_evolutions(name: str, start: str) -> None:
+  trials = rows(name)
+  assert {row['state'] for row in trials} == {'complete'}
+  assert cells(start, EVOLVE)[1:] == [
+    str(len(trials)),
+    str(sum(int(row['epochs']) for row in trials)),
+    f'{sum(float(row["seconds"]) for row in trials) / 60:.0f}',
+    f'{100 * float(in_full(trials)[0]["val_accuracy"]):.2f} %',
   ]
-  assert [len(trials) for trials in last] == [18, 10]
-  assert 'Eighteen and ten networks' in EVOLVE
-  for trials in last:  # the article's own network and optimizer
-    best = trials[0]
-    assert (best['param.parameters'], best['param.learning_rate']) == ('42442', '0.001')
-    assert f'with {100 * float(best["val_accuracy"]):.2f} % on the validation images' in EVOLVE
-  for trials, text in zip(last, ('(67.52 %)', '(66.44 %)'), strict=True):
-    assert f'({100 * float(trials[1]["val_accuracy"]):.2f} %)' == text
-    assert text in EVOLVE
-  for trials in (evolved, drawn):
-    complete = sum(row['state'] == 'complete' for row in trials)
-    assert f'which trained {complete}' in EVOLVE
-    minutes = sum(float(row['seconds']) for row in trials) / 60
-    assert f'stopped after {minutes:.0f} minutes of work each' in EVOLVE
+
+
+def test_what_the_evolutions_found() -> None:
+  evolved, drawn = rows('evolve'), rows('evolve_random')
+  first = evolved[0]
+  best = in_full(drawn)[0]  # the given network itself, trained for longer
+  assert (best['param.origin'], best['param.parents']) == ('promoted', first['number'])
+  count, early = 0, []
+  for row in evolved:
+    count += int(row['epochs'])
+    early += [row] if count <= 95 else []
+  (leader, *_) = in_full(early)
+  assert leader['param.macs'] == first['param.macs']
+  assert leader['param.origin'] == 'promoted'
+  assert f'The evolution had {100 * float(leader["val_accuracy"]):.2f} % after 95 epochs' in PAGE
+  best = in_full(evolved)[0]
+  assert best['param.generation'] == '5'
+  assert f'{int(best["param.parameters"]):,} parameters in place of 42,442' in PAGE
+  assert (first['param.parameters'], best['param.activation']) == ('42442', 'silu')
+  for row, text in ((best, '3.2 million multiply-adds'), (first, '3.9 million')):
+    assert f'{int(row["param.macs"]) / 1e6:.1f}' in text
+    assert text in PAGE
+
+
+def test_the_best_of_the_evolution_on_the_test_set() -> None:
+  found = {
+    name: [100 * float(row['test_accuracy']) for row in rows('finals') if row['config'] == name]
+    for name in ('evolve', 'evolve_baseline')
+  }
+  starts = {'evolve': 'best of the evolution', 'evolve_baseline': 'the article, `cnn_simple`'}
+  for name, values in found.items():
+    assert len(values) == 3
+    written = f'{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} %'
+    assert cells(starts[name], EVOLVE)[1] == written
+  difference = statistics.mean(found['evolve']) - statistics.mean(found['evolve_baseline'])
+  p = stats.ttest_rel(found['evolve'], found['evolve_baseline']).pvalue
+  assert cells(starts['evolve'], EVOLVE)[2] == f'+{difference:.2f} points, {p:.4f}'
 
 
 def test_on_the_test_set() -> None:
