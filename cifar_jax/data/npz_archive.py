@@ -39,7 +39,7 @@ def read(
     Exception: the file is damaged; zipfile, zlib and NumPy have many kinds for that.
   """
   if not zipfile.is_zipfile(path):
-    raise ValueError('it is no zip file, as numpy.savez writes it')
+    raise zipfile.BadZipFile('it is no zip file, as numpy.savez writes it')
   with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
     chosen = choose(archive.files)
     _check_size(path, sum(_declared(archive.zip, name) for name in chosen))
