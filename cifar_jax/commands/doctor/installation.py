@@ -12,10 +12,11 @@ from cifar_jax.startup import installed
 _OLDEST_PYTHON = (3, 11)
 _CORE = ('jax', 'jaxlib', 'numpy', 'flax', 'optax', 'orbax-checkpoint', 'ml-collections', 'absl-py')
 _INSTALL = 'pip install -U -e .'
-# What brings the module `tensorflow`.
+# What brings the module `tensorflow`; not tensorflow-intel and -macos, through which some versions
+# of the first bring it.
 _TENSORFLOWS = (
-  *('tensorflow', 'tensorflow-cpu', 'tensorflow-gpu', 'tensorflow-intel', 'tensorflow-macos'),
-  *('tensorflow-rocm', 'tensorflow-aarch64', 'tf-nightly', 'tf-nightly-cpu', 'intel-tensorflow'),
+  *('tensorflow', 'tensorflow-cpu', 'tensorflow-gpu', 'tensorflow-rocm', 'intel-tensorflow'),
+  *('tf-nightly', 'tf-nightly-cpu'),
 )
 
 
