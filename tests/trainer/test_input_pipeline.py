@@ -165,7 +165,8 @@ def test_share_of_time_spent_waiting(
     tiny_config, epochs=1, batch_size=10, **{'data.placement': 'host', 'model.head': ('flatten',)}
   )
   results = loop.train(config, tmp_path, Progress('lines'))
-  assert results['input_bound_fraction'] == pytest.approx(share, abs=0.1)
+  # A busy machine makes updates longer, but neither share the other, nor that of all or no waiting.
+  assert results['input_bound_fraction'] == pytest.approx(share, abs=0.25)
   lines = [line for line in capsys.readouterr().out.splitlines() if 'waiting' in line]
   assert lines == [
     f'data        {100 * results["input_bound_fraction"]:.1f} % of training time spent waiting for '
