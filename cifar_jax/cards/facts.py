@@ -132,6 +132,22 @@ def measured_on_test(folder: pathlib.Path) -> dict[str, float]:
   return {f'test_{name}': float(result[name]) for name in names}
 
 
+def of_test(measured: Mapping[str, Any], of: str, config: ConfigDict) -> dict[str, Any]:
+  """A result on the test set, of what `predict.evaluate.evaluate` found.
+
+  Args:
+    of: What was measured, in words.
+    config: That it was measured by, which says what a prediction is made from.
+  """
+  return {
+    'split': 'test',
+    **{name: measured[name] for name in MEASURED if name in measured},
+    'examples': measured['examples'],
+    'of': of,
+    'views': views(config),
+  }
+
+
 def of_weights(written: model_folder.Written, precision: str) -> dict[str, Any]:
   """What a card says of the file of the weights; `precision` is that of the parameters."""
   return {

@@ -73,15 +73,9 @@ def add_results(run: pathlib.Path, measured: Mapping[str, Any]) -> bool:
   if readme.read_text('utf-8', 'replace') != card.of_run(run, reference=reference):
     return False
   config = configs.read(run)
-  result = {
-    'split': 'test',
-    **{name: measured[name] for name in facts.MEASURED if name in measured},
-    'examples': measured['examples'],
-    'of': f'exactly these weights ({_DTYPE}), computed in {config.model.get("dtype", _DTYPE)}',
-    'views': facts.views(config),
-  }
+  of = f'exactly these weights ({_DTYPE}), computed in {config.model.get("dtype", _DTYPE)}'
   try:
-    write_json(path, {**known, 'results': [result]})
+    write_json(path, {**known, 'results': [facts.of_test(measured, of, config)]})
   except OSError:  # it is there to be read alone
     return False
   card.write(run, run, reference=reference)

@@ -153,13 +153,7 @@ def _facts(
 ) -> dict[str, Any]:
   found = facts.facts_of(run)
   config = configs.read(draft)
-  result = {
-    'split': 'test',
-    **{name: measured[name] for name in facts.MEASURED if name in measured},
-    'examples': measured['examples'],
-    'of': f'exactly these weights ({dtype}), computed in float32',
-    'views': facts.views(config),
-  }
+  of = f'exactly these weights ({dtype}), computed in float32'
   trained = found['trained']
   if said.hardware:
     trained['hardware'] = said.hardware
@@ -168,7 +162,7 @@ def _facts(
     **found,
     'name': said.name,
     'purpose': said.purpose,
-    'results': [result],
+    'results': [facts.of_test(measured, of, config)],
     **({'other_runs': others} if others else {}),
     'weights': facts.of_weights(written, dtype),
     'sample': dict(sample),
