@@ -56,29 +56,30 @@ def make_model_folder(
 def add_results(run: pathlib.Path, measured: Mapping[str, Any]) -> bool:
   """Writes what was measured on the test set into the card of a model folder that was imported.
 
-  Whether it did: not where the card says more already, or has been edited.
-
   Args:
     run: Any run or model folder.
     measured: What `predict.evaluate.evaluate` found for the split 'test'.
+
+  Returns:
+    Whether it did: not where the card says more already, has been edited, is damaged or cannot be
+    written. Nobody who measures a network has asked for a card.
   """
-  path = run / model_folder.CARD
-  if not model_folder.is_model_folder(run) or references.is_named(references.shown(run)):
+  path, readme = run / model_folder.CARD, run / model_folder.README
+  own = model_folder.is_model_folder(run) and not references.is_named(references.shown(run))
+  if not own or not path.is_file() or not readme.is_file():
     return False
-  known = facts.read(path) if path.is_file() else {'trained': {}}
-  reference = card.reference_to(run)
-  readme = run / model_folder.README
-  if {'trained', 'results'} & known.keys() or not readme.is_file():
-    return False
-  if readme.read_text('utf-8', 'replace') != card.of_run(run, reference=reference):
-    return False
-  config = configs.read(run)
-  of = f'exactly these weights ({_DTYPE}), computed in {config.model.get("dtype", _DTYPE)}'
   try:
+    known, reference = facts.read(path), card.reference_to(run)
+    if {'trained', 'results'} & known.keys():
+      return False
+    if readme.read_text('utf-8', 'replace') != card.of_run(run, reference=reference):
+      return False
+    config = configs.read(run)
+    of = f'exactly these weights ({_DTYPE}), computed in {config.model.get("dtype", _DTYPE)}'
     write_json(path, {**known, 'results': [facts.of_test(measured, of, config)]})
-  except OSError:  # it is there to be read alone
+    card.write(run, run, reference=reference)
+  except UserError:
     return False
-  card.write(run, run, reference=reference)
   return True
 
 

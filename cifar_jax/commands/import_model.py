@@ -7,9 +7,10 @@ that takes a run. Its card says where they came from.
   python launch.py --config=configs/cnn_adv.py --config.init_from=runs/from_torch
 
 The config says which network it is, and which data it was trained on. FILE is a state dict of
-PyTorch (.pth, .pt, .safetensors) or a model or weights of Keras (.keras, .h5). No code in it is
-run. Tensors are found by the names of `export --to=torch`, by those of torchvision, timm and
-transformers where a published family is also one of ours, or else in order, by kind and shape.
+PyTorch (.pth, .pt, .safetensors), a model or weights of Keras (.keras, .h5), or hub:OWNER/NAME for
+the model.safetensors of a repository on the Hugging Face hub. No code in it is run. Tensors are
+found by the names of `export --to=torch`, by those of torchvision, timm and transformers where a
+published family is also one of ours, or else in order, by kind and shape.
 
 Classes are those of the config's data; --labels names others, in the order of the logits. Images
 are normalized as the config says: by --config.data.mean and .std, or by its training images, which

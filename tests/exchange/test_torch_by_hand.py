@@ -220,6 +220,8 @@ def test_the_card_of_an_import_tells_what_was_measured(tmp_path) -> None:
   assert facts.measured_on_test(made) == {'test_accuracy': 0.125, 'test_loss': 2.5}
   assert not imported.add_results(made, {**measured, 'accuracy': 0.5})
   assert not imported.add_results(entries.find('lr'), measured)
+  (made / 'card.json').write_text('{"format"')  # damaged, which is no reason not to measure
+  assert not imported.add_results(made, measured)
 
 
 def test_the_card_of_an_import_says_what_is_known(tmp_path) -> None:
